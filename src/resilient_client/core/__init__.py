@@ -1,0 +1,1 @@
+"""NOUNS: what travels through the chain, and what comes out of it. Nothing here decides, awaits or sends."""

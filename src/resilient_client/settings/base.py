@@ -1,0 +1,97 @@
+"""What all settings share: frozen, no unknown fields, errors in one clear sentence, layers that merge.
+
+A settings object remembers which fields its author *set*. Contradictions between values set together are
+errors; unset fields adapt. ``merge`` lays one object over another, field by field.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from resilient_client.core.errors import ConfigurationError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)\s*")
+
+
+def _seconds(value: object) -> object:
+    """Read ``2``, ``"2s"``, ``"500ms"`` or a ``timedelta``; leave the rest for pydantic to judge."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
+        return float(found[1]) * _UNITS[found[2]]
+    if isinstance(value, bool):
+        raise ValueError("a duration is a number of seconds, not a boolean")
+    if isinstance(value, float) and math.isnan(value):
+        raise ValueError("a duration is a number of seconds, not NaN")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
+"""A duration of zero or more: seconds as a number, or text such as ``"500ms"``, ``"2s"``, ``"1.5m"``."""
+
+PositiveSeconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+"""A duration above zero, written like ``Seconds``."""
+
+Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""A share of a whole, 0 to 1."""
+
+
+class Settings(BaseModel):
+    """The base of all settings: frozen, strict about names, merged field by field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as invalid:
+            raise ConfigurationError(explain_invalid(type(self), invalid)) from None
+
+    def merge(self, over: Self) -> Self:
+        """These settings with every field that ``over`` set laid on top; fields set by neither keep defaults.
+
+        The result is not checked for contradictions: ``over`` is the nearer wish, and what lies
+        under it adapts when it is resolved.
+        """
+        merged = self.model_copy(update={name: getattr(over, name) for name in over.model_fields_set})
+        merged.__pydantic_fields_set__.update(self.model_fields_set)
+        return merged
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name: the closest known one if it is close, else all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"allowed are: {', '.join(names)}"
+
+
+def explain_invalid(model: type[BaseModel], invalid: ValidationError) -> str:
+    """One sentence an error: what, which value, what is allowed, what to do."""
+    return "; ".join(_sentence(model, error) for error in invalid.errors(include_url=False))
+
+
+def _sentence(model: type[BaseModel], error: Any) -> str:
+    where = ".".join([model.__name__, *map(str, error["loc"])])
+    if error["type"] == "extra_forbidden":
+        name = str(error["loc"][-1])
+        return f"{model.__name__} has no setting {name!r}; {suggest(name, model.model_fields)}"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] == "value_error":
+        return f"{where}: {message}" if error["loc"] else f"{model.__name__}: {message}"
+    value = repr(error["input"])
+    value = value if len(value) <= 80 else f"{value[:77]}..."
+    return f"{where} is {value}, but must be {message}; give such a value or leave it out for the default"

@@ -1,0 +1,48 @@
+"""When an endpoint that keeps failing is left alone, and how it is tried again."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from resilient_client.settings.base import PositiveSeconds, Ratio, Settings
+
+
+class CircuitBreaker(Settings):
+    """One circuit per endpoint (scheme, host, port); every attempt counts.
+
+    It opens when, within ``window`` and after ``minimum_calls``, the share of failures reaches
+    ``failure_ratio``. After ``break_duration`` it lets ``half_open_probes`` probes through; that many
+    successes in a row close it, one failure opens it again for twice as long.
+    """
+
+    failure_ratio: Annotated[Ratio, Field(gt=0)] = 0.5
+    """The share of failed attempts, above 0 to 1, that opens the circuit."""
+    minimum_calls: Annotated[int, Field(ge=1)] = 10
+    """Attempts in the window before the ratio means anything."""
+    window: PositiveSeconds = 30.0
+    """The stretch of the past that counts, in seconds."""
+    slow_call: PositiveSeconds | None = None
+    """An attempt slower than this many seconds counts as slow; ``None``: slowness does not count."""
+    slow_ratio: Annotated[Ratio, Field(gt=0)] = 1.0
+    """The share of slow attempts that opens the circuit."""
+    break_duration: PositiveSeconds = 5.0
+    """Seconds the circuit first stays open; doubles with each failed recovery."""
+    max_break_duration: PositiveSeconds = 60.0
+    """The longest it stays open, in seconds, before jitter."""
+    half_open_probes: Annotated[int, Field(ge=1)] = 3
+    """Probes at once while half-open, and the successes in a row that close."""
+    mode: Literal["enforcing", "metrics_only", "disabled"] = "enforcing"
+    """``metrics_only`` counts and reports but refuses nothing; ``disabled`` does neither."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if {"break_duration", "max_break_duration"} <= self.model_fields_set and (
+            self.break_duration > self.max_break_duration
+        ):
+            raise ValueError(
+                f"break_duration={self.break_duration:g} s exceeds max_break_duration="
+                f"{self.max_break_duration:g} s; lower the first or raise the second"
+            )
+        return self

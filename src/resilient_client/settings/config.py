@@ -1,0 +1,42 @@
+"""All settings of a client in one object, for those who load them from somewhere."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from resilient_client.settings.base import Settings
+from resilient_client.settings.circuit_breaker import CircuitBreaker
+from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.retry import Retry, RetryBudget
+from resilient_client.settings.timeout import Timeout
+
+FollowRedirects = Literal["same-origin", "any"] | None
+
+
+class ClientConfig(Settings):
+    """Every pattern's settings; ``None`` switches a pattern off. Keywords given to the client lie over these."""
+
+    timeout: Timeout | None = Field(default_factory=Timeout)
+    """How long things may take."""
+    retry: Retry | None = Field(default_factory=Retry)
+    """When an attempt is repeated; ``None``: exactly one wire request a call."""
+    retry_budget: RetryBudget | None = Field(default_factory=RetryBudget)
+    """What bounds retries in an outage."""
+    circuit_breaker: CircuitBreaker | None = Field(default_factory=CircuitBreaker)
+    """When a failing endpoint is left alone."""
+    connection: ConnectionSettings = Field(default_factory=ConnectionSettings)
+    """How connections are made and kept."""
+    follow_redirects: FollowRedirects = "same-origin"
+    """``"same-origin"``, ``"any"`` (no credentials and no body cross an origin), or ``None``: not at all."""
+    raise_for_status: bool = True
+    """Whether a 4xx or 5xx reply raises; if not, it is returned."""
+    idempotency_header: str = "Idempotency-Key"
+    """The header that carries an idempotency key."""
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _total_seconds(cls, value: object) -> object:
+        bare = isinstance(value, (int, float, str)) and not isinstance(value, bool)
+        return Timeout(total=value) if bare else value

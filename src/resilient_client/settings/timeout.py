@@ -1,0 +1,58 @@
+"""How long things may take."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+from pydantic import model_validator
+
+from resilient_client.settings.base import PositiveSeconds, Settings
+
+
+class TimeLimits(NamedTuple):
+    """A ``Timeout`` with every value clipped to what stands above it; ``None`` means no limit."""
+
+    total: float | None
+    attempt: float | None
+    connect: float | None
+    idle: float | None
+
+
+class Timeout(Settings):
+    """Durations in seconds; ``None`` means no limit. A bare number where a ``Timeout`` is expected sets ``total``.
+
+    Values set together must agree (``connect <= attempt <= total``); values left out are clipped to what
+    stands above them.
+    """
+
+    total: PositiveSeconds | None = 30.0
+    """The whole call: pool waits, every attempt, every sleep, auth refresh, redirects and reading the body."""
+    attempt: PositiveSeconds | None = 10.0
+    """One attempt, from choosing the endpoint to the last byte of the body."""
+    connect: PositiveSeconds | None = 5.0
+    """Making a new connection: name resolution, TCP and TLS. Waiting for a free pooled one is not in it."""
+    idle: PositiveSeconds | None = None
+    """The longest silence of the server while a reply is expected. Costs a timer a read, hence off."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        names = [name for name in ("total", "attempt", "connect") if name in self.model_fields_set]
+        for longer, shorter in zip(names, names[1:], strict=False):
+            limit, value = getattr(self, longer), getattr(self, shorter)
+            if limit is not None and value is not None and value > limit:
+                raise ValueError(
+                    f"{shorter}={value:g} s is longer than {longer}={limit:g} s and could never be reached; "
+                    f"set {shorter} to at most {limit:g} or raise {longer}"
+                )
+        return self
+
+    def limits(self) -> TimeLimits:
+        """The values in force: each clipped to the ones above it."""
+        attempt = _least(self.attempt, self.total)
+        return TimeLimits(self.total, attempt, _least(self.connect, attempt), self.idle)
+
+
+def _least(value: float | None, limit: float | None) -> float | None:
+    if value is None or limit is None:
+        return value
+    return min(value, limit)
