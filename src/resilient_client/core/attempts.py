@@ -1,0 +1,60 @@
+"""What is remembered of each attempt."""
+
+from __future__ import annotations
+
+from resilient_client.core.endpoint import Endpoint
+from resilient_client.core.kinds import ErrorKind, Stage
+
+
+class AttemptRecord:
+    """One attempt of a call, finished.
+
+    Attributes:
+        number: Counted from 1.
+        endpoint: Who was called.
+        started: Seconds from the start of the call.
+        elapsed: Seconds it took.
+        status: The reply's status, or ``None`` when none came.
+        kind: What went wrong, or ``None`` for an answer that is no failure.
+        stage: How far a failed attempt had come; ``None`` for an answer that is no failure.
+        error: One line about the failure, or ``""``.
+        redirects: The redirect targets followed within this attempt, without their queries.
+        reauthenticated: Whether a 401 was answered by a fresh token and one resend, within this attempt.
+        reused: Whether it went out on a kept-alive connection; ``None`` when it never got one.
+    """
+
+    __slots__ = (
+        "elapsed",
+        "endpoint",
+        "error",
+        "kind",
+        "number",
+        "reauthenticated",
+        "redirects",
+        "reused",
+        "stage",
+        "started",
+        "status",
+    )
+
+    def __init__(self, number: int, endpoint: Endpoint, started: float) -> None:
+        self.number = number
+        self.endpoint = endpoint
+        self.started = started
+        self.elapsed = 0.0
+        self.status: int | None = None
+        self.kind: ErrorKind | None = None
+        self.stage: Stage | None = None
+        self.error = ""
+        self.redirects: tuple[str, ...] = ()
+        self.reauthenticated = False
+        self.reused: bool | None = None
+
+    def __str__(self) -> str:
+        result = self.error or f"status {self.status}"
+        extra = "".join(f", redirected to {target}" for target in self.redirects)
+        extra += ", sent again with a fresh token" if self.reauthenticated else ""
+        return f"attempt {self.number} at +{self.started:.3f} s, {self.elapsed:.3f} s: {result}{extra}"
+
+    def __repr__(self) -> str:
+        return f"<AttemptRecord {self}>"

@@ -1,0 +1,209 @@
+"""The content of a request, and whether it can be sent twice.
+
+A body is a description; the transport turns it into bytes, anew for each attempt. What can be produced only once
+(a generator, an unseekable file) is *one-shot*: it is sent by the first attempt and never again, never empty.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, cast
+from urllib.parse import urlencode
+
+from resilient_client.core.errors import InvalidRequestError
+
+FileContent: TypeAlias = "bytes | str | Path | BinaryIO"
+FileLike: TypeAlias = "FileContent | tuple[str, FileContent] | tuple[str, FileContent, str]"
+"""A file to upload: its content, ``(filename, content)`` or ``(filename, content, content_type)``."""
+
+ContentLike: TypeAlias = (
+    "bytes | bytearray | memoryview | str | Path | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
+    " | Callable[[], Iterable[bytes] | AsyncIterable[bytes] | bytes | Awaitable[bytes]]"
+)
+"""Raw content. A callable is a factory, called anew for each attempt, which makes any stream replayable."""
+
+FormLike: TypeAlias = "Mapping[str, Any] | Sequence[tuple[str, Any]]"
+FilesLike: TypeAlias = "Mapping[str, FileLike] | Sequence[tuple[str, FileLike]]"
+
+
+class Part:
+    """One part of a multipart body."""
+
+    __slots__ = ("content", "content_type", "filename", "name", "start")
+
+    def __init__(
+        self, name: str, content: FileContent, filename: str | None = None, content_type: str | None = None
+    ) -> None:
+        self.name = name
+        self.content = content
+        self.filename = filename
+        self.content_type = content_type
+        self.start = _position(content)
+
+
+class Body:
+    """What is sent, not yet in bytes.
+
+    Attributes:
+        source: Bytes, a path, a file, an iterable, a factory, or the parts of a multipart body.
+        content_type: The media type to declare unless the caller set one; ``None`` where only sending tells
+            (the boundary of a multipart body) or nobody knows.
+        replayable: Whether it can be sent more than once.
+        start: Where a seekable file stood when it was given; each attempt starts there.
+    """
+
+    __slots__ = ("content_type", "replayable", "source", "spent", "start")
+
+    def __init__(self, source: Any, content_type: str | None, *, replayable: bool) -> None:
+        self.source = source
+        self.content_type = content_type
+        self.replayable = replayable
+        self.start = _position(source)
+        self.spent = False
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        json: object = None,
+        content: ContentLike | None = None,
+        data: FormLike | None = None,
+        files: FilesLike | None = None,
+    ) -> Body | None:
+        """The body that the options of a call describe; ``None`` when they describe none.
+
+        Raises:
+            InvalidRequestError: The options exclude each other, or the value cannot be sent.
+        """
+        given = [
+            name
+            for name, value in (("json", json), ("content", content), ("data", data))
+            if value is not None
+        ]
+        if len(given) > 1 or (files is not None and given not in ([], ["data"])):
+            names = " and ".join([*given, *(["files"] if files is not None else [])])
+            raise InvalidRequestError(
+                f"{names} exclude each other; give one of json, content, data (+ files)"
+            )
+        if files is not None:
+            return _multipart(data, files)
+        if data is not None:
+            return cls(_encode_form(data), "application/x-www-form-urlencoded", replayable=True)
+        if json is not None:
+            return cls(encode_json(json), "application/json", replayable=True)
+        return None if content is None else _from_content(content)
+
+    @property
+    def sendable(self) -> bool:
+        """Whether it can be sent now: always if replayable, else only if it never was."""
+        return self.replayable or not self.spent
+
+    def __repr__(self) -> str:
+        kind = "bytes" if isinstance(self.source, bytes) else type(self.source).__name__
+        return f"<Body of {kind}, {'replayable' if self.replayable else 'one-shot'}>"
+
+
+def encode_json(value: object) -> bytes:
+    """Compact JSON; pydantic models, dataclasses, dates, UUIDs and the like are understood.
+
+    Raises:
+        InvalidRequestError: The value is no JSON, NaN and infinity included.
+    """
+    try:
+        return jsonlib.dumps(
+            value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_jsonable
+        ).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(
+            f"json= cannot be encoded ({error}); give what JSON can hold, or encode it yourself and use content="
+        ) from None
+
+
+def _jsonable(value: object) -> object:
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(value, by_alias=True)
+
+
+def _encode_form(data: FormLike) -> bytes:
+    try:
+        pairs = data.items() if isinstance(data, Mapping) else data
+        return urlencode(list(pairs), doseq=True).encode()
+    except (TypeError, ValueError):
+        raise InvalidRequestError(
+            "data= must be a mapping or pairs of form fields; use content= for raw bytes"
+        ) from None
+
+
+def _from_content(content: ContentLike) -> Body:
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return Body(bytes(content), "application/octet-stream", replayable=True)
+    if isinstance(content, str):
+        return Body(content.encode(), "text/plain; charset=utf-8", replayable=True)
+    if isinstance(content, Path):
+        _require_file(content)
+        return Body(content, "application/octet-stream", replayable=True)
+    if hasattr(content, "read"):
+        _require_binary(content)
+        return Body(content, "application/octet-stream", replayable=_position(content) is not None)
+    if callable(content):
+        return Body(content, "application/octet-stream", replayable=True)
+    if isinstance(content, Iterable | AsyncIterable):
+        one_shot = isinstance(content, Iterator) or hasattr(content, "__anext__")
+        return Body(content, "application/octet-stream", replayable=not one_shot)
+    raise InvalidRequestError(
+        f"content= cannot be {type(content).__name__}; give bytes, str, a file, a path, an iterable of bytes or a factory"
+    )
+
+
+def _multipart(data: FormLike | None, files: FilesLike) -> Body:
+    parts = [
+        Part(name, value if isinstance(value, bytes) else str(value))
+        for name, value in (data.items() if isinstance(data, Mapping) else data or ())
+    ]
+    parts += [
+        _file_part(name, file) for name, file in (files.items() if isinstance(files, Mapping) else files)
+    ]
+    replayable = all(isinstance(p.content, (bytes, str, Path)) or p.start is not None for p in parts)
+    return Body(tuple(parts), None, replayable=replayable)
+
+
+def _file_part(name: str, file: FileLike) -> Part:
+    filename, content, content_type = None, file, None
+    if isinstance(file, tuple):
+        filename, content, content_type = (*file, None)[:3] if len(file) == 2 else file
+    if isinstance(content, Path):
+        _require_file(content)
+        filename = filename or content.name
+    elif hasattr(content, "read"):
+        _require_binary(content)
+        filename = filename or os.path.basename(str(getattr(content, "name", name)))  # noqa: PTH119 - a name, not a path
+    elif not isinstance(content, (bytes, str)):
+        raise InvalidRequestError(
+            f"files[{name!r}] is {type(content).__name__}; give bytes, text, a path or a binary file"
+        )
+    return Part(
+        name, cast("FileContent", content), filename or name, content_type or "application/octet-stream"
+    )
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise InvalidRequestError(f"there is no file at {str(path)!r}; nothing was sent")
+
+
+def _require_binary(file: object) -> None:
+    if hasattr(file, "encoding"):
+        raise InvalidRequestError("the file is open in text mode; open it with mode 'rb'")
+    if getattr(file, "closed", False):
+        raise InvalidRequestError("the file is closed; keep it open until the call has returned")
+
+
+def _position(source: object) -> int | None:
+    """Where a seekable file stands; ``None`` for everything else."""
+    if hasattr(source, "read") and hasattr(source, "seekable") and source.seekable():
+        return int(cast("BinaryIO", source).tell())
+    return None

@@ -1,0 +1,293 @@
+"""What a caller asks for, and the options that may come with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast, overload
+
+from typing_extensions import TypeForm, Unpack
+
+from resilient_client.core.body import ContentLike, FilesLike, FormLike
+from resilient_client.core.errors import InvalidRequestError
+from resilient_client.core.types import HeadersLike, QueryParams, Scalar
+
+if TYPE_CHECKING:
+    from resilient_client.core.response import Response
+    from resilient_client.settings.retry import Retry
+    from resilient_client.settings.timeout import Timeout
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""Methods whose repetition has the effect of one request (RFC 9110 section 9.2.2)."""
+
+
+class CallOptions(TypedDict, total=False):
+    """What every verb, ``Call`` and ``stream`` accept besides method, path and ``response_model``."""
+
+    params: QueryParams
+    """Query parameters, added to those of the client and the path."""
+    path_params: Mapping[str, Scalar]
+    """Values for the ``{names}`` in the path, quoted."""
+    headers: HeadersLike
+    """Headers, laid over those of the client."""
+    json: object
+    """A body as JSON."""
+    content: ContentLike
+    """A raw body."""
+    data: FormLike
+    """A body as a form; with ``files`` as its plain fields."""
+    files: FilesLike
+    """Files of a multipart body."""
+    timeout: Timeout | float | str | None
+    """Laid over the client's, field by field; a bare number sets ``total``; ``None``: no limit at all."""
+    retry: Retry | None
+    """Laid over the client's, field by field; ``None``: exactly one wire request."""
+    idempotency_key: str
+    """One key for all attempts, which makes any method repeatable; ``"auto"`` makes one up."""
+    idempotent: bool
+    """Whether a repeat is harmless; ``None`` or absent: the method decides."""
+    raise_for_status: bool
+    """Whether a 4xx or 5xx reply raises."""
+    tags: Mapping[str, str]
+    """Labels of your own; they appear in events."""
+
+
+class _Frozen:
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Call is frozen; make a new one to change {name!r}")
+
+    __delattr__ = cast("Any", __setattr__)
+
+
+class Call(_Frozen, Generic[T_co]):
+    """One use of the client, described but not yet made. Frozen: it may be made many times and shared by tasks.
+
+    Attributes:
+        method: In upper case.
+        path: A path below the client's base URL, or an absolute URL for a client without one.
+        key: Whatever tells this call from others in a fan-out; ``None`` if nothing was given.
+        response_model: The type to decode to; ``None``: the call gives a ``Response``.
+        given: The options, as they were given.
+    """
+
+    __slots__ = ("given", "key", "method", "path", "response_model")
+
+    method: str
+    path: str
+    key: object
+    response_model: Any
+    given: CallOptions
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: object = None,
+        response_model: Any = None,
+        **options: Unpack[CallOptions],
+    ) -> None:
+        """Describe a call; the verbs (``Call.get`` and so on) also carry the type of its value.
+
+        Raises:
+            InvalidRequestError: The method is no token (RFC 9110 section 5.6.2) or an option is unknown.
+        """
+        put = object.__setattr__
+        put(self, "method", _method(method))
+        put(self, "path", path)
+        put(self, "key", key)
+        put(self, "response_model", response_model)
+        if options and not OPTION_NAMES.issuperset(options):
+            raise_unknown_option(options)
+        put(self, "given", options)
+
+    @overload
+    @classmethod
+    def request(
+        cls,
+        method: str,
+        path: str,
+        *,
+        response_model: TypeForm[T],
+        key: object = None,
+        **options: Unpack[CallOptions],
+    ) -> Call[T]: ...
+    @overload
+    @classmethod
+    def request(
+        cls,
+        method: str,
+        path: str,
+        *,
+        response_model: None = None,
+        key: object = None,
+        **options: Unpack[CallOptions],
+    ) -> Call[Response]: ...
+    @classmethod
+    def request(
+        cls,
+        method: str,
+        path: str,
+        *,
+        response_model: Any = None,
+        key: object = None,
+        **options: Unpack[CallOptions],
+    ) -> Call[Any]:
+        """Describe a call with any method."""
+        return Call(method, path, key=key, response_model=response_model, **options)
+
+    @overload
+    @classmethod
+    def get(
+        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[T]: ...
+    @overload
+    @classmethod
+    def get(
+        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Response]: ...
+    @classmethod
+    def get(
+        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Any]:
+        """A GET call."""
+        return Call("GET", path, key=key, response_model=response_model, **options)
+
+    @overload
+    @classmethod
+    def head(
+        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[T]: ...
+    @overload
+    @classmethod
+    def head(
+        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Response]: ...
+    @classmethod
+    def head(
+        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Any]:
+        """A HEAD call."""
+        return Call("HEAD", path, key=key, response_model=response_model, **options)
+
+    @overload
+    @classmethod
+    def options(
+        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[T]: ...
+    @overload
+    @classmethod
+    def options(
+        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Response]: ...
+    @classmethod
+    def options(
+        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Any]:
+        """An OPTIONS call."""
+        return Call("OPTIONS", path, key=key, response_model=response_model, **options)
+
+    @overload
+    @classmethod
+    def post(
+        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[T]: ...
+    @overload
+    @classmethod
+    def post(
+        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Response]: ...
+    @classmethod
+    def post(
+        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Any]:
+        """A POST call."""
+        return Call("POST", path, key=key, response_model=response_model, **options)
+
+    @overload
+    @classmethod
+    def put(
+        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[T]: ...
+    @overload
+    @classmethod
+    def put(
+        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Response]: ...
+    @classmethod
+    def put(
+        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Any]:
+        """A PUT call."""
+        return Call("PUT", path, key=key, response_model=response_model, **options)
+
+    @overload
+    @classmethod
+    def patch(
+        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[T]: ...
+    @overload
+    @classmethod
+    def patch(
+        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Response]: ...
+    @classmethod
+    def patch(
+        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Any]:
+        """A PATCH call."""
+        return Call("PATCH", path, key=key, response_model=response_model, **options)
+
+    @overload
+    @classmethod
+    def delete(
+        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[T]: ...
+    @overload
+    @classmethod
+    def delete(
+        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Response]: ...
+    @classmethod
+    def delete(
+        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
+    ) -> Call[Any]:
+        """A DELETE call."""
+        return Call("DELETE", path, key=key, response_model=response_model, **options)
+
+    def __repr__(self) -> str:
+        key = "" if self.key is None else f" key={self.key!r}"
+        names = f" with {', '.join(sorted(self.given))}" if self.given else ""
+        return f"<Call {self.method} {route_of(self.path)}{key}{names}>"
+
+
+OPTION_NAMES = frozenset(CallOptions.__annotations__)
+_KNOWN_METHODS = frozenset({*IDEMPOTENT_METHODS, "POST", "PATCH"})
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+def route_of(path: str) -> str:
+    """The path as the caller wrote it, without query and fragment: safe to show, low in number."""
+    return path.partition("?")[0].partition("#")[0]
+
+
+def raise_unknown_option(options: Mapping[str, object]) -> None:
+    """Complain about the first option that nobody knows, naming the closest one that is known."""
+    import difflib
+
+    unknown = next(name for name in options if name not in OPTION_NAMES)
+    close = difflib.get_close_matches(unknown, OPTION_NAMES, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"allowed are: {', '.join(sorted(OPTION_NAMES))}"
+    raise InvalidRequestError(f"a call has no option {unknown!r}; {hint}")
+
+
+def _method(method: str) -> str:
+    if method in _KNOWN_METHODS:
+        return method
+    if not method or not _TOKEN.issuperset(method):
+        raise InvalidRequestError(f"method {method!r} is not an HTTP token; give one such as 'GET'")
+    return method.upper()

@@ -1,0 +1,25 @@
+"""Who is called: scheme, host and port."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from yarl import URL
+
+
+class Endpoint(NamedTuple):
+    """An origin in the sense of RFC 6454: what circuits are keyed by and what credentials never leave."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: URL) -> Endpoint:
+        """The endpoint of an absolute http(s) URL."""
+        return cls(url.scheme, url.host or "", url.port or 0)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = {"http": 80, "https": 443}.get(self.scheme)
+        return f"{self.scheme}://{host}" if self.port == default else f"{self.scheme}://{host}:{self.port}"

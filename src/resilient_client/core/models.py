@@ -1,0 +1,28 @@
+"""From bytes to typed values, through pydantic. One validator a type, built once and kept."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter
+from typing_extensions import TypeForm
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=1024)
+def _cached(model: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
+
+
+def validator_for(model: TypeForm[T]) -> TypeAdapter[T]:
+    """The pydantic validator of any type form: a class, ``list[User]``, ``User | None``, a TypedDict ...
+
+    Raises:
+        pydantic.PydanticUserError: pydantic cannot make sense of the type.
+    """
+    try:
+        return cast("TypeAdapter[T]", _cached(model))
+    except TypeError:  # not hashable, such as Annotated with a list in it
+        return cast("TypeAdapter[T]", TypeAdapter(cast("Any", model)))

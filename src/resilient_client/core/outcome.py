@@ -1,0 +1,96 @@
+"""What came of a call: made once, at the edge, and safe to match on."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeAlias, TypeVar
+
+from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.errors import APIError
+from resilient_client.core.kinds import ErrorKind
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Success(Generic[T_co]):
+    """The call gave a value.
+
+    Attributes:
+        value: What the call gives: the decoded model, or the ``Response``.
+        key: The call's key.
+        attempts: How many were started.
+        elapsed: Seconds it took.
+        history: One record an attempt.
+    """
+
+    __match_args__ = ("value",)
+    __slots__ = ("attempts", "elapsed", "history", "key", "value")
+
+    def __init__(
+        self,
+        value: T_co,
+        *,
+        key: object = None,
+        attempts: int = 1,
+        elapsed: float = 0.0,
+        history: tuple[AttemptRecord, ...] = (),
+    ) -> None:
+        self.value = value
+        self.key = key
+        self.attempts = attempts
+        self.elapsed = elapsed
+        self.history = history
+
+    @property
+    def ok(self) -> bool:
+        """True: tells it from a ``Failure`` where ``match`` is too much."""
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Success key={self.key!r}: {self.attempts} attempts, {self.elapsed:.3f} s>"
+
+
+class Failure:
+    """The call failed.
+
+    Attributes:
+        error: Why; an ``APIError`` of this very call.
+        key: The call's key.
+    """
+
+    __match_args__ = ("error",)
+    __slots__ = ("error", "key")
+
+    def __init__(self, error: APIError, *, key: object = None) -> None:
+        self.error = error
+        self.key = key
+
+    @property
+    def ok(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def kind(self) -> ErrorKind:
+        """What happened, in one word."""
+        return self.error.kind
+
+    @property
+    def attempts(self) -> int:
+        """How many were started."""
+        return self.error.attempts
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+        return self.error.elapsed
+
+    @property
+    def history(self) -> tuple[AttemptRecord, ...]:
+        """One record an attempt."""
+        return self.error.history
+
+    def __repr__(self) -> str:
+        return f"<Failure key={self.key!r} {self.kind}: {self.error}>"
+
+
+Outcome: TypeAlias = Success[T_co] | Failure

@@ -1,0 +1,190 @@
+"""A request, one per attempt, and what the attempts of a call share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from random import Random
+from typing import TYPE_CHECKING, Protocol
+
+from multidict import CIMultiDict
+from yarl import URL
+
+from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.body import Body
+from resilient_client.core.call import IDEMPOTENT_METHODS, Call, route_of
+from resilient_client.core.endpoint import Endpoint
+from resilient_client.core.events import Events
+
+if TYPE_CHECKING:
+    from resilient_client.core.deadline import Alarm
+    from resilient_client.settings.retry import Retry
+    from resilient_client.settings.timeout import TimeLimits
+
+
+class Closeable(Protocol):
+    """Something open that must be closed at once when nobody will read it."""
+
+    def close(self) -> None:
+        """Give it up; never blocks, may be called twice."""
+
+
+class RequestInfo:
+    """What was asked, fit to be shown: no credentials, no query values. Frozen by convention, picklable.
+
+    Attributes:
+        method: In upper case.
+        url: With query values redacted.
+        route: The path as the caller wrote it, ``{placeholders}`` and all, without the query.
+        headers: The headers as the caller gave them; all but harmless ones redacted.
+        endpoint: Who was called.
+        idempotency_key: The key sent along, or ``None``.
+    """
+
+    __slots__ = ("endpoint", "headers", "idempotency_key", "method", "route", "url")
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        route: str,
+        headers: Mapping[str, str],
+        endpoint: Endpoint,
+        idempotency_key: str | None,
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.route = route
+        self.headers = headers
+        self.endpoint = endpoint
+        self.idempotency_key = idempotency_key
+
+    def __repr__(self) -> str:
+        return f"<RequestInfo {self.method} {self.url}>"
+
+
+class CallContext:
+    """What the attempts of one call share. Made at the edge, gone when the call ends; one call, one context.
+
+    Attributes:
+        call: What was asked.
+        client: The name of the client, for events.
+        limits: The timeouts in force.
+        retry: The retry settings in force; ``None``: exactly one wire request.
+        upstream: What the retry budget is kept for.
+        events: Where events go.
+        rng: The client's source of chance.
+        started: Loop time of the start.
+        started_clock: The same moment on ``clock.now()``, for durations.
+        deadline: Loop time of the end; infinity means none.
+        alarm: What enforces it, while the call runs.
+        attempts: Attempts started so far.
+        records: One record for each.
+        idempotency_key: One for all attempts, or ``None``.
+        idempotent: Whether a repeat is harmless: by method, key, or the caller's word.
+        streaming: Whether the body is left to the caller (``stream``).
+        open_stream: The reply that is still open, until the caller owns it.
+    """
+
+    __slots__ = (
+        "alarm",
+        "attempts",
+        "call",
+        "client",
+        "deadline",
+        "events",
+        "idempotency_key",
+        "idempotent",
+        "limits",
+        "open_stream",
+        "records",
+        "retry",
+        "rng",
+        "started",
+        "started_clock",
+        "streaming",
+        "upstream",
+    )
+
+    def __init__(
+        self,
+        call: Call[object],
+        *,
+        client: str,
+        limits: TimeLimits,
+        retry: Retry | None,
+        upstream: Endpoint,
+        events: Events,
+        rng: Random,
+        started: float,
+        started_clock: float,
+        deadline: float = math.inf,
+        idempotency_key: str | None = None,
+        idempotent: bool | None = None,
+        streaming: bool = False,
+    ) -> None:
+        self.call = call
+        self.client = client
+        self.limits = limits
+        self.retry = retry
+        self.upstream = upstream
+        self.events = events
+        self.rng = rng
+        self.started = started
+        self.started_clock = started_clock
+        self.deadline = deadline
+        self.alarm: Alarm | None = None
+        self.attempts = 0
+        self.records: list[AttemptRecord] = []
+        self.idempotency_key = idempotency_key
+        if idempotent is None:
+            idempotent = call.method in IDEMPOTENT_METHODS or idempotency_key is not None
+        self.idempotent = idempotent
+        self.streaming = streaming
+        self.open_stream: Closeable | None = None
+
+
+class Request:
+    """One attempt's request. Middlewares may change ``headers`` and ``url``: the next attempt gets its own.
+
+    Attributes:
+        method: In upper case.
+        url: Absolute. Secret: it may carry credentials in its query.
+        headers: Secret, too.
+        body: What to send, or ``None``.
+        context: What the attempts of this call share.
+    """
+
+    __slots__ = ("body", "context", "headers", "method", "url")
+
+    def __init__(
+        self, method: str, url: URL, headers: CIMultiDict[str], body: Body | None, context: CallContext
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.context = context
+
+    def copy(self) -> Request:
+        """The same request with headers of its own."""
+        return Request(self.method, self.url, self.headers.copy(), self.body, self.context)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Whom it goes to."""
+        return Endpoint.of(self.url)
+
+    @property
+    def record(self) -> AttemptRecord:
+        """The record of the attempt under way."""
+        return self.context.records[-1]
+
+    @property
+    def label(self) -> str:
+        """Method, origin and route: what an error message calls this request. No query, no path parameter."""
+        path = route_of(self.context.call.path)
+        return f"{self.method} {path if '://' in path else f'{self.endpoint}{path}'}"
+
+    def __repr__(self) -> str:
+        return f"<Request {self.label}>"

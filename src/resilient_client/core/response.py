@@ -1,0 +1,166 @@
+"""A reply whose body is read."""
+
+from __future__ import annotations
+
+import codecs
+import json as jsonlib
+import re
+from typing import Any, NamedTuple, TypeVar
+
+from multidict import CIMultiDictProxy
+from pydantic import ValidationError
+from typing_extensions import TypeForm
+from yarl import URL
+
+from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.errors import APIResponseValidationError
+from resilient_client.core.models import validator_for
+
+T = TypeVar("T")
+
+_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid")
+_CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
+
+
+class Timings(NamedTuple):
+    """Where the last attempt spent its time, in seconds; ``None`` for what did not happen or was not seen.
+
+    A kept-alive connection has no ``dns`` and no ``connect``. ``connect`` is TCP and TLS together.
+    """
+
+    pool: float | None = None
+    dns: float | None = None
+    connect: float | None = None
+    first_byte: float | None = None
+    body: float | None = None
+
+
+class Response:
+    """A reply, its body read and undone of its content codings.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Case-insensitive; a name may come more than once.
+        content: The body, as bytes. Empty when the reply was opened with ``stream``.
+        url: Where it came from, after redirects. Secret where the query is.
+        truncated: Whether only the first 64 KiB of an error reply were kept.
+        attempts: How many attempts the call took.
+        elapsed: Seconds the whole call took.
+        history: One record an attempt, in order.
+        timings: Where the last attempt spent its time.
+    """
+
+    __slots__ = (
+        "attempts",
+        "content",
+        "elapsed",
+        "headers",
+        "history",
+        "status",
+        "timings",
+        "truncated",
+        "url",
+    )
+
+    def __init__(
+        self,
+        status: int,
+        headers: CIMultiDictProxy[str],
+        content: bytes,
+        url: URL,
+        *,
+        truncated: bool = False,
+        timings: Timings = Timings(),  # noqa: B008 - a NamedTuple is immutable
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.content = content
+        self.url = url
+        self.truncated = truncated
+        self.timings = timings
+        self.attempts = 1
+        self.elapsed = 0.0
+        self.history: tuple[AttemptRecord, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is below 400."""
+        return self.status < 400
+
+    @property
+    def text(self) -> str:
+        """The body as text: by the charset it declares, else UTF-8; what does not decode becomes U+FFFD."""
+        found = _CHARSET.search(self.headers.get("content-type", ""))
+        try:
+            encoding = codecs.lookup(found[1]).name if found else "utf-8"
+        except LookupError:
+            encoding = "utf-8"
+        return self.content.decode(encoding, errors="replace")
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            APIResponseValidationError: It is none.
+        """
+        try:
+            return jsonlib.loads(self.content)
+        except ValueError as error:
+            position = f"at byte {error.pos}" if isinstance(error, jsonlib.JSONDecodeError) else "not text"
+            raise self._unfit("is not JSON", position) from None
+
+    def parse(self, model: TypeForm[T]) -> T:
+        """The body as JSON, checked against a type.
+
+        Args:
+            model: Any type form: a pydantic model, ``list[User]``, ``User | None``, a dataclass, a TypedDict.
+
+        Raises:
+            APIResponseValidationError: It does not fit; ``detail`` lists where, without the values.
+        """
+        try:
+            return validator_for(model).validate_json(self.content)
+        except ValidationError as error:
+            where = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['type']}"
+                for e in error.errors(include_input=False)[:5]
+            )
+            raise self._unfit(f"does not fit {getattr(model, '__name__', model)}", where) from None
+
+    @property
+    def request_id(self) -> str | None:
+        """The id the server gave this request, where it says one."""
+        return next((self.headers[name] for name in _REQUEST_ID_HEADERS if name in self.headers), None)
+
+    @property
+    def problem(self) -> dict[str, Any] | None:
+        """The problem details (RFC 9457), or ``None`` when the body is none."""
+        if not self.headers.get("content-type", "").startswith("application/problem+json"):
+            return None
+        try:
+            problem = jsonlib.loads(self.content)
+        except ValueError:
+            return None
+        return problem if isinstance(problem, dict) else None
+
+    def _unfit(self, what: str, where: str) -> APIResponseValidationError:
+        media = self.headers.get("content-type", "no media type")
+        return APIResponseValidationError(
+            f"the body of the reply {self.status} ({len(self.content)} bytes, {media}) {what}: {where}",
+            response=self,
+            detail=where,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: getattr(self, name) for name in self.__slots__}
+        return state | {"headers": list(self.headers.items())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from multidict import CIMultiDict
+
+        for name, value in state.items():
+            setattr(self, name, CIMultiDictProxy(CIMultiDict(value)) if name == "headers" else value)
+
+    def __repr__(self) -> str:
+        cut = ", truncated" if self.truncated else ""
+        return f"<Response {self.status} from {self.url.with_query(None).with_user(None)}, {len(self.content)} bytes{cut}>"

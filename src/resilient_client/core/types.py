@@ -1,0 +1,27 @@
+"""The small types that everybody shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import TypeAlias
+
+
+class NotGiven(Enum):
+    """The type of ``NOT_GIVEN``: tells "not mentioned" from ``None``, which means "no limit" or "off"."""
+
+    NOT_GIVEN = "NOT_GIVEN"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+NOT_GIVEN = NotGiven.NOT_GIVEN
+"""The caller did not mention this; the next layer out decides."""
+
+Scalar: TypeAlias = str | int | float | bool
+QueryParams: TypeAlias = "Mapping[str, Scalar | Sequence[Scalar] | None] | Sequence[tuple[str, Scalar]]"
+"""Query parameters. A sequence as value repeats the name; ``None`` leaves it out; a bool is ``true``/``false``."""
+
+HeadersLike: TypeAlias = "Mapping[str, str] | Sequence[tuple[str, str]]"
+"""Headers as a mapping, or as pairs where a name may come more than once."""
