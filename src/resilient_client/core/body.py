@@ -78,16 +78,10 @@ class Body:
         Raises:
             InvalidRequestError: The options exclude each other, or the value cannot be sent.
         """
-        given = [
-            name
-            for name, value in (("json", json), ("content", content), ("data", data))
-            if value is not None
-        ]
+        given = [name for name, value in (("json", json), ("content", content), ("data", data)) if value is not None]
         if len(given) > 1 or (files is not None and given not in ([], ["data"])):
             names = " and ".join([*given, *(["files"] if files is not None else [])])
-            raise InvalidRequestError(
-                f"{names} exclude each other; give one of json, content, data (+ files)"
-            )
+            raise InvalidRequestError(f"{names} exclude each other; give one of json, content, data (+ files)")
         if files is not None:
             return _multipart(data, files)
         if data is not None:
@@ -164,9 +158,7 @@ def _multipart(data: FormLike | None, files: FilesLike) -> Body:
         Part(name, value if isinstance(value, bytes) else str(value))
         for name, value in (data.items() if isinstance(data, Mapping) else data or ())
     ]
-    parts += [
-        _file_part(name, file) for name, file in (files.items() if isinstance(files, Mapping) else files)
-    ]
+    parts += [_file_part(name, file) for name, file in (files.items() if isinstance(files, Mapping) else files)]
     replayable = all(isinstance(p.content, (bytes, str, Path)) or p.start is not None for p in parts)
     return Body(tuple(parts), None, replayable=replayable)
 
@@ -180,14 +172,12 @@ def _file_part(name: str, file: FileLike) -> Part:
         filename = filename or content.name
     elif hasattr(content, "read"):
         _require_binary(content)
-        filename = filename or os.path.basename(str(getattr(content, "name", name)))  # noqa: PTH119 - a name, not a path
+        filename = filename or os.path.basename(str(getattr(content, "name", name)))
     elif not isinstance(content, (bytes, str)):
         raise InvalidRequestError(
             f"files[{name!r}] is {type(content).__name__}; give bytes, text, a path or a binary file"
         )
-    return Part(
-        name, cast("FileContent", content), filename or name, content_type or "application/octet-stream"
-    )
+    return Part(name, cast("FileContent", content), filename or name, content_type or "application/octet-stream")
 
 
 def _require_file(path: Path) -> None:

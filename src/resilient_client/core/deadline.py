@@ -70,7 +70,8 @@ class Alarm:
                 once saves a second timer.
         """
         task = asyncio.current_task(loop)
-        assert task is not None, "a call is awaited in a task"
+        if task is None:
+            raise RuntimeError("a call must be awaited inside a task, such as one started by asyncio.run()")
         self._loop = loop
         self._task = task
         self._cancelling = task.cancelling()

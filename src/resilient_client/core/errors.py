@@ -290,9 +290,7 @@ class CallRejectedError(APIError):
 
     _kind = ErrorKind.REJECTED
 
-    def __init__(
-        self, message: str, *, retry_after: float | None = None, request: RequestInfo | None = None
-    ) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, request: RequestInfo | None = None) -> None:
         super().__init__(message, request=request)
         self.retry_after = retry_after
 

@@ -23,6 +23,6 @@ def validator_for(model: TypeForm[T]) -> TypeAdapter[T]:
         pydantic.PydanticUserError: pydantic cannot make sense of the type.
     """
     try:
-        return cast("TypeAdapter[T]", _cached(model))
+        return cast("TypeAdapter[T]", _cached(cast("Any", model)))
     except TypeError:  # not hashable, such as Annotated with a list in it
         return cast("TypeAdapter[T]", TypeAdapter(cast("Any", model)))

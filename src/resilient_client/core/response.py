@@ -122,8 +122,7 @@ class Response:
             return validator_for(model).validate_json(self.content)
         except ValidationError as error:
             where = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['type']}"
-                for e in error.errors(include_input=False)[:5]
+                f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['type']}" for e in error.errors(include_input=False)[:5]
             )
             raise self._unfit(f"does not fit {getattr(model, '__name__', model)}", where) from None
 
@@ -163,4 +162,6 @@ class Response:
 
     def __repr__(self) -> str:
         cut = ", truncated" if self.truncated else ""
-        return f"<Response {self.status} from {self.url.with_query(None).with_user(None)}, {len(self.content)} bytes{cut}>"
+        return (
+            f"<Response {self.status} from {self.url.with_query(None).with_user(None)}, {len(self.content)} bytes{cut}>"
+        )

@@ -41,7 +41,5 @@ class ConnectionSettings(Settings):
     @classmethod
     def _proxy_scheme(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
-            raise ValueError(
-                "the proxy must be an http:// or https:// URL, such as 'http://proxy.example:3128'"
-            )
+            raise ValueError("the proxy must be an http:// or https:// URL, such as 'http://proxy.example:3128'")
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple, Self
 
 from pydantic import model_validator
@@ -37,7 +38,7 @@ class Timeout(Settings):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         names = [name for name in ("total", "attempt", "connect") if name in self.model_fields_set]
-        for longer, shorter in zip(names, names[1:], strict=False):
+        for longer, shorter in pairwise(names):
             limit, value = getattr(self, longer), getattr(self, shorter)
             if limit is not None and value is not None and value > limit:
                 raise ValueError(
