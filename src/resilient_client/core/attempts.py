@@ -20,6 +20,7 @@ class AttemptRecord:
         error: One line about the failure, or ``""``.
         redirects: The redirect targets followed within this attempt, without their queries.
         reauthenticated: Whether a 401 was answered by a fresh token and one resend, within this attempt.
+        sent: Whether any of its bytes were handed to a connection: from then on the server may have acted.
         reused: Whether it went out on a kept-alive connection; ``None`` when it never got one.
     """
 
@@ -32,6 +33,7 @@ class AttemptRecord:
         "reauthenticated",
         "redirects",
         "reused",
+        "sent",
         "stage",
         "started",
         "status",
@@ -48,6 +50,7 @@ class AttemptRecord:
         self.error = ""
         self.redirects: tuple[str, ...] = ()
         self.reauthenticated = False
+        self.sent = False
         self.reused: bool | None = None
 
     def __str__(self) -> str:

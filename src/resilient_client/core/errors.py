@@ -124,10 +124,15 @@ class APIError(ResilientClientError):
 
 
 class APIConnectionError(APIError):
-    """No usable reply came: see ``kind`` and ``stage`` for why and where."""
+    """No usable reply came: see ``kind`` and ``stage`` for why and where.
+
+    Attributes:
+        stale_connection: Whether a kept-alive connection turned out to be closed before any byte of a reply.
+    """
 
     _kind = ErrorKind.CONNECT
     _stage = Stage.CONNECT
+    stale_connection = False
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):

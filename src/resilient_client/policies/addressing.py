@@ -1,0 +1,161 @@
+"""Where a call goes: the base URL, the path with its parameters, the query. What a caller passes stays below the base.
+
+A path is appended to the base path, never joined by RFC 3986: joining lets ``//host``, ``https://host`` and ``..``
+leave the base with the client's credentials in hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import quote, unquote
+
+from yarl import URL
+
+from resilient_client.core.errors import ConfigurationError, InvalidRequestError
+from resilient_client.core.types import QueryParams, Scalar
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+def parse_base(text: str) -> URL:
+    """A base URL, checked.
+
+    Raises:
+        ConfigurationError: It has no http(s) scheme or host, or carries credentials, a query or a fragment.
+    """
+    try:
+        url = URL(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"base URL {_shown(text)!r} is not a URL; give one such as 'https://api.example.com'"
+        ) from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigurationError(
+            f"base URL {_shown(text)!r} needs a scheme and a host; give one such as 'https://api.example.com/v1'"
+        )
+    if url.user is not None or url.password is not None:
+        raise ConfigurationError(f"base URL {url.origin()} carries credentials; pass auth=BasicAuth(user, password)")
+    if url.raw_query_string or url.raw_fragment:
+        raise ConfigurationError(f"base URL {url.origin()} has a query or fragment; pass params={{...}} instead")
+    _check_segments(url.raw_path, ConfigurationError)
+    return url
+
+
+def address(
+    base: URL | None, path: str, path_params: Mapping[str, Scalar] | None = None, params: QueryParams | None = None
+) -> URL:
+    """The absolute URL of a call.
+
+    Args:
+        base: The client's base URL, or ``None``: then ``path`` is an absolute http(s) URL.
+        path: May hold ``{names}`` and a query of its own.
+        path_params: A value for each name; quoted, ``/`` included.
+        params: Query parameters, added to those of the path.
+
+    Raises:
+        InvalidRequestError: The result would leave the base, or a name and its value do not meet.
+    """
+    filled = _fill(path, path_params)
+    url = _absolute(filled) if base is None else _below(base, filled)
+    return url.extend_query(list(query_pairs(params))) if params else url
+
+
+def query_pairs(params: QueryParams) -> Iterator[tuple[str, str]]:
+    """Query parameters as they go on the wire: sequences repeated, ``None`` left out, booleans in lower case."""
+    for name, value in params.items() if isinstance(params, Mapping) else params:
+        values = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
+        for item in values:
+            if isinstance(item, bool):
+                yield name, "true" if item else "false"
+            elif isinstance(item, (str, int, float)):
+                yield name, str(item)
+            elif item is not None:
+                raise InvalidRequestError(
+                    f"params[{name!r}] is {type(item).__name__}; give str, int, float, bool, None or a list of these"
+                )
+
+
+def _fill(path: str, values: Mapping[str, Scalar] | None) -> str:
+    if not isinstance(path, str):
+        raise InvalidRequestError(f"the path is {type(path).__name__}; give text such as '/users/{{id}}'")
+    if "{" not in path:
+        if values:
+            raise InvalidRequestError(
+                f"path_params has {_names(values)}, but the path {path!r} has no such placeholder"
+            )
+        return path
+    given = values or {}
+    names = _PLACEHOLDER.findall(path)
+    if missing := [name for name in names if name not in given]:
+        raise InvalidRequestError(
+            f"the path {path!r} needs {_names(missing)}; give path_params={{{missing[0]!r}: ...}}"
+        )
+    if unused := [name for name in given if name not in names]:
+        raise InvalidRequestError(f"path_params has {_names(unused)}, but the path {path!r} has no such placeholder")
+    return _PLACEHOLDER.sub(lambda found: _segment(found[1], given[found[1]]), path)
+
+
+def _segment(name: str, value: Scalar) -> str:
+    text = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if text == "" or value is None:
+        raise InvalidRequestError(f"path_params[{name!r}] is empty, which would change the path; give a value")
+    if any(part in (".", "..") for part in re.split(r"[/\\]", unquote(text))):
+        raise InvalidRequestError(
+            f"path_params[{name!r}] has a dot segment, which would leave the path; give a plain value"
+        )
+    return quote(text, safe="")
+
+
+def _below(base: URL, path: str) -> URL:
+    if path.startswith("//") or _SCHEME.match(path.partition("/")[0]):
+        raise InvalidRequestError(
+            f"the path names another origin than the base URL {base.origin()}; "
+            "give a path below the base, or use a client without base URL"
+        )
+    _check(path)
+    bare, question, query = path.partition("#")[0].partition("?")
+    separator = "" if not bare or bare.startswith("/") else "/"
+    return URL(f"{str(base).rstrip('/') if bare else base}{separator}{bare}{question}{query}")
+
+
+def _absolute(path: str) -> URL:
+    _check(path)
+    try:
+        url = URL(path).with_fragment(None)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidRequestError(
+            "this client has no base URL, so a call names an absolute http(s) URL; "
+            "give one such as 'https://api.example.com/users', or build the client with a base URL"
+        )
+    if url.user is not None or url.password is not None:
+        raise InvalidRequestError(f"the URL of {url.host} carries credentials; pass auth=BasicAuth(user, password)")
+    return url
+
+
+def _check(path: str) -> None:
+    if _CONTROL.search(path) or "\\" in path:
+        raise InvalidRequestError("the path has a space, control character or backslash; quote it or use path_params")
+    _check_segments(path.partition("?")[0].partition("#")[0], InvalidRequestError)
+
+
+def _check_segments(path: str, error: type[ConfigurationError | InvalidRequestError]) -> None:
+    if "." in path or "%" in path:
+        segments = path.split("://", 1)[-1].split("/")
+        if any(unquote(segment) in (".", "..") for segment in segments):
+            raise error(
+                "the path has a dot segment ('.' or '..'), which could leave the base; write the path without it"
+            )
+
+
+def _names(names: object) -> str:
+    return ", ".join(repr(name) for name in names)  # type: ignore[attr-defined]  # any iterable of names
+
+
+def _shown(text: object) -> str:
+    """Base URLs may hold credentials even when they do not parse: show nothing before an at sign."""
+    return str(text).rpartition("@")[2][:200]

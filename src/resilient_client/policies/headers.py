@@ -1,0 +1,39 @@
+"""Which headers a caller may set: anything but what frames the message or breaks out of a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from multidict import CIMultiDict
+
+from resilient_client.core.errors import ConfigurationError, InvalidRequestError
+from resilient_client.core.types import HeadersLike
+
+_FRAMING = frozenset({"host", "content-length", "transfer-encoding"})
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BROKEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def checked_headers(
+    headers: HeadersLike, error: type[ConfigurationError | InvalidRequestError] = InvalidRequestError
+) -> CIMultiDict[str]:
+    """The headers, if they may be sent (RFC 9110 section 5.5, RFC 9112 section 6).
+
+    Raises:
+        InvalidRequestError: Or ``error``: a name is no token, a value is no text or could break the line, or the
+            header is set by the client itself. Values are never shown.
+    """
+    checked: CIMultiDict[str] = CIMultiDict()
+    pairs: Iterable[tuple[str, str]] = headers.items() if isinstance(headers, Mapping) else headers
+    for name, value in pairs:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise error(f"header name {str(name)[:80]!r} is not an HTTP token; use letters, digits and '-'")
+        if name.lower() in _FRAMING:
+            raise error(f"header {name!r} frames the message and is set by the client; leave it out")
+        if not isinstance(value, str):
+            raise error(f"header {name!r} has a {type(value).__name__} value; give text")
+        if _BROKEN.search(value):
+            raise error(f"header {name!r} has a line break or control character in its value; remove it")
+        checked.add(name, value)
+    return checked
