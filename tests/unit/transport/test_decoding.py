@@ -1,0 +1,312 @@
+"""Any cut of the wire gives the same body, and no cut, corrupt or swollen body passes for a good one."""
+
+import gzip
+import random
+import subprocess
+import sys
+import tracemalloc
+import zlib
+from collections.abc import Callable
+
+import brotli
+import pytest
+from aiohttp.compression_utils import ZLibDecompressor
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilient_client.transport import decoding
+from resilient_client.transport.decoding import (
+    ACCEPT_ENCODING,
+    BodyTooLarge,
+    CorruptBody,
+    TruncatedBody,
+    UndecodableBody,
+    decoder_for,
+)
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+MIB = 1024 * 1024
+TEXT = b"the quick brown fox jumps over the lazy dog; " * 3 + random.Random(7).randbytes(40)
+
+
+def bare_deflate(data: bytes) -> bytes:
+    coder = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return coder.compress(data) + coder.flush()
+
+
+def br(data: bytes) -> bytes:
+    return brotli.compress(data, quality=4)  # the default takes seconds for a bomb
+
+
+def checked_zstd(data: bytes) -> bytes:
+    return zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1})
+
+
+Encoder = Callable[[bytes], bytes]
+ENCODERS: dict[str, tuple[str, Encoder]] = {
+    "gzip": ("gzip", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "bare deflate": ("deflate", bare_deflate),
+    "br": ("br", br),
+    "zstd": ("zstd", zstd.compress),
+    "checked zstd": ("zstd", checked_zstd),
+}
+every_coding = pytest.mark.parametrize(("name", "encode"), ENCODERS.values(), ids=ENCODERS)
+
+
+def decode(content_encoding: str, *chunks: bytes, max_size: int | None = None) -> bytes:
+    """Decode as the transport does: all chunks, then the end."""
+    decoder = decoder_for(content_encoding, max_size=max_size)
+    assert decoder is not None
+    body = b"".join(piece for chunk in chunks for piece in decoder.feed(chunk))
+    decoder.finish()
+    return body
+
+
+def one_by_one(data: bytes) -> list[bytes]:
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+# ---- whole bodies
+
+
+@every_coding
+@given(unit=st.binary(max_size=60), times=st.integers(0, 8000), data=st.data())
+def test_decode_any_cut_of_the_wire_gives_the_same_body(
+    name: str, encode: Encoder, unit: bytes, times: int, data: st.DataObject
+) -> None:
+    """Where the network cuts the coded bytes makes no difference to the body."""
+    body = unit * times
+    coded = encode(body)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(coded)), max_size=8)))
+    chunks = [coded[a:b] for a, b in zip([0, *cuts], [*cuts, len(coded)], strict=True)]
+    assert decode(name, *chunks) == body
+
+
+@every_coding
+def test_decode_single_bytes_give_the_same_body(name: str, encode: Encoder) -> None:
+    """Even a wire that drips byte by byte gives the body."""
+    assert decode(name, *one_by_one(encode(TEXT))) == TEXT
+
+
+@every_coding
+def test_decode_large_chunk_gives_small_pieces(name: str, encode: Encoder) -> None:
+    """However much arrives at once, the caller gets it in pieces of at most 96 KiB."""
+    body = random.Random(1).randbytes(MIB) + bytes(MIB)
+    decoder = decoder_for(name, max_size=None)
+    assert decoder is not None
+    pieces = list(decoder.feed(encode(body)))
+    assert b"".join(pieces) == body
+    assert max(map(len, pieces)) <= 96 * 1024
+
+
+@every_coding
+def test_decode_no_coded_byte_gives_an_empty_body(name: str, encode: Encoder) -> None:
+    """A coding announced on a reply without content is not an error; nor is coded emptiness."""
+    assert decode(name) == b""
+    assert decode(name, b"") == b""
+    assert decode(name, encode(b"")) == b""
+
+
+@pytest.mark.parametrize(("name", "encode"), [("gzip", gzip.compress), ("zstd", zstd.compress)])
+def test_decode_several_members_gives_all_of_them(name: str, encode: Encoder) -> None:
+    """Members of gzip and frames of zstd may follow one another, empty ones too, wherever the wire is cut."""
+    coded = encode(b"one ") + encode(b"") + encode(b"two")
+    assert decode(name, coded) == b"one two"
+    assert decode(name, *one_by_one(coded)) == b"one two"
+
+
+def test_decode_gzip_zero_padding_is_ignored() -> None:
+    """Zeros after a gzip member mean nothing, as for gzip(1)."""
+    coded = gzip.compress(TEXT) + bytes(100)
+    assert decode("gzip", coded) == TEXT
+    assert decode("gzip", *one_by_one(coded + gzip.compress(TEXT))) == TEXT + TEXT
+
+
+# ---- the header
+
+
+@pytest.mark.parametrize("header", [None, "", " ", "identity", "Identity, identity"])
+def test_decoder_for_no_coding_is_none(header: str | None) -> None:
+    """Without a coding there is nothing to undo."""
+    assert decoder_for(header, max_size=1) is None
+
+
+def test_decoder_for_chain_undoes_codings_in_reverse() -> None:
+    """Codings are listed in the order in which they were applied, in any case, identity meaning nothing."""
+    coded = TEXT
+    for _, encode in (ENCODERS[name] for name in ("gzip", "deflate", "br", "zstd", "gzip")):
+        coded = encode(coded)
+    assert decode("GZip, deflate,identity,,br , zstd, x-gzip", *one_by_one(coded)) == TEXT
+
+
+def test_decoder_for_six_codings_is_refused() -> None:
+    """More than five codings are an attack, not a body."""
+    with pytest.raises(UndecodableBody, match="6 content codings, more than 5"):
+        decoder_for(", ".join(["gzip"] * 6), max_size=None)
+
+
+def test_decoder_for_unknown_coding_is_refused_by_name() -> None:
+    """A coding nobody here can undo is named, shortly."""
+    with pytest.raises(UndecodableBody, match="'compress'"):
+        decoder_for("gzip, compress", max_size=None)
+    with pytest.raises(UndecodableBody) as caught:
+        decoder_for("x" * 5000, max_size=None)
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize(("name", "library"), [("br", "_BROTLI"), ("zstd", "_ZSTD")])
+def test_decoder_for_missing_library_names_the_remedy(
+    name: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that sends what was not asked for is answered with the command that helps."""
+    monkeypatch.setattr(decoding, library, "")
+    with pytest.raises(UndecodableBody, match=rf"{name}: pip install 'resilient-client\[speed\]'"):
+        decoder_for(name, max_size=None)
+
+
+def test_accept_encoding_lists_what_can_be_decoded() -> None:
+    """All that is asked for can be undone."""
+    assert ACCEPT_ENCODING == "gzip, deflate, br, zstd"
+    assert all(decoder_for(name, max_size=None) for name in ACCEPT_ENCODING.split(","))
+
+
+def test_accept_encoding_is_known_without_importing_libraries() -> None:
+    """Importing the module loads neither brotli nor zstd."""
+    code = (
+        "import sys, resilient_client.transport.decoding;"
+        "assert not {'brotli', 'brotlicffi', 'backports.zstd', 'compression.zstd'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 -- our own interpreter and code
+
+
+# ---- bodies that are cut
+
+
+@every_coding
+def test_finish_every_cut_body_is_truncated(name: str, encode: Encoder) -> None:
+    """Wherever a coded body is cut, it is never taken for a short one."""
+    coded = encode(TEXT)
+    for length in range(1, len(coded)):
+        with pytest.raises(TruncatedBody, match=rf"stops after {length} bytes"):
+            decode(name, coded[:length])
+
+
+def test_finish_cut_second_member_is_truncated() -> None:
+    """A whole first member does not excuse a second one that was cut."""
+    coded = gzip.compress(b"one")
+    for length in range(1, len(coded)):
+        with pytest.raises(TruncatedBody):
+            decode("gzip", coded, coded[:length])
+
+
+@pytest.mark.parametrize("header", ["gzip, br", "br, gzip"])
+def test_finish_cut_inside_a_chain_is_truncated(header: str) -> None:
+    """Each coding of a chain must reach its end, the inner ones too."""
+    inner, outer = (ENCODERS[name][1] for name in header.split(", "))
+    with pytest.raises(TruncatedBody):
+        decode(header, outer(inner(TEXT)[:-1]))
+    with pytest.raises(TruncatedBody):
+        decode(header, outer(inner(TEXT))[:-1])
+
+
+def test_plain_decompression_of_a_cut_body_is_silently_short() -> None:
+    """The control: zlib itself, and aiohttp on it, return a short body and no error."""
+    cut = gzip.compress(random.Random(2).randbytes(10_000))[:5000]
+    assert 0 < len(zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(cut)) < 10_000
+    theirs = ZLibDecompressor("gzip")
+    assert 0 < len(theirs.decompress_sync(cut) + theirs.flush()) < 10_000
+
+
+# ---- bodies that are wrong
+
+
+@every_coding
+def test_feed_bytes_of_no_coding_are_corrupt(name: str, encode: Encoder) -> None:
+    """What never was in the coding is corrupt, and the message does not quote it."""
+    with pytest.raises(CorruptBody, match=f"corrupt {name} body") as caught:
+        decode(name, b"\xff secret " * 10)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["gzip", "deflate", "checked zstd"])
+def test_feed_wrong_checksum_is_corrupt(kind: str) -> None:
+    """A body that does not fit its checksum is corrupt, though every byte of it decodes."""
+    name, encode = ENCODERS[kind]
+    coded = bytearray(encode(TEXT))
+    coded[-5 if kind == "gzip" else -1] ^= 1  # gzip ends with the length, the checksum stands before it
+    with pytest.raises(CorruptBody):
+        decode(name, bytes(coded))
+
+
+@every_coding
+def test_feed_garbage_after_the_end_is_corrupt(name: str, encode: Encoder) -> None:
+    """What follows the end is an error, in the same chunk or in a later one."""
+    for chunks in ([encode(TEXT) + b"garbage"], [encode(TEXT), b"garbage"]):
+        with pytest.raises(CorruptBody):
+            decode(name, *chunks)
+
+
+@pytest.mark.parametrize("kind", ["deflate", "bare deflate", "br"])
+def test_feed_second_stream_is_corrupt_where_there_can_be_one_only(kind: str) -> None:
+    """Only gzip and zstd may repeat; a second whole stream of another coding is an error, however cut."""
+    name, encode = ENCODERS[kind]
+    for chunks in ([encode(TEXT) * 2], [encode(TEXT), encode(TEXT)]):
+        with pytest.raises(CorruptBody):
+            decode(name, *chunks)
+
+
+def test_feed_zstd_window_above_8_mib_is_corrupt() -> None:
+    """A frame that asks for more memory than HTTP allows is refused before the memory is given."""
+    coded = zstd.compress(bytes(20 * MIB), options={zstd.CompressionParameter.window_log: 24})
+    with pytest.raises(CorruptBody, match="memory"):
+        decode("zstd", coded)
+
+
+# ---- bodies that are too large
+
+
+@every_coding
+def test_feed_up_to_the_limit_is_accepted_and_one_byte_more_is_not(name: str, encode: Encoder) -> None:
+    """The limit is exact, and what lies within it is still given: an error page can be shown in part."""
+    body = random.Random(3).randbytes(200_000)
+    assert decode(name, encode(body), max_size=200_000) == body
+    for limit in (0, 1, 65_536, 199_999):
+        decoder = decoder_for(name, max_size=limit)
+        assert decoder is not None
+        given_out = b""
+        with pytest.raises(BodyTooLarge, match=f"larger than {limit} bytes") as caught:
+            for piece in decoder.feed(encode(body)):
+                given_out += piece
+        assert caught.value.limit == limit
+        assert given_out == body[:limit]
+
+
+@pytest.mark.parametrize("header", ["gzip", "deflate", "br", "zstd", "gzip, br", "br, gzip, zstd"])
+def test_feed_bomb_costs_little_more_than_the_limit(header: str) -> None:
+    """Of a body of 100 MiB, the limit and a few pieces are ever in memory."""
+    coded = bytes(100 * MIB)
+    for name in header.split(", "):
+        coded = ENCODERS[name][1](coded)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyTooLarge):
+            decode(header, coded, max_size=MIB)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * MIB
+
+
+def test_feed_bomb_of_nothing_gives_the_caller_its_turn() -> None:
+    """Coded bytes that decode to nothing come as empty pieces, so that a deadline can still strike."""
+    members = 50_000
+    decoder = decoder_for("gzip, gzip", max_size=1)
+    assert decoder is not None
+    pieces = list(decoder.feed(gzip.compress(gzip.compress(b"") * members)))
+    assert len(pieces) >= members
+    assert not any(pieces)
