@@ -149,7 +149,7 @@ def _from_content(content: ContentLike) -> Body:
         one_shot = isinstance(content, Iterator) or hasattr(content, "__anext__")
         return Body(content, "application/octet-stream", replayable=not one_shot)
     raise InvalidRequestError(
-        f"content= cannot be {type(content).__name__}; give bytes, str, a file, a path, an iterable of bytes or a factory"
+        f"content= cannot be {type(content).__name__}; give bytes, text, a file, a path, an iterable or a factory"
     )
 
 

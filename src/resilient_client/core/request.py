@@ -22,11 +22,20 @@ if TYPE_CHECKING:
     from resilient_client.settings.timeout import TimeLimits
 
 
-class Closeable(Protocol):
-    """Something open that must be closed at once when nobody will read it."""
+class OpenBody(Protocol):
+    """A body that is still on the wire."""
+
+    async def read(self) -> bytes:
+        """The next piece, decoded; ``b""`` at the end.
+
+        Raises:
+            APIError: It ended early, or is corrupt.
+        """
+        ...
 
     def close(self) -> None:
-        """Give it up; never blocks, may be called twice."""
+        """Give it up and its connection with it; never blocks, may be called twice."""
+        ...
 
 
 class RequestInfo:
@@ -141,7 +150,7 @@ class CallContext:
             idempotent = call.method in IDEMPOTENT_METHODS or idempotency_key is not None
         self.idempotent = idempotent
         self.streaming = streaming
-        self.open_stream: Closeable | None = None
+        self.open_stream: OpenBody | None = None
 
 
 class Request:

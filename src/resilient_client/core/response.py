@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json as jsonlib
 import re
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from multidict import CIMultiDictProxy
 from pydantic import ValidationError
@@ -35,6 +35,14 @@ class Timings(NamedTuple):
     body: float | None = None
 
 
+class TimingsSource(Protocol):
+    """Whatever can tell timings when asked: they are seldom wanted, so nobody computes them beforehand."""
+
+    def timings(self) -> Timings:
+        """The timings."""
+        ...
+
+
 class Response:
     """A reply, its body read and undone of its content codings.
 
@@ -51,13 +59,13 @@ class Response:
     """
 
     __slots__ = (
+        "_timings",
         "attempts",
         "content",
         "elapsed",
         "headers",
         "history",
         "status",
-        "timings",
         "truncated",
         "url",
     )
@@ -70,14 +78,14 @@ class Response:
         url: URL,
         *,
         truncated: bool = False,
-        timings: Timings = Timings(),  # noqa: B008 - a NamedTuple is immutable
+        timings: TimingsSource | None = None,
     ) -> None:
         self.status = status
         self.headers = headers
         self.content = content
         self.url = url
         self.truncated = truncated
-        self.timings = timings
+        self._timings = timings
         self.attempts = 1
         self.elapsed = 0.0
         self.history: tuple[AttemptRecord, ...] = ()
@@ -127,6 +135,11 @@ class Response:
             raise self._unfit(f"does not fit {getattr(model, '__name__', model)}", where) from None
 
     @property
+    def timings(self) -> Timings:
+        """Where the last attempt spent its time; empty after pickling."""
+        return Timings() if self._timings is None else self._timings.timings()
+
+    @property
     def request_id(self) -> str | None:
         """The id the server gave this request, where it says one."""
         return next((self.headers[name] for name in _REQUEST_ID_HEADERS if name in self.headers), None)
@@ -152,7 +165,7 @@ class Response:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: getattr(self, name) for name in self.__slots__}
-        return state | {"headers": list(self.headers.items())}
+        return state | {"headers": list(self.headers.items()), "_timings": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from multidict import CIMultiDict

@@ -1,1 +1,9 @@
-"""transport."""
+"""TOUCHES THE WIRE: one request an attempt, its body read, foreign errors translated once. The only user of aiohttp.
+
+``session`` sends, ``pool`` hands out places, ``progress`` knows how far an attempt has come, ``upload`` and
+``download`` move bodies, ``decoding`` undoes codings, ``errors`` translates.
+"""
+
+from resilient_client.transport.session import AiohttpTransport
+
+__all__ = ["AiohttpTransport"]

@@ -160,9 +160,7 @@ def test_decoder_for_unknown_coding_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize(("name", "library"), [("br", "_BROTLI"), ("zstd", "_ZSTD")])
-def test_decoder_for_missing_library_names_the_remedy(
-    name: str, library: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_decoder_for_missing_library_names_the_remedy(name: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that sends what was not asked for is answered with the command that helps."""
     monkeypatch.setattr(decoding, library, "")
     with pytest.raises(UndecodableBody, match=rf"{name}: pip install 'resilient-client\[speed\]'"):

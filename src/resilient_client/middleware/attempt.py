@@ -1,0 +1,108 @@
+"""One attempt: counted, timed, recorded.
+
+Per attempt, outermost, so that its time covers everything below it. Moves the call's one alarm to the end of the
+attempt and back, and turns its ring into an error that knows the stage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from resilient_client.core import clock
+from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.errors import APIError, APITimeoutError, DeadlineExceededError
+from resilient_client.core.events import AttemptFinished, AttemptStarted
+from resilient_client.core.kinds import ErrorKind, Stage
+from resilient_client.core.protocols import Handler
+from resilient_client.core.request import Request
+from resilient_client.core.response import Response
+from resilient_client.policies.classify import kind_of_status
+
+
+class AttemptMiddleware:
+    """Gives each attempt its number, its time limit and its record in the history."""
+
+    __slots__ = ()
+
+    async def __call__(self, request: Request, call_next: Handler) -> Response:
+        """Make one attempt."""
+        context = request.context
+        loop = asyncio.get_running_loop()
+        began = clock.now()
+        context.attempts += 1
+        record = AttemptRecord(context.attempts, request.endpoint, began - context.started_clock)
+        context.records.append(record)
+        if context.events.active:
+            _announce(request, record, loop.time())
+        alarm = context.alarm
+        limit = context.limits.attempt
+        if alarm is not None and limit is not None:
+            alarm.ends_at = min(context.deadline, loop.time() + limit)
+        try:
+            response = await call_next(request)
+        except asyncio.CancelledError:
+            record.elapsed = clock.now() - began
+            if alarm is None or not alarm.rang():
+                raise
+            failure: APIError = _timed_out(request, record, loop.time())
+        except APIError as error:
+            record.elapsed = clock.now() - began
+            failure = error
+        else:
+            record.elapsed = clock.now() - began
+            record.status = response.status
+            if response.status >= 400:
+                record.kind, record.stage = kind_of_status(response.status), Stage.STATUS
+                record.error = f"status {response.status}"
+            if context.events.active:
+                _report(request, record, loop.time())
+            return response
+        finally:
+            if alarm is not None:
+                alarm.ends_at = context.deadline
+        _note(record, failure)
+        if context.events.active:
+            _report(request, record, loop.time())
+        raise failure
+
+
+def _timed_out(request: Request, record: AttemptRecord, now: float) -> APITimeoutError:
+    stage = record.stage or Stage.LOCAL
+    context = request.context
+    if context.deadline - now < 0.002:  # the clock of some loops steps in milliseconds
+        total = context.deadline - context.started
+        return DeadlineExceededError(
+            f"{request.label}: the call was not done after {total:.3g} s, stuck in stage {stage}",
+            stage=stage,
+            maybe_processed=record.sent,
+        )
+    limit = context.limits.attempt or math.inf
+    waited = "no free connection in the pool" if stage is Stage.POOL else f"no complete reply, stuck in stage {stage}"
+    return APITimeoutError(
+        f"{request.label}: {waited} after attempt={limit:.3g} s",
+        kind=None if stage is not Stage.POOL else ErrorKind.POOL,
+        stage=stage,
+        maybe_processed=record.sent,
+        retryable=True,
+    )
+
+
+def _note(record: AttemptRecord, failure: APIError) -> None:
+    if record.sent:  # an earlier hop of this attempt may have been acted on
+        failure.maybe_processed = True
+    record.kind = failure.kind
+    record.stage = failure.stage
+    record.error = str(failure.args[0]) if failure.args else type(failure).__name__
+
+
+def _announce(request: Request, record: AttemptRecord, at: float) -> None:
+    context = request.context
+    context.events.emit(
+        AttemptStarted(**context.event_fields(at), number=record.number, endpoint=record.endpoint)
+    )
+
+
+def _report(request: Request, record: AttemptRecord, at: float) -> None:
+    context = request.context
+    context.events.emit(AttemptFinished(**context.event_fields(at), record=record))

@@ -1,0 +1,84 @@
+"""The circuit breaker: leaves a failing endpoint alone.
+
+Per attempt, just before sending, so that what queues above it cannot hold probe permits. Every attempt counts. What
+a result means is decided by ``policies.classify``, what follows from it by ``policies.circuit``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from resilient_client.core import clock
+from resilient_client.core.endpoint import Endpoint
+from resilient_client.core.errors import APIError, CircuitOpenError
+from resilient_client.core.events import CallRejected
+from resilient_client.core.kinds import ErrorKind
+from resilient_client.core.protocols import Handler
+from resilient_client.core.request import Request
+from resilient_client.core.response import Response
+from resilient_client.policies.circuit import Circuit, Ticket
+from resilient_client.policies.circuits import Circuits
+from resilient_client.policies.classify import blames_upstream, kind_of_status, silence_blames_upstream
+
+
+class CircuitBreakerMiddleware:
+    """Asks the endpoint's circuit for a ticket and settles it exactly once."""
+
+    __slots__ = ("_circuits",)
+
+    def __init__(self, circuits: Circuits[Endpoint]) -> None:
+        self._circuits = circuits
+
+    async def __call__(self, request: Request, call_next: Handler) -> Response:
+        """Send, if the circuit admits.
+
+        Raises:
+            CircuitOpenError: It does not; nothing was sent.
+        """
+        loop = asyncio.get_running_loop()
+        circuit = self._circuits.for_endpoint(request.endpoint)
+        ticket = circuit.try_admit(loop.time())
+        if ticket is None:
+            raise _refused(request, circuit, loop.time())
+        began = clock.now()
+        try:
+            response = await call_next(request)
+            _settle(ticket, kind_of_status(response.status) is not None and response.status >= 500, loop.time(), began)
+            return response
+        except APIError as error:
+            if blames_upstream(error.kind, request.record.stage):
+                ticket.failure(loop.time(), clock.now() - began)
+            raise
+        except asyncio.CancelledError:
+            if _timed_out(request, clock.now() - began):
+                ticket.failure(loop.time(), clock.now() - began)
+            raise
+        finally:
+            ticket.cancel(loop.time())
+
+
+def _settle(ticket: Ticket, failed: bool, now: float, began: float) -> None:
+    settle = ticket.failure if failed else ticket.success
+    settle(now, clock.now() - began)
+
+
+def _timed_out(request: Request, waited: float) -> bool:
+    """Whether it is our own alarm that cancels, after a silence long enough to mean something."""
+    limits, alarm = request.context.limits, request.context.alarm
+    if alarm is None or not alarm.ringing or not blames_upstream(ErrorKind.TIMEOUT, request.record.stage):
+        return False
+    return silence_blames_upstream(waited, limits.attempt if limits.attempt is not None else limits.total)
+
+
+def _refused(request: Request, circuit: Circuit, now: float) -> CircuitOpenError:
+    context = request.context
+    if context.events.active:
+        context.events.emit(
+            CallRejected(**context.event_fields(now), reason="circuit_open", endpoint=request.endpoint)
+        )
+    wait = circuit.retry_after(now)
+    when = "" if wait is None else f"; it is tried again in {wait:.3g} s"
+    return CircuitOpenError(
+        f"{request.label}: the circuit of {request.endpoint} is {circuit.state}{when}; nothing was sent",
+        retry_after=wait,
+    )

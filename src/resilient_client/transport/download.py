@@ -1,0 +1,146 @@
+"""Reading a reply's body: decoded, capped, and complete or an error."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator
+
+import aiohttp
+
+from resilient_client.transport.decoding import BodyTooLarge, decoder_for
+
+ERROR_BODY_LIMIT = 64 * 1024
+"""Bytes kept of the body of an error reply; the rest is not worth a wait."""
+ERROR_BODY_PATIENCE = 1.0
+"""Seconds given to the body of an error reply: an upstream in trouble may never finish it."""
+
+_PIECES_A_TURN = 16  # decoded pieces between two turns of the event loop: about a megabyte
+
+
+class BodyReader:
+    """Reads one body piece by piece, decoded, to its very end."""
+
+    __slots__ = ("_content", "_decoded", "_decoder", "_turns")
+
+    def __init__(self, reply: aiohttp.ClientResponse, max_size: int | None) -> None:
+        """Read the body of ``reply``; more than ``max_size`` bytes *out of a decoder* are an error."""
+        codings = reply.headers.getall("Content-Encoding", None)
+        self._content = reply.content
+        self._decoder = None if codings is None else decoder_for(",".join(codings), max_size=max_size)
+        self._decoded: Iterator[bytes] = iter(())
+        self._turns = 0
+
+    async def read(self) -> bytes:
+        """The next piece; ``b""`` at the end of the body."""
+        while True:
+            for piece in self._decoded:
+                self._turns += 1
+                if self._turns % _PIECES_A_TURN == 0:
+                    await asyncio.sleep(0)  # a bomb must not keep the deadline from striking
+                if piece:
+                    return piece
+            if self._content.at_eof():
+                if self._decoder is not None:
+                    self._decoder.finish()
+                return b""
+            raw = await self._content.readany()
+            if self._decoder is not None:
+                self._decoded = self._decoder.feed(raw)
+            elif raw:
+                return raw
+
+
+async def read_body(reply: aiohttp.ClientResponse, max_size: int | None) -> bytes:
+    """The whole body of an answer.
+
+    Raises:
+        BodyTooLarge: It exceeds ``max_size`` bytes after decoding; the rest was not read.
+        DecodingFailure: Its coding is unknown, corrupt or cut short.
+    """
+    limit = math.inf if max_size is None else max_size
+    coded = "Content-Encoding" in reply.headers
+    if not coded and (reply.content_length or 0) > limit:
+        raise BodyTooLarge(max_size or 0)
+    reader = BodyReader(reply, max_size)
+    body = await reader.read()
+    if len(body) <= limit and not coded and reply.content.at_eof():
+        return body  # the usual case: all in one piece
+    pieces, size = [body], len(body)
+    while body:
+        if size > limit:
+            raise BodyTooLarge(max_size or 0)
+        body = await reader.read()
+        pieces.append(body)
+        size += len(body)
+    return b"".join(pieces)
+
+
+async def read_error_body(reply: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """What can be had of the body of an error reply, and whether it was cut.
+
+    The status is the news; a body that is too long, too slow, corrupt or lost does not take it away.
+    """
+    kept = bytearray()
+    try:
+        reader = BodyReader(reply, ERROR_BODY_LIMIT)
+        async with asyncio.timeout(ERROR_BODY_PATIENCE):
+            while piece := await reader.read():
+                if len(kept) + len(piece) > ERROR_BODY_LIMIT:
+                    raise BodyTooLarge(ERROR_BODY_LIMIT)
+                kept += piece
+    except Exception:
+        reply.close()
+        return bytes(kept), True
+    return bytes(kept), False
+
+
+class OpenReply:
+    """The body of a streamed reply, still on the wire. Owns its connection until it is closed."""
+
+    __slots__ = ("_on_close", "_reader", "_reply", "_translate")
+
+    def __init__(
+        self,
+        reply: aiohttp.ClientResponse,
+        on_close: Callable[[], None],
+        translate: Callable[[Exception], Exception],
+    ) -> None:
+        """Take over ``reply``.
+
+        Args:
+            reply: Its head is read, its body is not.
+            on_close: Called once, when this is closed.
+            translate: Turns foreign exceptions into ours.
+        """
+        self._reply = reply
+        self._on_close: Callable[[], None] | None = on_close
+        self._translate = translate
+        self._reader = BodyReader(reply, None)
+
+    async def read(self) -> bytes:
+        """The next piece of the decoded body; ``b""`` at its end, which closes this.
+
+        Raises:
+            APIError: The connection was lost, the body is cut short or corrupt.
+        """
+        try:
+            piece = await self._reader.read()
+        except Exception as error:
+            failure = self._translate(error)
+        else:
+            if not piece:
+                self.close()
+            return piece
+        self.close()
+        raise failure
+
+    def close(self) -> None:
+        """Give the connection back: to the pool at the end of the body, to be closed before it."""
+        if self._on_close is not None:
+            finish, self._on_close = self._on_close, None
+            if self._reply.content.at_eof():
+                self._reply.release()
+            else:
+                self._reply.close()
+            finish()
