@@ -18,10 +18,10 @@ class Backoff(Settings):
     """The pause before attempt ``n + 1``; ``base(n)`` is ``initial * multiplier ** (n - 1)``, at most ``maximum``.
 
     ``fixed``: ``initial``. ``linear``: ``initial * n``. ``exponential``: ``base(n)``. ``full_jitter``: uniform in
-    ``[0, base(n)]``. ``equal_jitter``: uniform in ``[base(n) / 2, base(n)]``. ``additive_jitter``: ``base(n)`` plus
-    uniform in ``[0, initial]``. ``decorrelated``: uniform in ``[initial, 3 * previous pause]``. All are capped by
-    ``maximum``. Without jitter, callers that failed together come back together: see *Exponential Backoff And
-    Jitter* (Brooker, AWS, 2015).
+    ``[0, base(n)]``. ``equal_jitter``: uniform in ``[base(n) / 2, base(n)]``. ``additive_jitter``: ``base(n)``
+    plus uniform in ``[0, initial]``. ``decorrelated``: uniform in ``[initial, 3 * previous pause]``, where a
+    first pause takes ``initial`` for the previous. All are capped by ``maximum``. Without jitter, callers that
+    failed together come back together: see *Exponential Backoff And Jitter* (Brooker, AWS, 2015).
     """
 
     kind: BackoffKind = "full_jitter"
@@ -78,7 +78,7 @@ class RetryBudget(Settings):
     ratio: Ratio = 0.2
     """Tokens deposited by each call that got an answer which is no failure."""
     initial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
-    """Tokens at the start."""
+    """Tokens at the start, at most ``burst``."""
     burst: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
     """The most the bucket holds."""
     min_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01

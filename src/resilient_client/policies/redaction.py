@@ -1,0 +1,113 @@
+"""What may be shown of headers and URLs in errors, logs, spans and reprs.
+
+Decides what a reader may see; never changes what is sent. Shown is only what is known to be harmless: a
+header nobody thought of stays hidden (azure-core's rule), a URL that cannot be taken apart is not shown at
+all. The path of a URL *is* shown, so secrets do not belong there.
+
+What is shown fits into one log line: control characters, line breaks and invisible marks (text direction) are
+replaced, what is over-long is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from yarl import URL
+
+REDACTED: Final = "***"
+"""What stands in place of a hidden value."""
+UNREADABLE_URL: Final = "<unreadable URL>"
+"""What stands in place of a URL that cannot be taken apart."""
+LONGEST: Final = 256
+"""Characters shown of one text."""
+HARMLESS_HEADERS: Final = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "age",
+        "allow",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "etag",
+        "expires",
+        "host",
+        "keep-alive",
+        "last-modified",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "retry-after-ms",
+        "server",
+        "traceparent",
+        "transfer-encoding",
+        "user-agent",
+        "vary",
+        "via",
+        "x-correlation-id",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+        "x-request-id",
+    }
+)
+"""Names, in lower case, of the headers whose values are shown."""
+
+
+def shown_text(text: str, longest: int = LONGEST) -> str:
+    """``text`` in one line of at most ``longest`` characters (and an ellipsis), unprintable ones replaced."""
+    kept = text[:longest]
+    if not kept.isprintable():
+        kept = "".join(
+            character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in kept
+        )
+    return kept if len(text) <= longest else f"{kept}…"
+
+
+def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """All names, but only the values of headers on the list of harmless ones."""
+    return {
+        shown_text(name): shown_text(value) if name.lower() in HARMLESS_HEADERS else REDACTED
+        for name, value in headers.items()
+    }
+
+
+def shown_url(url: str | URL) -> str:
+    """``url`` without userinfo, fragment and the values of its query: ``https://host/path?key=***``."""
+    return _shown(url, with_keys=True)
+
+
+def without_query(url: str | URL) -> str:
+    """``url`` without userinfo, fragment and query, for error messages: ``https://host:8443/path``."""
+    return _shown(url, with_keys=False)
+
+
+def _shown(url: str | URL, *, with_keys: bool) -> str:
+    try:
+        parts = URL(url)
+        host, tail, query = parts.host_port_subcomponent, parts.raw_path, parts.raw_query_string
+    except (ValueError, IndexError):  # a bad port, bracket or host name; IndexError: yarl on an empty host
+        return UNREADABLE_URL
+    if host is None and parts.scheme:  # `user:password@host` reads as the scheme `user`
+        return UNREADABLE_URL
+    origin = "" if host is None else f"{parts.scheme}://{host}".removeprefix(":")
+    if with_keys and query:
+        tail += "?" + "&".join(_key_only(pair) for pair in query.split("&"))
+    return shown_text(origin + "/".join(_without_userinfo(segment) for segment in tail.split("/")))
+
+
+def _key_only(pair: str) -> str:
+    """``key=***``; a piece without ``=`` may itself be a value."""
+    key, equals, _ = pair.partition("=")
+    return f"{key}={REDACTED}" if equals else REDACTED
+
+
+def _without_userinfo(segment: str) -> str:
+    """A segment that holds an authority: of a URL carried in this URL, or behind a mistyped scheme."""
+    userinfo, _, rest = segment.rpartition("@")
+    return f"{REDACTED}@{rest}" if userinfo else segment
