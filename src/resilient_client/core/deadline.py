@@ -92,6 +92,11 @@ class Alarm:
         if ends_at < self._armed_for:
             self._arm(ends_at)
 
+    @property
+    def ringing(self) -> bool:
+        """Whether this alarm has cancelled the task and nobody else has: a look that changes nothing."""
+        return self._rung and self._task.cancelling() - 1 <= self._cancelling
+
     def rang(self) -> bool:
         """Whether the ``CancelledError`` now in flight is this alarm's doing and nobody else's.
 

@@ -14,7 +14,7 @@ from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.body import Body
 from resilient_client.core.call import IDEMPOTENT_METHODS, Call, route_of
 from resilient_client.core.endpoint import Endpoint
-from resilient_client.core.events import Events
+from resilient_client.core.events import CallFields, Events
 
 if TYPE_CHECKING:
     from resilient_client.core.deadline import Alarm
@@ -93,9 +93,11 @@ class CallContext:
         idempotent: Whether a repeat is harmless: by method, key, or the caller's word.
         streaming: Whether the body is left to the caller (``stream``).
         open_stream: The reply that is still open, until the caller owns it.
+        advice: Why there was no further attempt, and what would change that; ``""`` if that is plain.
     """
 
     __slots__ = (
+        "advice",
         "alarm",
         "attempts",
         "call",
@@ -151,6 +153,18 @@ class CallContext:
         self.idempotent = idempotent
         self.streaming = streaming
         self.open_stream: OpenBody | None = None
+        self.advice = ""
+
+    def event_fields(self, at: float) -> CallFields:
+        """What every event of this call says, at loop time ``at``."""
+        call = self.call
+        return {
+            "client": self.client,
+            "at": at,
+            "method": call.method,
+            "route": route_of(call.path),
+            "tags": dict(call.given.get("tags", {})),
+        }
 
 
 class Request:

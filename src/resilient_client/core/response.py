@@ -118,7 +118,7 @@ class Response:
             raise self._unfit("is not JSON", position) from None
 
     def parse(self, model: TypeForm[T]) -> T:
-        """The body as JSON, checked against a type.
+        """The body as JSON, checked against a type. An empty body counts as ``null``.
 
         Args:
             model: Any type form: a pydantic model, ``list[User]``, ``User | None``, a dataclass, a TypedDict.
@@ -126,8 +126,9 @@ class Response:
         Raises:
             APIResponseValidationError: It does not fit; ``detail`` lists where, without the values.
         """
+        validator = validator_for(model)
         try:
-            return validator_for(model).validate_json(self.content)
+            return validator.validate_json(self.content) if self.content else validator.validate_python(None)
         except ValidationError as error:
             where = "; ".join(
                 f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['type']}" for e in error.errors(include_input=False)[:5]

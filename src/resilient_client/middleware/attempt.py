@@ -98,9 +98,7 @@ def _note(record: AttemptRecord, failure: APIError) -> None:
 
 def _announce(request: Request, record: AttemptRecord, at: float) -> None:
     context = request.context
-    context.events.emit(
-        AttemptStarted(**context.event_fields(at), number=record.number, endpoint=record.endpoint)
-    )
+    context.events.emit(AttemptStarted(**context.event_fields(at), number=record.number, endpoint=record.endpoint))
 
 
 def _report(request: Request, record: AttemptRecord, at: float) -> None:

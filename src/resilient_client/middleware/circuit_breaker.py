@@ -73,9 +73,7 @@ def _timed_out(request: Request, waited: float) -> bool:
 def _refused(request: Request, circuit: Circuit, now: float) -> CircuitOpenError:
     context = request.context
     if context.events.active:
-        context.events.emit(
-            CallRejected(**context.event_fields(now), reason="circuit_open", endpoint=request.endpoint)
-        )
+        context.events.emit(CallRejected(**context.event_fields(now), reason="circuit_open", endpoint=request.endpoint))
     wait = circuit.retry_after(now)
     when = "" if wait is None else f"; it is tried again in {wait:.3g} s"
     return CircuitOpenError(

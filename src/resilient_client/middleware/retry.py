@@ -32,9 +32,7 @@ class RetryMiddleware:
 
     __slots__ = ("_budgets", "_wall_clock")
 
-    def __init__(
-        self, budgets: RetryBudgets[Endpoint] | None, wall_clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, budgets: RetryBudgets[Endpoint] | None, wall_clock: Callable[[], float] = time.time) -> None:
         """Serve any number of calls.
 
         Args:
@@ -50,17 +48,118 @@ class RetryMiddleware:
         retry = context.retry
         if retry is None:
             return await call_next(request)
-        outcome: Response | APIError
+        tokens = None
+        if self._budgets is not None:
+            tokens = self._budgets.for_upstream(context.upstream, asyncio.get_running_loop().time())
+        outcome = await _attempt(request, call_next)
         try:
-            outcome = await call_next(request.copy())
-        except APIError as error:
-            outcome = error
-        if (fault := fault_of(outcome, retry.statuses)) is None:
-            self._deposit(context.upstream)
-            return _give(outcome)
-        try:
-            return await _Repeater(request, retry, self._tokens(context.upstream), self._wall_clock).run(
-                outcome, call_next
-            )
+            if fault_of(outcome, retry.statuses) is not None:
+                outcome = await _Repeats(request, call_next, retry, tokens, self._wall_clock, outcome).run()
+            if isinstance(outcome, APIError):
+                raise outcome
+            if tokens is not None and outcome.status < 500 and outcome.status not in retry.statuses:
+                tokens.deposit(asyncio.get_running_loop().time())
+            return outcome
         finally:
-            del outcome, fault
+            del outcome  # an error that knows a frame that knows the error is only freed by the collector
+
+
+async def _attempt(request: Request, call_next: Handler) -> Response | APIError:
+    """One attempt, with a request of its own; a failure is a value here."""
+    try:
+        return await call_next(request.copy())
+    except APIError as error:
+        return error
+
+
+class _Repeats:
+    """What follows the first failure of one call: tenacity's loop around our decisions."""
+
+    __slots__ = ("_call_next", "_delay", "_first", "_request", "_retry", "_tokens", "_wall_clock")
+
+    def __init__(
+        self,
+        request: Request,
+        call_next: Handler,
+        retry: Retry,
+        tokens: RetryTokens | None,
+        wall_clock: Callable[[], float],
+        first: Response | APIError,
+    ) -> None:
+        self._request = request
+        self._call_next = call_next
+        self._retry = retry
+        self._tokens = tokens
+        self._wall_clock = wall_clock
+        self._first: Response | APIError | None = first
+        self._delay = 0.0
+
+    async def run(self) -> Response | APIError:
+        """The outcome of the last attempt."""
+        retrying = AsyncRetrying(sleep=asyncio.sleep, retry=self._again, wait=lambda _: self._delay, reraise=True)
+        return await retrying(self._next)
+
+    async def _next(self) -> Response | APIError:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await _attempt(self._request, self._call_next)
+
+    def _again(self, state: RetryCallState) -> bool:
+        """Tenacity's question after each attempt, answered by the policy."""
+        if state.outcome is None or state.outcome.failed:
+            return False  # a cancellation or a foreign exception: goes straight through
+        outcome = state.outcome.result()
+        fault = fault_of(outcome, self._retry.statuses)
+        if fault is None:
+            return False
+        decision = decide(
+            fault,
+            self._situation(outcome),
+            self._retry,
+            pause=lambda: self._pause(state),
+            tokens=self._tokens,
+            rng=self._request.context.rng,
+        )
+        self._announce(fault, decision)
+        if isinstance(decision, Again):
+            self._delay = decision.delay
+            return True
+        self._request.context.advice = decision.reason
+        return False
+
+    def _situation(self, outcome: Response | APIError) -> Situation:
+        request = self._request
+        context = request.context
+        wish = None
+        if isinstance(outcome, Response):
+            wish = retry_after(outcome.headers, wall_now=self._wall_clock())
+        return Situation(
+            attempt=context.attempts,
+            now=asyncio.get_running_loop().time(),
+            deadline=context.deadline,
+            method=request.method,
+            idempotent=context.idempotent,
+            sendable=request.body is None or request.body.sendable,
+            retry_after=wish,
+        )
+
+    def _pause(self, state: RetryCallState) -> float:
+        backoff = self._retry.backoff
+        if isinstance(backoff, Backoff):
+            return pause(backoff, self._request.context.attempts, self._delay, self._request.context.rng)
+        seconds = backoff(state)
+        if not isinstance(seconds, (int, float)) or not seconds >= 0:
+            raise ConfigurationError(f"the backoff of Retry gave {seconds!r}; it must give seconds, 0 or more")
+        return float(seconds)
+
+    def _announce(self, fault: Fault, decision: Again | Enough) -> None:
+        context = self._request.context
+        if not context.events.active:
+            return
+        fields = context.event_fields(asyncio.get_running_loop().time())
+        if isinstance(decision, Again):
+            event = RetryScheduled(**fields, number=context.attempts, delay=decision.delay, reason=fault.summary)
+            context.events.emit(event)
+        elif decision.reason:
+            context.events.emit(RetryRefused(**fields, number=context.attempts, reason=decision.reason))

@@ -63,9 +63,7 @@ def shown_text(text: str, longest: int = LONGEST) -> str:
     """``text`` in one line of at most ``longest`` characters (and an ellipsis), unprintable ones replaced."""
     kept = text[:longest]
     if not kept.isprintable():
-        kept = "".join(
-            character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in kept
-        )
+        kept = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in kept)
     return kept if len(text) <= longest else f"{kept}…"
 
 

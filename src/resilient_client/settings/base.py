@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -61,15 +61,29 @@ class Settings(BaseModel):
         The result is not checked for contradictions: ``over`` is the nearer wish, and what lies
         under it adapts when it is resolved.
         """
-        merged = self.model_copy(update={name: getattr(over, name) for name in over.model_fields_set})
+        laid = {name: _lay(getattr(self, name), getattr(over, name)) for name in over.model_fields_set}
+        merged = self.model_copy(update=laid)
         merged.__pydantic_fields_set__.update(self.model_fields_set)
         return merged
+
+    def _keep_order(self, smaller: str, larger: str) -> None:
+        """Hold ``smaller <= larger``: an error when both were set, else the default of ``larger`` gives way."""
+        low, high = getattr(self, smaller), getattr(self, larger)
+        if smaller not in self.model_fields_set or low is None or high is None or low <= high:
+            return
+        if larger in self.model_fields_set:
+            raise ValueError(
+                f"{smaller}={low:g} exceeds {larger}={high:g} and could never take effect; "
+                f"set {smaller} to at most {high:g} or raise {larger}"
+            )
+        self.__dict__[larger] = low
 
     def __str__(self) -> str:
         return repr(self)
 
 
-S = TypeVar("S", bound=Settings)
+def _lay(under: object, over: object) -> object:
+    return under.merge(over) if isinstance(under, Settings) and type(under) is type(over) else over
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

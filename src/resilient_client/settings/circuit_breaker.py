@@ -38,11 +38,5 @@ class CircuitBreaker(Settings):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if {"break_duration", "max_break_duration"} <= self.model_fields_set and (
-            self.break_duration > self.max_break_duration
-        ):
-            raise ValueError(
-                f"break_duration={self.break_duration:g} s exceeds max_break_duration="
-                f"{self.max_break_duration:g} s; lower the first or raise the second"
-            )
+        self._keep_order("break_duration", "max_break_duration")
         return self

@@ -35,10 +35,7 @@ class Backoff(Settings):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if {"initial", "maximum"} <= self.model_fields_set and self.initial > self.maximum:
-            raise ValueError(
-                f"initial={self.initial:g} s exceeds maximum={self.maximum:g} s; lower initial or raise maximum"
-            )
+        self._keep_order("initial", "maximum")
         return self
 
 
@@ -86,9 +83,5 @@ class RetryBudget(Settings):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if {"initial", "burst"} <= self.model_fields_set and self.initial > self.burst:
-            raise ValueError(
-                f"initial={self.initial:g} exceeds burst={self.burst:g}, the most the bucket holds; "
-                "lower initial or raise burst"
-            )
+        self._keep_order("initial", "burst")
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple, Self
 
 from pydantic import model_validator
@@ -22,8 +21,8 @@ class TimeLimits(NamedTuple):
 class Timeout(Settings):
     """Durations in seconds; ``None`` means no limit. A bare number where a ``Timeout`` is expected sets ``total``.
 
-    Values set together must agree (``connect <= attempt <= total``); values left out are clipped to what
-    stands above them.
+    Values set together must agree (``connect <= attempt <= total``). Values left out give way: a longer
+    ``attempt`` lifts the default ``total``, a shorter ``total`` clips the default ``attempt``.
     """
 
     total: PositiveSeconds | None = 30.0
@@ -37,14 +36,9 @@ class Timeout(Settings):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        names = [name for name in ("total", "attempt", "connect") if name in self.model_fields_set]
-        for longer, shorter in pairwise(names):
-            limit, value = getattr(self, longer), getattr(self, shorter)
-            if limit is not None and value is not None and value > limit:
-                raise ValueError(
-                    f"{shorter}={value:g} s is longer than {longer}={limit:g} s and could never be reached; "
-                    f"set {shorter} to at most {limit:g} or raise {longer}"
-                )
+        self._keep_order("connect", "attempt")
+        self._keep_order("connect", "total")
+        self._keep_order("attempt", "total")
         return self
 
     def limits(self) -> TimeLimits:

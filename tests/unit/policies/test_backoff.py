@@ -62,9 +62,7 @@ def test_pause_of_a_growing_law_ends_at_maximum(kind: BackoffKind) -> None:
         ("decorrelated", 0.0, 0.2, 0.6),
     ],
 )
-def test_pause_with_jitter_fills_its_range(
-    kind: BackoffKind, previous: float, low: float, high: float
-) -> None:
+def test_pause_with_jitter_fills_its_range(kind: BackoffKind, previous: float, low: float, high: float) -> None:
     """The third pause is spread over the whole of the documented range and never leaves it."""
     drawn = pauses(kind, attempt=3, previous=previous)
     width = high - low

@@ -128,9 +128,7 @@ def test_parse_of_no_http_date_gives_none(value: str) -> None:
         (datetime(2099, 6, 1, 12, tzinfo=UTC), "00", 2100),
     ],
 )
-def test_parse_of_a_two_digit_year_is_at_most_fifty_years_ahead(
-    now: datetime, digits: str, year: int
-) -> None:
+def test_parse_of_a_two_digit_year_is_at_most_fifty_years_ahead(now: datetime, digits: str, year: int) -> None:
     """A two-digit year that seems more than 50 years ahead, to the second, is the latest past one instead."""
     expected = datetime(year, 6, 1, 12, tzinfo=UTC) - now
     assert parse(f"Monday, 01-Jun-{digits} 12:00:00 GMT", now) == max(0.0, expected.total_seconds())

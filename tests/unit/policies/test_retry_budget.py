@@ -136,9 +136,7 @@ def test_outage_of_five_minutes_costs_tiny_clients_at_most_half_more() -> None:
 
 
 @pytest.mark.parametrize(("every", "lasting", "bound"), [(1.0, 60.0, 1.25), (10.0, 300.0, 1.5)])
-def test_outage_with_deposits_by_started_calls_breaks_the_bound(
-    every: float, lasting: float, bound: float
-) -> None:
+def test_outage_with_deposits_by_started_calls_breaks_the_bound(every: float, lasting: float, bound: float) -> None:
     """The bounds rest on depositing for answers: credited at their start, failing calls feed the storm."""
     assert attempts_in_outage(every=every, lasting=lasting, deposit_when_started=True) > bound
 

@@ -1,0 +1,60 @@
+"""The standard chain, written once, top to bottom: the place to read the order.
+
+What stands above is outside. Retry is the only repeater, so everything below it runs once an attempt: a fresh
+token, a circuit that sees every attempt, a redirect that belongs to its attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from resilient_client.core.endpoint import Endpoint
+from resilient_client.core.protocols import Auth, Middleware
+from resilient_client.middleware.attempt import AttemptMiddleware
+from resilient_client.middleware.auth import AuthMiddleware
+from resilient_client.middleware.circuit_breaker import CircuitBreakerMiddleware
+from resilient_client.middleware.deadline import DeadlineMiddleware
+from resilient_client.middleware.redirect import RedirectMiddleware
+from resilient_client.middleware.retry import RetryMiddleware
+from resilient_client.pipeline import describe
+from resilient_client.policies.circuits import Circuits
+from resilient_client.policies.retry_budget import RetryBudgets
+from resilient_client.settings.config import FollowRedirects
+
+
+class Link(NamedTuple):
+    """One link of the chain.
+
+    Attributes:
+        scope: Whether it runs once a call or once an attempt.
+        name: For people.
+        middleware: What acts.
+    """
+
+    scope: Literal["per call", "per attempt"]
+    name: str
+    middleware: Middleware
+
+
+def standard_chain(
+    *,
+    middleware: Sequence[Middleware],
+    budgets: RetryBudgets[Endpoint] | None,
+    circuits: Circuits[Endpoint] | None,
+    auth: Auth | None,
+    attempt_middleware: Sequence[Middleware],
+    follow_redirects: FollowRedirects,
+) -> tuple[Link, ...]:
+    """The links between the edge and the transport, outermost first; ``None`` leaves a link out."""
+    chain: list[Link | None] = [
+        Link("per call", "deadline", DeadlineMiddleware()),
+        *(Link("per call", describe(user), user) for user in middleware),
+        Link("per call", "retry", RetryMiddleware(budgets)),
+        Link("per attempt", "attempt", AttemptMiddleware()),
+        Link("per attempt", "circuit breaker", CircuitBreakerMiddleware(circuits)) if circuits is not None else None,
+        Link("per attempt", "auth", AuthMiddleware(auth)) if auth is not None else None,
+        *(Link("per attempt", describe(user), user) for user in attempt_middleware),
+        Link("per attempt", "redirect", RedirectMiddleware(follow_redirects)) if follow_redirects else None,
+    ]
+    return tuple(link for link in chain if link is not None)

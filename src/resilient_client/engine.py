@@ -1,0 +1,98 @@
+"""What lives as long as a client and is shared by all its views: the chain, the transport, circuits, budgets.
+
+Touches no event loop when it is built; belongs to the one it is first used on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from resilient_client.chain import Link, standard_chain
+from resilient_client.core.endpoint import Endpoint
+from resilient_client.core.errors import ClientClosedError, WrongLoopError
+from resilient_client.core.events import CircuitClosed, CircuitEvent, CircuitHalfOpened, CircuitOpened, Events
+from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
+from resilient_client.pipeline import compose
+from resilient_client.policies.circuit import Circuit, CircuitState
+from resilient_client.policies.circuits import Circuits
+from resilient_client.policies.retry_budget import RetryBudgets
+from resilient_client.settings.config import ClientConfig
+
+
+class Engine:
+    """Runs requests through the chain; holds what calls share."""
+
+    __slots__ = ("_closed", "_loop", "circuits", "events", "handler", "links", "name", "rng", "transport")
+
+    def __init__(
+        self,
+        name: str,
+        config: ClientConfig,
+        transport: Transport,
+        *,
+        auth: Auth | None,
+        middleware: Sequence[Middleware],
+        attempt_middleware: Sequence[Middleware],
+        rng: random.Random,
+    ) -> None:
+        self.name = name
+        self.transport = transport
+        self.events = Events()
+        self.rng = rng
+        breaker = config.circuit_breaker
+        self.circuits: Circuits[Endpoint] | None = None
+        if breaker is not None and breaker.mode != "disabled":
+            self.circuits = Circuits(breaker, rng, self._tell)
+        self.links: tuple[Link, ...] = standard_chain(
+            middleware=middleware,
+            budgets=None if config.retry_budget is None else RetryBudgets(config.retry_budget),
+            circuits=self.circuits,
+            auth=auth,
+            attempt_middleware=attempt_middleware,
+            follow_redirects=config.follow_redirects,
+        )
+        self.handler: Handler = compose((link.middleware for link in self.links), transport.send)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    def bind(self) -> asyncio.AbstractEventLoop:
+        """The running loop, if this engine may be used on it.
+
+        Raises:
+            ClientClosedError: It was closed.
+            WrongLoopError: It was first used on another loop.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is self._loop and not self._closed:
+            return loop
+        if self._closed:
+            raise ClientClosedError(f"the client {self.name!r} is closed; make a new one, or keep it open while in use")
+        if self._loop is not None:
+            raise WrongLoopError(
+                f"the client {self.name!r} was first used on another event loop, to which its connections belong; "
+                "use one client per event loop, for example one made in each asyncio.run()"
+            )
+        self._loop = loop
+        return loop
+
+    async def close(self) -> None:
+        """Give back all connections. May be called twice."""
+        self._closed = True
+        await self.transport.close()
+
+    def _tell(self, endpoint: Endpoint, circuit: Circuit, state: CircuitState, now: float) -> None:
+        """Turn a transition of a circuit into an event."""
+        if not self.events.active:
+            return
+        event: CircuitEvent
+        if state is CircuitState.CLOSED:
+            event = CircuitClosed(client=self.name, at=now, endpoint=endpoint)
+        elif state is CircuitState.HALF_OPEN:
+            event = CircuitHalfOpened(client=self.name, at=now, endpoint=endpoint)
+        else:
+            event = CircuitOpened(
+                client=self.name, at=now, endpoint=endpoint, retry_after=circuit.retry_after(now)
+            )
+        self.events.emit(event)

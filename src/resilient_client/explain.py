@@ -1,0 +1,36 @@
+"""The answer to "what would this call do?": the chain, every value in force, and who set it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from resilient_client.chain import Link
+from resilient_client.options import Row
+
+
+class Explanation(NamedTuple):
+    """What a call would go through; ``str()`` shows it.
+
+    Attributes:
+        request: Method and URL, without query values.
+        chain: The links, outermost first.
+        settings: Every value in force, with the layer that set it.
+    """
+
+    request: str
+    chain: tuple[Link, ...]
+    settings: tuple[Row, ...]
+
+    def __str__(self) -> str:
+        lines = [self.request, "", "chain, outermost first:"]
+        lines += [f"  {link.scope:<12} {link.name}" for link in self.chain]
+        lines += [f"  {'wire':<12} transport", "", "settings in force:"]
+        width = max(len(row.setting) for row in self.settings)
+        lines += [f"  {row.setting:<{width}}  {row.layer:<8} {_shown(row.value)}" for row in self.settings]
+        return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, frozenset):
+        return " ".join(map(str, sorted(value)))
+    return "off" if value is None else str(value)

@@ -1,0 +1,118 @@
+"""Layers of settings: defaults, config, client, view, call. The nearest layer that set a field wins.
+
+Each layer is a partial ``ClientConfig`` that remembers what it set. Resolving is done once a client, a view, or a
+distinct set of per-call options, never per call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from resilient_client.core.call import CallOptions
+from resilient_client.core.errors import InvalidRequestError, ResilientClientError
+from resilient_client.settings.base import Settings
+from resilient_client.settings.config import ClientConfig
+from resilient_client.settings.retry import Retry
+from resilient_client.settings.timeout import TimeLimits
+
+_CACHED_PLANS = 256
+_NO_LIMITS = TimeLimits(None, None, None, None)
+
+
+class Plan(NamedTuple):
+    """The settings in force for one call.
+
+    Attributes:
+        limits: How long things may take.
+        retry: When an attempt is repeated, or ``None``.
+        raise_for_status: Whether an error status raises.
+    """
+
+    limits: TimeLimits
+    retry: Retry | None
+    raise_for_status: bool
+
+
+class Row(NamedTuple):
+    """One value in force, for people.
+
+    Attributes:
+        setting: Its dotted name.
+        value: What is in force.
+        layer: Who set it.
+    """
+
+    setting: str
+    value: object
+    layer: str
+
+
+class Layers:
+    """An ordered stack of partial settings, farthest first."""
+
+    __slots__ = ("_plan", "_plans", "_stack", "config")
+
+    def __init__(self, stack: tuple[tuple[str, ClientConfig], ...] = ()) -> None:
+        self._stack = stack
+        config = ClientConfig()
+        for _, layer in stack:
+            config = config.merge(layer)
+        self.config = config
+        self._plan = _plan(config)
+        self._plans: dict[object, Plan] = {}
+
+    def over(self, name: str, given: Mapping[str, Any] | ClientConfig) -> Layers:
+        """This stack with one more layer on top.
+
+        Raises:
+            ConfigurationError: A value is wrong.
+        """
+        layer = given if isinstance(given, ClientConfig) else ClientConfig(**given)
+        return Layers((*self._stack, (name, layer))) if layer.model_fields_set else self
+
+    def plan(self, given: CallOptions) -> Plan:
+        """The settings for a call with these options.
+
+        Raises:
+            InvalidRequestError: A value is wrong; nothing was sent.
+        """
+        if not given or _PER_CALL.isdisjoint(given):
+            return self._plan
+        chosen = {name: value for name, value in given.items() if name in _PER_CALL}
+        key = tuple(chosen.items())
+        plan = self._plans.get(key)
+        if plan is None:
+            try:
+                plan = _plan(self.over("call", chosen).config)
+            except ResilientClientError as wrong:
+                raise InvalidRequestError(str(wrong)) from None
+            if len(self._plans) >= _CACHED_PLANS:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
+
+    def rows(self) -> list[Row]:
+        """Every value in force, and the layer that set it."""
+        return _rows("", self.config, self._stack)
+
+
+_PER_CALL = frozenset({"timeout", "retry", "raise_for_status"})
+
+
+def _plan(config: ClientConfig) -> Plan:
+    limits = _NO_LIMITS if config.timeout is None else config.timeout.limits()
+    return Plan(limits, config.retry, config.raise_for_status)
+
+
+def _rows(prefix: str, value: Settings, stack: tuple[tuple[str, Settings], ...]) -> list[Row]:
+    rows: list[Row] = []
+    for name in type(value).model_fields:
+        inner = getattr(value, name)
+        setters = [(layer, getattr(given, name)) for layer, given in stack if name in given.model_fields_set]
+        if isinstance(inner, Settings):
+            partial = [(layer, given) for layer, given in setters if isinstance(given, type(inner))]
+            rows += _rows(f"{prefix}{name}.", inner, tuple(partial))
+        else:
+            rows.append(Row(f"{prefix}{name}", inner, setters[-1][0] if setters else "default"))
+    return rows

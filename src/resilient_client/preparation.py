@@ -1,0 +1,123 @@
+"""From what the caller asked to a request that may be sent. Whatever is wrong with a call is found here, at once."""
+
+from __future__ import annotations
+
+import uuid
+from typing import NamedTuple
+
+from multidict import CIMultiDict
+from yarl import URL
+
+from resilient_client._version import __version__
+from resilient_client.core.body import Body
+from resilient_client.core.call import Call, CallOptions
+from resilient_client.core.errors import ConfigurationError
+from resilient_client.core.types import HeadersLike, QueryParams
+from resilient_client.policies.addressing import address, query_pairs
+from resilient_client.policies.headers import checked_headers
+from resilient_client.transport.decoding import ACCEPT_ENCODING
+
+_CACHED_URLS = 1024
+_BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
+
+
+class Prepared(NamedTuple):
+    """The parts of a request.
+
+    Attributes:
+        url: Absolute.
+        headers: All but those the transport adds.
+        body: Or ``None``.
+        idempotency_key: Or ``None``.
+    """
+
+    url: URL
+    headers: CIMultiDict[str]
+    body: Body | None
+    idempotency_key: str | None
+
+
+class Preparation:
+    """Lays a call over the client's base URL, headers and parameters. Belongs to one client or view."""
+
+    __slots__ = ("_headers", "_idempotency_header", "_params", "_urls", "base")
+
+    def __init__(
+        self, base: URL | None, headers: CIMultiDict[str], params: list[tuple[str, str]], idempotency_header: str
+    ) -> None:
+        self.base = base
+        self._headers = headers
+        self._params = params
+        self._idempotency_header = idempotency_header
+        self._urls: dict[str, URL] = {}
+
+    @classmethod
+    def build(
+        cls, base: URL | None, headers: HeadersLike | None, params: QueryParams | None, idempotency_header: str
+    ) -> Preparation:
+        """Check what the client adds to every call.
+
+        Raises:
+            ConfigurationError: A header or parameter cannot be sent.
+        """
+        own = CIMultiDict(
+            {"Accept": "*/*", "Accept-Encoding": ACCEPT_ENCODING, "User-Agent": f"resilient-client/{__version__}"}
+        )
+        own.update(checked_headers(headers or {}, ConfigurationError))
+        return cls(base, own, list(query_pairs(params or {})), idempotency_header)
+
+    def over(self, headers: HeadersLike | None, params: QueryParams | None) -> Preparation:
+        """The same with more headers and parameters on top."""
+        merged = self._headers.copy()
+        merged.update(checked_headers(headers or {}, ConfigurationError))
+        pairs = [*self._params, *query_pairs(params or {})]
+        return Preparation(self.base, merged, pairs, self._idempotency_header)
+
+    def prepare(self, call: Call[object]) -> Prepared:
+        """The request that ``call`` stands for.
+
+        Raises:
+            InvalidRequestError: It cannot be sent as it is.
+        """
+        given = call.given
+        if not given:
+            return Prepared(self._url(call.path), self._headers.copy(), None, None)
+        if "params" in given or "path_params" in given:
+            url = address(self.base, call.path, given.get("path_params"), given.get("params"))
+            url = url.extend_query(self._params) if self._params else url
+        else:
+            url = self._url(call.path)
+        headers = self._headers.copy()
+        if given_headers := given.get("headers"):
+            headers.update(checked_headers(given_headers))
+        body = _body(given)
+        if body is not None and body.content_type is not None:
+            headers.setdefault("Content-Type", body.content_type)
+        return Prepared(url, headers, body, self._idempotency_key(given, headers))
+
+    def _url(self, path: str) -> URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = address(self.base, path)
+            url = url.extend_query(self._params) if self._params else url
+            if len(self._urls) >= _CACHED_URLS:
+                self._urls.clear()
+            self._urls[path] = url
+        return url
+
+    def _idempotency_key(self, given: CallOptions, headers: CIMultiDict[str]) -> str | None:
+        key = given.get("idempotency_key")
+        if key is None:
+            return headers.get(self._idempotency_header)
+        if key == "auto":
+            key = uuid.uuid4().hex
+        headers.update(checked_headers({self._idempotency_header: key}))
+        return key
+
+
+def _body(given: CallOptions) -> Body | None:
+    if _BODY_OPTIONS.isdisjoint(given):
+        return None
+    return Body.build(
+        json=given.get("json"), content=given.get("content"), data=given.get("data"), files=given.get("files")
+    )
