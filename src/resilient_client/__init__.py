@@ -1,1 +1,131 @@
-"""resilient_client."""
+"""Resilient HTTP calls for asyncio.
+
+::
+
+    client.get("/users/{id}", path_params={"id": 7}, response_model=User)
+       │  Call         frozen: what the caller asked
+       ▼
+       the edge        decode, complete errors, make outcomes                                  client.py, edge.py
+       ▼
+       per call        deadline · your middleware · retry                                      the only repeater
+       ▼
+       per attempt     attempt timer · circuit breaker · auth · your middleware · redirect     chain.py has the order
+       ▼
+       transport       exactly one wire request; body read; foreign errors translated, once
+       ▼
+       Response ──► decode (pydantic) ──► User              or, in gather(): Outcome = Success | Failure
+
+Settings describe, a policy decides, a middleware acts, the transport touches the wire once.
+"""
+
+from resilient_client._version import __version__
+from resilient_client.auth import APIKeyAuth, BasicAuth, BearerAuth, OAuth2ClientCredentials, Token
+from resilient_client.client import APIClient
+from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.call import Call, CallOptions
+from resilient_client.core.deadline import deadline
+from resilient_client.core.endpoint import Endpoint
+from resilient_client.core.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    CallCancelledError,
+    CallRejectedError,
+    CircuitOpenError,
+    ClientClosedError,
+    ConfigurationError,
+    ConflictError,
+    DeadlineExceededError,
+    InternalServerError,
+    InvalidRequestError,
+    MissingExtraError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RedirectError,
+    ResilientClientError,
+    ResponseTooLargeError,
+    UnprocessableEntityError,
+    WrongLoopError,
+)
+from resilient_client.core.kinds import ErrorKind, Stage
+from resilient_client.core.outcome import Failure, Outcome, Success
+from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
+from resilient_client.core.request import Request, RequestInfo
+from resilient_client.core.response import Response, Timings
+from resilient_client.fanout import GatherResult
+from resilient_client.policies.circuit import Circuit, CircuitState
+from resilient_client.settings.circuit_breaker import CircuitBreaker
+from resilient_client.settings.config import ClientConfig
+from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.retry import Backoff, Retry, RetryBudget
+from resilient_client.settings.timeout import Timeout
+from resilient_client.streaming import StreamResponse
+
+__all__ = [
+    "APIClient",
+    "APIConnectionError",
+    "APIError",
+    "APIKeyAuth",
+    "APIResponseValidationError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AttemptRecord",
+    "Auth",
+    "AuthenticationError",
+    "Backoff",
+    "BadRequestError",
+    "BasicAuth",
+    "BearerAuth",
+    "Call",
+    "CallCancelledError",
+    "CallOptions",
+    "CallRejectedError",
+    "Circuit",
+    "CircuitBreaker",
+    "CircuitOpenError",
+    "CircuitState",
+    "ClientClosedError",
+    "ClientConfig",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionSettings",
+    "DeadlineExceededError",
+    "Endpoint",
+    "ErrorKind",
+    "Failure",
+    "GatherResult",
+    "Handler",
+    "InternalServerError",
+    "InvalidRequestError",
+    "Middleware",
+    "MissingExtraError",
+    "NotFoundError",
+    "OAuth2ClientCredentials",
+    "Outcome",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RedirectError",
+    "Request",
+    "RequestInfo",
+    "ResilientClientError",
+    "Response",
+    "ResponseTooLargeError",
+    "Retry",
+    "RetryBudget",
+    "Stage",
+    "StreamResponse",
+    "Success",
+    "Timeout",
+    "Timings",
+    "Token",
+    "Transport",
+    "UnprocessableEntityError",
+    "WrongLoopError",
+    "__version__",
+    "deadline",
+]

@@ -40,7 +40,7 @@ class Link(NamedTuple):
 def standard_chain(
     *,
     middleware: Sequence[Middleware],
-    budgets: RetryBudgets[Endpoint] | None,
+    budgets: RetryBudgets | None,
     circuits: Circuits[Endpoint] | None,
     auth: Auth | None,
     attempt_middleware: Sequence[Middleware],

@@ -82,17 +82,18 @@ class Engine:
         self._closed = True
         await self.transport.close()
 
-    def _tell(self, endpoint: Endpoint, circuit: Circuit, state: CircuitState, now: float) -> None:
+    def _tell(
+        self, endpoint: Endpoint, circuit: Circuit, _old: CircuitState, state: CircuitState, now: float | None
+    ) -> None:
         """Turn a transition of a circuit into an event."""
         if not self.events.active:
             return
+        at = now if now is not None else (self._loop.time() if self._loop is not None else 0.0)
         event: CircuitEvent
         if state is CircuitState.CLOSED:
-            event = CircuitClosed(client=self.name, at=now, endpoint=endpoint)
+            event = CircuitClosed(client=self.name, at=at, endpoint=endpoint)
         elif state is CircuitState.HALF_OPEN:
-            event = CircuitHalfOpened(client=self.name, at=now, endpoint=endpoint)
+            event = CircuitHalfOpened(client=self.name, at=at, endpoint=endpoint)
         else:
-            event = CircuitOpened(
-                client=self.name, at=now, endpoint=endpoint, retry_after=circuit.retry_after(now)
-            )
+            event = CircuitOpened(client=self.name, at=at, endpoint=endpoint, retry_after=circuit.retry_after(at))
         self.events.emit(event)

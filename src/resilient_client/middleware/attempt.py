@@ -11,7 +11,7 @@ import math
 
 from resilient_client.core import clock
 from resilient_client.core.attempts import AttemptRecord
-from resilient_client.core.errors import APIError, APITimeoutError, DeadlineExceededError
+from resilient_client.core.errors import APIError, APITimeoutError, CallRejectedError, DeadlineExceededError
 from resilient_client.core.events import AttemptFinished, AttemptStarted
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.protocols import Handler
@@ -61,7 +61,10 @@ class AttemptMiddleware:
         finally:
             if alarm is not None:
                 alarm.ends_at = context.deadline
-        _note(record, failure)
+        _note(request, record, failure)
+        if isinstance(failure, CallRejectedError):  # nothing was sent: no attempt
+            context.attempts -= 1
+            context.records.remove(record)
         if context.events.active:
             _report(request, record, loop.time())
         raise failure
@@ -88,12 +91,13 @@ def _timed_out(request: Request, record: AttemptRecord, now: float) -> APITimeou
     )
 
 
-def _note(record: AttemptRecord, failure: APIError) -> None:
+def _note(request: Request, record: AttemptRecord, failure: APIError) -> None:
     if record.sent:  # an earlier hop of this attempt may have been acted on
         failure.maybe_processed = True
     record.kind = failure.kind
     record.stage = failure.stage
-    record.error = str(failure.args[0]) if failure.args else type(failure).__name__
+    text = str(failure.args[0]) if failure.args else type(failure).__name__
+    record.error = text.removeprefix(f"{request.label}: ")
 
 
 def _announce(request: Request, record: AttemptRecord, at: float) -> None:

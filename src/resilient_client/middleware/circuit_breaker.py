@@ -54,7 +54,7 @@ class CircuitBreakerMiddleware:
                 ticket.failure(loop.time(), clock.now() - began)
             raise
         finally:
-            ticket.cancel(loop.time())
+            ticket.cancel()
 
 
 def _settle(ticket: Ticket, failed: bool, now: float, began: float) -> None:

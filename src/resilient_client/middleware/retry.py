@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 from tenacity import AsyncRetrying, RetryCallState
 
-from resilient_client.core.endpoint import Endpoint
-from resilient_client.core.errors import APIError, ConfigurationError
+from resilient_client.core.errors import APIError, CallRejectedError, ConfigurationError
 from resilient_client.core.events import RetryRefused, RetryScheduled
 from resilient_client.core.protocols import Handler
 from resilient_client.core.request import Request
@@ -32,7 +31,7 @@ class RetryMiddleware:
 
     __slots__ = ("_budgets", "_wall_clock")
 
-    def __init__(self, budgets: RetryBudgets[Endpoint] | None, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, budgets: RetryBudgets | None, wall_clock: Callable[[], float] = time.time) -> None:
         """Serve any number of calls.
 
         Args:
@@ -75,7 +74,7 @@ async def _attempt(request: Request, call_next: Handler) -> Response | APIError:
 class _Repeats:
     """What follows the first failure of one call: tenacity's loop around our decisions."""
 
-    __slots__ = ("_call_next", "_delay", "_first", "_request", "_retry", "_tokens", "_wall_clock")
+    __slots__ = ("_call_next", "_delay", "_last", "_request", "_retry", "_tokens", "_untouched", "_wall_clock")
 
     def __init__(
         self,
@@ -91,19 +90,24 @@ class _Repeats:
         self._retry = retry
         self._tokens = tokens
         self._wall_clock = wall_clock
-        self._first: Response | APIError | None = first
+        self._last = first
+        self._untouched = True
         self._delay = 0.0
 
     async def run(self) -> Response | APIError:
         """The outcome of the last attempt."""
         retrying = AsyncRetrying(sleep=asyncio.sleep, retry=self._again, wait=lambda _: self._delay, reraise=True)
-        return await retrying(self._next)
+        await retrying(self._next)
+        return self._last
 
     async def _next(self) -> Response | APIError:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        return await _attempt(self._request, self._call_next)
+        if self._untouched:
+            self._untouched = False
+            return self._last  # tenacity's first attempt is the one that has failed already
+        outcome = await _attempt(self._request, self._call_next)
+        if not isinstance(outcome, CallRejectedError):  # the last *real* failure tells more
+            self._last = outcome
+        return outcome
 
     def _again(self, state: RetryCallState) -> bool:
         """Tenacity's question after each attempt, answered by the policy."""
@@ -112,6 +116,9 @@ class _Repeats:
         outcome = state.outcome.result()
         fault = fault_of(outcome, self._retry.statuses)
         if fault is None:
+            return False
+        if isinstance(outcome, CallRejectedError) and outcome is not self._last:
+            self._request.context.advice = f"not retried further: {outcome.args[0]}"
             return False
         decision = decide(
             fault,

@@ -250,9 +250,7 @@ class _Connection(asyncio.Protocol):
             head = await self._reader.readuntil(b"\r\n\r\n")
             line, *fields = head[:-4].decode("latin-1").split("\r\n")
             method, target, _version = line.split(" ")
-            headers = CIMultiDict(
-                (name, value.strip()) for name, _, value in (f.partition(":") for f in fields)
-            )
+            headers = CIMultiDict((name, value.strip()) for name, _, value in (f.partition(":") for f in fields))
             if headers.get("Expect", "").lower() == "100-continue":
                 await self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             body, complete = await self._receive_body(headers)

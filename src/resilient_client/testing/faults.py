@@ -188,9 +188,7 @@ def garbage(data: bytes = b"220 mail.example.com ESMTP\r\n") -> Fault:
 
 def wrong_length(body: bytes = _BODY, announced: int = 10) -> Fault:
     """Send more body than `Content-Length` announces, then close; the rest must never pass for a reply."""
-    return Fault(
-        "wrong_length()", _always(_head(200, [("Content-Length", str(announced))]) + body, End.CLOSE)
-    )
+    return Fault("wrong_length()", _always(_head(200, [("Content-Length", str(announced))]) + body, End.CLOSE))
 
 
 def bad_chunk() -> Fault:
@@ -322,9 +320,7 @@ def _compressor(coding: Coding) -> tuple[Callable[[bytes], bytes], Callable[[], 
     try:
         library = importlib.import_module("brotli" if coding == "br" else zstd_module)
     except ImportError as error:
-        raise ImportError(
-            f"the coding {coding!r} needs a library: pip install 'resilient-client[speed]'"
-        ) from error
+        raise ImportError(f"the coding {coding!r} needs a library: pip install 'resilient-client[speed]'") from error
     if coding == "br":
         brotli = library.Compressor(quality=5)  # the default, 11, takes seconds for a bomb
         return brotli.process, brotli.finish

@@ -60,9 +60,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             return asyncio.TimerHandle(when, callback, args, self, context)
         return super().call_at(when, callback, *args, context=context)
 
-    def run_in_executor(
-        self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
-    ) -> asyncio.Future[_T]:
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
         """Run `func` in a thread, as any loop does, and let no time pass for it."""
         future = super().run_in_executor(executor, func, *args)
         self._clock.threads += 1
@@ -103,9 +101,7 @@ def run_virtual(main: Coroutine[object, None, _T], *, start: float = 0.0) -> _T:
         DeadlockError: Nothing could ever wake the tasks that wait; the message names them.
     """
     # Not the runner's own `with`: it makes the loop before it finds that another one is running.
-    with contextlib.closing(
-        asyncio.Runner(debug=False, loop_factory=lambda: VirtualTimeLoop(start))
-    ) as runner:
+    with contextlib.closing(asyncio.Runner(debug=False, loop_factory=lambda: VirtualTimeLoop(start))) as runner:
         return runner.run(main)
 
 

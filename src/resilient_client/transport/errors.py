@@ -66,7 +66,8 @@ def _connection(error: Exception, request: Request, progress: Progress, stage: S
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _failed(request, ErrorKind.CONNECT, Stage.CONNECT, f"the proxy answered {error.status}")
     if isinstance(error, aiohttp.ClientResponseError):
-        return _broken(request, ErrorKind.PROTOCOL, stage, f"the reply is not valid HTTP ({_cut(error.message)})")
+        rule = _cut(error.message).partition(":")[0]  # after the colon come bytes of the reply: may be a cookie
+        return _broken(request, ErrorKind.PROTOCOL, stage, f"the reply is not valid HTTP ({rule})")
     if isinstance(error, aiohttp.ClientPayloadError):
         return _payload(error, request, stage)
     if progress.sent is None:

@@ -70,9 +70,7 @@ async def test_script_empty_is_refused(server: FaultServer) -> None:
         server.script()
 
 
-async def test_route_beside_a_script_answers_its_own_path(
-    server: FaultServer, session: aiohttp.ClientSession
-) -> None:
+async def test_route_beside_a_script_answers_its_own_path(server: FaultServer, session: aiohttp.ClientSession) -> None:
     """A route takes its requests out of the script."""
     server.script(reply(500))
     server.route("GET", "/good", reply(200), reply(201))
@@ -139,9 +137,7 @@ async def test_request_that_is_not_http_gets_a_400_and_is_no_hit(server: FaultSe
     assert server.hits == 0
 
 
-async def test_peak_of_held_requests_is_their_number(
-    server: FaultServer, session: aiohttp.ClientSession
-) -> None:
+async def test_peak_of_held_requests_is_their_number(server: FaultServer, session: aiohttp.ClientSession) -> None:
     """`active` is what is in service now, `peak` the most there was."""
     server.script(gate := hold(reply(201)))
     async with asyncio.TaskGroup() as tasks:

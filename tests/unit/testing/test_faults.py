@@ -164,9 +164,7 @@ async def test_reply_that_cannot_be_read_passes_for_a_400_in_aiohttp(
     assert caught.value.status == 400
 
 
-async def test_chunk_of_bad_size_is_a_broken_body(
-    server: FaultServer, session: aiohttp.ClientSession
-) -> None:
+async def test_chunk_of_bad_size_is_a_broken_body(server: FaultServer, session: aiohttp.ClientSession) -> None:
     """A chunk size that is no number breaks the reply."""
     server.script(bad_chunk())
     with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientResponseError)):
@@ -192,9 +190,7 @@ async def test_length_too_small_leaves_bytes_behind_the_body(server: FaultServer
     assert body == BODY
 
 
-@pytest.mark.parametrize(
-    "step", [hang_before_headers(), hang_in_headers(), hang_in_body(), drip(interval=60)]
-)
+@pytest.mark.parametrize("step", [hang_before_headers(), hang_in_headers(), hang_in_body(), drip(interval=60)])
 async def test_silence_ends_only_by_the_clients_own_timeout(
     server: FaultServer, session: aiohttp.ClientSession, step: Fault
 ) -> None:
@@ -206,9 +202,7 @@ async def test_silence_ends_only_by_the_clients_own_timeout(
     assert server.hits == 1
 
 
-async def test_hang_in_body_gives_the_bytes_before_it(
-    server: FaultServer, session: aiohttp.ClientSession
-) -> None:
+async def test_hang_in_body_gives_the_bytes_before_it(server: FaultServer, session: aiohttp.ClientSession) -> None:
     """The headers and the first bytes do arrive."""
     server.script(hang_in_body(BODY, sent=4))
     async with session.get(server.url) as response:
@@ -262,9 +256,7 @@ async def test_endless_reply_serves_every_connection_and_others_too(server: Faul
     assert (await raw(server)).startswith(b"HTTP/1.1 204")
 
 
-async def test_endless_redirect_is_never_the_same_url(
-    server: FaultServer, session: aiohttp.ClientSession
-) -> None:
+async def test_endless_redirect_is_never_the_same_url(server: FaultServer, session: aiohttp.ClientSession) -> None:
     """Only a limit of hops ends it; remembering URLs does not."""
     server.script(endless_redirect())
     with pytest.raises(aiohttp.TooManyRedirects):

@@ -1,0 +1,322 @@
+"""The client: the edge where calls begin and end.
+
+Here a call gets its context and its deadline, and here its value is decoded, its error completed, its outcome made.
+Everything between happens in the chain; see ``chain`` for its order.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, cast
+
+from typing_extensions import Unpack
+
+from resilient_client import edge, fanout
+from resilient_client.core import clock
+from resilient_client.core.call import Call, CallOptions
+from resilient_client.core.deadline import ambient_deadline
+from resilient_client.core.endpoint import Endpoint
+from resilient_client.core.errors import APIError, ConfigurationError
+from resilient_client.core.events import Listener
+from resilient_client.core.outcome import Failure, Outcome, Success
+from resilient_client.core.protocols import Auth, Middleware, Transport
+from resilient_client.core.request import CallContext, Request
+from resilient_client.core.response import Response
+from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, QueryParams
+from resilient_client.engine import Engine
+from resilient_client.explain import Explanation
+from resilient_client.options import Layers
+from resilient_client.policies.addressing import parse_base
+from resilient_client.policies.circuit import Circuit
+from resilient_client.policies.redaction import shown_url
+from resilient_client.preparation import Preparation
+from resilient_client.settings.base import suggest
+from resilient_client.settings.circuit_breaker import CircuitBreaker
+from resilient_client.settings.config import ClientConfig, FollowRedirects
+from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.retry import Retry, RetryBudget
+from resilient_client.settings.timeout import Timeout
+from resilient_client.streaming import StreamContext, StreamResponse
+from resilient_client.transport import AiohttpTransport
+from resilient_client.verbs import Verbs
+
+if TYPE_CHECKING:
+    import aiohttp
+
+T = TypeVar("T")
+
+
+class APIClient(Verbs):
+    """Calls one upstream, or many, and can be trusted to end, to spare the upstream, and to say what happened.
+
+    Touches no event loop until it is first used, so it may be built at import time; from then on it belongs to that
+    loop, and any number of its tasks may share it. Close it with ``async with`` or ``await api.close()``.
+    """
+
+    __slots__ = ("_engine", "_layers", "_owner", "_preparation")
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        name: str | None = None,
+        headers: HeadersLike | None = None,
+        params: QueryParams | None = None,
+        auth: Auth | None = None,
+        timeout: Timeout | float | str | NotGiven | None = NOT_GIVEN,
+        retry: Retry | NotGiven | None = NOT_GIVEN,
+        retry_budget: RetryBudget | NotGiven | None = NOT_GIVEN,
+        circuit_breaker: CircuitBreaker | NotGiven | None = NOT_GIVEN,
+        follow_redirects: FollowRedirects | NotGiven = NOT_GIVEN,
+        raise_for_status: bool | NotGiven = NOT_GIVEN,
+        connection: ConnectionSettings | NotGiven = NOT_GIVEN,
+        middleware: Sequence[Middleware] = (),
+        attempt_middleware: Sequence[Middleware] = (),
+        session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
+        config: ClientConfig | None = None,
+        rng: random.Random | None = None,
+        **unknown: Never,
+    ) -> None:
+        """Describe a client. Settings left out keep their safe defaults; ``None`` switches a pattern off.
+
+        Args:
+            base_url: What every path is appended to; ``None``: every call names an absolute URL.
+            name: For events and errors; the host of the base URL if left out.
+            headers: Sent with every call.
+            params: Query parameters of every call.
+            auth: Who the caller is, applied to each attempt.
+            timeout: How long things may take; a bare number sets ``total``, in seconds.
+            retry: When an attempt is repeated; ``None``: exactly one wire request a call.
+            retry_budget: What bounds retries in an outage.
+            circuit_breaker: When a failing endpoint is left alone.
+            follow_redirects: ``"same-origin"``, ``"any"``, or ``None``: redirects are given back.
+            raise_for_status: Whether a 4xx or 5xx reply raises.
+            connection: How connections are made and kept.
+            middleware: Your own, once a call, outermost first; outside retry.
+            attempt_middleware: Your own, once an attempt, outermost first; inside auth.
+            session: An aiohttp session of yours to send through; never closed here.
+            transport: What sends instead of aiohttp, such as a ``MockUpstream``; closed with the client.
+            config: All settings in one object; those given as keywords lie over it.
+            rng: The source of chance, for repeatable tests; one of its own if left out.
+            unknown: Nothing: a misspelt keyword is answered with the closest known one.
+
+        Raises:
+            ConfigurationError: A setting is wrong; names it, its value, what is allowed, what to do.
+        """
+        if unknown:
+            raise _unknown_keyword(next(iter(unknown)))
+        if session is not None and transport is not None:
+            raise ConfigurationError("session and transport exclude each other; give the one that shall send")
+        given = {
+            "timeout": timeout,
+            "retry": retry,
+            "retry_budget": retry_budget,
+            "circuit_breaker": circuit_breaker,
+            "follow_redirects": follow_redirects,
+            "raise_for_status": raise_for_status,
+            "connection": connection,
+        }
+        layers = Layers().over("config", config or {})
+        self._layers = layers.over("client", {key: value for key, value in given.items() if value is not NOT_GIVEN})
+        settings = self._layers.config
+        base = None if base_url is None else parse_base(base_url)
+        self._preparation = Preparation.build(base, headers, params, settings.idempotency_header)
+        self._engine = Engine(
+            name or (base.host if base is not None else None) or "client",
+            settings,
+            transport or AiohttpTransport(settings.connection, session),
+            auth=auth,
+            middleware=middleware,
+            attempt_middleware=attempt_middleware,
+            rng=rng or random.Random(),
+        )
+        self._owner = True
+
+    # -- calls ---------------------------------------------------------------------------------------------------
+
+    async def send(self, call: Call[T]) -> T:
+        """Make a described call and give its value; the verbs describe and make one in a single step.
+
+        Raises:
+            APIError: The call failed.
+            ConfigurationError: The client is closed or belongs to another event loop.
+        """
+        return (await self._make(call))[0]
+
+    async def run(self, call: Call[T]) -> Outcome[T]:
+        """Make a described call; a failure is an outcome, not an exception. Cancellation propagates."""
+        try:
+            value, response = await self._make(call)
+        except Exception as error:
+            return Failure(edge.as_api_error(error), key=call.key)
+        return Success(
+            value, key=call.key, attempts=response.attempts, elapsed=response.elapsed, history=response.history
+        )
+
+    async def gather(
+        self, calls: Iterable[Call[T]], *, concurrency: int = 20, timeout: float | None = None
+    ) -> fanout.GatherResult[T]:
+        """Make many calls at once and give every one its outcome, in input order.
+
+        Args:
+            calls: Consumed lazily.
+            concurrency: Calls in flight at once, 1 or more.
+            timeout: Seconds for all together; at its end the finished ones are kept, the others are failures of
+                kind ``DEADLINE``.
+
+        Raises:
+            InvalidRequestError: ``concurrency`` or ``timeout`` is out of range, or an item is no ``Call``.
+            ConfigurationError: The client is closed or belongs to another event loop.
+        """
+        self._engine.bind()
+        return await fanout.gather(self, calls, concurrency=concurrency, timeout=timeout)
+
+    def stream(self, method: str, path: str, **options: Unpack[CallOptions]) -> StreamContext:
+        """Open a reply and leave its body to the caller: ``async with api.stream("GET", "/export") as reply``.
+
+        Retry and all other policies apply up to the headers, the deadline to the whole body.
+
+        Raises:
+            APIError: On entry: the call failed before its body began.
+        """
+        return StreamContext(lambda: self._open_stream(Call(method, path, **options)))
+
+    # -- views, insight, lifecycle -------------------------------------------------------------------------------
+
+    def with_options(
+        self,
+        *,
+        timeout: Timeout | float | str | NotGiven | None = NOT_GIVEN,
+        retry: Retry | NotGiven | None = NOT_GIVEN,
+        raise_for_status: bool | NotGiven = NOT_GIVEN,
+        headers: HeadersLike | None = None,
+        params: QueryParams | None = None,
+        **unknown: Never,
+    ) -> APIClient:
+        """A view of this client with other options: same connections, circuits and budgets. Needs no closing.
+
+        Settings are laid over this client's field by field; headers and parameters are added.
+
+        Raises:
+            ConfigurationError: A value is wrong, or the option cannot differ between views.
+        """
+        if unknown:
+            raise _unknown_keyword(next(iter(unknown)), "with_options()", _VIEW_OPTIONS)
+        given = {"timeout": timeout, "retry": retry, "raise_for_status": raise_for_status}
+        view = object.__new__(type(self))
+        view._engine = self._engine
+        view._layers = self._layers.over(
+            "options", {key: value for key, value in given.items() if value is not NOT_GIVEN}
+        )
+        view._preparation = self._preparation.over(headers, params)
+        view._owner = False
+        return view
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Tell ``listener`` of every event of this client; see ``core.events``.
+
+        It is called synchronously and must not block; if it raises, that is logged and the call goes on.
+
+        Returns:
+            What ends the subscription.
+        """
+        return self._engine.events.subscribe(listener)
+
+    def explain(self, method: str, path: str, **options: Unpack[CallOptions]) -> Explanation:
+        """What a call would go through: the chain, each value in force, and the layer that set it. Sends nothing."""
+        call: Call[Response] = Call(method, path, **options)
+        prepared = self._preparation.prepare(call)
+        chosen = {key: value for key, value in options.items() if key in _VIEW_OPTIONS - {"headers", "params"}}
+        layers = self._layers.over("call", chosen) if chosen else self._layers
+        return Explanation(f"{call.method} {shown_url(prepared.url)}", self._engine.links, tuple(layers.rows()))
+
+    @property
+    def circuits(self) -> Mapping[Endpoint, Circuit]:
+        """The circuits by endpoint; empty when the pattern is off."""
+        circuits = self._engine.circuits
+        return MappingProxyType({}) if circuits is None else circuits
+
+    @property
+    def config(self) -> ClientConfig:
+        """The settings in force."""
+        return self._layers.config
+
+    async def __aenter__(self) -> Self:
+        self._engine.bind()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. Calls in flight fail; further ones raise. A view closes nothing."""
+        if self._owner:
+            await self._engine.close()
+
+    def __repr__(self) -> str:
+        base = self._preparation.base
+        return f"<APIClient {self._engine.name!r}{'' if base is None else f' at {base}'}>"
+
+    # -- the edge ------------------------------------------------------------------------------------------------
+
+    async def _make(self, call: Call[T]) -> tuple[T, Response]:
+        request, raises = self._begin(call)
+        try:
+            response = edge.complete(request, await self._engine.handler(request), raises=raises)
+            value = response if call.response_model is None else response.parse(call.response_model)
+        except APIError as error:
+            raise edge.fail(request, error) from error.__cause__
+        edge.succeed(request, response)
+        return cast("T", value), response
+
+    async def _open_stream(self, call: Call[Any]) -> StreamResponse:
+        request, raises = self._begin(call, streaming=True)
+        context = request.context
+        try:
+            response = edge.complete(request, await self._engine.handler(request), raises=raises)
+        except APIError as error:
+            raise edge.fail(request, error) from error.__cause__
+        else:
+            edge.succeed(request, response)
+            body, context.open_stream = context.open_stream, None
+            return StreamResponse(response, body, request, lambda error: edge.fail(request, error))
+        finally:
+            if context.open_stream is not None:
+                context.open_stream.close()
+
+    def _begin(self, call: Call[Any], *, streaming: bool = False) -> tuple[Request, bool]:
+        engine = self._engine
+        loop = engine.bind()
+        prepared = self._preparation.prepare(call)
+        plan = self._layers.plan(call.given)
+        now = loop.time()
+        total = plan.limits.total
+        context = CallContext(
+            call,
+            client=engine.name,
+            limits=plan.limits,
+            retry=plan.retry,
+            upstream=Endpoint.of(self._preparation.base or prepared.url),
+            events=engine.events,
+            rng=engine.rng,
+            started=now,
+            started_clock=clock.now(),
+            deadline=ambient_deadline() if total is None else min(now + total, ambient_deadline()),
+            idempotency_key=prepared.idempotency_key,
+            idempotent=call.given.get("idempotent"),
+            streaming=streaming,
+        )
+        return Request(call.method, prepared.url, prepared.headers, prepared.body, context), plan.raise_for_status
+
+
+_VIEW_OPTIONS = frozenset({"timeout", "retry", "raise_for_status", "headers", "params"})
+_KEYWORDS = frozenset(APIClient.__init__.__annotations__) - {"return", "unknown"}
+
+
+def _unknown_keyword(name: str, where: str = "APIClient", known: frozenset[str] = _KEYWORDS) -> ConfigurationError:
+    return ConfigurationError(f"{where} has no setting {name!r}; {suggest(name, known)}")

@@ -1,0 +1,108 @@
+"""Where a call ends: a reply becomes an answer or an error, and errors learn everything about their call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from http import HTTPStatus
+
+from resilient_client.core import clock
+from resilient_client.core.call import route_of
+from resilient_client.core.errors import APIError, APIStatusError, status_error_class
+from resilient_client.core.events import CallFinished
+from resilient_client.core.kinds import ErrorKind, Stage
+from resilient_client.core.request import Request, RequestInfo
+from resilient_client.core.response import Response
+from resilient_client.policies.classify import kind_of_status
+from resilient_client.policies.redaction import shown_headers, shown_url
+from resilient_client.policies.retry_after import retry_after
+
+
+def complete(request: Request, response: Response, *, raises: bool) -> Response:
+    """Tell the reply about its call.
+
+    Raises:
+        APIStatusError: Its status is an error and ``raises`` is true.
+    """
+    context = request.context
+    response.attempts = context.attempts
+    response.elapsed = clock.now() - context.started_clock
+    response.history = tuple(context.records)
+    if raises and response.status >= 400:
+        raise _status_error(request, response)
+    return response
+
+
+def succeed(request: Request, response: Response) -> None:
+    """Announce the end of a call that gave its value."""
+    if request.context.events.active:
+        _announce(request, response.status, kind_of_status(response.status), response.elapsed)
+
+
+def fail(request: Request, error: APIError) -> APIError:
+    """Tell the error about its call, announce the end, and give the error back to be raised."""
+    context = request.context
+    error.request = info_of(request)
+    error.attempts = context.attempts
+    error.elapsed = clock.now() - context.started_clock
+    error.history = tuple(context.records)
+    if any(record.sent for record in context.records):
+        error.maybe_processed = True
+    if context.advice:
+        error.advice = (context.advice,)
+    if context.events.active:
+        _announce(request, getattr(error, "status", None), error.kind, error.elapsed)
+    return error
+
+
+def info_of(request: Request) -> RequestInfo:
+    """What was asked, redacted."""
+    context = request.context
+    return RequestInfo(
+        method=context.call.method,
+        url=shown_url(request.url),
+        route=route_of(context.call.path),
+        headers=shown_headers(request.headers),
+        endpoint=request.endpoint,
+        idempotency_key=context.idempotency_key,
+    )
+
+
+def as_api_error(error: Exception) -> APIError:
+    """The error of an outcome: ours as it is, a foreign one wrapped and kept as the cause."""
+    if isinstance(error, APIError):
+        return error
+    wrapped = APIError(f"{type(error).__name__}: {error}", kind=ErrorKind.UNEXPECTED, stage=Stage.LOCAL)
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _status_error(request: Request, response: Response) -> APIStatusError:
+    status = response.status
+    try:
+        phrase = f" {HTTPStatus(status).phrase}"
+    except ValueError:
+        phrase = ""
+    wish = retry_after(response.headers, wall_now=time.time())
+    retry = request.context.retry
+    return status_error_class(status)(
+        f"{request.label}: the server answered {status}{phrase}"
+        + ("" if wish is None else f" and asks to wait {wish:g} s"),
+        response=response,
+        kind=kind_of_status(status) or ErrorKind.UNEXPECTED,
+        retryable=retry is not None and status in retry.statuses,
+        retry_after=wish,
+    )
+
+
+def _announce(request: Request, status: int | None, kind: ErrorKind | None, elapsed: float) -> None:
+    context = request.context
+    context.events.emit(
+        CallFinished(
+            **context.event_fields(asyncio.get_running_loop().time()),
+            status=status,
+            kind=kind,
+            attempts=context.attempts,
+            elapsed=elapsed,
+        )
+    )

@@ -1,0 +1,144 @@
+"""A reply whose body the caller reads piece by piece, under the deadline of its call.
+
+The policies apply up to the headers; nothing is retried once the body has begun. The connection is given back at
+the end of the body, or closed when the ``async with`` block is left before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.deadline import Alarm
+from resilient_client.core.errors import APIError, DeadlineExceededError
+from resilient_client.core.kinds import Stage
+from resilient_client.core.request import OpenBody, Request
+from resilient_client.core.response import Response, Timings
+
+
+class StreamResponse:
+    """An open reply. Read it by one task, inside its ``async with`` block.
+
+    Attributes:
+        response: The reply without its body: an error reply, or one that has none, is read already.
+    """
+
+    __slots__ = ("_body", "_finish", "_request", "response")
+
+    def __init__(
+        self, response: Response, body: OpenBody | None, request: Request, finish: Callable[[APIError], APIError]
+    ) -> None:
+        self.response = response
+        self._body = body
+        self._request = request
+        self._finish = finish
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.response.status
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """The headers of the reply."""
+        return self.response.headers
+
+    @property
+    def url(self) -> URL:
+        """Where it came from, after redirects."""
+        return self.response.url
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts it took."""
+        return self.response.attempts
+
+    @property
+    def history(self) -> tuple[AttemptRecord, ...]:
+        """One record an attempt."""
+        return self.response.history
+
+    @property
+    def timings(self) -> Timings:
+        """Where the last attempt spent its time, as far as it is known yet."""
+        return self.response.timings
+
+    async def iter_bytes(self) -> AsyncIterator[bytes]:
+        """The body in pieces as they come, decoded; each once.
+
+        Raises:
+            DeadlineExceededError: The deadline of the call passed.
+            APIConnectionError: The connection was lost, or the body is cut short or corrupt.
+        """
+        if self._body is None and self.response.content:
+            yield self.response.content
+        while piece := await self._next():
+            yield piece
+
+    async def iter_lines(self) -> AsyncIterator[str]:
+        """The body in lines of UTF-8 text without their ends (LF or CRLF); undecodable bytes become U+FFFD."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        rest = ""
+        async for piece in self.iter_bytes():
+            *lines, rest = (rest + decoder.decode(piece)).split("\n")
+            for line in lines:
+                yield line.removesuffix("\r")
+        if rest := rest + decoder.decode(b"", final=True):
+            yield rest.removesuffix("\r")
+
+    async def read(self) -> bytes:
+        """All that is left of the body."""
+        return b"".join([piece async for piece in self.iter_bytes()])
+
+    def close(self) -> None:
+        """Give the connection back; what was not read is lost. May be called twice."""
+        if self._body is not None:
+            self._body.close()
+
+    async def _next(self) -> bytes:
+        if self._body is None:
+            return b""
+        context = self._request.context
+        alarm = Alarm(asyncio.get_running_loop(), context.deadline)
+        try:
+            return await self._body.read()
+        except asyncio.CancelledError:
+            if not alarm.rang():
+                raise
+            given = context.deadline - context.started
+            failure: APIError = DeadlineExceededError(
+                f"{self._request.label}: the call was not done after {given:.3g} s, stuck in stage body",
+                stage=Stage.BODY,
+            )
+        except APIError as error:
+            failure = error
+        finally:
+            alarm.close()
+        self.close()
+        raise self._finish(failure)
+
+
+class StreamContext:
+    """``async with api.stream(...) as reply``: opens on entry, closes on exit, whatever happens between."""
+
+    __slots__ = ("_open", "_reply")
+
+    def __init__(self, open_reply: Callable[[], Awaitable[StreamResponse]]) -> None:
+        self._open = open_reply
+        self._reply: StreamResponse | None = None
+
+    async def __aenter__(self) -> StreamResponse:
+        self._reply = await self._open()
+        return self._reply
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reply is not None:
+            self._reply.close()

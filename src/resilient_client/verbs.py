@@ -1,0 +1,145 @@
+"""The verbs, with the type of the value inferred from ``response_model``."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar, overload
+
+from typing_extensions import TypeForm, Unpack
+
+from resilient_client.core.call import Call, CallOptions
+from resilient_client.core.response import Response
+
+T = TypeVar("T")
+
+
+class Verbs:
+    """A method for each HTTP verb, over one that makes any call."""
+
+    __slots__ = ()
+
+    async def send(self, call: Call[T]) -> T:
+        """Make a described call and give its value."""
+        raise TypeError("Verbs is only the base of a client")
+
+    @overload
+    def request(
+        self, method: str, path: str, *, response_model: TypeForm[T], **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def request(
+        self, method: str, path: str, *, response_model: None = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Response]: ...
+    def request(
+        self, method: str, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Any]:
+        """Make a call with any method.
+
+        Args:
+            method: An HTTP method.
+            path: Below the base URL, with ``{placeholders}`` for ``path_params``; without a base URL, absolute.
+            response_model: A type form to decode the JSON body to: ``User``, ``list[User]``, ``User | None`` ...
+            options: See ``CallOptions``.
+
+        Returns:
+            The decoded value, or the ``Response`` when there is no ``response_model``.
+
+        Raises:
+            APIError: The call failed; see ``resilient_client.core.errors`` for the tree.
+            ConfigurationError: The client is closed or belongs to another event loop.
+        """
+        return self.send(Call(method, path, response_model=response_model, **options))
+
+    @overload
+    def get(
+        self, path: str, *, response_model: TypeForm[T], **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def get(
+        self, path: str, *, response_model: None = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Response]: ...
+    def get(self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]) -> Coroutine[Any, Any, Any]:
+        """A GET call; see ``request`` for what it takes, gives and raises."""
+        return self.send(Call("GET", path, response_model=response_model, **options))
+
+    @overload
+    def head(
+        self, path: str, *, response_model: TypeForm[T], **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def head(
+        self, path: str, *, response_model: None = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Response]: ...
+    def head(
+        self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Any]:
+        """A HEAD call; see ``request`` for what it takes, gives and raises."""
+        return self.send(Call("HEAD", path, response_model=response_model, **options))
+
+    @overload
+    def options(
+        self, path: str, *, response_model: TypeForm[T], **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def options(
+        self, path: str, *, response_model: None = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Response]: ...
+    def options(
+        self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Any]:
+        """An OPTIONS call; see ``request`` for what it takes, gives and raises."""
+        return self.send(Call("OPTIONS", path, response_model=response_model, **options))
+
+    @overload
+    def post(
+        self, path: str, *, response_model: TypeForm[T], **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def post(
+        self, path: str, *, response_model: None = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Response]: ...
+    def post(
+        self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Any]:
+        """A POST call; see ``request`` for what it takes, gives and raises."""
+        return self.send(Call("POST", path, response_model=response_model, **options))
+
+    @overload
+    def put(
+        self, path: str, *, response_model: TypeForm[T], **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def put(
+        self, path: str, *, response_model: None = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Response]: ...
+    def put(self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]) -> Coroutine[Any, Any, Any]:
+        """A PUT call; see ``request`` for what it takes, gives and raises."""
+        return self.send(Call("PUT", path, response_model=response_model, **options))
+
+    @overload
+    def patch(
+        self, path: str, *, response_model: TypeForm[T], **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def patch(
+        self, path: str, *, response_model: None = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Response]: ...
+    def patch(
+        self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Any]:
+        """A PATCH call; see ``request`` for what it takes, gives and raises."""
+        return self.send(Call("PATCH", path, response_model=response_model, **options))
+
+    @overload
+    def delete(
+        self, path: str, *, response_model: TypeForm[T], **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def delete(
+        self, path: str, *, response_model: None = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Response]: ...
+    def delete(
+        self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
+    ) -> Coroutine[Any, Any, Any]:
+        """A DELETE call; see ``request`` for what it takes, gives and raises."""
+        return self.send(Call("DELETE", path, response_model=response_model, **options))
