@@ -1,0 +1,87 @@
+"""The circuits of all endpoints: one each, made when first asked for, bounded in number.
+
+It decides only which circuits are kept. It never judges an endpoint (``policies.circuit`` does) and knows
+nothing of its keys but that they are hashable. The circuit middleware and the balancer ask it for an
+endpoint's circuit; people read it as a mapping (``api.circuits``).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import partial
+from typing import Final, TypeAlias, TypeVar
+
+from resilient_client.policies.circuit import Circuit, CircuitState
+from resilient_client.settings.circuit_breaker import CircuitBreaker
+
+K = TypeVar("K", bound=Hashable)
+
+OnEndpointTransition: TypeAlias = Callable[[K, Circuit, CircuitState, CircuitState, float | None], None]
+"""As ``OnTransition``, with the endpoint in front."""
+
+_LOOKS: Final = 100  # circuits examined for room when one is made, so that making one costs the same always
+
+
+class Circuits(Mapping[K, Circuit]):
+    """A mapping of endpoints to circuits, which people may read and the chain extends.
+
+    Above ``limit`` the least recently used closed circuit is dropped: it forgets, and what its last attempts
+    bring home is ignored. An open, half-open or forced circuit knows something worth keeping and is never
+    dropped, so if there is little else the number grows beyond ``limit``, and shrinks again as they close.
+
+    Args:
+        settings: What every circuit goes by.
+        rng: The source of jitter, shared by all.
+        on_transition: Called after each change of state of any circuit; it must not raise.
+        limit: The number of circuits kept.
+    """
+
+    __slots__ = ("_circuits", "_limit", "_on_transition", "_rng", "_settings")
+
+    def __init__(
+        self,
+        settings: CircuitBreaker,
+        rng: random.Random,
+        on_transition: OnEndpointTransition[K] | None = None,
+        limit: int = 10_000,
+    ) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._on_transition = on_transition
+        self._limit = limit
+        self._circuits: OrderedDict[K, Circuit] = OrderedDict()  # the least recently used first
+
+    def for_endpoint(self, key: K) -> Circuit:
+        """The circuit of this endpoint, made if there is none; counts as a use, unlike ``circuits[key]``."""
+        circuit = self._circuits.get(key)
+        if circuit is None:
+            return self._make(key)
+        self._circuits.move_to_end(key)
+        return circuit
+
+    def __getitem__(self, key: K) -> Circuit:
+        return self._circuits[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(tuple(self._circuits))  # a copy: calls made while iterating reorder the original
+
+    def __len__(self) -> int:
+        return len(self._circuits)
+
+    def _make(self, key: K) -> Circuit:
+        self._make_room()
+        report = None if self._on_transition is None else partial(self._on_transition, key)
+        circuit = self._circuits[key] = Circuit(self._settings, self._rng, report)
+        return circuit
+
+    def _make_room(self) -> None:
+        for _ in range(_LOOKS):
+            if len(self._circuits) < self._limit:
+                return
+            key, circuit = self._circuits.popitem(last=False)
+            if circuit.state is CircuitState.CLOSED:
+                circuit.reset()  # attempts on their way must not open, and report, what nobody can see
+            else:
+                self._circuits[key] = circuit
