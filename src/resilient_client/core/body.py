@@ -15,18 +15,17 @@ from urllib.parse import urlencode
 
 from resilient_client.core.errors import InvalidRequestError
 
-FileContent: TypeAlias = "bytes | str | Path | BinaryIO"
-FileLike: TypeAlias = "FileContent | tuple[str, FileContent] | tuple[str, FileContent, str]"
+FileContent: TypeAlias = bytes | str | Path | BinaryIO
+FileLike: TypeAlias = FileContent | tuple[str, FileContent] | tuple[str, FileContent, str]
 """A file to upload: its content, ``(filename, content)`` or ``(filename, content, content_type)``."""
 
-ContentLike: TypeAlias = (
-    "bytes | bytearray | memoryview | str | Path | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]"
-    " | Callable[[], Iterable[bytes] | AsyncIterable[bytes] | bytes | Awaitable[bytes]]"
-)
+Content: TypeAlias = bytes | bytearray | memoryview | str | Path | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]
+ContentFactory: TypeAlias = Callable[[], Iterable[bytes] | AsyncIterable[bytes] | bytes | Awaitable[bytes]]
+ContentLike: TypeAlias = Content | ContentFactory
 """Raw content. A callable is a factory, called anew for each attempt, which makes any stream replayable."""
 
-FormLike: TypeAlias = "Mapping[str, Any] | Sequence[tuple[str, Any]]"
-FilesLike: TypeAlias = "Mapping[str, FileLike] | Sequence[tuple[str, FileLike]]"
+FormLike: TypeAlias = Mapping[str, Any] | Sequence[tuple[str, Any]]
+FilesLike: TypeAlias = Mapping[str, FileLike] | Sequence[tuple[str, FileLike]]
 
 
 class Part:
@@ -194,6 +193,7 @@ def _require_binary(file: object) -> None:
 
 def _position(source: object) -> int | None:
     """Where a seekable file stands; ``None`` for everything else."""
-    if hasattr(source, "read") and hasattr(source, "seekable") and source.seekable():
-        return int(cast("BinaryIO", source).tell())
-    return None
+    if not hasattr(source, "read") or not hasattr(source, "seekable"):
+        return None
+    file = cast("BinaryIO", source)
+    return file.tell() if file.seekable() else None

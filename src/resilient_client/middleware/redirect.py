@@ -19,7 +19,7 @@ class RedirectMiddleware:
     __slots__ = ("_mode",)
 
     def __init__(self, mode: FollowRedirects) -> None:
-        self._mode = mode
+        self._mode: FollowRedirects = mode
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Send, and send again to wherever the reply points.

@@ -112,9 +112,7 @@ class Circuit:
         "_slow_call", "_state", "_successes", "_until", "_window",
     )  # fmt: skip  # one name a line says no more
 
-    def __init__(
-        self, settings: CircuitBreaker, rng: random.Random, on_transition: OnTransition | None = None
-    ) -> None:
+    def __init__(self, settings: CircuitBreaker, rng: random.Random, on_transition: OnTransition | None = None) -> None:
         self._settings = settings
         self._rng = rng
         self._on_transition = on_transition

@@ -76,14 +76,16 @@ class Settings(BaseModel):
                 f"{smaller}={low:g} exceeds {larger}={high:g} and could never take effect; "
                 f"set {smaller} to at most {high:g} or raise {larger}"
             )
-        self.__dict__[larger] = low
+        object.__setattr__(self, larger, low)
 
     def __str__(self) -> str:
         return repr(self)
 
 
 def _lay(under: object, over: object) -> object:
-    return under.merge(over) if isinstance(under, Settings) and type(under) is type(over) else over
+    if isinstance(under, Settings) and isinstance(over, Settings) and type(under) is type(over):
+        return under.merge(over)
+    return over
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

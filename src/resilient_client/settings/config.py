@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import Field, field_validator
 
@@ -38,5 +38,6 @@ class ClientConfig(Settings):
     @field_validator("timeout", mode="before")
     @classmethod
     def _total_seconds(cls, value: object) -> object:
-        bare = isinstance(value, (int, float, str)) and not isinstance(value, bool)
-        return Timeout(total=value) if bare else value
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            return Timeout(total=cast("float", value))
+        return value

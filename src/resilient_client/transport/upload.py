@@ -84,7 +84,7 @@ class Upload:
         if isinstance(source, bytes):
             return (source[at : at + _PIECE] for at in range(0, len(source), _PIECE))
         if hasattr(source, "read"):
-            return _FilePieces(source)
+            return _FilePieces(cast("BinaryIO", source))
         return aiter(source) if isinstance(source, AsyncIterable) else iter(cast("Iterable[bytes]", source))
 
     @staticmethod

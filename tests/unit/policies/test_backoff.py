@@ -89,9 +89,9 @@ def test_pause_with_one_seed_repeats_itself(kind: BackoffKind) -> None:
     assert pauses(kind, attempt=2, previous=0.3) == pauses(kind, attempt=2, previous=0.3)
 
 
-def test_pause_with_initial_above_the_default_maximum_is_clipped() -> None:
-    """An ``initial`` above ``maximum`` is clipped to it."""
-    assert pause(Backoff(kind="fixed", initial=20), 1, 0.0, Random(1)) == 10.0
+def test_pause_with_initial_above_the_default_maximum_lifts_the_default() -> None:
+    """What was set wins over a default that was not."""
+    assert pause(Backoff(kind="fixed", initial=20), 1, 0.0, Random(1)) == 20.0
 
 
 @given(backoffs(), st.integers(1, 10_000), st.floats(0, 1e308), st.integers())

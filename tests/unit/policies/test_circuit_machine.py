@@ -87,9 +87,7 @@ class Model:
         self.results.append((now, failed, slow))
         recent = self.recent(now)
         many = len(recent) >= 4
-        sick = (
-            sum(r[1] for r in recent) >= len(recent) * 0.5 or sum(r[2] for r in recent) >= len(recent) * 0.75
-        )
+        sick = sum(r[1] for r in recent) >= len(recent) * 0.5 or sum(r[2] for r in recent) >= len(recent) * 0.75
         if self.state is CLOSED and (failed or slow) and many and sick:
             self.open(now, until)
 

@@ -8,9 +8,7 @@ from resilient_client.policies.window import SlidingWindow
 LENGTH, BUCKETS = 30.0, 10
 WIDTH = LENGTH / BUCKETS
 
-steps = st.lists(
-    st.tuples(st.floats(0, 40, allow_nan=False), st.booleans(), st.booleans()), min_size=1, max_size=60
-)
+steps = st.lists(st.tuples(st.floats(0, 40, allow_nan=False), st.booleans(), st.booleans()), min_size=1, max_size=60)
 
 
 def test_totals_without_calls_are_zero():

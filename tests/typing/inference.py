@@ -1,0 +1,41 @@
+"""What type checkers must infer; checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from pydantic import BaseModel
+
+from resilient_client import APIClient, Call, Failure, GatherResult, Outcome, Response, Success
+
+
+class User(BaseModel):
+    id: int
+
+
+async def verbs(api: APIClient) -> None:
+    assert_type(await api.get("/"), Response)
+    assert_type(await api.get("/", response_model=User), User)
+    assert_type(await api.get("/", response_model=list[User], timeout=3), list[User])
+    assert_type(await api.post("/", json={}, response_model=User | None), User | None)
+    assert_type(await api.request("PURGE", "/", response_model=dict[str, int]), dict[str, int])
+
+
+async def calls(api: APIClient) -> None:
+    call = Call.get("/", response_model=User)
+    assert_type(call, Call[User])
+    assert_type(await api.send(call), User)
+    assert_type(await api.run(call), Outcome[User])
+    result = await api.gather([call])
+    assert_type(result, GatherResult[User])
+    assert_type(result.values, list[User])
+    for outcome in result:
+        match outcome:
+            case Success(value=user):
+                assert_type(user, User)
+            case Failure(error=error):
+                print(error.kind)
+
+
+def unknown_keyword() -> None:
+    APIClient("https://api.example.com", timout=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the point
