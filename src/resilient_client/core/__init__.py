@@ -1,1 +1,1 @@
-"""NOUNS: what travels through the chain, and what comes out of it. Nothing here decides, awaits or sends."""
+"""NOUNS: what travels through the chain, and what comes out of it. Nothing here decides or sends."""

@@ -1,0 +1,67 @@
+"""What the tests of authentication share: a request outside any client, and an upstream that knows credentials."""
+
+import asyncio
+from random import Random
+
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.body import Body
+from resilient_client.core.call import Call
+from resilient_client.core.endpoint import Endpoint
+from resilient_client.core.events import Events
+from resilient_client.core.request import CallContext, Request
+from resilient_client.core.response import Response
+from resilient_client.settings.timeout import Timeout
+
+CANARY = "canary-5f1d"
+
+
+def request_to(
+    url: str = "https://api.example.com/orders", *, body: Body | None = None, events: Events | None = None
+) -> Request:
+    """The request of a first attempt."""
+    endpoint = Endpoint.of(URL(url))
+    context = CallContext(
+        Call.get("/orders"),
+        client="test",
+        limits=Timeout().limits(),
+        retry=None,
+        upstream=endpoint,
+        events=events or Events(),
+        rng=Random(0),
+        started=0.0,
+        started_clock=0.0,
+    )
+    context.records.append(AttemptRecord(1, endpoint, 0.0))
+    return Request("GET", URL(url), CIMultiDict(), body, context)
+
+
+def reply_to(request: Request, status: int = 200, content: bytes = b"") -> Response:
+    """A reply without headers."""
+    return Response(status, CIMultiDictProxy(CIMultiDict()), content, request.url)
+
+
+class Upstream:
+    """Answers 200 to the credentials it accepts, and 401 to all others."""
+
+    def __init__(self, *accepted: str) -> None:
+        self.accepted = accepted
+        self.seen: list[Request] = []
+
+    async def __call__(self, request: Request) -> Response:
+        self.seen.append(request)
+        await asyncio.sleep(0)
+        return reply_to(request, 200 if request.headers.get("Authorization") in self.accepted else 401)
+
+
+async def settle() -> None:
+    """Let every task run until it waits for something that is not due."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def others() -> set[asyncio.Task[object]]:
+    """The tasks there are besides the one that asks."""
+    return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}

@@ -1,0 +1,301 @@
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable
+
+import pytest
+from tests.unit.auth.support import Upstream, others, reply_to, request_to, settle
+
+from resilient_client.core.body import Body
+from resilient_client.core.deadline import ambient_deadline, deadline
+from resilient_client.core.errors import APIConnectionError, APIError, ConfigurationError
+from resilient_client.core.events import Event, Events, TokenRefreshed
+from resilient_client.core.kinds import ErrorKind, Stage
+from resilient_client.core.request import Request
+from resilient_client.core.response import Response
+from resilient_client.middleware.auth import AuthMiddleware
+
+
+class Rotating:
+    """An ``Auth`` whose credentials are v1, and after each refresh v2, v3 ..."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.refreshes = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def apply(self, request: Request) -> None:
+        request.headers["Authorization"] = f"v{self.version}"
+        request.url = request.url.extend_query(key=f"v{self.version}")
+
+    async def refresh(self, rejected: Response) -> bool:
+        self.refreshes += 1
+        await self.open.wait()
+        self.version += 1
+        return True
+
+
+class Scripted:
+    """An ``Auth`` that does what a test says."""
+
+    def __init__(
+        self,
+        *,
+        apply: Callable[[], Awaitable[object]] | None = None,
+        refresh: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._apply = apply
+        self._refresh = refresh
+
+    async def apply(self, request: Request) -> None:
+        if self._apply is not None:
+            await self._apply()
+
+    async def refresh(self, rejected: Response) -> bool:
+        return self._refresh is not None and await self._refresh()
+
+
+def heard(events: Events) -> list[Event]:
+    """Everything ``events`` tells from now on."""
+    told: list[Event] = []
+    events.subscribe(told.append)
+    return told
+
+
+async def test_accepted_credentials_are_sent_on_a_copy_and_cause_nothing() -> None:
+    """The success path is one request; the original stays without credentials."""
+    auth, upstream, request = Rotating(), Upstream("v1"), request_to()
+    reply = await AuthMiddleware(auth)(request, upstream)
+    assert (reply.status, len(upstream.seen), auth.refreshes) == (200, 1, 0)
+    assert "Authorization" not in request.headers
+    assert not request.record.reauthenticated
+
+
+async def test_hundred_401s_cause_one_refresh_and_hundred_resends() -> None:
+    """However many callers meet a 401 together, the credentials are refreshed once."""
+    auth, upstream = Rotating(), Upstream("v2")
+    link = AuthMiddleware(auth)
+    requests = [request_to() for _ in range(100)]
+    replies = await asyncio.gather(*(link(request, upstream) for request in requests))
+    assert {reply.status for reply in replies} == {200}
+    assert (auth.refreshes, len(upstream.seen)) == (1, 200)
+    assert all(request.record.reauthenticated for request in requests)
+    assert not others()
+
+
+async def late_401(late: AuthMiddleware, early: AuthMiddleware) -> Response:
+    """Through ``late``, a 401 that arrives only after ``early`` has refreshed the credentials it refuses."""
+    arrives = asyncio.Event()
+    upstream = Upstream("v2")
+
+    async def slow(request: Request) -> Response:
+        reply = await upstream(request)
+        await arrives.wait()
+        return reply
+
+    task = asyncio.create_task(late(request_to(), slow))
+    await settle()
+    assert (await early(request_to(), upstream)).status == 200
+    arrives.set()
+    return await task
+
+
+async def test_401_to_outdated_credentials_resends_without_refresh() -> None:
+    """A 401 that answers credentials replaced meanwhile is no reason for another refresh."""
+    auth = Rotating()
+    link = AuthMiddleware(auth)
+    assert (await late_401(link, link)).status == 200
+    assert auth.refreshes == 1
+
+
+async def test_401_to_outdated_credentials_without_a_shared_generation_refreshes_again() -> None:
+    """Negative control: two links do not know of each other's refreshes, so the late 401 costs a second one."""
+    auth = Rotating()
+    await late_401(AuthMiddleware(auth), AuthMiddleware(auth))
+    assert auth.refreshes == 2
+
+
+async def test_cancelled_leader_leaves_followers_served() -> None:
+    """The caller that caused the refresh may leave; it goes on for those who wait."""
+    auth, upstream = Rotating(), Upstream("v2")
+    auth.open.clear()
+    link = AuthMiddleware(auth)
+    leader, *followers = [asyncio.create_task(link(request_to(), upstream)) for _ in range(5)]
+    await settle()
+    leader.cancel()
+    await settle()
+    assert leader.cancelled()
+    auth.open.set()
+    assert {reply.status for reply in await asyncio.gather(*followers)} == {200}
+    assert auth.refreshes == 1
+
+
+async def test_all_waiters_cancelled_leaves_no_task_and_the_next_call_starts_anew() -> None:
+    """When nobody waits any more, the refresh ends, too, and nothing stays behind."""
+    auth, upstream = Rotating(), Upstream("v2")
+    auth.open.clear()
+    link = AuthMiddleware(auth)
+    callers = [asyncio.create_task(link(request_to(), upstream)) for _ in range(5)]
+    await settle()
+    for caller in callers:
+        caller.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    assert not others()
+    assert all(caller.cancelled() for caller in callers)
+    auth.open.set()
+    assert (await link(request_to(), upstream)).status == 200
+    assert auth.refreshes == 2
+
+
+async def test_hanging_refresh_gives_401_back_and_tells() -> None:
+    """A refresh ends by its own timeout; the 401 is the answer, the event says why."""
+    events = Events()
+    told = heard(events)
+    auth, upstream = Rotating(), Upstream("v2")
+    auth.open.clear()
+    reply = await AuthMiddleware(auth, refresh_timeout=0.0)(request_to(events=events), upstream)
+    assert (reply.status, len(upstream.seen)) == (401, 1)
+    assert [(event.ok, event.detail) for event in told if isinstance(event, TokenRefreshed)] == [
+        (False, "TimeoutError")
+    ]
+    assert not others()
+
+
+async def test_failing_refresh_gives_401_back_and_tells_its_type_only() -> None:
+    """An exception of a refresh never replaces the 401, and its text is told to nobody."""
+
+    async def refresh() -> bool:
+        raise OSError("s3cret")
+
+    events = Events()
+    told = heard(events)
+    reply = await AuthMiddleware(Scripted(refresh=refresh))(request_to(events=events), Upstream())
+    assert reply.status == 401
+    assert [(event.ok, event.detail) for event in told if isinstance(event, TokenRefreshed)] == [(False, "OSError")]
+
+
+async def test_successful_refresh_is_told_once() -> None:
+    """One refresh, one event, however many waited for it."""
+    events = Events()
+    told = heard(events)
+    link, upstream = AuthMiddleware(Rotating()), Upstream("v2")
+    await asyncio.gather(*(link(request_to(events=events), upstream) for _ in range(10)))
+    assert [(type(event), event.client) for event in told] == [(TokenRefreshed, "test")]
+
+
+async def test_second_401_is_given_back() -> None:
+    """Fresh credentials that are refused, too, end the matter: no loop."""
+    auth, upstream = Rotating(), Upstream()
+    reply = await AuthMiddleware(auth)(request_to(), upstream)
+    assert (reply.status, len(upstream.seen), auth.refreshes) == (401, 2, 1)
+
+
+async def test_resend_carries_only_fresh_credentials() -> None:
+    """The resend starts from the original request: nothing of the refused credentials is left in it."""
+    upstream = Upstream("v2")
+    await AuthMiddleware(Rotating())(request_to("https://api.example.com/orders?a=1%262"), upstream)
+    first, second = upstream.seen
+    assert str(first.url) == "https://api.example.com/orders?a=1%262&key=v1"
+    assert str(second.url) == "https://api.example.com/orders?a=1%262&key=v2"
+    assert second.headers.getall("Authorization") == ["v2"]
+
+
+async def test_spent_one_shot_body_is_not_resent_but_credentials_are_refreshed() -> None:
+    """What can be sent only once is not sent twice; the refresh still serves the next call."""
+    auth, upstream = Rotating(), Upstream("v2")
+    body = Body.build(content=iter([b"once"]))
+    assert body is not None
+    body.spent = True
+    request = request_to(body=body)
+    reply = await AuthMiddleware(auth)(request, upstream)
+    assert (reply.status, len(upstream.seen), auth.version) == (401, 1, 2)
+    assert not request.record.reauthenticated
+
+
+async def test_401_of_another_origin_causes_nothing() -> None:
+    """After a redirect to an origin that never saw the credentials, its 401 does not concern them."""
+    auth = Rotating()
+
+    async def redirected(request: Request) -> Response:
+        return reply_to(request_to("https://elsewhere.example/orders"), 401)
+
+    assert (await AuthMiddleware(auth)(request_to(), redirected)).status == 401
+    assert auth.refreshes == 0
+
+
+async def test_refresh_does_not_inherit_the_leaders_deadline() -> None:
+    """The refresh belongs to all who wait, so the deadline around one of them does not bound it."""
+    seen: list[float] = []
+
+    async def refresh() -> bool:
+        seen.append(ambient_deadline())
+        return False
+
+    with deadline(after=5):
+        await AuthMiddleware(Scripted(refresh=refresh))(request_to(), Upstream())
+    assert seen == [float("inf")]
+
+
+async def test_foreign_error_of_apply_becomes_an_api_error_without_its_text() -> None:
+    """A bug in an ``Auth`` fails the call before anything is sent, and no trace of it holds a secret."""
+
+    async def apply() -> None:
+        secret = "-".join(["s3", "cret"])
+        raise ValueError(f"cannot parse {secret}")
+
+    upstream = Upstream()
+    with pytest.raises(APIError) as caught:
+        await AuthMiddleware(Scripted(apply=apply))(request_to(), upstream)
+    error = caught.value
+    assert (error.kind, error.stage, error.detail) == (ErrorKind.UNEXPECTED, Stage.LOCAL, "ValueError")
+    assert not error.maybe_processed
+    assert error.__context__ is None
+    assert not upstream.seen
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    assert "s3-cret" not in "".join(shown.format())
+
+
+async def test_configuration_error_of_apply_keeps_its_text() -> None:
+    """Our own errors say what to do and hold no secret, so the caller may read them."""
+
+    async def apply() -> None:
+        raise ConfigurationError("give the other thing")
+
+    with pytest.raises(APIError, match="give the other thing"):
+        await AuthMiddleware(Scripted(apply=apply))(request_to(), Upstream())
+
+
+async def test_api_error_of_apply_passes_as_a_copy_of_its_own_for_each_call() -> None:
+    """A token endpoint that is down fails the call with its error, which says that nothing was sent here."""
+    down = APIConnectionError("refused", kind=ErrorKind.TIMEOUT, stage=Stage.BODY)
+
+    async def apply() -> None:
+        raise down
+
+    link = AuthMiddleware(Scripted(apply=apply))
+    first, second = await asyncio.gather(
+        link(request_to(), Upstream()), link(request_to(), Upstream()), return_exceptions=True
+    )
+    for error in (first, second):
+        assert isinstance(error, APIConnectionError)
+        assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.TIMEOUT, Stage.LOCAL, False)
+    assert first is not second
+    assert down.maybe_processed
+
+
+def test_link_serves_one_event_loop_after_another() -> None:
+    """A link that was cut off in the middle of a refresh works on the next loop."""
+    auth = Rotating()
+    auth.open = asyncio.Event()
+    link = AuthMiddleware(auth)
+
+    async def cut_off() -> None:
+        task = asyncio.create_task(link(request_to(), Upstream("v2")))
+        await settle()
+        assert auth.refreshes == 1
+        assert not task.done()
+
+    asyncio.run(cut_off())
+    auth.open.set()
+    for _ in range(2):
+        assert asyncio.run(link(request_to(), Upstream(f"v{auth.version + 1}"))).status == 200
