@@ -20,6 +20,7 @@ from resilient_client.core.deadline import ambient_deadline
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError, ConfigurationError
 from resilient_client.core.events import Listener
+from resilient_client.core.models import validator_for
 from resilient_client.core.outcome import Failure, Outcome, Success
 from resilient_client.core.protocols import Auth, Middleware, Transport
 from resilient_client.core.request import CallContext, Request
@@ -268,7 +269,7 @@ class APIClient(Verbs):
         request, raises = self._begin(call)
         try:
             response = edge.complete(request, await self._engine.handler(request), raises=raises)
-            value = response if call.response_model is None else response.parse(call.response_model)
+            value = response if call.response_model is None else edge.decode(request, response, call.response_model)
         except APIError as error:
             raise edge.fail(request, error) from error.__cause__
         edge.succeed(request, response)
@@ -293,6 +294,8 @@ class APIClient(Verbs):
         engine = self._engine
         loop = engine.bind()
         prepared = self._preparation.prepare(call)
+        if call.response_model is not None:
+            validator_for(call.response_model)  # a model that cannot be used is complained of before anything is sent
         plan = self._layers.plan(call.given)
         now = loop.time()
         total = plan.limits.total
