@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from http import HTTPStatus
 from typing import TypeVar
 
 from typing_extensions import TypeForm
 
-from resilient_client.core import clock
 from resilient_client.core.call import route_of
 from resilient_client.core.errors import APIError, APIResponseValidationError, APIStatusError, status_error_class
 from resilient_client.core.events import CallFinished
@@ -31,7 +29,7 @@ def complete(request: Request, response: Response, *, raises: bool) -> Response:
     """
     context = request.context
     response.attempts = context.attempts
-    response.elapsed = clock.now() - context.started_clock
+    response.elapsed = context.client.clock() - context.started_clock
     response.history = tuple(context.records)
     if raises and response.status >= 400:
         raise _status_error(request, response)
@@ -51,10 +49,9 @@ def decode(request: Request, response: Response, model: TypeForm[T]) -> T:
         raise
 
 
-def succeed(request: Request, response: Response) -> None:
-    """Announce the end of a call that gave its value."""
-    if request.context.events.active:
-        _announce(request, response.status, kind_of_status(response.status), response.elapsed)
+def announce(request: Request, response: Response) -> None:
+    """Tell the listeners of a call that gave its value."""
+    _finished(request, response.status, kind_of_status(response.status), response.elapsed)
 
 
 def fail(request: Request, error: APIError) -> APIError:
@@ -62,14 +59,13 @@ def fail(request: Request, error: APIError) -> APIError:
     context = request.context
     error.request = info_of(request)
     error.attempts = context.attempts
-    error.elapsed = clock.now() - context.started_clock
+    error.elapsed = context.client.clock() - context.started_clock
     error.history = tuple(context.records)
     if any(record.sent for record in context.records):
         error.maybe_processed = True
     if context.advice:
         error.advice = (context.advice,)
-    if context.events.active:
-        _announce(request, getattr(error, "status", None), error.kind, error.elapsed)
+    _finished(request, getattr(error, "status", None), error.kind, error.elapsed)
     return error
 
 
@@ -113,14 +109,6 @@ def _status_error(request: Request, response: Response) -> APIStatusError:
     )
 
 
-def _announce(request: Request, status: int | None, kind: ErrorKind | None, elapsed: float) -> None:
+def _finished(request: Request, status: int | None, kind: ErrorKind | None, elapsed: float) -> None:
     context = request.context
-    context.events.emit(
-        CallFinished(
-            **context.event_fields(asyncio.get_running_loop().time()),
-            status=status,
-            kind=kind,
-            attempts=context.attempts,
-            elapsed=elapsed,
-        )
-    )
+    context.emit(CallFinished, status=status, kind=kind, attempts=context.attempts, elapsed=elapsed)
