@@ -18,7 +18,7 @@ from resilient_client import APIClient, APIError, APITimeoutError, CallRejectedE
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with APIClient(os.environ.get("USERS_URL", "http://127.0.0.1:9000"), timeout=0.5) as app.state.users:
+    async with APIClient(os.environ.get("USERS_URL", "http://127.0.0.1:9000"), timeout=1) as app.state.users:
         yield  # all requests share its connections, circuits and budgets
 
 
