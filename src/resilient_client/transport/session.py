@@ -8,12 +8,15 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import aiohttp
+from multidict import CIMultiDict
 
+from resilient_client._version import __version__
 from resilient_client.core.errors import ClientClosedError, ConfigurationError
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
 from resilient_client.settings.connection import ConnectionSettings
-from resilient_client.transport.download import OpenReply, read_body, read_error_body
+from resilient_client.transport.decoding import ACCEPT_ENCODING
+from resilient_client.transport.download import OpenReply, body_at_hand, read_body, read_error_body
 from resilient_client.transport.errors import translate
 from resilient_client.transport.pool import Pool
 from resilient_client.transport.progress import (
@@ -114,7 +117,7 @@ class AiohttpTransport:
             reply = await session.request(
                 request.method,
                 request.url,
-                headers=request.headers,
+                headers=_with_own(request.headers) if self._foreign else request.headers,
                 data=data,
                 allow_redirects=False,
                 auto_decompress=False,
@@ -131,6 +134,11 @@ class AiohttpTransport:
             if upload is not None:
                 upload.close()
         progress.replied = progress.clock()
+        if reply.status < 400 and not request.context.streaming:
+            content = body_at_hand(reply, self._settings.max_response_size)
+            if content is not None:
+                progress.ended = progress.replied
+                return Response(reply.status, reply.headers, content, request.url, timings=progress)
         return await self._read(reply, request, progress)
 
     async def _read(self, reply: aiohttp.ClientResponse, request: Request, progress: Progress) -> Response:
@@ -180,6 +188,7 @@ class AiohttpTransport:
                 ssl=settings.tls,
                 timeout_ceil_threshold=_NEVER_ROUNDED,
             ),
+            headers=_OWN_HEADERS,
             cookie_jar=None if settings.cookies else aiohttp.DummyCookieJar(),
             response_class=MarkingResponse,
             trust_env=settings.trust_env,
@@ -195,6 +204,16 @@ class AiohttpTransport:
         # There is no public way to read them, and those given with a request replace them.
         self._middlewares = (guard, *getattr(session, "_middlewares", ()))
         return session
+
+
+_OWN_HEADERS = {"Accept-Encoding": ACCEPT_ENCODING, "User-Agent": f"resilient-client/{__version__}"}
+
+
+def _with_own(headers: CIMultiDict[str]) -> CIMultiDict[str]:
+    """The headers of a request for a session that does not add ours by itself."""
+    merged = CIMultiDict(_OWN_HEADERS)
+    merged.update(headers)
+    return merged
 
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
