@@ -8,11 +8,12 @@ import contextlib
 import inspect
 import io
 from doctest import ELLIPSIS, OutputChecker
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.docs.pages import PAGES, Block, blocks, name_of
-from tests.docs.upstream import Upstream
+from tests.docs.upstream import Upstream, Wire
 
 from resilient_client.testing.virtual_time import VirtualTimeLoop, run_virtual
 
@@ -22,8 +23,7 @@ _MOST_UNRUN = 3
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.info == "python" for b in blocks(p))], ids=name_of)
 def test_page_run_from_top_to_bottom_prints_what_it_shows(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Python block runs, in one namespace a page; an ``output`` block is what the block above it prints."""
-    upstream = Upstream()
-    monkeypatch.setattr("resilient_client.client.AiohttpTransport", lambda _settings, _session: upstream)
+    monkeypatch.setattr("resilient_client.client.AiohttpTransport", partial(Wire, Upstream()))
     monkeypatch.setattr(asyncio, "run", run_virtual)  # scripts that end in asyncio.run() wait in virtual time, too
     namespace: dict[str, object] = {"__name__": "__main__"}
     printed = ""

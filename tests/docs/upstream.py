@@ -10,12 +10,15 @@ import asyncio
 import json
 from collections import Counter
 
+import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from resilient_client.core.errors import APIConnectionError
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
+from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.transport import AiohttpTransport
 
 LATENCY = 0.02  # seconds a reply takes
 SCRIPTS = {
@@ -37,8 +40,24 @@ HEADERS = {
 EXPORT = [b'{"id": 1}\n{"id"', b': 2}\n{"id": 3}\n']
 
 
+class Wire:
+    """A transport that leads to ``upstream``, and to real sockets for what is on the loopback (a ``FaultServer``)."""
+
+    def __init__(self, upstream: Upstream, settings: ConnectionSettings, session: aiohttp.ClientSession | None) -> None:
+        self._upstream = upstream
+        self._sockets = AiohttpTransport(settings, session)
+
+    async def send(self, request: Request) -> Response:
+        """Send to whoever is at the address."""
+        return await (self._sockets if request.url.host == "127.0.0.1" else self._upstream).send(request)
+
+    async def close(self) -> None:
+        """Give the sockets back."""
+        await self._sockets.close()
+
+
 class Upstream:
-    """A transport that plays the servers of the documentation. Serves every client of a page."""
+    """Plays the servers of the documentation. Serves every client of a page."""
 
     def __init__(self) -> None:
         self.hits: Counter[str] = Counter()
@@ -54,9 +73,6 @@ class Upstream:
         if request.context.streaming and response.status < 300:
             request.context.open_stream = _Open()
         return response
-
-    async def close(self) -> None:
-        """Nothing to give back."""
 
     async def _answer(self, request: Request) -> Response:
         path = request.url.path
