@@ -101,6 +101,14 @@ def test_table_of_defaults_is_that_of_the_settings_classes() -> None:
     assert {name: ast.literal_eval(value.strip("`")) for name, value in told.items()} == expected
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_settings_named_on_a_page_exist(page: Path) -> None:
+    """What a page calls ``Timeout.total`` is a field of that class."""
+    fields = {kind.__name__: kind.model_fields for kind in SETTINGS}
+    named = re.findall(rf"\b({'|'.join(fields)})\.(\w+)", page.read_text())
+    assert [f"{kind}.{field}" for kind, field in named if field not in fields[kind]] == []
+
+
 def test_table_of_what_is_fixed_is_that_of_the_code() -> None:
     """The constants on the page of defaults are those of the code."""
     told = {cells[0]: cells[1] for cells in rows(DOCS / "defaults.md") if cells[0] in FIXED}
