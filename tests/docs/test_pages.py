@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,15 @@ def test_table_of_defaults_is_that_of_the_settings_classes() -> None:
     expected |= {f"gather({name})": gather[name].default for name in ("concurrency", "timeout")}
     told = {cells[0].strip("`"): cells[1] for cells in rows(DOCS / "defaults.md") if cells[0].startswith("`")}
     assert {name: ast.literal_eval(value.strip("`")) for name, value in told.items()} == expected
+
+
+def test_layers_of_the_architecture_are_those_of_the_contract() -> None:
+    """The table of layers is the contract that import-linter holds, from top to bottom."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    table = rows(DOCS / "architecture.md")
+    told = [sorted(re.findall(r"`(\w+)`", cells[0])) for cells in table if cells[0].startswith("`")]
+    assert told == [sorted(re.findall(r"resilient_client\.(\w+)", layer)) for layer in layers]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
