@@ -178,20 +178,27 @@ class Request:
         context: What the attempts of this call share.
     """
 
-    __slots__ = ("body", "context", "headers", "method", "url")
+    __slots__ = ("_record", "body", "context", "headers", "method", "url")
 
     def __init__(
-        self, method: str, url: URL, headers: CIMultiDict[str], body: Body | None, context: CallContext
+        self,
+        method: str,
+        url: URL,
+        headers: CIMultiDict[str],
+        body: Body | None,
+        context: CallContext,
+        record: AttemptRecord | None = None,
     ) -> None:
         self.method = method
         self.url = url
         self.headers = headers
         self.body = body
         self.context = context
+        self._record = record
 
     def copy(self) -> Request:
         """The same request with headers of its own."""
-        return Request(self.method, self.url, self.headers.copy(), self.body, self.context)
+        return Request(self.method, self.url, self.headers.copy(), self.body, self.context, self._record)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -200,8 +207,14 @@ class Request:
 
     @property
     def record(self) -> AttemptRecord:
-        """The record of the attempt under way."""
-        return self.context.records[-1]
+        """The record of the attempt it belongs to; there is one from the attempt middleware on."""
+        if self._record is None:
+            raise AttributeError("this request belongs to the call, not to an attempt yet")
+        return self._record
+
+    @record.setter
+    def record(self, record: AttemptRecord) -> None:
+        self._record = record
 
     @property
     def label(self) -> str:

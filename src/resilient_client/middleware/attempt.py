@@ -33,6 +33,7 @@ class AttemptMiddleware:
         context.attempts += 1
         record = AttemptRecord(context.attempts, request.endpoint, began - context.started_clock)
         context.records.append(record)
+        request.record = record
         if context.events.active:
             _announce(request, record, loop.time())
         alarm = context.alarm

@@ -50,6 +50,6 @@ class RedirectMiddleware:
             hops += 1
             request.record.redirects += (str(hop.url.with_query(None)),)
             body = request.body if hop.keep_body else None
-            request = Request(hop.method, hop.url, hop.headers, body, request.context)
+            request = Request(hop.method, hop.url, hop.headers, body, request.context, request.record)
             response = await call_next(request)
         return response

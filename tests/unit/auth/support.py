@@ -34,8 +34,7 @@ def request_to(
         started=0.0,
         started_clock=0.0,
     )
-    context.records.append(AttemptRecord(1, endpoint, 0.0))
-    return Request("GET", URL(url), CIMultiDict(), body, context)
+    return Request("GET", URL(url), CIMultiDict(), body, context, AttemptRecord(1, endpoint, 0.0))
 
 
 def reply_to(request: Request, status: int = 200, content: bytes = b"") -> Response:
