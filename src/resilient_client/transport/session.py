@@ -25,7 +25,7 @@ from resilient_client.transport.progress import (
     guard,
     make_socket,
 )
-from resilient_client.transport.upload import Upload, is_multipart, is_small, multipart
+from resilient_client.transport.upload import BodyFailed, Upload, is_small
 
 _NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds
 
@@ -97,24 +97,35 @@ class AiohttpTransport:
             await self._session.close()
 
     async def _exchange(self, session: aiohttp.ClientSession, request: Request, progress: Progress) -> Response:
-        upload: Upload | None = None
-        data: object = None
         body = request.body
-        if body is not None:
-            if is_small(body):
-                data = body.source
-            elif is_multipart(body):
-                data = multipart(body)
-            else:
-                data = upload = Upload(body, progress)
-                if (length := upload.length) is not None:
-                    request.headers["Content-Length"] = str(length)
+        if body is None or is_small(body):
+            reply = await self._request(session, request, progress, None if body is None else body.source)
+            return await self._read(reply, request, progress)
+        upload = Upload(body, progress)
+        try:
+            reply = await self._request(session, request, progress, upload)
+            return await self._read(reply, request, progress, upload.close)
+        except Exception:
+            if upload.failure is not None:
+                raise BodyFailed(upload.failure) from None
+            raise
+        finally:
+            if request.context.open_stream is None:  # else the reply has begun, and the upload may still go on
+                upload.close()
+
+    async def _request(
+        self, session: aiohttp.ClientSession, request: Request, progress: Progress, data: bytes | Upload | None
+    ) -> aiohttp.ClientResponse:
+        headers = request.headers
+        if isinstance(data, Upload) and (length := data.length()) is not None:
+            headers = headers.copy()  # the next hop of a redirect may have no body
+            headers["Content-Length"] = str(length)
         token = current.set(progress)
         try:
             reply = await session.request(
                 request.method,
                 request.url,
-                headers=request.headers,
+                headers=headers,
                 data=data,
                 allow_redirects=False,
                 auto_decompress=False,
@@ -122,25 +133,25 @@ class AiohttpTransport:
                 timeout=_timeout(request.context.limits.connect, request.context.limits.idle),
                 middlewares=self._middlewares,
             )
-        except (aiohttp.ClientError, ConnectionLost):
-            if upload is not None and upload.failure is not None:
-                raise upload.failure from None
-            raise
         finally:
             current.reset(token)
-            if upload is not None:
-                upload.close()
         progress.replied = progress.clock()
-        return await self._read(reply, request, progress)
+        return reply
 
-    async def _read(self, reply: aiohttp.ClientResponse, request: Request, progress: Progress) -> Response:
+    async def _read(
+        self,
+        reply: aiohttp.ClientResponse,
+        request: Request,
+        progress: Progress,
+        end_upload: Callable[[], None] | None = None,
+    ) -> Response:
         truncated = False
         content = b""
         try:
             if reply.status >= 400:
                 content, truncated = await read_error_body(reply)
             elif request.context.streaming and reply.status not in _REDIRECTS:
-                self._leave_open(reply, request, progress)
+                self._leave_open(reply, request, progress, end_upload)
             else:
                 content = await read_body(reply, self._settings.max_response_size)
         except BaseException:
@@ -149,10 +160,18 @@ class AiohttpTransport:
         progress.ended = progress.clock()
         return Response(reply.status, reply.headers, content, request.url, truncated=truncated, timings=progress)
 
-    def _leave_open(self, reply: aiohttp.ClientResponse, request: Request, progress: Progress) -> None:
+    def _leave_open(
+        self,
+        reply: aiohttp.ClientResponse,
+        request: Request,
+        progress: Progress,
+        end_upload: Callable[[], None] | None,
+    ) -> None:
         endpoint, pool = request.endpoint, self._pool
 
         def on_close() -> None:
+            if end_upload is not None:
+                end_upload()
             if pool is not None:
                 pool.release(endpoint)
 
