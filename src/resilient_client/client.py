@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, cast
 from typing_extensions import Unpack
 
 from resilient_client import edge, fanout
-from resilient_client.core import clock
 from resilient_client.core.call import Call, CallOptions
 from resilient_client.core.deadline import ambient_deadline
 from resilient_client.core.endpoint import Endpoint
@@ -301,17 +300,22 @@ class APIClient(Verbs):
             client=engine.name,
             limits=plan.limits,
             retry=plan.retry,
-            upstream=Endpoint.of(self._preparation.base or prepared.url),
+            upstream=prepared.endpoint,
             events=engine.events,
             rng=engine.rng,
             started=now,
-            started_clock=clock.now(),
+            started_clock=engine.clock(),
+            loop_time=loop.time,
+            clock=engine.clock,
             deadline=ambient_deadline() if total is None else min(now + total, ambient_deadline()),
             idempotency_key=prepared.idempotency_key,
             idempotent=call.given.get("idempotent"),
             streaming=streaming,
         )
-        return Request(call.method, prepared.url, prepared.headers, prepared.body, context), plan.raise_for_status
+        request = Request(
+            call.method, prepared.url, prepared.headers, prepared.body, context, endpoint=prepared.endpoint
+        )
+        return request, plan.raise_for_status
 
 
 _VIEW_OPTIONS = frozenset({"timeout", "retry", "raise_for_status", "headers", "params"})

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from http import HTTPStatus
 
-from resilient_client.core import clock
 from resilient_client.core.call import route_of
 from resilient_client.core.errors import APIError, APIStatusError, status_error_class
 from resilient_client.core.events import CallFinished
@@ -26,7 +24,7 @@ def complete(request: Request, response: Response, *, raises: bool) -> Response:
     """
     context = request.context
     response.attempts = context.attempts
-    response.elapsed = clock.now() - context.started_clock
+    response.elapsed = context.clock() - context.started_clock
     response.history = tuple(context.records)
     if raises and response.status >= 400:
         raise _status_error(request, response)
@@ -44,7 +42,7 @@ def fail(request: Request, error: APIError) -> APIError:
     context = request.context
     error.request = info_of(request)
     error.attempts = context.attempts
-    error.elapsed = clock.now() - context.started_clock
+    error.elapsed = context.clock() - context.started_clock
     error.history = tuple(context.records)
     if any(record.sent for record in context.records):
         error.maybe_processed = True
@@ -99,7 +97,7 @@ def _announce(request: Request, status: int | None, kind: ErrorKind | None, elap
     context = request.context
     context.events.emit(
         CallFinished(
-            **context.event_fields(asyncio.get_running_loop().time()),
+            **context.event_fields(context.loop_time()),
             status=status,
             kind=kind,
             attempts=context.attempts,

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from resilient_client.chain import Link, standard_chain
+from resilient_client.core.clock import clock_of
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import ClientClosedError, WrongLoopError
 from resilient_client.core.events import CircuitClosed, CircuitEvent, CircuitHalfOpened, CircuitOpened, Events
@@ -24,7 +26,7 @@ from resilient_client.settings.config import ClientConfig
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
-    __slots__ = ("_closed", "_loop", "circuits", "events", "handler", "links", "name", "rng", "transport")
+    __slots__ = ("_closed", "_loop", "circuits", "clock", "events", "handler", "links", "name", "rng", "transport")
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Engine:
         self.handler: Handler = compose((link.middleware for link in self.links), transport.send)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self.clock: Callable[[], float] = time.perf_counter
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """The running loop, if this engine may be used on it.
@@ -75,6 +78,7 @@ class Engine:
                 "use one client per event loop, for example one made in each asyncio.run()"
             )
         self._loop = loop
+        self.clock = clock_of(loop)
         return loop
 
     async def close(self) -> None:

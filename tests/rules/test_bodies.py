@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from tests.rules.support import client, failure, in_use, soon
 
 from resilient_client import APIClient, APITimeoutError, ErrorKind, InvalidRequestError, Retry, Stage, Timeout
 from resilient_client.testing.fault_server import FaultServer, black_hole
 from resilient_client.testing.faults import drop, reply
 from resilient_client.testing.wire import ReceivedRequest, Wire
-from tests.rules.support import client, failure, in_use, soon
 
 BIG = bytes(range(256)) * 6_000  # 1.5 MiB: more than aiohttp takes without a warning
 TWICE = Retry(max_attempts=2, backoff={"kind": "fixed", "initial": 0.001})
@@ -61,6 +61,14 @@ def path(tmp_path: Path) -> Path:
     """A file of 1.5 MiB."""
     path = tmp_path / "big.bin"
     path.write_bytes(BIG)
+    return path
+
+
+@pytest.fixture
+def huge(tmp_path: Path) -> Path:
+    """A file of 20 MB: more than the buffers between client and server hold."""
+    path = tmp_path / "huge.bin"
+    path.write_bytes(bytes(20_000_000))
     return path
 
 
@@ -231,7 +239,7 @@ async def test_content_that_vanished_gives_the_caller_the_oserror(server: FaultS
     """A file that is gone by the second attempt is no trouble of the connection, and no reason to try again."""
 
     async def vanish(request: ReceivedRequest, wire: Wire) -> None:
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
         wire.close()
 
     server.script(vanish)
@@ -265,7 +273,7 @@ async def test_content_the_server_does_not_take_times_out_in_stage_send() -> Non
 
 
 @pytest.mark.parametrize("status", [200, 413])
-async def test_content_answered_before_it_is_sent_gives_that_answer(path: Path, status: int) -> None:
+async def test_content_answered_before_it_is_sent_gives_that_answer(huge: Path, status: int) -> None:
     """A server that answers early, and reads no more, is heard; our file is closed quietly."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -275,17 +283,15 @@ async def test_content_answered_before_it_is_sent_gives_that_answer(path: Path, 
         await reader.read()
         writer.close()
 
-    path.write_bytes(bytes(20_000_000))
     listener = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with listener, client(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}") as api:
-        response = await soon(api.post("/", content=path, raise_for_status=False))
+        response = await soon(api.post("/", content=huge, raise_for_status=False))
     assert (response.status, response.content) == (status, b"early")
 
 
-async def test_content_still_being_sent_when_the_reply_begins_does_not_spoil_the_reply(path: Path) -> None:
+async def test_content_still_being_sent_when_the_reply_begins_does_not_spoil_the_reply(huge: Path) -> None:
     """A server that answers first and reads on meanwhile gets the whole file, and its reply is read to the end."""
     got = asyncio.get_running_loop().create_future()
-    path.write_bytes(bytes(20_000_000))
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -297,7 +303,7 @@ async def test_content_still_being_sent_when_the_reply_begins_does_not_spoil_the
 
     listener = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with listener, client(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}") as api:
-        assert (await soon(api.post("/", content=path))).content == b"early"
+        assert (await soon(api.post("/", content=huge))).content == b"early"
     assert got.result() == 20_000_000
 
 

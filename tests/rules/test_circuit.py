@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from tests.rules.support import cancelled, client, failure, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -29,7 +30,6 @@ from resilient_client.core.response import Response
 from resilient_client.policies.circuit import Circuit
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.faults import drop, hang_before_headers, hold, redirect, reply
-from tests.rules.support import cancelled, client, failure, soon, turns
 
 QUICK = CircuitBreaker(minimum_calls=4, failure_ratio=0.5, break_duration=0.02, max_break_duration=0.02)
 LONG = CircuitBreaker(minimum_calls=4, failure_ratio=0.5, break_duration=60)

@@ -60,15 +60,15 @@ class Alarm:
 
     __slots__ = ("_armed_for", "_cancelling", "_ends_at", "_handle", "_loop", "_rung", "_task")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ends_at: float, first_ring: float = math.inf) -> None:
+    def __init__(self, ends_at: float, first_ring: float = math.inf) -> None:
         """Watch the current task.
 
         Args:
-            loop: The running loop.
             ends_at: When to cancel, in loop time; infinity means never.
             first_ring: When ``ends_at`` is expected to be moved to, if that is earlier: arming for it at
                 once saves a second timer.
         """
+        loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a call must be awaited inside a task, such as one started by asyncio.run()")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
@@ -84,7 +85,9 @@ class CallContext:
         events: Where events go.
         rng: The client's source of chance.
         started: Loop time of the start.
-        started_clock: The same moment on ``clock.now()``, for durations.
+        started_clock: The same moment on ``clock``.
+        loop_time: The loop's time, for deadlines; in seconds.
+        clock: Time for short durations; in seconds.
         deadline: Loop time of the end; infinity means none.
         alarm: What enforces it, while the call runs.
         attempts: Attempts started so far.
@@ -102,11 +105,13 @@ class CallContext:
         "attempts",
         "call",
         "client",
+        "clock",
         "deadline",
         "events",
         "idempotency_key",
         "idempotent",
         "limits",
+        "loop_time",
         "open_stream",
         "records",
         "retry",
@@ -129,6 +134,8 @@ class CallContext:
         rng: Random,
         started: float,
         started_clock: float,
+        loop_time: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.perf_counter,
         deadline: float = math.inf,
         idempotency_key: str | None = None,
         idempotent: bool | None = None,
@@ -143,6 +150,8 @@ class CallContext:
         self.rng = rng
         self.started = started
         self.started_clock = started_clock
+        self.loop_time = loop_time
+        self.clock = clock
         self.deadline = deadline
         self.alarm: Alarm | None = None
         self.attempts = 0
@@ -178,7 +187,7 @@ class Request:
         context: What the attempts of this call share.
     """
 
-    __slots__ = ("_record", "body", "context", "headers", "method", "url")
+    __slots__ = ("_endpoint", "_record", "_url", "body", "context", "headers", "method")
 
     def __init__(
         self,
@@ -188,9 +197,11 @@ class Request:
         body: Body | None,
         context: CallContext,
         record: AttemptRecord | None = None,
+        endpoint: Endpoint | None = None,
     ) -> None:
         self.method = method
-        self.url = url
+        self._url = url
+        self._endpoint = endpoint
         self.headers = headers
         self.body = body
         self.context = context
@@ -198,12 +209,26 @@ class Request:
 
     def copy(self) -> Request:
         """The same request with headers of its own."""
-        return Request(self.method, self.url, self.headers.copy(), self.body, self.context, self._record)
+        return Request(
+            self.method, self._url, self.headers.copy(), self.body, self.context, self._record, self._endpoint
+        )
+
+    @property
+    def url(self) -> URL:
+        """Where it goes; absolute."""
+        return self._url
+
+    @url.setter
+    def url(self, url: URL) -> None:
+        self._url = url
+        self._endpoint = None
 
     @property
     def endpoint(self) -> Endpoint:
         """Whom it goes to."""
-        return Endpoint.of(self.url)
+        if self._endpoint is None:
+            self._endpoint = Endpoint.of(self._url)
+        return self._endpoint
 
     @property
     def record(self) -> AttemptRecord:

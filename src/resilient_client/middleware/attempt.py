@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 
-from resilient_client.core import clock
 from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.errors import APIError, APITimeoutError, CallRejectedError, DeadlineExceededError
 from resilient_client.core.events import AttemptFinished, AttemptStarted
@@ -28,36 +27,35 @@ class AttemptMiddleware:
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Make one attempt."""
         context = request.context
-        loop = asyncio.get_running_loop()
-        began = clock.now()
+        began = context.clock()
         context.attempts += 1
         record = AttemptRecord(context.attempts, request.endpoint, began - context.started_clock)
         context.records.append(record)
         request.record = record
         if context.events.active:
-            _announce(request, record, loop.time())
+            _announce(request, record, context.loop_time())
         alarm = context.alarm
         limit = context.limits.attempt
         if alarm is not None and limit is not None:
-            alarm.ends_at = min(context.deadline, loop.time() + limit)
+            alarm.ends_at = min(context.deadline, context.loop_time() + limit)
         try:
             response = await call_next(request)
         except asyncio.CancelledError:
-            record.elapsed = clock.now() - began
+            record.elapsed = context.clock() - began
             if alarm is None or not alarm.rang():
                 raise
-            failure: APIError = _timed_out(request, record, loop.time())
+            failure: APIError = _timed_out(request, record, context.loop_time())
         except APIError as error:
-            record.elapsed = clock.now() - began
+            record.elapsed = context.clock() - began
             failure = error
         else:
-            record.elapsed = clock.now() - began
+            record.elapsed = context.clock() - began
             record.status = response.status
             if response.status >= 400:
                 record.kind, record.stage = kind_of_status(response.status), Stage.STATUS
                 record.error = f"status {response.status}"
             if context.events.active:
-                _report(request, record, loop.time())
+                _report(request, record, context.loop_time())
             return response
         finally:
             if alarm is not None:
@@ -67,7 +65,7 @@ class AttemptMiddleware:
             context.attempts -= 1
             context.records.remove(record)
         if context.events.active:
-            _report(request, record, loop.time())
+            _report(request, record, context.loop_time())
         raise failure
 
 

@@ -91,8 +91,9 @@ class AuthMiddleware:
             renewed, detail = False, type(error).__name__
         self._generation += renewed
         if context.events.active:
-            now = asyncio.get_running_loop().time()
-            context.events.emit(TokenRefreshed(client=context.client, at=now, ok=renewed, detail=detail))
+            context.events.emit(
+                TokenRefreshed(client=context.client, at=context.loop_time(), ok=renewed, detail=detail)
+            )
         return renewed
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 
-from resilient_client.core import clock
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError, CircuitOpenError
 from resilient_client.core.events import CallRejected
@@ -16,9 +15,9 @@ from resilient_client.core.kinds import ErrorKind
 from resilient_client.core.protocols import Handler
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
-from resilient_client.policies.circuit import Circuit, Ticket
+from resilient_client.policies.circuit import Circuit
 from resilient_client.policies.circuits import Circuits
-from resilient_client.policies.classify import blames_upstream, kind_of_status, silence_blames_upstream
+from resilient_client.policies.classify import blames_upstream, silence_blames_upstream
 
 
 class CircuitBreakerMiddleware:
@@ -35,31 +34,27 @@ class CircuitBreakerMiddleware:
         Raises:
             CircuitOpenError: It does not; nothing was sent.
         """
-        loop = asyncio.get_running_loop()
+        context = request.context
         circuit = self._circuits.for_endpoint(request.endpoint)
-        ticket = circuit.try_admit(loop.time())
+        ticket = circuit.try_admit(context.loop_time())
         if ticket is None:
-            raise _refused(request, circuit, loop.time())
-        began = clock.now()
+            raise _refused(request, circuit, context.loop_time())
+        began = context.clock()
         try:
             response = await call_next(request)
-            _settle(ticket, kind_of_status(response.status) is not None and response.status >= 500, loop.time(), began)
+            settle = ticket.failure if response.status >= 500 else ticket.success
+            settle(context.loop_time(), context.clock() - began)
             return response
         except APIError as error:
             if blames_upstream(error.kind, request.record.stage):
-                ticket.failure(loop.time(), clock.now() - began)
+                ticket.failure(context.loop_time(), context.clock() - began)
             raise
         except asyncio.CancelledError:
-            if _timed_out(request, clock.now() - began):
-                ticket.failure(loop.time(), clock.now() - began)
+            if _timed_out(request, context.clock() - began):
+                ticket.failure(context.loop_time(), context.clock() - began)
             raise
         finally:
             ticket.cancel()
-
-
-def _settle(ticket: Ticket, failed: bool, now: float, began: float) -> None:
-    settle = ticket.failure if failed else ticket.success
-    settle(now, clock.now() - began)
 
 
 def _timed_out(request: Request, waited: float) -> bool:

@@ -49,7 +49,7 @@ class RetryMiddleware:
             return await call_next(request)
         tokens = None
         if self._budgets is not None:
-            tokens = self._budgets.for_upstream(context.upstream, asyncio.get_running_loop().time())
+            tokens = self._budgets.for_upstream(context.upstream, context.started)
         outcome = await _attempt(request, call_next)
         try:
             if fault_of(outcome, retry.statuses) is not None:
@@ -57,7 +57,7 @@ class RetryMiddleware:
             if isinstance(outcome, APIError):
                 raise outcome
             if tokens is not None and outcome.status < 500 and outcome.status not in retry.statuses:
-                tokens.deposit(asyncio.get_running_loop().time())
+                tokens.deposit(context.loop_time())
             return outcome
         finally:
             del outcome  # an error that knows a frame that knows the error is only freed by the collector
@@ -143,7 +143,7 @@ class _Repeats:
             wish = retry_after(outcome.headers, wall_now=self._wall_clock())
         return Situation(
             attempt=context.attempts,
-            now=asyncio.get_running_loop().time(),
+            now=context.loop_time(),
             deadline=context.deadline,
             method=request.method,
             idempotent=context.idempotent,
@@ -164,7 +164,7 @@ class _Repeats:
         context = self._request.context
         if not context.events.active:
             return
-        fields = context.event_fields(asyncio.get_running_loop().time())
+        fields = context.event_fields(context.loop_time())
         if isinstance(decision, Again):
             event = RetryScheduled(**fields, number=context.attempts, delay=decision.delay, reason=fault.summary)
             context.events.emit(event)

@@ -8,16 +8,18 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import aiohttp
+from multidict import CIMultiDict
 
+from resilient_client._version import __version__
 from resilient_client.core.errors import ClientClosedError, ConfigurationError
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
 from resilient_client.settings.connection import ConnectionSettings
-from resilient_client.transport.download import OpenReply, read_body, read_error_body
+from resilient_client.transport.decoding import ACCEPT_ENCODING
+from resilient_client.transport.download import OpenReply, body_at_hand, read_body, read_error_body
 from resilient_client.transport.errors import translate
 from resilient_client.transport.pool import Pool
 from resilient_client.transport.progress import (
-    ConnectionLost,
     MarkingResolver,
     MarkingResponse,
     Progress,
@@ -76,7 +78,11 @@ class AiohttpTransport:
         progress.pooled = progress.clock()
         handed_over = False
         try:
-            response = await self._exchange(session, request, progress)
+            body = request.body
+            if body is None or is_small(body):
+                response = await self._exchange(session, request, progress, None if body is None else body.source)
+            else:
+                response = await self._upload(session, request, progress, Upload(body, progress))
             handed_over = request.context.open_stream is not None
             return response
         except asyncio.CancelledError:
@@ -96,15 +102,14 @@ class AiohttpTransport:
         if self._session is not None and not self._foreign:
             await self._session.close()
 
-    async def _exchange(self, session: aiohttp.ClientSession, request: Request, progress: Progress) -> Response:
-        body = request.body
-        if body is None or is_small(body):
-            reply = await self._request(session, request, progress, None if body is None else body.source)
-            return await self._read(reply, request, progress)
-        upload = Upload(body, progress)
+    async def _upload(
+        self, session: aiohttp.ClientSession, request: Request, progress: Progress, upload: Upload
+    ) -> Response:
         try:
-            reply = await self._request(session, request, progress, upload)
-            return await self._read(reply, request, progress, upload.close)
+            if (length := upload.length()) is not None:
+                request = request.copy()  # the next hop of a redirect may have no body
+                request.headers["Content-Length"] = str(length)
+            return await self._exchange(session, request, progress, upload, upload.close)
         except Exception:
             if upload.failure is not None:
                 raise BodyFailed(upload.failure) from None
@@ -113,19 +118,20 @@ class AiohttpTransport:
             if request.context.open_stream is None:  # else the reply has begun, and the upload may still go on
                 upload.close()
 
-    async def _request(
-        self, session: aiohttp.ClientSession, request: Request, progress: Progress, data: bytes | Upload | None
-    ) -> aiohttp.ClientResponse:
-        headers = request.headers
-        if isinstance(data, Upload) and (length := data.length()) is not None:
-            headers = headers.copy()  # the next hop of a redirect may have no body
-            headers["Content-Length"] = str(length)
+    async def _exchange(
+        self,
+        session: aiohttp.ClientSession,
+        request: Request,
+        progress: Progress,
+        data: bytes | Upload | None,
+        end_upload: Callable[[], None] | None = None,
+    ) -> Response:
         token = current.set(progress)
         try:
             reply = await session.request(
                 request.method,
                 request.url,
-                headers=headers,
+                headers=_with_own(request.headers) if self._foreign else request.headers,
                 data=data,
                 allow_redirects=False,
                 auto_decompress=False,
@@ -136,14 +142,19 @@ class AiohttpTransport:
         finally:
             current.reset(token)
         progress.replied = progress.clock()
-        return reply
+        if reply.status < 400 and not request.context.streaming:
+            content = body_at_hand(reply, self._settings.max_response_size)
+            if content is not None:
+                progress.ended = progress.replied
+                return Response(reply.status, reply.headers, content, request.url, timings=progress)
+        return await self._read(reply, request, progress, end_upload)
 
     async def _read(
         self,
         reply: aiohttp.ClientResponse,
         request: Request,
         progress: Progress,
-        end_upload: Callable[[], None] | None = None,
+        end_upload: Callable[[], None] | None,
     ) -> Response:
         truncated = False
         content = b""
@@ -199,6 +210,7 @@ class AiohttpTransport:
                 ssl=settings.tls,
                 timeout_ceil_threshold=_NEVER_ROUNDED,
             ),
+            headers=_OWN_HEADERS,
             cookie_jar=None if settings.cookies else aiohttp.DummyCookieJar(),
             response_class=MarkingResponse,
             trust_env=settings.trust_env,
@@ -214,6 +226,16 @@ class AiohttpTransport:
         # There is no public way to read them, and those given with a request replace them.
         self._middlewares = (guard, *getattr(session, "_middlewares", ()))
         return session
+
+
+_OWN_HEADERS = {"Accept-Encoding": ACCEPT_ENCODING, "User-Agent": f"resilient-client/{__version__}"}
+
+
+def _with_own(headers: CIMultiDict[str]) -> CIMultiDict[str]:
+    """The headers of a request for a session that does not add ours by itself."""
+    merged = CIMultiDict(_OWN_HEADERS)
+    merged.update(headers)
+    return merged
 
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
