@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from tests.rules.support import client, failure, in_use, soon
+from tests.rules.kit import client, failure, in_use, soon
 
 from resilient_client import APIClient, APITimeoutError, ErrorKind, InvalidRequestError, Retry, Stage, Timeout
 from resilient_client.testing.fault_server import FaultServer, black_hole

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tests.rules.support import cancelled, client, failure, soon, turns
+from tests.rules.kit import cancelled, client, failure, soon, turns
 
 from resilient_client import (
     APIClient,

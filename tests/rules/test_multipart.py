@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from tests.rules.support import client, failure, soon
+from tests.rules.kit import client, failure, soon
 
 from resilient_client import APIClient, Retry, Stage, Timeout
 from resilient_client.testing.fault_server import FaultServer, black_hole, refused_url

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tests.rules.support import cancelled, client, failure, in_use, soon, turns
+from tests.rules.kit import cancelled, client, failure, in_use, soon, turns
 
 from resilient_client import (
     APIClient,
