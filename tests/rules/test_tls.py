@@ -99,9 +99,9 @@ async def test_tls_to_a_server_that_speaks_plain_http_is_refused() -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
-    async with await asyncio.start_server(plain, "127.0.0.1", 0) as listener:
-        async with client(f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}") as api:
-            error = await failure(api.post("/", json={}))
+    listener = await asyncio.start_server(plain, "127.0.0.1", 0)
+    async with listener, client(f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}") as api:
+        error = await failure(api.post("/", json={}))
     assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.TLS, Stage.TLS, False)
 
 

@@ -66,6 +66,9 @@ class AiohttpTransport:
         session = self._session if self._pool is not None and self._session is not None else self._open()
         progress = Progress(self._clock, request.record, tls=request.url.scheme == "https")
         endpoint = request.endpoint
+        if (abandoned := request.context.open_stream) is not None:  # by who sends again: it holds a connection
+            request.context.open_stream = None
+            abandoned.close()
         pool = self._pool
         if pool is None:
             raise ClientClosedError("the client is closed; make a new one")
