@@ -236,11 +236,18 @@ async def test_stream_that_breaks_in_its_body_raises_and_is_not_retried(
     """Bytes were delivered: nobody can take them back, so there is one request and an error."""
     server.script(fault)
     with pytest.raises(APIConnectionError) as caught:
-        async with api.stream("GET", "/") as reply:
+        async with api.stream("GET", "/", timeout=0.5) as reply:
             async for _ in reply.iter_bytes():
                 pass
     assert (caught.value.kind, caught.value.stage, caught.value.maybe_processed) == (kind, Stage.BODY, True)
     assert (server.hits, in_use(api)) == (1, 0)
+
+
+async def test_reply_whose_framing_breaks_behind_its_head_fails_at_once(server: FaultServer) -> None:
+    """Read whole, too, it is known for what it is when it happens, not when time runs out."""
+    server.script(LATE_BAD_CHUNK)
+    async with client(server, timeout=0.5) as api:
+        assert (await failure(api.get("/"))).kind is ErrorKind.PROTOCOL
 
 
 async def test_stream_that_cannot_be_decoded_is_an_error_not_garbage(server: FaultServer, api: APIClient) -> None:
