@@ -81,6 +81,8 @@ class AiohttpTransport:
         progress.pooled = progress.clock()
         handed_over = False
         try:
+            if self._closed or session.closed:  # while this request was under way, perhaps for a second time
+                raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
             body = request.body
             if body is None or is_small(body):
                 response = await self._exchange(session, request, progress, None if body is None else body.source)
