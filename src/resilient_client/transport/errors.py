@@ -22,22 +22,19 @@ from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.request import Request
 from resilient_client.transport.decoding import BodyTooLarge, DecodingFailure, TruncatedBody
 from resilient_client.transport.progress import ConnectionLost, Progress
-from resilient_client.transport.upload import BodyFailed
 
 
 def translate(error: Exception, request: Request, progress: Progress) -> Exception:
     """Our error for a foreign one.
 
     Args:
-        error: What was raised; one of ours, one of the caller's body, or one nobody foresaw, comes back as it is.
+        error: What was raised; one of ours, or one nobody foresaw, comes back as it is.
         request: What was being sent.
         progress: How far it had come.
     """
     stage = progress.stage()
     if isinstance(error, APIError):
         return error
-    if isinstance(error, BodyFailed):
-        return error.cause
     if isinstance(error, ConnectionLost):
         return _lost(error.cause, request, progress)
     if isinstance(error, TimeoutError):

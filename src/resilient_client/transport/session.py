@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import aiohttp
 from multidict import CIMultiDict
@@ -14,7 +15,9 @@ from resilient_client._version import __version__
 from resilient_client.core.errors import ClientClosedError, ConfigurationError
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
+from resilient_client.policies.redirect import REDIRECTS
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.timeout import TimeLimits
 from resilient_client.transport.decoding import ACCEPT_ENCODING
 from resilient_client.transport.download import OpenReply, body_at_hand, read_body, read_error_body
 from resilient_client.transport.errors import translate
@@ -27,7 +30,7 @@ from resilient_client.transport.progress import (
     guard,
     make_socket,
 )
-from resilient_client.transport.upload import BodyFailed, Upload, is_small
+from resilient_client.transport.upload import Upload, is_small
 
 _NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds
 
@@ -59,19 +62,20 @@ class AiohttpTransport:
         self._pool: Pool | None = None
         self._clock: Callable[[], float] = time.perf_counter
         self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] | None = None
+        self._usual_limits: TimeLimits | None = None
+        self._max_size = settings.max_response_size
         self._closed = False
 
     async def send(self, request: Request) -> Response:
         """Send one wire request and read its reply; see ``core.protocols.Transport``."""
-        session = self._session if self._pool is not None and self._session is not None else self._open()
-        progress = Progress(self._clock, request.record, tls=request.url.scheme == "https")
-        endpoint = request.endpoint
+        session = self._session if self._pool is not None and self._session is not None else self._open(request)
+        endpoint, pool = request.endpoint, self._pool
+        progress = Progress(self._clock, request.record, tls=endpoint.scheme == "https")
+        if pool is None:
+            raise ClientClosedError("the client is closed; make a new one")
         if (abandoned := request.context.open_stream) is not None:  # by who sends again: it holds a connection
             request.context.open_stream = None
             abandoned.close()
-        pool = self._pool
-        if pool is None:
-            raise ClientClosedError("the client is closed; make a new one")
         try:
             if not pool.try_acquire(endpoint):
                 await pool.acquire(endpoint)
@@ -79,25 +83,33 @@ class AiohttpTransport:
             request.record.stage = progress.stage()
             raise
         progress.pooled = progress.clock()
-        handed_over = False
+        token = current.set(progress)
+        upload: Upload | None = None
         try:
             if self._closed or session.closed:  # while this request was under way, perhaps for a second time
                 raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
-            body = request.body
-            if body is None or is_small(body):
-                response = await self._exchange(session, request, progress, None if body is None else body.source)
-            else:
-                response = await self._upload(session, request, progress, Upload(body, progress))
-            handed_over = request.context.open_stream is not None
-            return response
+            if request.body is not None and not is_small(request.body):
+                upload = Upload(request.body, progress)
+            options = self._options(request, upload)
+            reply = await session.request(request.method, request.url, allow_redirects=False, **options)
+            progress.replied = progress.clock()
+            content, truncated = self._at_hand(reply, request), False
+            if content is None:
+                content, truncated = await self._read(reply, request, progress, upload)
+            progress.ended = progress.clock()
+            return Response(reply.status, reply.headers, content, request.url, truncated, progress)
         except asyncio.CancelledError:
             request.record.stage = progress.stage()
             raise
         except Exception as error:
             request.record.stage = progress.stage()
-            failure = translate(error, request, progress)
+            of_source = upload is not None and upload.failure
+            failure = of_source or translate(error, request, progress)
         finally:
-            if not handed_over:
+            current.reset(token)
+            if request.context.open_stream is None:  # else they belong to it: the upload, too, may still go on
+                if upload is not None:
+                    upload.close()
                 pool.release(endpoint)
         raise failure
 
@@ -107,93 +119,59 @@ class AiohttpTransport:
         if self._session is not None and not self._foreign:
             await self._session.close()
 
-    async def _upload(
-        self, session: aiohttp.ClientSession, request: Request, progress: Progress, upload: Upload
-    ) -> Response:
-        try:
+    def _options(self, request: Request, upload: Upload | None) -> dict[str, Any]:
+        """What aiohttp is told beside method and URL."""
+        options: dict[str, Any] = {"headers": request.headers}
+        if upload is not None:
+            options["data"] = upload
             if (length := upload.length()) is not None:
-                request = request.copy()  # the next hop of a redirect may have no body
-                request.headers["Content-Length"] = str(length)
-            return await self._exchange(session, request, progress, upload, upload.close)
-        except Exception:
-            if upload.failure is not None:
-                raise BodyFailed(upload.failure) from None
-            raise
-        finally:
-            if request.context.open_stream is None:  # else the reply has begun, and the upload may still go on
-                upload.close()
+                options["headers"] = headers = request.headers.copy()  # the next hop of a redirect may have no body
+                headers["Content-Length"] = str(length)
+        elif request.body is not None:
+            options["data"] = request.body.source
+        if self._foreign:
+            options["headers"] = _with_own(options["headers"])
+            options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
+        limits = request.context.limits
+        if limits is not self._usual_limits:
+            options["timeout"] = _timeout(limits.connect, limits.idle)
+        return options
 
-    async def _exchange(
-        self,
-        session: aiohttp.ClientSession,
-        request: Request,
-        progress: Progress,
-        data: bytes | Upload | None,
-        end_upload: Callable[[], None] | None = None,
-    ) -> Response:
-        token = current.set(progress)
-        try:
-            reply = await session.request(
-                request.method,
-                request.url,
-                headers=_with_own(request.headers) if self._foreign else request.headers,
-                data=data,
-                allow_redirects=False,
-                auto_decompress=False,
-                raise_for_status=False,
-                timeout=_timeout(request.context.limits.connect, request.context.limits.idle),
-                middlewares=self._middlewares,
-            )
-        finally:
-            current.reset(token)
-        progress.replied = progress.clock()
-        if reply.status < 400 and not request.context.streaming:
-            content = body_at_hand(reply, self._settings.max_response_size)
-            if content is not None:
-                progress.ended = progress.replied
-                return Response(reply.status, reply.headers, content, request.url, timings=progress)
-        return await self._read(reply, request, progress, end_upload)
+    def _at_hand(self, reply: aiohttp.ClientResponse, request: Request) -> bytes | None:
+        """The body of an answer that came in one piece; errors and streams are read with more care."""
+        if reply.status >= 400 or request.context.streaming:
+            return None
+        return body_at_hand(reply, self._max_size)
 
     async def _read(
-        self,
-        reply: aiohttp.ClientResponse,
-        request: Request,
-        progress: Progress,
-        end_upload: Callable[[], None] | None,
-    ) -> Response:
-        truncated = False
-        content = b""
+        self, reply: aiohttp.ClientResponse, request: Request, progress: Progress, upload: Upload | None
+    ) -> tuple[bytes, bool]:
+        """The body, and whether it was cut; a body that is to be streamed stays open."""
         try:
             if reply.status >= 400:
-                content, truncated = await read_error_body(reply)
-            elif request.context.streaming and reply.status not in _REDIRECTS:
-                self._leave_open(reply, request, progress, end_upload)
-            else:
-                content = await read_body(reply, self._settings.max_response_size)
+                return await read_error_body(reply)
+            if request.context.streaming and reply.status not in REDIRECTS:
+                self._leave_open(reply, request, progress, upload)
+                return b"", False
+            return await read_body(reply, self._max_size), False
         except BaseException:
             reply.close()
             raise
-        progress.ended = progress.clock()
-        return Response(reply.status, reply.headers, content, request.url, truncated=truncated, timings=progress)
 
     def _leave_open(
-        self,
-        reply: aiohttp.ClientResponse,
-        request: Request,
-        progress: Progress,
-        end_upload: Callable[[], None] | None,
+        self, reply: aiohttp.ClientResponse, request: Request, progress: Progress, upload: Upload | None
     ) -> None:
         endpoint, pool = request.endpoint, self._pool
 
         def on_close() -> None:
-            if end_upload is not None:
-                end_upload()
+            if upload is not None:
+                upload.close()
             if pool is not None:
                 pool.release(endpoint)
 
         request.context.open_stream = OpenReply(reply, on_close, lambda error: translate(error, request, progress))
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, request: Request) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise ClientClosedError("the client is closed; make a new one, or keep it open while calls are made")
@@ -202,6 +180,7 @@ class AiohttpTransport:
         if self._session is not None:
             return self._adopt(self._session)
         settings = self._settings
+        self._usual_limits = limits = request.context.limits
         self._pool = Pool(settings.pool_size, settings.pool_size_per_host)
         proxied = settings.proxy is not None or settings.trust_env
         self._session = aiohttp.ClientSession(
@@ -216,6 +195,8 @@ class AiohttpTransport:
                 timeout_ceil_threshold=_NEVER_ROUNDED,
             ),
             headers=_OWN_HEADERS,
+            timeout=_timeout(limits.connect, limits.idle),
+            auto_decompress=False,
             cookie_jar=None if settings.cookies else aiohttp.DummyCookieJar(),
             response_class=MarkingResponse,
             trust_env=settings.trust_env,
@@ -241,9 +222,6 @@ def _with_own(headers: CIMultiDict[str]) -> CIMultiDict[str]:
     merged = CIMultiDict(_OWN_HEADERS)
     merged.update(headers)
     return merged
-
-
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @lru_cache(maxsize=256)

@@ -23,19 +23,11 @@ _ESCAPES = str.maketrans({"\r": "%0D", "\n": "%0A", '"': "%22"})  # as browsers 
 Pieces: TypeAlias = AsyncIterator[bytes] | Iterator[bytes]
 
 
-class BodyFailed(Exception):  # noqa: N818 - internal: never reaches a user
-    """Carries what a caller's body raised past everything that would take it for trouble of the connection."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__()
-        self.cause = cause
-
-
 class Upload:
     """The pieces of one body for one attempt; aiohttp iterates it. ``close()`` when the exchange is over.
 
     Attributes:
-        failure: What the body raised, or ``None``.
+        failure: What the body raised, or ``None``; the caller's own, never to be taken for trouble of the connection.
     """
 
     __slots__ = ("_body", "_closed", "_opened", "_pieces", "_progress", "_sources", "failure")
@@ -69,7 +61,7 @@ class Upload:
         """The number of bytes, where it is known beforehand.
 
         Raises:
-            BodyFailed: A file cannot be measured; it may be gone.
+            OSError: A file cannot be measured; it may be gone.
         """
         total = 0
         try:
@@ -79,7 +71,8 @@ class Upload:
                     return None
                 total += size
         except (OSError, ValueError) as gone:
-            raise BodyFailed(gone) from None
+            self.failure = gone
+            raise
         return total
 
     def close(self) -> None:
