@@ -11,6 +11,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextvars import ContextVar
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp import http_exceptions
@@ -53,11 +54,11 @@ class Progress:
         self.tls = tls
         self.began = clock()
 
-    def mark_sent(self) -> None:
-        """The head of the request is with the connection: from now on the server may act."""
+    def mark_sent(self, *, reused: bool) -> None:
+        """The head of the request is with a connection, new or ``reused``: from now on the server may act."""
         self.sent = self.clock()
         self.record.sent = True
-        self.record.reused = not self.sockets
+        self.record.reused = reused
 
     def stage(self) -> Stage:
         """Where the request stands."""
@@ -137,7 +138,7 @@ class MarkingResponse(ClientResponse):
     async def start(self, connection: Connection) -> ClientResponse:
         """Wait for the head of the reply."""
         if (progress := current.get()) is not None:
-            progress.mark_sent()
+            progress.mark_sent(reused=self._is_reused(connection, progress))
         try:
             await super().start(connection)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
@@ -147,6 +148,23 @@ class MarkingResponse(ClientResponse):
                 _wake_reader_when_lost(self.content, connection.protocol)
             return self
         raise failure
+
+    def _is_reused(self, connection: Connection, progress: Progress) -> bool:
+        return not progress.sockets  # our socket factory was not asked for one
+
+
+class ForeignMarkingResponse(MarkingResponse):
+    """The same on a session that is not ours, and does not ask our socket factory."""
+
+    def _is_reused(self, connection: Connection, progress: Progress) -> bool:
+        protocol = connection.protocol
+        if protocol is None or protocol in _used:
+            return protocol is not None
+        _used.add(protocol)  # others may have used it before us: taking it for new is the careful guess
+        return False
+
+
+_used: WeakSet[object] = WeakSet()
 
 
 def _wake_reader_when_lost(content: aiohttp.StreamReader, protocol: ResponseHandler) -> None:
@@ -191,12 +209,12 @@ async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
     raise failure
 
 
-_marking_classes: dict[type[ClientResponse], type[ClientResponse]] = {ClientResponse: MarkingResponse}
+_marking_classes: dict[type[ClientResponse], type[ClientResponse]] = {ClientResponse: ForeignMarkingResponse}
 
 
 def _marking(response_class: type[ClientResponse]) -> type[ClientResponse]:
     known = _marking_classes.get(response_class)
     if known is None:
-        known = type(f"Marking{response_class.__name__}", (MarkingResponse, response_class), {})
+        known = type(f"Marking{response_class.__name__}", (ForeignMarkingResponse, response_class), {})
         _marking_classes[response_class] = known
     return known
