@@ -323,10 +323,17 @@ async def test_content_still_being_sent_when_the_reply_begins_does_not_spoil_the
         {"files": {"f": 5}},
         {"content": Path("/does/not/exist")},
         {"files": {"f": Path("/does/not/exist")}},
+        {"content": "half of a \ud83d"},
+        {"json": "half of a \ud83d"},
+        {"data": {"a": "half of a \ud83d"}},
+        {"data": {"half of a \ud83d": "a"}},
+        {"files": {"f": "half of a \ud83d"}},
+        {"files": {"half of a \ud83d": b""}},
+        {"files": {"f": ("half of a \ud83d", b"")}},
         {"content": io.StringIO("text")},
         {"files": {"f": io.StringIO("text")}},
     ],
-    ids=repr,
+    ids=ascii,
 )
 async def test_body_that_makes_no_sense_is_refused_before_anything_is_sent(
     server: FaultServer, api: APIClient, options: Any

@@ -35,7 +35,7 @@ class Part:
     __slots__ = ("content", "content_type", "filename", "name", "start")
 
     def __init__(
-        self, name: str, content: FileContent, filename: str | None = None, content_type: str | None = None
+        self, name: str, content: bytes | Path | BinaryIO, filename: str | None = None, content_type: str | None = None
     ) -> None:
         self.name = name
         self.content = content
@@ -83,13 +83,18 @@ class Body:
         if len(given) > 1 or (files is not None and given not in ([], ["data"])):
             names = " and ".join([*given, *(["files"] if files is not None else [])])
             raise InvalidRequestError(f"{names} exclude each other; give one of json, content, data (+ files)")
-        if files is not None:
-            return _multipart(data, files)
-        if data is not None:
-            return cls(urlencode(_fields(data)).encode(), "application/x-www-form-urlencoded", replayable=True)
-        if json is not None:
-            return cls(encode_json(json), "application/json", replayable=True)
-        return None if content is None else _from_content(content)
+        try:
+            if files is not None:
+                return _multipart(data, files)
+            if data is not None:
+                return cls(urlencode(_fields(data)).encode(), "application/x-www-form-urlencoded", replayable=True)
+            if json is not None:
+                return cls(encode_json(json), "application/json", replayable=True)
+            return None if content is None else _from_content(content)
+        except UnicodeEncodeError:
+            raise InvalidRequestError(
+                "the body has half of a character (a lone surrogate), which UTF-8 cannot hold; give whole text"
+            ) from None
 
     @property
     def sendable(self) -> bool:
@@ -123,7 +128,7 @@ def _jsonable(value: object) -> object:
     return to_jsonable_python(value, by_alias=True)
 
 
-def _fields(data: FormLike) -> list[tuple[str, str | bytes]]:
+def _fields(data: FormLike) -> list[tuple[str, bytes]]:
     """The fields of a form, a list repeating its name."""
     try:
         pairs = [(str(name), value) for name, value in (data.items() if isinstance(data, Mapping) else data)]
@@ -132,7 +137,7 @@ def _fields(data: FormLike) -> list[tuple[str, str | bytes]]:
             "data= must be a mapping or pairs of form fields; use content= for raw bytes"
         ) from None
     return [
-        (name, item if isinstance(item, bytes) else str(item))
+        (name, item if isinstance(item, bytes) else str(item).encode())
         for name, value in pairs
         for item in (value if isinstance(value, (list, tuple, set, frozenset)) else (value,))
     ]
@@ -162,7 +167,9 @@ def _from_content(content: ContentLike) -> Body:
 def _multipart(data: FormLike | None, files: FilesLike) -> Body:
     parts = [Part(name, value) for name, value in _fields(data or ())]
     parts += [_file_part(name, file) for name, file in (files.items() if isinstance(files, Mapping) else files)]
-    replayable = all(isinstance(p.content, (bytes, str, Path)) or p.start is not None for p in parts)
+    for part in parts:
+        f"{part.name}{part.filename}".encode()  # found out here, not while it is sent
+    replayable = all(isinstance(p.content, (bytes, Path)) or p.start is not None for p in parts)
     boundary = uuid.uuid4().hex
     return Body(tuple(parts), f"multipart/form-data; boundary={boundary}", replayable=replayable, boundary=boundary)
 
@@ -177,14 +184,16 @@ def _file_part(name: str, file: FileLike) -> Part:
     elif hasattr(content, "read"):
         _require_binary(content)
         filename = filename or os.path.basename(str(getattr(content, "name", name)))
-    elif not isinstance(content, (bytes, str)):
+    elif isinstance(content, str):
+        content = content.encode()
+    elif not isinstance(content, bytes):
         raise InvalidRequestError(
             f"files[{name!r}] is {type(content).__name__}; give bytes, text, a path or a binary file"
         )
     content_type = content_type or "application/octet-stream"
     if not (content_type.isascii() and content_type.isprintable()):
         raise InvalidRequestError(f"the media type {content_type!r} of files[{name!r}] has characters no header may")
-    return Part(name, cast("FileContent", content), filename or name, content_type)
+    return Part(name, cast("bytes | Path | BinaryIO", content), filename or name, content_type)
 
 
 def _require_file(path: Path) -> None:

@@ -150,7 +150,7 @@ def _sources(body: Body) -> Iterator[tuple[Any, int | None]]:
         return
     for part in cast("tuple[Part, ...]", body.source):
         yield _head(part, body.boundary), None
-        yield part.content.encode() if isinstance(part.content, str) else part.content, part.start
+        yield part.content, part.start
         yield b"\r\n", None
     yield f"--{body.boundary}--\r\n".encode(), None
 
