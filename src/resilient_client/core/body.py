@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
+import uuid
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
@@ -34,7 +35,7 @@ class Part:
     __slots__ = ("content", "content_type", "filename", "name", "start")
 
     def __init__(
-        self, name: str, content: FileContent, filename: str | None = None, content_type: str | None = None
+        self, name: str, content: bytes | Path | BinaryIO, filename: str | None = None, content_type: str | None = None
     ) -> None:
         self.name = name
         self.content = content
@@ -48,17 +49,18 @@ class Body:
 
     Attributes:
         source: Bytes, a path, a file, an iterable, a factory, or the parts of a multipart body.
-        content_type: The media type to declare unless the caller set one; ``None`` where only sending tells
-            (the boundary of a multipart body) or nobody knows.
+        content_type: The media type to declare, unless the caller set one.
+        boundary: What separates the parts of a multipart body; ``None`` for any other.
         replayable: Whether it can be sent more than once.
         start: Where a seekable file stood when it was given; each attempt starts there.
     """
 
-    __slots__ = ("content_type", "replayable", "source", "spent", "start")
+    __slots__ = ("boundary", "content_type", "replayable", "source", "spent", "start")
 
-    def __init__(self, source: Any, content_type: str | None, *, replayable: bool) -> None:
+    def __init__(self, source: Any, content_type: str, *, replayable: bool, boundary: str | None = None) -> None:
         self.source = source
         self.content_type = content_type
+        self.boundary = boundary
         self.replayable = replayable
         self.start = _position(source)
         self.spent = False
@@ -81,13 +83,18 @@ class Body:
         if len(given) > 1 or (files is not None and given not in ([], ["data"])):
             names = " and ".join([*given, *(["files"] if files is not None else [])])
             raise InvalidRequestError(f"{names} exclude each other; give one of json, content, data (+ files)")
-        if files is not None:
-            return _multipart(data, files)
-        if data is not None:
-            return cls(_encode_form(data), "application/x-www-form-urlencoded", replayable=True)
-        if json is not None:
-            return cls(encode_json(json), "application/json", replayable=True)
-        return None if content is None else _from_content(content)
+        try:
+            if files is not None:
+                return _multipart(data, files)
+            if data is not None:
+                return cls(urlencode(_fields(data)).encode(), "application/x-www-form-urlencoded", replayable=True)
+            if json is not None:
+                return cls(encode_json(json), "application/json", replayable=True)
+            return None if content is None else _from_content(content)
+        except UnicodeEncodeError:
+            raise InvalidRequestError(
+                "the body has half of a character (a lone surrogate), which UTF-8 cannot hold; give whole text"
+            ) from None
 
     @property
     def sendable(self) -> bool:
@@ -121,14 +128,19 @@ def _jsonable(value: object) -> object:
     return to_jsonable_python(value, by_alias=True)
 
 
-def _encode_form(data: FormLike) -> bytes:
+def _fields(data: FormLike) -> list[tuple[str, bytes]]:
+    """The fields of a form, a list repeating its name."""
     try:
-        pairs = data.items() if isinstance(data, Mapping) else data
-        return urlencode(list(pairs), doseq=True).encode()
+        pairs = [(str(name), value) for name, value in (data.items() if isinstance(data, Mapping) else data)]
     except (TypeError, ValueError):
         raise InvalidRequestError(
             "data= must be a mapping or pairs of form fields; use content= for raw bytes"
         ) from None
+    return [
+        (name, item if isinstance(item, bytes) else str(item).encode())
+        for name, value in pairs
+        for item in (value if isinstance(value, (list, tuple, set, frozenset)) else (value,))
+    ]
 
 
 def _from_content(content: ContentLike) -> Body:
@@ -153,13 +165,13 @@ def _from_content(content: ContentLike) -> Body:
 
 
 def _multipart(data: FormLike | None, files: FilesLike) -> Body:
-    parts = [
-        Part(name, value if isinstance(value, bytes) else str(value))
-        for name, value in (data.items() if isinstance(data, Mapping) else data or ())
-    ]
+    parts = [Part(name, value) for name, value in _fields(data or ())]
     parts += [_file_part(name, file) for name, file in (files.items() if isinstance(files, Mapping) else files)]
-    replayable = all(isinstance(p.content, (bytes, str, Path)) or p.start is not None for p in parts)
-    return Body(tuple(parts), None, replayable=replayable)
+    for part in parts:
+        f"{part.name}{part.filename}".encode()  # found out here, not while it is sent
+    replayable = all(isinstance(p.content, (bytes, Path)) or p.start is not None for p in parts)
+    boundary = uuid.uuid4().hex
+    return Body(tuple(parts), f"multipart/form-data; boundary={boundary}", replayable=replayable, boundary=boundary)
 
 
 def _file_part(name: str, file: FileLike) -> Part:
@@ -172,11 +184,16 @@ def _file_part(name: str, file: FileLike) -> Part:
     elif hasattr(content, "read"):
         _require_binary(content)
         filename = filename or os.path.basename(str(getattr(content, "name", name)))
-    elif not isinstance(content, (bytes, str)):
+    elif isinstance(content, str):
+        content = content.encode()
+    elif not isinstance(content, bytes):
         raise InvalidRequestError(
             f"files[{name!r}] is {type(content).__name__}; give bytes, text, a path or a binary file"
         )
-    return Part(name, cast("FileContent", content), filename or name, content_type or "application/octet-stream")
+    content_type = content_type or "application/octet-stream"
+    if not (content_type.isascii() and content_type.isprintable()):
+        raise InvalidRequestError(f"the media type {content_type!r} of files[{name!r}] has characters no header may")
+    return Part(name, cast("bytes | Path | BinaryIO", content), filename or name, content_type)
 
 
 def _require_file(path: Path) -> None:

@@ -61,7 +61,9 @@ def _connection(error: Exception, request: Request, progress: Progress, stage: S
     if isinstance(error, aiohttp.ClientConnectorError):
         if isinstance(error.os_error, ssl.SSLError):
             return _tls(error, request)
-        kind, where = (ErrorKind.TLS, Stage.TLS) if stage is Stage.TLS else (ErrorKind.CONNECT, Stage.CONNECT)
+        # The socket is closed by now, but only an established connection can be reset: it happened in the handshake.
+        in_tls = stage is Stage.TLS or (progress.tls and isinstance(error.os_error, ConnectionResetError))
+        kind, where = (ErrorKind.TLS, Stage.TLS) if in_tls else (ErrorKind.CONNECT, Stage.CONNECT)
         return _failed(request, kind, where, f"cannot connect ({_reason(error.os_error)})", error.os_error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _failed(request, ErrorKind.CONNECT, Stage.CONNECT, f"the proxy answered {error.status}")
@@ -131,7 +133,9 @@ def _broken(request: Request, kind: ErrorKind, stage: Stage, what: str) -> APICo
 
 def _reason(error: OSError) -> str:
     """The system's words for it: asyncio's own are ``Connect call failed ('127.0.0.1', 80)``, whatever happened."""
-    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
+    return (
+        os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error) or type(error).__name__
+    )
 
 
 def _cut(text: str) -> str:
