@@ -1,0 +1,161 @@
+"""What the sweeps share: requests outside any client, upstreams in memory, and our own alarms as a blow."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from random import Random
+from typing import Any
+
+import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from resilient_client import APIClient
+from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.call import Call
+from resilient_client.core.clock import clock_of
+from resilient_client.core.deadline import Alarm
+from resilient_client.core.endpoint import Endpoint
+from resilient_client.core.errors import APIError
+from resilient_client.core.events import Events
+from resilient_client.core.request import CallContext, Request
+from resilient_client.core.response import Response
+from resilient_client.settings.retry import Retry
+from resilient_client.settings.timeout import Timeout
+from resilient_client.testing.fault_server import FaultServer
+from resilient_client.transport.pool import Pool
+
+URL_ = URL("https://api.example.com/orders")
+ENDPOINT = Endpoint.of(URL_)
+
+
+def a_request(retry: Retry | None = None, timeout: Timeout | None = None) -> Request:
+    """The request of a call on the running loop, as the edge makes it, with the record of a first attempt."""
+    loop = asyncio.get_running_loop()
+    limits = (timeout or Timeout()).limits()
+    clock = clock_of(loop)
+    context = CallContext(
+        Call.get("/orders"),
+        client="test",
+        limits=limits,
+        retry=retry,
+        upstream=ENDPOINT,
+        events=Events(),
+        rng=Random(0),
+        started=loop.time(),
+        started_clock=clock(),
+        loop_time=loop.time,
+        clock=clock,
+        deadline=loop.time() + (limits.total or 0.0),
+    )
+    return Request("GET", URL_, CIMultiDict(), None, context, AttemptRecord(1, ENDPOINT, 0.0))
+
+
+class Upstream:
+    """Answers in memory after two waits: with the statuses or errors of a script, whose last one repeats."""
+
+    def __init__(self, *script: int | APIError, location: str = "/elsewhere") -> None:
+        self.script = list(script or (200,))
+        self.location = location
+        self.begun = 0
+        self.active = 0
+
+    async def __call__(self, request: Request) -> Response:
+        self.begun += 1
+        self.active += 1
+        try:
+            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)
+        finally:
+            self.active -= 1
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(step, APIError):
+            raise step
+        headers = CIMultiDict({"Location": self.location} if 300 <= step < 400 else {})
+        return Response(step, CIMultiDictProxy(headers), b"", request.url)
+
+
+@asynccontextmanager
+async def client_of(server: FaultServer, **settings: Any) -> AsyncIterator[APIClient]:
+    """A client of ``server`` whose connections are all accounted for when it is left in peace."""
+    async with APIClient(server.url, **settings) as api:
+        yield api
+        await nothing_is_held(api, server)
+
+
+async def nothing_is_held(api: APIClient, server: FaultServer) -> None:
+    """No place in the pool is taken or waited for, no connection lent out; and the server has noticed, too."""
+    pool = pool_of(api)
+    assert (pool.in_use, pool.waiting) == (0, 0)
+    connector = api._engine.transport._session.connector
+    assert not connector._acquired
+    async with asyncio.timeout(1):
+        while server.active:
+            await asyncio.sleep(0)
+
+
+def pool_of(api: APIClient) -> Pool:
+    """The client's places for connections; an empty pool if it was never used."""
+    return api._engine.transport._pool
+
+
+class Alarms:
+    """Every alarm of ours that is set, and the blow that makes the latest one ring."""
+
+    def __init__(self) -> None:
+        self.live: list[Alarm] = []
+        self.rung = 0
+
+    def ring(self, _task: asyncio.Task[Any]) -> None:
+        """Let the alarm that was set last strike, as if its time had come this very moment."""
+        if self.live:
+            alarm = self.live[-1]
+            self.rung += 1
+            if alarm._handle is not None:
+                alarm._handle.cancel()  # its timer has gone off
+            alarm._ends_at = alarm._loop.time()
+            alarm._ring()
+
+    def ring_then_cancel(self, task: asyncio.Task[Any]) -> None:
+        """Both at once: the alarm, then the caller."""
+        self.ring(task)
+        task.cancel()
+
+    def cancel_then_ring(self, task: asyncio.Task[Any]) -> None:
+        """Both at once: the caller, then the alarm."""
+        task.cancel()
+        self.ring(task)
+
+
+@contextmanager
+def watched_alarms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Alarms]:
+    """The alarms that the library sets meanwhile."""
+    alarms = Alarms()
+
+    class Known(Alarm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            alarms.live.append(self)
+
+        def close(self) -> None:
+            super().close()
+            if self in alarms.live:
+                alarms.live.remove(self)
+
+    monkeypatch.setattr("resilient_client.middleware.deadline.Alarm", Known)
+    monkeypatch.setattr("resilient_client.streaming.Alarm", Known)
+    yield alarms
+    assert not alarms.live
+
+
+def ended_by(*kinds: type[Exception]) -> Callable[[asyncio.Task[Any]], str]:
+    """The verdict on a task that one of our own timers struck: one of these errors, and nothing left uncancelled."""
+
+    def verdict(task: asyncio.Task[Any]) -> str:
+        if task.cancelled():
+            return "our own timer came out as a cancellation"
+        if not isinstance(task.exception(), kinds):
+            return f"it ended with {task.exception() or task.result()!r}"
+        return "" if task.cancelling() == 0 else f"task.cancelling() is {task.cancelling()} instead of 0"
+
+    return verdict
