@@ -13,42 +13,29 @@ from yarl import URL
 from resilient_client import APIClient
 from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.call import Call
-from resilient_client.core.clock import clock_of
 from resilient_client.core.deadline import Alarm
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError
 from resilient_client.core.events import Events
-from resilient_client.core.request import CallContext, Request
+from resilient_client.core.request import CallContext, ClientContext, Request
 from resilient_client.core.response import Response
 from resilient_client.settings.retry import Retry
 from resilient_client.settings.timeout import Timeout
 from resilient_client.testing.fault_server import FaultServer
-from resilient_client.transport.pool import Pool
 
-URL_ = URL("https://api.example.com/orders")
-ENDPOINT = Endpoint.of(URL_)
+ORDERS = URL("https://api.example.com/orders")
+ENDPOINT = Endpoint.of(ORDERS)
 
 
-def a_request(retry: Retry | None = None, timeout: Timeout | None = None) -> Request:
+def a_request(retry: Retry | None = None) -> Request:
     """The request of a call on the running loop, as the edge makes it, with the record of a first attempt."""
     loop = asyncio.get_running_loop()
-    limits = (timeout or Timeout()).limits()
-    clock = clock_of(loop)
-    context = CallContext(
-        Call.get("/orders"),
-        client="test",
-        limits=limits,
-        retry=retry,
-        upstream=ENDPOINT,
-        events=Events(),
-        rng=Random(0),
-        started=loop.time(),
-        started_clock=clock(),
-        loop_time=loop.time,
-        clock=clock,
-        deadline=loop.time() + (limits.total or 0.0),
-    )
-    return Request("GET", URL_, CIMultiDict(), None, context, AttemptRecord(1, ENDPOINT, 0.0))
+    client = ClientContext("test", Events(), Random(0))
+    client.bind(loop)
+    limits = Timeout().limits()
+    assert limits.total is not None
+    context = CallContext(Call.get("/orders"), client, limits, retry, ENDPOINT, loop.time(), loop.time() + limits.total)
+    return Request("GET", ORDERS, CIMultiDict(), None, context, AttemptRecord(1, ENDPOINT, 0.0))
 
 
 class Upstream:
@@ -84,19 +71,15 @@ async def client_of(server: FaultServer, **settings: Any) -> AsyncIterator[APICl
 
 
 async def nothing_is_held(api: APIClient, server: FaultServer) -> None:
-    """No place in the pool is taken or waited for, no connection lent out; and the server has noticed, too."""
-    pool = pool_of(api)
+    """No place in the pool, no alarm, no connection is taken or waited for; and the server has noticed, too."""
+    engine = api._engine
+    pool = engine.transport._pool
     assert (pool.in_use, pool.waiting) == (0, 0)
-    connector = api._engine.transport._session.connector
-    assert not connector._acquired
+    assert (engine.context.timers._alarms, engine.context.timers._handle) == (0, None)
+    assert not engine.transport._session.connector._acquired
     async with asyncio.timeout(1):
         while server.active:
             await asyncio.sleep(0)
-
-
-def pool_of(api: APIClient) -> Pool:
-    """The client's places for connections; an empty pool if it was never used."""
-    return api._engine.transport._pool
 
 
 class Alarms:
@@ -111,10 +94,8 @@ class Alarms:
         if self.live:
             alarm = self.live[-1]
             self.rung += 1
-            if alarm._handle is not None:
-                alarm._handle.cancel()  # its timer has gone off
-            alarm._ends_at = alarm._loop.time()
-            alarm._ring()
+            alarm._ends_at = asyncio.get_running_loop().time()
+            alarm.ring(alarm._ends_at)
 
     def ring_then_cancel(self, task: asyncio.Task[Any]) -> None:
         """Both at once: the alarm, then the caller."""

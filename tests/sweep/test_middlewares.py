@@ -154,7 +154,7 @@ def test_deadline_that_rings_in_attempts_and_pauses_is_the_callers_error(monkeyp
     with watched_alarms(monkeypatch) as alarms:
 
         def strike(task: asyncio.Task[object]) -> None:
-            calls[-1].context.deadline = calls[-1].context.loop_time()
+            calls[-1].context.deadline = calls[-1].context.client.loop_time()
             alarms.ring(task)
 
         run_virtual(sweep(world, strike=strike, verdict=ended_by(DeadlineExceededError)))
