@@ -1,8 +1,8 @@
 """What the sweeps share: requests outside any client, upstreams in memory, and our own alarms as a blow."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from random import Random
 from typing import Any
 
@@ -21,7 +21,10 @@ from resilient_client.core.request import CallContext, ClientContext, Request
 from resilient_client.core.response import Response
 from resilient_client.settings.retry import Retry
 from resilient_client.settings.timeout import Timeout
+from resilient_client.testing.cancellation import World
 from resilient_client.testing.fault_server import FaultServer
+from resilient_client.testing.faults import reply
+from resilient_client.testing.wire import Step
 
 ORDERS = URL("https://api.example.com/orders")
 ENDPOINT = Endpoint.of(ORDERS)
@@ -62,21 +65,47 @@ class Upstream:
         return Response(step, CIMultiDictProxy(headers), b"", request.url)
 
 
-@asynccontextmanager
-async def client_of(server: FaultServer, **settings: Any) -> AsyncIterator[APIClient]:
-    """A client of ``server`` whose connections are all accounted for when it is left in peace."""
-    async with APIClient(server.url, **settings) as api:
-        yield api
-        await nothing_is_held(api, server)
+def world_of(
+    scenario: Callable[[APIClient], Callable[[], Awaitable[object]]],
+    *steps: Step,
+    arrange: Callable[[FaultServer, APIClient], AbstractAsyncContextManager[object]] | None = None,
+    faults: bool = False,
+    **settings: Any,
+) -> World:
+    """A client of a real server, and everything that must hold once the scenario is over.
+
+    Args:
+        scenario: What is swept, for a client.
+        steps: How the server answers.
+        arrange: Entered before and left after the scenario.
+        faults: Whether the server's answers may count against it.
+        settings: Of the client.
+    """
+
+    @asynccontextmanager
+    async def world() -> AsyncIterator[Callable[[], Awaitable[object]]]:
+        async with FaultServer() as server, APIClient(server.url, **settings) as api:
+            server.script(*steps)
+            async with arrange(server, api) if arrange is not None else nullcontext():
+                yield scenario(api)
+            await nothing_is_held(api, server)
+            now = asyncio.get_running_loop().time()
+            assert faults or all(circuit.failure_ratio(now) == 0.0 for circuit in api.circuits.values())
+            server.script(reply(json={"fine": True}))
+            assert (await api.get("/afterwards")).json() == {"fine": True}
+            assert [request.path for request in server.requests].count("/afterwards") == 1
+            await nothing_is_held(api, server)
+
+    return world
 
 
 async def nothing_is_held(api: APIClient, server: FaultServer) -> None:
     """No place in the pool, no alarm, no connection is taken or waited for; and the server has noticed, too."""
     engine = api._engine
-    pool = engine.transport._pool
-    assert (pool.in_use, pool.waiting) == (0, 0)
     assert (engine.context.timers._alarms, engine.context.timers._handle) == (0, None)
-    assert not engine.transport._session.connector._acquired
+    if (pool := engine.transport._pool) is not None:
+        assert (pool.in_use, pool.waiting) == (0, 0)
+        assert not engine.transport._session.connector._acquired
     async with asyncio.timeout(1):
         while server.active:
             await asyncio.sleep(0)

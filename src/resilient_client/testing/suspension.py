@@ -12,13 +12,15 @@ import gc
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar, copy_context
 from enum import StrEnum
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, NamedTuple, Self
 
 _watch: ContextVar[Watch | None] = ContextVar("resilient_client_watch", default=None)
 
 _SETTLING_TURNS = 25  # of the loop: what was cancelled or closed may need some to be gone
 _ABSENT = object()
+_OPAQUE = {"coroutine_wrapper", "async_generator_asend", "anext_awaitable"}
+_TRANSPARENT = {"coroutine", "generator", "async_generator"}
 
 
 class Moment(StrEnum):
@@ -34,7 +36,7 @@ class Suspension(NamedTuple):
     Attributes:
         number: Counted from 1, over the scenario's task and the tasks it started.
         moment: When it was struck there.
-        stack: Qualified names of the coroutines that waited, outermost first. An async generator hides what is in it.
+        stack: Qualified names of the coroutines that waited, outermost first.
         line: File and line of the innermost one.
     """
 
@@ -256,9 +258,22 @@ def _where(work: object) -> tuple[tuple[str, ...], str]:
     names: list[str] = []
     line = "?"
     while work is not None:
-        frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None)
-        if frame is not None:
+        frame = _first(work, "cr_frame", "gi_frame", "ag_frame")
+        if isinstance(frame, FrameType):
             names.append(frame.f_code.co_qualname)
             line = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
-        work = getattr(work, "cr_await", None) or getattr(work, "gi_yieldfrom", None)
+            work = _first(work, "cr_await", "gi_yieldfrom", "ag_await")
+        else:
+            work = _behind(work)
     return tuple(names), line
+
+
+def _first(work: object, *names: str) -> object:
+    return next((value for name in names if (value := getattr(work, name, None)) is not None), None)
+
+
+def _behind(work: object) -> object:
+    """What an awaitable that Python keeps opaque, such as that of an async generator, stands for."""
+    if type(work).__name__ not in _OPAQUE:
+        return None
+    return next((held for held in gc.get_referents(work) if type(held).__name__ in _TRANSPARENT | _OPAQUE), None)
