@@ -59,20 +59,15 @@ class Timers:
     the last alarm gone, the timer is cancelled.
     """
 
-    __slots__ = ("_alarms", "_armed_for", "_count", "_handle", "_heap", "_loop")
+    __slots__ = ("_armed_for", "_count", "_handle", "_heap", "alarms", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
+        self.alarms = 0  # alive; each counts itself in and, by ``close``, out
         self._heap: list[tuple[float, int, Alarm]] = []
         self._count = 0  # ties in time are broken by age, never by comparing alarms
-        self._alarms = 0
         self._handle: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
-
-    def open(self) -> asyncio.AbstractEventLoop:
-        """One more alarm; gives the loop it lives on."""
-        self._alarms += 1
-        return self._loop
 
     def add(self, at: float, alarm: Alarm) -> None:
         """Wake ``alarm`` at a loop time."""
@@ -83,18 +78,18 @@ class Timers:
 
     def close(self) -> None:
         """One alarm less. Its entries stay in the heap until they are due, or outnumber the living."""
-        self._alarms -= 1
-        if not self._alarms:
+        self.alarms -= 1
+        if not self.alarms:
             self._heap.clear()
             self._disarm()
-        elif len(self._heap) > 4 * self._alarms + 64:
+        elif len(self._heap) > 4 * self.alarms + 64:
             self._heap = [entry for entry in self._heap if entry[2].awaits(entry[0])]
             heapify(self._heap)
 
     def _arm(self, at: float) -> None:
         self._disarm()
         self._armed_for = at
-        self._handle = self._loop.call_at(at, self._ring)
+        self._handle = self.loop.call_at(at, self._ring)
 
     def _disarm(self) -> None:
         if self._handle is not None:
@@ -105,7 +100,7 @@ class Timers:
     def _ring(self) -> None:
         self._handle = None
         self._armed_for = math.inf
-        due = self._loop.time() + RESOLUTION
+        due = self.loop.time() + RESOLUTION
         while self._heap and self._heap[0][0] <= due:
             at, _, alarm = heappop(self._heap)
             if alarm.awaits(at):
@@ -132,10 +127,10 @@ class Alarm:
             first_ring: When ``ends_at`` is expected to be moved to, if that is earlier: arming for it at
                 once saves a second entry.
         """
-        task = asyncio.current_task(timers.open())
+        task = asyncio.current_task(timers.loop)
         if task is None:
-            timers.close()
             raise RuntimeError("a call must be awaited inside a task, such as one started by asyncio.run()")
+        timers.alarms += 1
         self._timers = timers
         self._task: asyncio.Task[object] | None = task
         self._cancelling = task.cancelling()
@@ -175,7 +170,8 @@ class Alarm:
     def close(self) -> None:
         """Stop watching. A cancellation that rang unseen, because the work was done first, is taken back."""
         if self._task is not None:
-            self.rang()
+            if self._rung:
+                self.rang()
             self._task = None
             self._armed_for = -math.inf
             self._timers.close()

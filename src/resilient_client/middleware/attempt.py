@@ -27,33 +27,34 @@ class AttemptMiddleware:
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Make one attempt."""
         context = request.context
-        began = context.client.clock()
+        client = context.client
+        began = client.clock()
         context.attempts += 1
-        record = AttemptRecord(context.attempts, request.endpoint, began - context.started_clock)
+        record = request.record = AttemptRecord(context.attempts, request.endpoint, began - context.started_clock)
         context.records.append(record)
-        request.record = record
-        context.emit(AttemptStarted, number=record.number, endpoint=record.endpoint)
-        alarm = context.alarm
-        limit = context.limits.attempt
+        if client.events.active:
+            context.emit(AttemptStarted, number=record.number, endpoint=record.endpoint)
+        alarm, limit = context.alarm, context.limits.attempt
         if alarm is not None and limit is not None:
-            alarm.ends_at = min(context.deadline, context.client.loop_time() + limit)
+            alarm.ends_at = min(context.deadline, client.loop_time() + limit)
         try:
             response = await call_next(request)
         except asyncio.CancelledError:
-            record.elapsed = context.client.clock() - began
+            record.elapsed = client.clock() - began
             if alarm is None or not alarm.rang():
                 raise
-            failure: APIError = _timed_out(request, record, context.client.loop_time())
+            failure: APIError = _timed_out(request, record, client.loop_time())
         except APIError as error:
-            record.elapsed = context.client.clock() - began
+            record.elapsed = client.clock() - began
             failure = error
         else:
-            record.elapsed = context.client.clock() - began
+            record.elapsed = client.clock() - began
             record.status = response.status
             if response.status >= 400:
                 record.kind, record.stage = kind_of_status(response.status), Stage.STATUS
                 record.error = f"status {response.status}"
-            context.emit(AttemptFinished, record=record)
+            if client.events.active:
+                context.emit(AttemptFinished, record=record)
             return response
         finally:
             if alarm is not None:

@@ -12,6 +12,7 @@ import aiohttp
 from multidict import CIMultiDict
 
 from resilient_client._version import __version__
+from resilient_client.core.body import Body
 from resilient_client.core.errors import ClientClosedError, ConfigurationError
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
@@ -23,7 +24,6 @@ from resilient_client.transport.download import OpenReply, body_at_hand, read_bo
 from resilient_client.transport.errors import translate
 from resilient_client.transport.pool import Pool
 from resilient_client.transport.progress import (
-    ConnectionLost,
     MarkingResolver,
     MarkingResponse,
     Progress,
@@ -70,8 +70,8 @@ class AiohttpTransport:
     async def send(self, request: Request) -> Response:
         """Send one wire request and read its reply; see ``core.protocols.Transport``."""
         session = self._session if self._pool is not None and self._session is not None else self._open(request)
-        progress = Progress(self._clock, request.record, tls=request.url.scheme == "https")
         endpoint, pool = request.endpoint, self._pool
+        progress = Progress(self._clock, request.record, tls=endpoint.scheme == "https")
         if pool is None:
             raise ClientClosedError("the client is closed; make a new one")
         try:
@@ -80,13 +80,14 @@ class AiohttpTransport:
         except asyncio.CancelledError:
             request.record.stage = progress.stage()
             raise
-        context = request.context
+        progress.pooled = progress.clock()
+        token = current.set(progress)
+        upload: Upload | None = None
         try:
-            progress.pooled = progress.clock()
-            reply = await self._request(session, request, progress)
+            options, upload = self._options(request, progress)
+            reply = await session.request(request.method, request.url, allow_redirects=False, **options)
             progress.replied = progress.clock()
-            truncated = False
-            content = None if context.streaming or reply.status >= 400 else body_at_hand(reply, self._max_size)
+            content, truncated = self._at_hand(reply, request), False
             if content is None:
                 content, truncated = await self._read(reply, request, progress)
             progress.ended = progress.clock()
@@ -96,9 +97,13 @@ class AiohttpTransport:
             raise
         except Exception as error:
             request.record.stage = progress.stage()
-            failure = translate(error, request, progress)
+            of_source = upload is not None and upload.failure
+            failure = of_source or translate(error, request, progress)
         finally:
-            if context.open_stream is None:
+            current.reset(token)
+            if upload is not None:
+                upload.close()
+            if request.context.open_stream is None:
                 pool.release(endpoint)
         raise failure
 
@@ -108,29 +113,23 @@ class AiohttpTransport:
         if self._session is not None and not self._foreign:
             await self._session.close()
 
-    async def _request(
-        self, session: aiohttp.ClientSession, request: Request, progress: Progress
-    ) -> aiohttp.ClientResponse:
-        """The head of the reply to one wire request."""
-        options: dict[str, Any] = {}
-        upload = _add_body(options, request, progress)
-        headers, limits = request.headers, request.context.limits
+    def _options(self, request: Request, progress: Progress) -> tuple[dict[str, Any], Upload | None]:
+        """What aiohttp is told beside method and URL; and what goes out in pieces, to be closed afterwards."""
+        options: dict[str, Any] = {"headers": request.headers}
+        upload = None if request.body is None else _add_body(options, request, request.body, progress)
         if self._foreign:
-            headers = _with_own(headers)
+            options["headers"] = _with_own(request.headers)
             options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
+        limits = request.context.limits
         if limits is not self._usual_limits:
             options["timeout"] = _timeout(limits.connect, limits.idle)
-        token = current.set(progress)
-        try:
-            return await session.request(request.method, request.url, headers=headers, allow_redirects=False, **options)
-        except (aiohttp.ClientError, ConnectionLost):
-            if upload is not None and upload.failure is not None:
-                raise upload.failure from None
-            raise
-        finally:
-            current.reset(token)
-            if upload is not None:
-                upload.close()
+        return options, upload
+
+    def _at_hand(self, reply: aiohttp.ClientResponse, request: Request) -> bytes | None:
+        """The body of an answer that came in one piece; errors and streams are read with more care."""
+        if reply.status >= 400 or request.context.streaming:
+            return None
+        return body_at_hand(reply, self._max_size)
 
     async def _read(self, reply: aiohttp.ClientResponse, request: Request, progress: Progress) -> tuple[bytes, bool]:
         """The body, and whether it was cut; a body that is to be streamed stays open."""
@@ -207,11 +206,8 @@ def _with_own(headers: CIMultiDict[str]) -> CIMultiDict[str]:
     return merged
 
 
-def _add_body(options: dict[str, Any], request: Request, progress: Progress) -> Upload | None:
+def _add_body(options: dict[str, Any], request: Request, body: Body, progress: Progress) -> Upload | None:
     """Hand the body over; what goes in pieces is returned, to be closed after the attempt."""
-    body = request.body
-    if body is None:
-        return None
     if is_small(body):
         options["data"] = body.source
         return None
