@@ -17,6 +17,7 @@ from resilient_client.core.deadline import Alarm
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError
 from resilient_client.core.events import Events
+from resilient_client.core.protocols import Auth
 from resilient_client.core.request import CallContext, ClientContext, Request
 from resilient_client.core.response import Response
 from resilient_client.settings.retry import Retry
@@ -70,6 +71,7 @@ def world_of(
     *steps: Step,
     arrange: Callable[[FaultServer, APIClient], AbstractAsyncContextManager[object]] | None = None,
     faults: bool = False,
+    auth: Callable[[], Auth] | None = None,
     **settings: Any,
 ) -> World:
     """A client of a real server, and everything that must hold once the scenario is over.
@@ -79,12 +81,14 @@ def world_of(
         steps: How the server answers.
         arrange: Entered before and left after the scenario.
         faults: Whether the server's answers may count against it.
+        auth: Makes the credentials of a world.
         settings: Of the client.
     """
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Callable[[], Awaitable[object]]]:
-        async with FaultServer() as server, APIClient(server.url, **settings) as api:
+        credentials = None if auth is None else auth()
+        async with FaultServer() as server, APIClient(server.url, auth=credentials, **settings) as api:
             server.script(*steps)
             async with arrange(server, api) if arrange is not None else nullcontext():
                 yield scenario(api)
@@ -102,7 +106,7 @@ def world_of(
 async def nothing_is_held(api: APIClient, server: FaultServer) -> None:
     """No place in the pool, no alarm, no connection is taken or waited for; and the server has noticed, too."""
     engine = api._engine
-    assert (engine.context.timers._alarms, engine.context.timers._handle) == (0, None)
+    assert (engine.context.timers.alarms, engine.context.timers._handle) == (0, None)
     if (pool := engine.transport._pool) is not None:
         assert (pool.in_use, pool.waiting) == (0, 0)
         assert not engine.transport._session.connector._acquired
@@ -158,14 +162,18 @@ def watched_alarms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Alarms]:
     assert not alarms.live
 
 
-def ended_by(*kinds: type[Exception]) -> Callable[[asyncio.Task[Any]], str]:
-    """The verdict on a task that one of our own timers struck: one of these errors, and nothing left uncancelled."""
+def ended_by(*kinds: type[Exception], or_well: bool = False) -> Callable[[asyncio.Task[Any]], str]:
+    """The verdict on a task that a timer of ours struck: one of these errors, and nothing left uncancelled.
+
+    With ``or_well`` it may also have ended as if nothing had been.
+    """
 
     def verdict(task: asyncio.Task[Any]) -> str:
         if task.cancelled():
             return "our own timer came out as a cancellation"
-        if not isinstance(task.exception(), kinds):
-            return f"it ended with {task.exception() or task.result()!r}"
+        error = task.exception()
+        if not (or_well if error is None else isinstance(error, kinds)):
+            return f"it ended with {error or task.result()!r}"
         return "" if task.cancelling() == 0 else f"task.cancelling() is {task.cancelling()} instead of 0"
 
     return verdict
