@@ -74,9 +74,6 @@ class AiohttpTransport:
         progress = Progress(self._clock, request.record, tls=endpoint.scheme == "https")
         if pool is None:
             raise ClientClosedError("the client is closed; make a new one")
-        if request.context.open_stream is not None:  # what was above an earlier reply did not take it
-            request.context.open_stream.close()
-            request.context.open_stream = None
         try:
             if not pool.try_acquire(endpoint):
                 await pool.acquire(endpoint)
