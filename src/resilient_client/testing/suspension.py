@@ -1,8 +1,8 @@
 """One watched run of a scenario: counts where it waits, strikes at one of these places, knows what it left behind.
 
 A task tells what it waits for by what its coroutine yields. Standing between the two, a ``Watch`` sees every suspension
-of the scenario's task and of the tasks it starts, without patching anything it runs. It judges nothing: see
-``cancellation`` for what a run must come to.
+of the scenario's task and of the tasks it starts; of the loop it borrows, for the time of the run, what makes tasks and
+timers. It judges nothing: see ``cancellation`` for what a run must come to.
 """
 
 from __future__ import annotations
@@ -120,8 +120,9 @@ class Watch:
             faults.append(f"the scenario goes on {patience:g} s later")
         elif not self.struck:
             task.result()
-        elif fault := verdict(task):
-            faults.append(fault)
+        else:
+            _ = task.cancelled() or task.exception()  # seen, whether or not the verdict asks
+            faults += filter(None, [verdict(task)])
         self._task = None
         del task  # what its frames hold must be free to go
         return faults + await self._leftovers()
