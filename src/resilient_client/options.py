@@ -81,16 +81,22 @@ class Layers:
             return self._plan
         chosen = {name: value for name, value in given.items() if name in _PER_CALL}
         key = tuple(chosen.items())
-        plan = self._plans.get(key)
+        try:
+            plan = self._plans.get(key)
+        except TypeError:  # unhashable, such as the fields of a Timeout in a mapping
+            return self._plan_of(chosen)
         if plan is None:
-            try:
-                plan = _plan(self.over("call", chosen).config)
-            except ResilientClientError as wrong:
-                raise InvalidRequestError(str(wrong)) from None
+            plan = self._plan_of(chosen)
             if len(self._plans) >= _CACHED_PLANS:
                 self._plans.clear()
             self._plans[key] = plan
         return plan
+
+    def _plan_of(self, chosen: Mapping[str, Any]) -> Plan:
+        try:
+            return _plan(self.over("call", chosen).config)
+        except ResilientClientError as wrong:
+            raise InvalidRequestError(str(wrong)) from None
 
     def rows(self) -> list[Row]:
         """Every value in force, and the layer that set it."""

@@ -77,7 +77,9 @@ class Preparation:
         if given_headers := given.get("headers"):
             headers.update(checked_headers(given_headers))
         body = _body(given)
-        if body is not None and body.content_type is not None:
+        if body is not None and body.boundary is not None:
+            headers["Content-Type"] = body.content_type  # with any other, nobody could take the parts apart
+        elif body is not None:
             headers.setdefault("Content-Type", body.content_type)
         key = self._idempotency_key(given, headers)
         return url, self._endpoint or Endpoint.of(url), headers, body, key

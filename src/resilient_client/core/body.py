@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
+import uuid
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
@@ -48,17 +49,18 @@ class Body:
 
     Attributes:
         source: Bytes, a path, a file, an iterable, a factory, or the parts of a multipart body.
-        content_type: The media type to declare unless the caller set one; ``None`` where only sending tells
-            (the boundary of a multipart body) or nobody knows.
+        content_type: The media type to declare, unless the caller set one.
+        boundary: What separates the parts of a multipart body; ``None`` for any other.
         replayable: Whether it can be sent more than once.
         start: Where a seekable file stood when it was given; each attempt starts there.
     """
 
-    __slots__ = ("content_type", "replayable", "source", "spent", "start")
+    __slots__ = ("boundary", "content_type", "replayable", "source", "spent", "start")
 
-    def __init__(self, source: Any, content_type: str | None, *, replayable: bool) -> None:
+    def __init__(self, source: Any, content_type: str, *, replayable: bool, boundary: str | None = None) -> None:
         self.source = source
         self.content_type = content_type
+        self.boundary = boundary
         self.replayable = replayable
         self.start = _position(source)
         self.spent = False
@@ -84,7 +86,7 @@ class Body:
         if files is not None:
             return _multipart(data, files)
         if data is not None:
-            return cls(_encode_form(data), "application/x-www-form-urlencoded", replayable=True)
+            return cls(urlencode(_fields(data)).encode(), "application/x-www-form-urlencoded", replayable=True)
         if json is not None:
             return cls(encode_json(json), "application/json", replayable=True)
         return None if content is None else _from_content(content)
@@ -121,14 +123,19 @@ def _jsonable(value: object) -> object:
     return to_jsonable_python(value, by_alias=True)
 
 
-def _encode_form(data: FormLike) -> bytes:
+def _fields(data: FormLike) -> list[tuple[str, str | bytes]]:
+    """The fields of a form, a list repeating its name."""
     try:
-        pairs = data.items() if isinstance(data, Mapping) else data
-        return urlencode(list(pairs), doseq=True).encode()
+        pairs = [(str(name), value) for name, value in (data.items() if isinstance(data, Mapping) else data)]
     except (TypeError, ValueError):
         raise InvalidRequestError(
             "data= must be a mapping or pairs of form fields; use content= for raw bytes"
         ) from None
+    return [
+        (name, item if isinstance(item, bytes) else str(item))
+        for name, value in pairs
+        for item in (value if isinstance(value, (list, tuple, set, frozenset)) else (value,))
+    ]
 
 
 def _from_content(content: ContentLike) -> Body:
@@ -153,13 +160,11 @@ def _from_content(content: ContentLike) -> Body:
 
 
 def _multipart(data: FormLike | None, files: FilesLike) -> Body:
-    parts = [
-        Part(name, value if isinstance(value, bytes) else str(value))
-        for name, value in (data.items() if isinstance(data, Mapping) else data or ())
-    ]
+    parts = [Part(name, value) for name, value in _fields(data or ())]
     parts += [_file_part(name, file) for name, file in (files.items() if isinstance(files, Mapping) else files)]
     replayable = all(isinstance(p.content, (bytes, str, Path)) or p.start is not None for p in parts)
-    return Body(tuple(parts), None, replayable=replayable)
+    boundary = uuid.uuid4().hex
+    return Body(tuple(parts), f"multipart/form-data; boundary={boundary}", replayable=replayable, boundary=boundary)
 
 
 def _file_part(name: str, file: FileLike) -> Part:
@@ -176,7 +181,10 @@ def _file_part(name: str, file: FileLike) -> Part:
         raise InvalidRequestError(
             f"files[{name!r}] is {type(content).__name__}; give bytes, text, a path or a binary file"
         )
-    return Part(name, cast("FileContent", content), filename or name, content_type or "application/octet-stream")
+    content_type = content_type or "application/octet-stream"
+    if not (content_type.isascii() and content_type.isprintable()):
+        raise InvalidRequestError(f"the media type {content_type!r} of files[{name!r}] has characters no header may")
+    return Part(name, cast("FileContent", content), filename or name, content_type)
 
 
 def _require_file(path: Path) -> None:

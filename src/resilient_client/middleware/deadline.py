@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 
-from resilient_client.core.deadline import Alarm
+from resilient_client.core.deadline import RESOLUTION, Alarm
 from resilient_client.core.errors import DeadlineExceededError
 from resilient_client.core.kinds import Stage
 from resilient_client.core.protocols import Handler
@@ -25,7 +25,7 @@ class DeadlineMiddleware:
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Run the rest of the chain under the deadline."""
         context = request.context
-        if context.started >= context.deadline:
+        if context.started > context.deadline - RESOLUTION:
             raise deadline_exceeded(request, Stage.LOCAL)
         attempt = context.limits.attempt
         first_ring = math.inf if attempt is None else context.started + attempt
@@ -45,7 +45,7 @@ def deadline_exceeded(request: Request, stage: Stage) -> DeadlineExceededError:
     """The error for a call that ran out of time outside an attempt."""
     context = request.context
     given = context.deadline - context.started
-    if given <= 0:
+    if given < RESOLUTION:
         text = "the deadline had passed before the call began; nothing was sent"
     else:
         text = f"the call was not done after {given:.3g} s"

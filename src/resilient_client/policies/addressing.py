@@ -28,7 +28,7 @@ def parse_base(text: str) -> URL:
     """
     try:
         url = URL(text)
-    except ValueError:
+    except (ValueError, TypeError):
         raise ConfigurationError(
             f"base URL {_shown(text)!r} is not a URL; give one such as 'https://api.example.com'"
         ) from None

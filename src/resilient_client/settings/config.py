@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, cast
 
 from pydantic import Field, field_validator
@@ -11,6 +12,8 @@ from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 FollowRedirects = Literal["same-origin", "any"] | None
 
@@ -34,6 +37,13 @@ class ClientConfig(Settings):
     """Whether a 4xx or 5xx reply raises; if not, it is returned."""
     idempotency_header: str = "Idempotency-Key"
     """The header that carries an idempotency key."""
+
+    @field_validator("idempotency_header")
+    @classmethod
+    def _header_name(cls, value: str) -> str:
+        if not _TOKEN.fullmatch(value):
+            raise ValueError(f"{value!r} is no header name; give one such as 'Idempotency-Key'")
+        return value
 
     @field_validator("timeout", mode="before")
     @classmethod

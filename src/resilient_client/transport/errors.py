@@ -60,8 +60,10 @@ def _connection(error: Exception, request: Request, progress: Progress, stage: S
     if isinstance(error, aiohttp.ClientConnectorError):
         if isinstance(error.os_error, ssl.SSLError):
             return _tls(error, request)
-        kind, where = (ErrorKind.TLS, Stage.TLS) if stage is Stage.TLS else (ErrorKind.CONNECT, Stage.CONNECT)
-        reason = error.os_error.strerror or str(error.os_error)
+        # The socket is closed by now, but only an established connection can be reset: it happened in the handshake.
+        in_tls = stage is Stage.TLS or (progress.tls and isinstance(error.os_error, ConnectionResetError))
+        kind, where = (ErrorKind.TLS, Stage.TLS) if in_tls else (ErrorKind.CONNECT, Stage.CONNECT)
+        reason = error.os_error.strerror or str(error.os_error) or type(error.os_error).__name__
         return _failed(request, kind, where, f"cannot connect ({reason})", error.os_error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _failed(request, ErrorKind.CONNECT, Stage.CONNECT, f"the proxy answered {error.status}")

@@ -59,6 +59,7 @@ class Pool:
                 self.release(endpoint)
             else:
                 self._waiters.remove(entry)
+                self._hand_on()  # a newcomer may have queued up behind this one, while a place was free
             raise
 
     def release(self, endpoint: Endpoint) -> None:

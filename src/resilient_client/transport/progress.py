@@ -7,12 +7,15 @@ context variable carries the ``Progress`` to them.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from contextvars import ContextVar
 
 import aiohttp
+from aiohttp import http_exceptions
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientResponse
 from aiohttp.connector import Connection
 
@@ -136,10 +139,40 @@ class MarkingResponse(ClientResponse):
         if (progress := current.get()) is not None:
             progress.mark_sent()
         try:
-            return await super().start(connection)
+            await super().start(connection)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
             failure = ConnectionLost(lost)
+        else:
+            if not self.content.is_eof() and connection.protocol is not None:
+                _wake_reader_when_lost(self.content, connection.protocol)
+            return self
         raise failure
+
+
+def _wake_reader_when_lost(content: aiohttp.StreamReader, protocol: ResponseHandler) -> None:
+    """Let the loss of the connection end the body.
+
+    aiohttp closes the connection when the framing of a body breaks after the head was read, but tells only who waits
+    for a head: the reader of the body would wait for ever.
+    """
+    closed = protocol.closed
+    if closed is None:
+        return
+
+    def lost(ended: asyncio.Future[None]) -> None:
+        ended.exception()  # looked at, so that nobody complains that nobody did
+        if content.is_eof() or content.exception() is not None:
+            return
+        failure = aiohttp.ClientPayloadError("the connection was lost within the body")
+        if isinstance(protocol.exception(), http_exceptions.HttpProcessingError):
+            failure.__cause__ = http_exceptions.TransferEncodingError("the framing of the body broke")
+        content.set_exception(failure)
+
+    def whole() -> None:
+        closed.remove_done_callback(lost)  # the connection may live on for many replies
+
+    closed.add_done_callback(lost)
+    content.on_eof(whole)
 
 
 async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> ClientResponse:

@@ -12,7 +12,6 @@ import aiohttp
 from multidict import CIMultiDict
 
 from resilient_client._version import __version__
-from resilient_client.core.body import Body
 from resilient_client.core.errors import ClientClosedError, ConfigurationError
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
@@ -31,7 +30,7 @@ from resilient_client.transport.progress import (
     guard,
     make_socket,
 )
-from resilient_client.transport.upload import Upload, is_multipart, is_small, multipart
+from resilient_client.transport.upload import Upload, is_small
 
 _NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds
 
@@ -74,6 +73,9 @@ class AiohttpTransport:
         progress = Progress(self._clock, request.record, tls=endpoint.scheme == "https")
         if pool is None:
             raise ClientClosedError("the client is closed; make a new one")
+        if (abandoned := request.context.open_stream) is not None:  # by who sends again: it holds a connection
+            request.context.open_stream = None
+            abandoned.close()
         try:
             if not pool.try_acquire(endpoint):
                 await pool.acquire(endpoint)
@@ -84,12 +86,16 @@ class AiohttpTransport:
         token = current.set(progress)
         upload: Upload | None = None
         try:
-            options, upload = self._options(request, progress)
+            if self._closed or session.closed:  # while this request was under way, perhaps for a second time
+                raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
+            if request.body is not None and not is_small(request.body):
+                upload = Upload(request.body, progress)
+            options = self._options(request, upload)
             reply = await session.request(request.method, request.url, allow_redirects=False, **options)
             progress.replied = progress.clock()
             content, truncated = self._at_hand(reply, request), False
             if content is None:
-                content, truncated = await self._read(reply, request, progress)
+                content, truncated = await self._read(reply, request, progress, upload)
             progress.ended = progress.clock()
             return Response(reply.status, reply.headers, content, request.url, truncated, progress)
         except asyncio.CancelledError:
@@ -101,9 +107,9 @@ class AiohttpTransport:
             failure = of_source or translate(error, request, progress)
         finally:
             current.reset(token)
-            if upload is not None:
-                upload.close()
-            if request.context.open_stream is None:
+            if request.context.open_stream is None:  # else they belong to it: the upload, too, may still go on
+                if upload is not None:
+                    upload.close()
                 pool.release(endpoint)
         raise failure
 
@@ -113,17 +119,23 @@ class AiohttpTransport:
         if self._session is not None and not self._foreign:
             await self._session.close()
 
-    def _options(self, request: Request, progress: Progress) -> tuple[dict[str, Any], Upload | None]:
-        """What aiohttp is told beside method and URL; and what goes out in pieces, to be closed afterwards."""
+    def _options(self, request: Request, upload: Upload | None) -> dict[str, Any]:
+        """What aiohttp is told beside method and URL."""
         options: dict[str, Any] = {"headers": request.headers}
-        upload = None if request.body is None else _add_body(options, request, request.body, progress)
+        if upload is not None:
+            options["data"] = upload
+            if (length := upload.length()) is not None:
+                options["headers"] = headers = request.headers.copy()  # the next hop of a redirect may have no body
+                headers["Content-Length"] = str(length)
+        elif request.body is not None:
+            options["data"] = request.body.source
         if self._foreign:
-            options["headers"] = _with_own(request.headers)
+            options["headers"] = _with_own(options["headers"])
             options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
         limits = request.context.limits
         if limits is not self._usual_limits:
             options["timeout"] = _timeout(limits.connect, limits.idle)
-        return options, upload
+        return options
 
     def _at_hand(self, reply: aiohttp.ClientResponse, request: Request) -> bytes | None:
         """The body of an answer that came in one piece; errors and streams are read with more care."""
@@ -131,23 +143,29 @@ class AiohttpTransport:
             return None
         return body_at_hand(reply, self._max_size)
 
-    async def _read(self, reply: aiohttp.ClientResponse, request: Request, progress: Progress) -> tuple[bytes, bool]:
+    async def _read(
+        self, reply: aiohttp.ClientResponse, request: Request, progress: Progress, upload: Upload | None
+    ) -> tuple[bytes, bool]:
         """The body, and whether it was cut; a body that is to be streamed stays open."""
         try:
             if reply.status >= 400:
                 return await read_error_body(reply)
             if request.context.streaming and reply.status not in REDIRECTS:
-                self._leave_open(reply, request, progress)
+                self._leave_open(reply, request, progress, upload)
                 return b"", False
             return await read_body(reply, self._max_size), False
         except BaseException:
             reply.close()
             raise
 
-    def _leave_open(self, reply: aiohttp.ClientResponse, request: Request, progress: Progress) -> None:
+    def _leave_open(
+        self, reply: aiohttp.ClientResponse, request: Request, progress: Progress, upload: Upload | None
+    ) -> None:
         endpoint, pool = request.endpoint, self._pool
 
         def on_close() -> None:
+            if upload is not None:
+                upload.close()
             if pool is not None:
                 pool.release(endpoint)
 
@@ -204,21 +222,6 @@ def _with_own(headers: CIMultiDict[str]) -> CIMultiDict[str]:
     merged = CIMultiDict(_OWN_HEADERS)
     merged.update(headers)
     return merged
-
-
-def _add_body(options: dict[str, Any], request: Request, body: Body, progress: Progress) -> Upload | None:
-    """Hand the body over; what goes in pieces is returned, to be closed after the attempt."""
-    if is_small(body):
-        options["data"] = body.source
-        return None
-    if is_multipart(body):
-        options["data"] = multipart(body)
-        return None
-    upload = Upload(body, progress)
-    if (length := upload.length) is not None:
-        request.headers["Content-Length"] = str(length)
-    options["data"] = upload
-    return upload
 
 
 @lru_cache(maxsize=256)

@@ -1,8 +1,8 @@
 """From the description of a body to what aiohttp sends, anew for each attempt.
 
 Small bytes go out as they are. Everything else goes in pieces, so that a body that the server does not take is known
-for what it is, memory stays flat, and no large write blocks the event loop. Files are read in a worker thread and
-never closed unless they were opened here.
+for what it is, memory stays flat, and no large write blocks the event loop. Files are read in a worker thread; a
+caller's own is never closed (aiohttp's multipart writer would), one opened here always is.
 """
 
 from __future__ import annotations
@@ -12,38 +12,43 @@ import inspect
 import io
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
-
-import aiohttp
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from resilient_client.core.body import Body, Part
 from resilient_client.transport.progress import Progress
 
 _PIECE = 64 * 1024
+_ESCAPES = str.maketrans({"\r": "%0D", "\n": "%0A", '"': "%22"})  # as browsers do: WHATWG HTML 4.10.21.8
+
+Pieces: TypeAlias = AsyncIterator[bytes] | Iterator[bytes]
 
 
 class Upload:
-    """The pieces of one body for one attempt; aiohttp iterates it. ``close()`` when the attempt is over."""
+    """The pieces of one body for one attempt; aiohttp iterates it. ``close()`` when the exchange is over.
 
-    __slots__ = ("_body", "_close", "_pieces", "_progress", "failure")
+    Attributes:
+        failure: What the body raised, or ``None``; the caller's own, never to be taken for trouble of the connection.
+    """
+
+    __slots__ = ("_body", "_closed", "_opened", "_pieces", "_progress", "_sources", "failure")
 
     def __init__(self, body: Body, progress: Progress) -> None:
         self._body = body
         self._progress = progress
-        self._pieces: AsyncIterator[bytes] | Iterator[bytes] | None = None
-        self._close: BinaryIO | None = None
+        self._sources = _sources(body)
+        self._pieces: Pieces | None = None
+        self._opened: list[BinaryIO] = []
+        self._closed = False
         self.failure: Exception | None = None
 
     def __aiter__(self) -> Upload:
         return self
 
     async def __anext__(self) -> bytes:
+        self._body.spent = True
+        self._progress.uploading = True
         try:
-            if self._pieces is None:
-                self._body.spent = True
-                self._progress.uploading = True
-                self._pieces = await self._open()
-            piece = await self._next(self._pieces)
+            piece = await self._next()
         except Exception as failure:
             self.failure = failure
             raise
@@ -52,31 +57,50 @@ class Upload:
             raise StopAsyncIteration
         return piece
 
-    @property
     def length(self) -> int | None:
-        """The number of bytes, where it is known beforehand."""
-        source = self._body.source
-        if isinstance(source, bytes):
-            return len(source)
-        if isinstance(source, Path):
-            return source.stat().st_size
-        if self._body.start is not None:
-            end = cast("BinaryIO", source).seek(0, io.SEEK_END)
-            cast("BinaryIO", source).seek(self._body.start)
-            return end - self._body.start
-        return None
+        """The number of bytes, where it is known beforehand.
+
+        Raises:
+            OSError: A file cannot be measured; it may be gone.
+        """
+        total = 0
+        try:
+            for source, start in _sources(self._body):
+                size = _size(source, start)
+                if size is None:
+                    return None
+                total += size
+        except (OSError, ValueError) as gone:
+            self.failure = gone
+            raise
+        return total
 
     def close(self) -> None:
-        """Close the file that was opened here, if any."""
-        if self._close is not None:
-            self._close.close()
+        """Close the files that were opened here."""
+        self._closed = True
+        for file in self._opened:
+            file.close()
 
-    async def _open(self) -> AsyncIterator[bytes] | Iterator[bytes]:
-        source = self._body.source
+    async def _next(self) -> bytes | None:
+        while True:
+            while self._pieces is not None:
+                if isinstance(self._pieces, AsyncIterator):
+                    piece = await anext(self._pieces, None)
+                else:
+                    piece = next(self._pieces, None)
+                if piece:
+                    return piece
+                if piece is None:
+                    self._pieces = None
+            if (following := next(self._sources, None)) is None:
+                return None
+            self._pieces = await self._open(*following)
+
+    async def _open(self, source: Any, start: int | None) -> Pieces:
         if isinstance(source, Path):
-            self._close = source = await asyncio.to_thread(source.open, "rb")
-        elif self._body.start is not None:
-            source.seek(self._body.start)
+            source = await asyncio.to_thread(self._open_file, source)
+        elif start is not None:
+            source.seek(start)
         elif callable(source) and not hasattr(source, "read"):
             source = source()
             if inspect.isawaitable(source):
@@ -87,11 +111,13 @@ class Upload:
             return _FilePieces(cast("BinaryIO", source))
         return aiter(source) if isinstance(source, AsyncIterable) else iter(cast("Iterable[bytes]", source))
 
-    @staticmethod
-    async def _next(pieces: AsyncIterator[bytes] | Iterator[bytes]) -> bytes | None:
-        if isinstance(pieces, AsyncIterator):
-            return await anext(pieces, None)
-        return next(pieces, None)
+    def _open_file(self, path: Path) -> BinaryIO:
+        """Runs in a thread, which may come to its end after the attempt did."""
+        file = path.open("rb")
+        self._opened.append(file)
+        if self._closed:
+            file.close()
+        return file
 
 
 class _FilePieces:
@@ -117,24 +143,35 @@ def is_small(body: Body) -> bool:
     return isinstance(body.source, bytes) and len(body.source) <= _PIECE
 
 
-def is_multipart(body: Body) -> bool:
-    """Whether the body consists of parts."""
-    return isinstance(body.source, tuple)
-
-
-def multipart(body: Body) -> aiohttp.FormData:
-    """A multipart body (RFC 7578), encoded by aiohttp."""
-    body.spent = True
-    form = aiohttp.FormData(default_to_multipart=True)
+def _sources(body: Body) -> Iterator[tuple[Any, int | None]]:
+    """What the body consists of, in order, each with the position where a seekable file starts."""
+    if body.boundary is None:
+        yield body.source, body.start
+        return
     for part in cast("tuple[Part, ...]", body.source):
-        form.add_field(part.name, _part_content(part), filename=part.filename, content_type=part.content_type)
-    return form
+        yield _head(part, body.boundary), None
+        yield part.content.encode() if isinstance(part.content, str) else part.content, part.start
+        yield b"\r\n", None
+    yield f"--{body.boundary}--\r\n".encode(), None
 
 
-def _part_content(part: Part) -> bytes | str | BinaryIO:
-    content = part.content
-    if isinstance(content, Path):
-        return content.open("rb")  # closed by aiohttp once it is sent
-    if part.start is not None:
-        cast("BinaryIO", content).seek(part.start)
-    return content
+def _head(part: Part, boundary: str) -> bytes:
+    """What stands above a part (RFC 7578 section 4.2); names go as UTF-8."""
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{part.name.translate(_ESCAPES)}"'
+    if part.filename is not None:
+        head += f'; filename="{part.filename.translate(_ESCAPES)}"'
+    if part.content_type is not None:
+        head += f"\r\nContent-Type: {part.content_type}"
+    return f"{head}\r\n\r\n".encode()
+
+
+def _size(source: Any, start: int | None) -> int | None:
+    if isinstance(source, bytes):
+        return len(source)
+    if isinstance(source, Path):
+        return source.stat().st_size
+    if start is None:
+        return None
+    end: int = source.seek(0, io.SEEK_END)
+    source.seek(start)
+    return max(0, end - start)

@@ -1,0 +1,226 @@
+"""The rule of the fan-out: one outcome a call, in order, by the shared deadline, and no call harms another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from tests.rules.kit import cancelled, client, in_use, soon, turns
+
+from resilient_client import (
+    APIClient,
+    APIError,
+    Call,
+    ConnectionSettings,
+    ErrorKind,
+    Failure,
+    InvalidRequestError,
+    NotFoundError,
+    Response,
+    Success,
+)
+from resilient_client.core.protocols import Handler
+from resilient_client.core.request import Request
+from resilient_client.testing import faults
+from resilient_client.testing.fault_server import FaultServer
+
+
+@pytest.fixture
+async def api(server: FaultServer) -> AsyncIterator[APIClient]:
+    """One wire request a call."""
+    async with client(server) as api:
+        yield api
+
+
+def calls(count: int) -> list[Call[Response]]:
+    return [Call.get(f"/{number}", key=number) for number in range(count)]
+
+
+async def test_gather_keeps_the_order_of_its_calls(server: FaultServer, api: APIClient) -> None:
+    """Whichever answers first."""
+    server.route("GET", "/0", faults.reply(200, body=b"late", delay=0.05))
+    result = await soon(api.gather(calls(5)))
+    assert [outcome.key for outcome in result] == [0, 1, 2, 3, 4]
+    assert result.values[0].content == b"late"
+
+
+async def test_gather_of_nothing_is_an_empty_result(api: APIClient) -> None:
+    """No calls, no outcomes, nothing to raise."""
+    result = await api.gather([])
+    assert (len(result), result.values, result.failures, result.by_kind()) == (0, [], [], {})
+    result.raise_for_failures()
+
+
+@pytest.mark.parametrize("concurrency", [1, 7])
+async def test_gather_has_no_more_calls_in_flight_than_it_may(
+    server: FaultServer, api: APIClient, concurrency: int
+) -> None:
+    """The server counts."""
+    server.script(faults.reply(200, delay=0.002))
+    await soon(api.gather(calls(40), concurrency=concurrency))
+    assert (server.peak, server.hits) == (concurrency, 40)
+
+
+async def test_gather_consumes_its_calls_lazily(server: FaultServer, api: APIClient) -> None:
+    """No more of the iterable is taken than can be in flight."""
+    held, taken = faults.hold(), 0
+    server.script(held)
+
+    def endless() -> Iterator[Call[Response]]:
+        nonlocal taken
+        for call in calls(1000):
+            taken += 1
+            yield call
+
+    gathering = asyncio.create_task(api.gather(endless(), concurrency=5))
+    await soon(server.wait_for_hits(5))
+    await turns()
+    assert taken == 5
+    held.release()
+    assert len(await soon(gathering)) == 1000
+
+
+async def test_gather_failure_leaves_its_siblings_alone(server: FaultServer, api: APIClient) -> None:
+    """Each outcome is its own; gather never raises for a failed call."""
+    server.route("GET", "/1", faults.reply(404))
+    server.route("GET", "/2", faults.drop())
+    server.route("GET", "/3", faults.garbage())
+    result = await soon(api.gather(calls(6)))
+    assert [outcome.ok for outcome in result] == [True, False, False, False, True, True]
+    assert set(result.by_kind()) == {ErrorKind.CLIENT_ERROR, ErrorKind.DISCONNECTED, ErrorKind.PROTOCOL}
+    match result[1], result[0]:
+        case Failure(error=NotFoundError()), Success(value=Response()):
+            pass
+        case other:
+            pytest.fail(f"the outcomes do not match: {other}")
+
+
+async def test_gather_with_hanging_calls_ends_at_its_deadline_with_all_others(server: FaultServer) -> None:
+    """100 calls, 5 of them hang: at the deadline there are 95 values and 5 failures labelled so."""
+    for number in (3, 20, 47, 80, 99):
+        server.route("GET", f"/{number}", faults.hang_before_headers())
+    loop = asyncio.get_running_loop()
+    async with client(server) as api:
+        began = loop.time()
+        result = await soon(api.gather(calls(100), timeout=0.5))
+        took = loop.time() - began
+        assert in_use(api) == 0
+    assert [outcome.key for outcome in result.failures] == [3, 20, 47, 80, 99]
+    assert set(result.by_kind()) == {ErrorKind.DEADLINE}
+    assert len(result.values) == 95
+    assert 0.49 <= took < 0.6
+
+
+async def test_gather_without_a_deadline_waits_for_the_slowest(server: FaultServer, api: APIClient) -> None:
+    """Negative control: without the shared timeout the slow one is waited for."""
+    server.route("GET", "/1", faults.reply(200, delay=0.2))
+    assert len((await soon(api.gather(calls(3)))).values) == 3
+
+
+async def test_gather_labels_calls_that_were_never_started(server: FaultServer, api: APIClient) -> None:
+    """Behind a hanging call of concurrency one, the rest fail at the deadline, with nothing sent."""
+    server.script(faults.hang_before_headers())
+    result = await soon(api.gather(calls(10), concurrency=1, timeout=0.05))
+    assert {failure.kind for failure in result.failures} == {ErrorKind.DEADLINE}
+    assert [failure.attempts for failure in result.failures] == [1] + [0] * 9
+    assert [failure.error.maybe_processed for failure in result.failures] == [True] + [False] * 9
+    assert server.hits == 1
+
+
+async def test_gather_deadline_does_not_lengthen_a_calls_own(server: FaultServer, api: APIClient) -> None:
+    """The nearer end counts."""
+    server.script(faults.hang_before_headers())
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await soon(api.gather([Call.get("/", timeout=0.05)], timeout=3))
+    assert loop.time() - began < 0.5
+
+
+async def test_gather_cancelled_from_outside_awaits_its_children(server: FaultServer) -> None:
+    """When the CancelledError is out, no task and no connection of it is left."""
+    server.script(faults.hang_before_headers())
+    async with client(server) as api:
+        gathering = asyncio.create_task(api.gather(calls(50), concurrency=10))
+        await soon(server.wait_for_hits(10))
+        await cancelled([gathering])
+        assert gathering.cancelled()
+        assert in_use(api) == 0
+    assert not [task for task in asyncio.all_tasks() if "gather.<locals>" in repr(task.get_coro())]
+    assert server.hits == 10
+
+
+async def test_gather_turns_foreign_exceptions_into_unexpected_failures(server: FaultServer) -> None:
+    """A bug in a middleware spoils its own call, and stands behind it as the cause."""
+
+    async def picky(request: Request, call_next: Handler) -> Response:
+        if request.url.path == "/1":
+            raise KeyError("a bug of the user's")
+        return await call_next(request)
+
+    async with client(server, middleware=[picky]) as api:
+        result = await soon(api.gather(calls(3)))
+    (failed,) = result.failures
+    assert (failed.key, failed.kind, len(result.values)) == (1, ErrorKind.UNEXPECTED, 2)
+    assert isinstance(failed.error.__cause__, KeyError)
+
+
+async def test_gather_raise_for_failures_raises_all_of_them(server: FaultServer, api: APIClient) -> None:
+    """As one group, in order, with a summary."""
+    server.route("GET", "/1", faults.reply(404))
+    server.route("GET", "/2", faults.reply(500))
+    result = await soon(api.gather(calls(4)))
+    with pytest.raises(ExceptionGroup, match="2 of 4 calls succeeded") as caught:
+        result.raise_for_failures()
+    assert list(caught.value.exceptions) == [failed.error for failed in result.failures]
+    assert all(isinstance(error, APIError) for error in caught.value.exceptions)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"concurrency": 0},
+        {"concurrency": -1},
+        {"concurrency": 1.5},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": float("nan")},
+    ],
+    ids=str,
+)
+async def test_gather_with_limits_that_make_no_sense_is_refused(
+    server: FaultServer, api: APIClient, limits: dict[str, Any]
+) -> None:
+    """Before anything is sent, naming the limit."""
+    with pytest.raises(InvalidRequestError, match=next(iter(limits))):
+        await api.gather(calls(3), **limits)
+    assert server.hits == 0
+
+
+async def test_gather_of_something_else_than_calls_says_which_item(api: APIClient) -> None:
+    """A path is no call."""
+    wrong: Any = [Call.get("/"), "/users"]
+    with pytest.raises(InvalidRequestError, match=r"item 1 .* is str"):
+        await api.gather(wrong)
+
+
+async def test_gather_whose_iterable_raises_gives_that_exception(server: FaultServer, api: APIClient) -> None:
+    """A bug in the caller's generator is the caller's, and cancels what is in flight."""
+    server.script(faults.hang_before_headers())
+
+    def broken() -> Iterator[Call[Response]]:
+        yield Call.get("/")
+        raise KeyError("a bug of the user's")
+
+    with pytest.raises(KeyError):
+        await soon(api.gather(broken()))
+    assert in_use(api) == 0
+
+
+async def test_gather_shares_pool_and_circuit_with_other_calls(server: FaultServer) -> None:
+    """It is the same client: its pool bounds the fan-out, too."""
+    server.script(faults.reply(200, delay=0.002))
+    async with client(server, connection=ConnectionSettings(pool_size=3)) as api:
+        await soon(asyncio.gather(api.gather(calls(20)), api.gather(calls(20))))
+    assert server.peak == 3
