@@ -9,10 +9,12 @@ import pytest
 from tests.sweep.support import world_of
 
 from resilient_client import APIClient, ConnectionSettings, InternalServerError
+from resilient_client.core.endpoint import Endpoint
 from resilient_client.testing.cancellation import sweep_cancellation
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.faults import drip, hold, reply
 from resilient_client.testing.wire import ReceivedRequest, Wire
+from resilient_client.transport.pool import Pool
 
 PIECES = 5
 LARGE = bytes(300_000)
@@ -72,6 +74,31 @@ async def test_pool_wait_cancelled_anywhere_loses_no_place() -> None:
     settings = ConnectionSettings(pool_size=1)
     world = world_of(lambda api: lambda: api.get("/"), reply(), arrange=busy, connection=settings)
     assert (await sweep_cancellation(world)).reached("Pool.acquire")
+
+
+async def test_pool_waiter_cancelled_while_places_come_free_leaves_them_to_all_who_queued_behind_it() -> None:
+    """Between its cancellation and its going, a waiter holds up newcomers; then each of them gets a free place."""
+    pool, endpoint = Pool(2, 0), Endpoint("http", "upstream", 80)
+    go = asyncio.Event()
+
+    async def newcomer() -> None:
+        await go.wait()
+        if not pool.try_acquire(endpoint):
+            await pool.acquire(endpoint)
+
+    assert pool.try_acquire(endpoint)
+    assert pool.try_acquire(endpoint)
+    leaver = asyncio.create_task(pool.acquire(endpoint))
+    newcomers = [asyncio.create_task(newcomer()) for _ in range(2)]
+    await asyncio.sleep(0)
+    go.set()  # they are due before the one that is cancelled next
+    leaver.cancel()
+    pool.release(endpoint)
+    pool.release(endpoint)
+    await asyncio.wait(newcomers, timeout=0.2)
+    assert (pool.in_use, pool.waiting) == (2, 0)
+    await asyncio.gather(*newcomers)
+    assert leaver.cancelled()
 
 
 async def pieces() -> AsyncIterator[bytes]:
