@@ -12,15 +12,15 @@ behind. What else must hold, your world says itself::
 
     @asynccontextmanager
     async def world():
-        limit = Semaphore(1)
-        async with FaultServer() as server, APIClient(server.url, attempt_middleware=[AtMost(limit)]) as api:
+        limit = asyncio.Semaphore(1)
+        async with FaultServer() as server, APIClient(server.url, attempt_middleware=[Yours(limit)]) as api:
             yield lambda: api.get("/")  # what is cancelled
             assert not limit.locked()  # what must hold afterwards, cancelled or not
             await api.get("/")  # and another call works as ever
 
 
     report = await sweep_cancellation(world)
-    assert report.reached("AtMost.__call__")  # the sweep did come by
+    assert report.reached("Yours.__call__")  # the sweep did come by
 
 The tasks a scenario starts count too: it is cancelled at each of *their* suspensions. On a virtual-time loop all is
 repeatable; on real loops, with real sockets, the number of suspensions may vary a little from run to run. ``sweep``
