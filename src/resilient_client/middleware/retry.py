@@ -86,7 +86,7 @@ async def _attempt(request: Request, call_next: Handler) -> Response | APIError:
 class _Repeats:
     """What follows the first failure of one call: tenacity's loop around our decisions."""
 
-    __slots__ = ("_call_next", "_delay", "_last", "_request", "_retry", "_tokens", "_untouched", "_wall_clock")
+    __slots__ = ("_call_next", "_delay", "_last", "_paid", "_request", "_retry", "_tokens", "_untouched", "_wall_clock")
 
     def __init__(
         self,
@@ -105,17 +105,23 @@ class _Repeats:
         self._last = first
         self._untouched = True
         self._delay = 0.0
+        self._paid = 0.0  # tokens spent on an attempt that has not started yet
 
     async def run(self) -> Response | APIError:
         """The outcome of the last attempt."""
         retrying = AsyncRetrying(sleep=asyncio.sleep, retry=self._again, wait=lambda _: self._delay, reraise=True)
-        await retrying(self._next)
+        try:
+            await retrying(self._next)
+        finally:
+            if self._paid and self._tokens is not None:  # the call ended in the pause: no attempt, no price
+                self._tokens.give_back(self._paid)
         return self._last
 
     async def _next(self) -> Response | APIError:
         if self._untouched:
             self._untouched = False
             return self._last  # tenacity's first attempt is the one that has failed already
+        self._paid = 0.0
         outcome = await _attempt(self._request, self._call_next)
         if not isinstance(outcome, CallRejectedError):  # the last *real* failure tells more
             self._last = outcome
@@ -142,7 +148,7 @@ class _Repeats:
         )
         self._announce(fault, decision)
         if isinstance(decision, Again):
-            self._delay = decision.delay
+            self._delay, self._paid = decision
             return True
         self._request.context.advice = decision.reason
         return False

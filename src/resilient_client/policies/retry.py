@@ -24,9 +24,11 @@ class Again(NamedTuple):
 
     Attributes:
         delay: Seconds to wait before it.
+        cost: Tokens it took from the budget; to be given back if it never starts.
     """
 
     delay: float
+    cost: float = 0.0
 
 
 class Enough(NamedTuple):
@@ -97,10 +99,12 @@ def decide(
     remaining = situation.deadline - situation.now
     if delay >= remaining:
         return Enough(f"not retried: a pause of {delay:.3g} s does not fit into the {remaining:.3g} s left")
+    if tokens is None:
+        return Again(delay)
     cost = TIMEOUT_COST if fault.kind in _TIMEOUTS else RETRY_COST
-    if tokens is not None and not tokens.try_spend(situation.now, cost):
+    if not tokens.try_spend(situation.now, cost):
         return Enough("not retried: the retry budget of this upstream is empty")
-    return Again(delay)
+    return Again(delay, cost)
 
 
 def _repeat_refused(fault: Fault, situation: Situation, settings: Retry) -> Enough | None:

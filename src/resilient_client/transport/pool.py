@@ -59,7 +59,8 @@ class Pool:
                 self.release(endpoint)
             else:
                 self._waiters.remove(entry)
-                self._hand_on()  # a newcomer may have queued up behind this one, while a place was free
+                while self._hand_on():  # newcomers may have queued up behind this one while places were free
+                    pass
             raise
 
     def release(self, endpoint: Endpoint) -> None:
@@ -72,14 +73,16 @@ class Pool:
         if self._waiters:
             self._hand_on()
 
-    def _hand_on(self) -> None:
+    def _hand_on(self) -> bool:
+        """Give the longest waiter that fits a place; whether there was one."""
         for entry in self._waiters:
             endpoint, place = entry
             if not place.done() and self._fits(endpoint):
                 self._waiters.remove(entry)
                 self._take(endpoint)
                 place.set_result(None)
-                return
+                return True
+        return False
 
     def _fits(self, endpoint: Endpoint) -> bool:
         if self._limit and self._in_use >= self._limit:
