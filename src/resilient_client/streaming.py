@@ -104,24 +104,33 @@ class StreamResponse:
     async def _next(self) -> bytes:
         if self._body is None:
             return b""
-        context = self._request.context
-        alarm = Alarm(asyncio.get_running_loop(), context.deadline)
+        loop = asyncio.get_running_loop()
+        deadline = self._request.context.deadline
+        if loop.time() >= deadline:  # a body that is always there already would never let an alarm ring
+            raise self._fail(self._late())
+        alarm = Alarm(loop, deadline)
         try:
             return await self._body.read()
         except asyncio.CancelledError:
             if not alarm.rang():
                 raise
-            given = context.deadline - context.started
-            failure: APIError = DeadlineExceededError(
-                f"{self._request.label}: the call was not done after {given:.3g} s, stuck in stage body",
-                stage=Stage.BODY,
-            )
+            failure = self._late()
         except APIError as error:
             failure = error
         finally:
             alarm.close()
+        raise self._fail(failure)
+
+    def _fail(self, failure: APIError) -> APIError:
         self.close()
-        raise self._finish(failure)
+        return self._finish(failure)
+
+    def _late(self) -> APIError:
+        context = self._request.context
+        given = context.deadline - context.started
+        return DeadlineExceededError(
+            f"{self._request.label}: the call was not done after {given:.3g} s, stuck in stage body", stage=Stage.BODY
+        )
 
 
 class StreamContext:
