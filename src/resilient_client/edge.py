@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from http import HTTPStatus
+from typing import TypeVar
 
-from resilient_client.core import clock
+from typing_extensions import TypeForm
+
 from resilient_client.core.call import route_of
-from resilient_client.core.errors import APIError, APIStatusError, status_error_class
+from resilient_client.core.errors import APIError, APIResponseValidationError, APIStatusError, status_error_class
 from resilient_client.core.events import CallFinished
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.request import Request, RequestInfo
@@ -16,6 +17,8 @@ from resilient_client.core.response import Response
 from resilient_client.policies.classify import kind_of_status
 from resilient_client.policies.redaction import shown_headers, shown_url
 from resilient_client.policies.retry_after import retry_after
+
+T = TypeVar("T")
 
 
 def complete(request: Request, response: Response, *, raises: bool) -> Response:
@@ -26,17 +29,29 @@ def complete(request: Request, response: Response, *, raises: bool) -> Response:
     """
     context = request.context
     response.attempts = context.attempts
-    response.elapsed = clock.now() - context.started_clock
+    response.elapsed = context.client.clock() - context.started_clock
     response.history = tuple(context.records)
     if raises and response.status >= 400:
         raise _status_error(request, response)
     return response
 
 
-def succeed(request: Request, response: Response) -> None:
-    """Announce the end of a call that gave its value."""
-    if request.context.events.active:
-        _announce(request, response.status, kind_of_status(response.status), response.elapsed)
+def decode(request: Request, response: Response, model: TypeForm[T]) -> T:
+    """The value in the reply.
+
+    Raises:
+        APIResponseValidationError: The body does not fit the model.
+    """
+    try:
+        return response.parse(model)
+    except APIResponseValidationError as error:
+        error.args = (f"{request.label}: {error.args[0]}",)  # a reply does not know what it answers
+        raise
+
+
+def announce(request: Request, response: Response) -> None:
+    """Tell the listeners of a call that gave its value."""
+    _finished(request, response.status, kind_of_status(response.status), response.elapsed)
 
 
 def fail(request: Request, error: APIError) -> APIError:
@@ -44,14 +59,13 @@ def fail(request: Request, error: APIError) -> APIError:
     context = request.context
     error.request = info_of(request)
     error.attempts = context.attempts
-    error.elapsed = clock.now() - context.started_clock
+    error.elapsed = context.client.clock() - context.started_clock
     error.history = tuple(context.records)
     if any(record.sent for record in context.records):
         error.maybe_processed = True
     if context.advice:
         error.advice = (context.advice,)
-    if context.events.active:
-        _announce(request, getattr(error, "status", None), error.kind, error.elapsed)
+    _finished(request, getattr(error, "status", None), error.kind, error.elapsed)
     return error
 
 
@@ -95,14 +109,6 @@ def _status_error(request: Request, response: Response) -> APIStatusError:
     )
 
 
-def _announce(request: Request, status: int | None, kind: ErrorKind | None, elapsed: float) -> None:
+def _finished(request: Request, status: int | None, kind: ErrorKind | None, elapsed: float) -> None:
     context = request.context
-    context.events.emit(
-        CallFinished(
-            **context.event_fields(asyncio.get_running_loop().time()),
-            status=status,
-            kind=kind,
-            attempts=context.attempts,
-            elapsed=elapsed,
-        )
-    )
+    context.emit(CallFinished, status=status, kind=kind, attempts=context.attempts, elapsed=elapsed)

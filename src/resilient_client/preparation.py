@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 import uuid
-from typing import NamedTuple
+from typing import TypeAlias
 
 from multidict import CIMultiDict
 from yarl import URL
 
-from resilient_client._version import __version__
 from resilient_client.core.body import Body
 from resilient_client.core.call import Call, CallOptions
+from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import ConfigurationError
 from resilient_client.core.types import HeadersLike, QueryParams
 from resilient_client.policies.addressing import address, query_pairs
 from resilient_client.policies.headers import checked_headers
-from resilient_client.transport.decoding import ACCEPT_ENCODING
 
 _CACHED_URLS = 1024
 _BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
 
 
-class Prepared(NamedTuple):
-    """The parts of a request.
-
-    Attributes:
-        url: Absolute.
-        headers: All but those the transport adds.
-        body: Or ``None``.
-        idempotency_key: Or ``None``.
-    """
-
-    url: URL
-    headers: CIMultiDict[str]
-    body: Body | None
-    idempotency_key: str | None
+Prepared: TypeAlias = tuple[URL, Endpoint, CIMultiDict[str], Body | None, str | None]
+"""URL, its endpoint, all headers but those the transport adds, body, idempotency key."""
 
 
 class Preparation:
     """Lays a call over the client's base URL, headers and parameters. Belongs to one client or view."""
 
-    __slots__ = ("_headers", "_idempotency_header", "_params", "_urls", "base")
+    __slots__ = ("_endpoint", "_headers", "_idempotency_header", "_params", "_urls", "base")
 
     def __init__(
         self, base: URL | None, headers: CIMultiDict[str], params: list[tuple[str, str]], idempotency_header: str
     ) -> None:
         self.base = base
+        self._endpoint = None if base is None else Endpoint.of(base)
         self._headers = headers
         self._params = params
         self._idempotency_header = idempotency_header
@@ -60,10 +48,7 @@ class Preparation:
         Raises:
             ConfigurationError: A header or parameter cannot be sent.
         """
-        own = CIMultiDict(
-            {"Accept": "*/*", "Accept-Encoding": ACCEPT_ENCODING, "User-Agent": f"resilient-client/{__version__}"}
-        )
-        own.update(checked_headers(headers or {}, ConfigurationError))
+        own = checked_headers(headers or {}, ConfigurationError)
         return cls(base, own, list(query_pairs(params or {})), idempotency_header)
 
     def over(self, headers: HeadersLike | None, params: QueryParams | None) -> Preparation:
@@ -81,7 +66,8 @@ class Preparation:
         """
         given = call.given
         if not given:
-            return Prepared(self._url(call.path), self._headers.copy(), None, None)
+            url = self._urls.get(call.path) or self._url(call.path)
+            return url, self._endpoint or Endpoint.of(url), self._headers.copy(), None, None
         if "params" in given or "path_params" in given:
             url = address(self.base, call.path, given.get("path_params"), given.get("params"))
             url = url.extend_query(self._params) if self._params else url
@@ -93,7 +79,8 @@ class Preparation:
         body = _body(given)
         if body is not None and body.content_type is not None:
             headers.setdefault("Content-Type", body.content_type)
-        return Prepared(url, headers, body, self._idempotency_key(given, headers))
+        key = self._idempotency_key(given, headers)
+        return url, self._endpoint or Endpoint.of(url), headers, body, key
 
     def _url(self, path: str) -> URL:
         url = self._urls.get(path)

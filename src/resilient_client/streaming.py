@@ -104,11 +104,11 @@ class StreamResponse:
     async def _next(self) -> bytes:
         if self._body is None:
             return b""
-        loop = asyncio.get_running_loop()
-        deadline = self._request.context.deadline
-        if loop.time() >= deadline:  # a body that is always there already would never let an alarm ring
+        context = self._request.context
+        timers = context.client.timers
+        if timers.loop.time() >= context.deadline:  # a body that is always there would never let an alarm ring
             raise self._fail(self._late())
-        alarm = Alarm(loop, deadline)
+        alarm = Alarm(timers, context.deadline)
         try:
             return await self._body.read()
         except asyncio.CancelledError:

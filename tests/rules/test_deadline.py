@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.rules.support import cancelled, client, failure, soon
+from tests.rules.kit import cancelled, client, failure, soon
 
 from resilient_client import (
     APIClient,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.rules.support import client, failure, soon
+from tests.rules.kit import client, failure, soon
 
 from resilient_client import APIClient, APITimeoutError, DeadlineExceededError, Request, Response, Timeout
 from resilient_client.core.protocols import Handler

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 import trustme
-from tests.rules.support import client, failure
+from tests.rules.kit import client, failure
 
 import resilient_client
 from resilient_client import (

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from tests.rules.support import soon
+from tests.rules.kit import soon
 
 from resilient_client import (
     APIClient,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import tenacity
-from tests.rules.support import failure, soon
+from tests.rules.kit import failure, soon
 
 from resilient_client import (
     APIClient,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.rules.support import failure, soon
+from tests.rules.kit import failure, soon
 
 from resilient_client import APIClient, Call, ErrorKind, Retry, RetryBudget, Timeout
 from resilient_client.core.events import Event, RetryRefused

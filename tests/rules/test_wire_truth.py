@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.rules.support import client, failure, soon
+from tests.rules.kit import client, failure, soon
 
 from resilient_client import (
     APIClient,

@@ -96,14 +96,13 @@ class Call(_Frozen, Generic[T_co]):
         Raises:
             InvalidRequestError: The method is no token (RFC 9110 section 5.6.2) or an option is unknown.
         """
-        put = object.__setattr__
-        put(self, "method", _method(method))
-        put(self, "path", path)
-        put(self, "key", key)
-        put(self, "response_model", response_model)
         if options and not OPTION_NAMES.issuperset(options):
             raise_unknown_option(options)
-        put(self, "given", options)
+        _put_method(self, method if method in _KNOWN_METHODS else _checked(method))
+        _put_path(self, path)
+        _put_key(self, key)
+        _put_model(self, response_model)
+        _put_given(self, options)
 
     @overload
     @classmethod
@@ -265,6 +264,11 @@ class Call(_Frozen, Generic[T_co]):
         return f"<Call {self.method} {route_of(self.path)}{key}{names}>"
 
 
+# The slots themselves: the only way past ``_Frozen``, and the quickest.
+_put_method, _put_path, _put_key, _put_model, _put_given = (
+    vars(Call)[name].__set__ for name in ("method", "path", "key", "response_model", "given")
+)
+
 OPTION_NAMES = frozenset(CallOptions.__annotations__)
 _KNOWN_METHODS = frozenset({*IDEMPOTENT_METHODS, "POST", "PATCH"})
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
@@ -285,9 +289,7 @@ def raise_unknown_option(options: Mapping[str, object]) -> None:
     raise InvalidRequestError(f"a call has no option {unknown!r}; {hint}")
 
 
-def _method(method: str) -> str:
-    if method in _KNOWN_METHODS:
-        return method
+def _checked(method: str) -> str:
     if not method or not _TOKEN.issuperset(method):
         raise InvalidRequestError(f"method {method!r} is not an HTTP token; give one such as 'GET'")
     return method.upper()

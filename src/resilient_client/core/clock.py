@@ -1,6 +1,6 @@
 """Where time comes from: the running event loop, always.
 
-Deadlines and timers use ``loop.time()``. Short durations use ``now()``, because some loops step in
+Deadlines and timers use ``loop.time()``. Short durations use ``clock_of(loop)``, because some loops step in
 milliseconds. On a virtual-time loop both are the loop's time, so simulated runs need nothing patched.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 
-def now() -> float:
-    """Seconds on a clock fit for measuring short durations; only differences mean anything."""
-    loop = asyncio.get_running_loop()
-    return loop.time() if getattr(loop, "virtual", False) else time.perf_counter()
+def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """The clock fit for measuring short durations under ``loop``, in seconds; only differences mean anything."""
+    return loop.time if getattr(loop, "virtual", False) else time.perf_counter

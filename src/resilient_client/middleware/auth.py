@@ -90,9 +90,10 @@ class AuthMiddleware:
         except Exception as error:
             renewed, detail = False, type(error).__name__
         self._generation += renewed
-        if context.events.active:
-            now = asyncio.get_running_loop().time()
-            context.events.emit(TokenRefreshed(client=context.client, at=now, ok=renewed, detail=detail))
+        if context.client.events.active:
+            context.client.events.emit(
+                TokenRefreshed(client=context.client.name, at=context.client.loop_time(), ok=renewed, detail=detail)
+            )
         return renewed
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 
-from resilient_client.core import clock
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError, CircuitOpenError
 from resilient_client.core.events import CallRejected
@@ -16,9 +15,9 @@ from resilient_client.core.kinds import ErrorKind
 from resilient_client.core.protocols import Handler
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
-from resilient_client.policies.circuit import Circuit, Ticket
+from resilient_client.policies.circuit import Circuit
 from resilient_client.policies.circuits import Circuits
-from resilient_client.policies.classify import blames_upstream, kind_of_status, silence_blames_upstream
+from resilient_client.policies.classify import blames_upstream, silence_blames_upstream
 
 
 class CircuitBreakerMiddleware:
@@ -35,31 +34,29 @@ class CircuitBreakerMiddleware:
         Raises:
             CircuitOpenError: It does not; nothing was sent.
         """
-        loop = asyncio.get_running_loop()
+        client = request.context.client
         circuit = self._circuits.for_endpoint(request.endpoint)
-        ticket = circuit.try_admit(loop.time())
+        ticket = circuit.try_admit(client.loop_time())
         if ticket is None:
-            raise _refused(request, circuit, loop.time())
-        began = clock.now()
+            raise _refused(request, circuit, client.loop_time())
+        began = client.clock()
         try:
             response = await call_next(request)
-            _settle(ticket, kind_of_status(response.status) is not None and response.status >= 500, loop.time(), began)
-            return response
-        except APIError as error:
-            if blames_upstream(error.kind, request.record.stage):
-                ticket.failure(loop.time(), clock.now() - began)
+        except BaseException as error:
+            if _blames_upstream(error, request, client.clock() - began):
+                ticket.failure(client.loop_time(), client.clock() - began)
+            else:
+                ticket.cancel()
             raise
-        except asyncio.CancelledError:
-            if _timed_out(request, clock.now() - began):
-                ticket.failure(loop.time(), clock.now() - began)
-            raise
-        finally:
-            ticket.cancel()
+        settle = ticket.failure if response.status >= 500 else ticket.success
+        settle(client.loop_time(), client.clock() - began)
+        return response
 
 
-def _settle(ticket: Ticket, failed: bool, now: float, began: float) -> None:
-    settle = ticket.failure if failed else ticket.success
-    settle(now, clock.now() - began)
+def _blames_upstream(error: BaseException, request: Request, waited: float) -> bool:
+    if isinstance(error, APIError):
+        return blames_upstream(error.kind, request.record.stage)
+    return isinstance(error, asyncio.CancelledError) and _timed_out(request, waited)
 
 
 def _timed_out(request: Request, waited: float) -> bool:
@@ -72,8 +69,7 @@ def _timed_out(request: Request, waited: float) -> bool:
 
 def _refused(request: Request, circuit: Circuit, now: float) -> CircuitOpenError:
     context = request.context
-    if context.events.active:
-        context.events.emit(CallRejected(**context.event_fields(now), reason="circuit_open", endpoint=request.endpoint))
+    context.emit(CallRejected, reason="circuit_open", endpoint=request.endpoint)
     wait = circuit.retry_after(now)
     when = "" if wait is None else f"; it is tried again in {wait:.3g} s"
     return CircuitOpenError(

@@ -25,12 +25,11 @@ class DeadlineMiddleware:
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Run the rest of the chain under the deadline."""
         context = request.context
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if now >= context.deadline:
+        if context.started >= context.deadline:
             raise deadline_exceeded(request, Stage.LOCAL)
         attempt = context.limits.attempt
-        alarm = Alarm(loop, context.deadline, first_ring=math.inf if attempt is None else now + attempt)
+        first_ring = math.inf if attempt is None else context.started + attempt
+        alarm = Alarm(context.client.timers, context.deadline, first_ring)
         context.alarm = alarm
         try:
             return await call_next(request)

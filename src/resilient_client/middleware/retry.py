@@ -49,15 +49,27 @@ class RetryMiddleware:
             return await call_next(request)
         tokens = None
         if self._budgets is not None:
-            tokens = self._budgets.for_upstream(context.upstream, asyncio.get_running_loop().time())
-        outcome = await _attempt(request, call_next)
+            tokens = self._budgets.for_upstream(context.upstream, context.started)
+        outcome: Response | APIError
+        untouched = request.headers.copy()  # the first attempt gets the request itself: a copy is for the second
+        url = request.url
+        try:
+            outcome = await call_next(request)
+        except APIError as error:
+            outcome = error
+        else:
+            if outcome.status < 400:
+                if tokens is not None:
+                    tokens.deposit(context.client.loop_time())
+                return outcome
         try:
             if fault_of(outcome, retry.statuses) is not None:
+                request.url, request.headers = url, untouched
                 outcome = await _Repeats(request, call_next, retry, tokens, self._wall_clock, outcome).run()
             if isinstance(outcome, APIError):
                 raise outcome
             if tokens is not None and outcome.status < 500 and outcome.status not in retry.statuses:
-                tokens.deposit(asyncio.get_running_loop().time())
+                tokens.deposit(context.client.loop_time())
             return outcome
         finally:
             del outcome  # an error that knows a frame that knows the error is only freed by the collector
@@ -118,7 +130,7 @@ class _Repeats:
         if fault is None:
             return False
         if isinstance(outcome, CallRejectedError) and outcome is not self._last:
-            self._request.context.advice = f"not retried further: {outcome.args[0]}"
+            self._request.context.advice = f"not retried further: {self._bare(outcome)}"
             return False
         decision = decide(
             fault,
@@ -126,7 +138,7 @@ class _Repeats:
             self._retry,
             pause=lambda: self._pause(state),
             tokens=self._tokens,
-            rng=self._request.context.rng,
+            rng=self._request.context.client.rng,
         )
         self._announce(fault, decision)
         if isinstance(decision, Again):
@@ -134,6 +146,10 @@ class _Repeats:
             return True
         self._request.context.advice = decision.reason
         return False
+
+    def _bare(self, refusal: CallRejectedError) -> str:
+        """Why an attempt was refused, fit to stand in the error of one that was sent."""
+        return str(refusal.args[0]).removeprefix(f"{self._request.label}: ").removesuffix("; nothing was sent")
 
     def _situation(self, outcome: Response | APIError) -> Situation:
         request = self._request
@@ -143,7 +159,7 @@ class _Repeats:
             wish = retry_after(outcome.headers, wall_now=self._wall_clock())
         return Situation(
             attempt=context.attempts,
-            now=asyncio.get_running_loop().time(),
+            now=context.client.loop_time(),
             deadline=context.deadline,
             method=request.method,
             idempotent=context.idempotent,
@@ -154,7 +170,7 @@ class _Repeats:
     def _pause(self, state: RetryCallState) -> float:
         backoff = self._retry.backoff
         if isinstance(backoff, Backoff):
-            return pause(backoff, self._request.context.attempts, self._delay, self._request.context.rng)
+            return pause(backoff, self._request.context.attempts, self._delay, self._request.context.client.rng)
         seconds = backoff(state)
         if not isinstance(seconds, (int, float)) or not seconds >= 0:
             raise ConfigurationError(f"the backoff of Retry gave {seconds!r}; it must give seconds, 0 or more")
@@ -162,11 +178,7 @@ class _Repeats:
 
     def _announce(self, fault: Fault, decision: Again | Enough) -> None:
         context = self._request.context
-        if not context.events.active:
-            return
-        fields = context.event_fields(asyncio.get_running_loop().time())
         if isinstance(decision, Again):
-            event = RetryScheduled(**fields, number=context.attempts, delay=decision.delay, reason=fault.summary)
-            context.events.emit(event)
+            context.emit(RetryScheduled, number=context.attempts, delay=decision.delay, reason=fault.summary)
         elif decision.reason:
-            context.events.emit(RetryRefused(**fields, number=context.attempts, reason=decision.reason))
+            context.emit(RetryRefused, number=context.attempts, reason=decision.reason)

@@ -51,6 +51,20 @@ class BodyReader:
                 return raw
 
 
+def body_at_hand(reply: aiohttp.ClientResponse, max_size: int | None) -> bytes | None:
+    """The body, if it came along with the head, needs no decoding and is not too large; else ``None``.
+
+    The usual case of an API's reply, without a single suspension.
+    """
+    content = reply.content
+    if not content.is_eof() or "Content-Encoding" in reply.headers:
+        return None
+    body = content.read_nowait()
+    if max_size is not None and len(body) > max_size:
+        raise BodyTooLarge(max_size)
+    return body
+
+
 async def read_body(reply: aiohttp.ClientResponse, max_size: int | None) -> bytes:
     """The whole body of an answer.
 

@@ -1,0 +1,57 @@
+"""What the tests of the rules share: quiet clients, settled tasks, and looks at what a client holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
+
+from resilient_client import APIClient
+from resilient_client.core.errors import APIError
+from resilient_client.testing.fault_server import FaultServer
+
+T = TypeVar("T")
+
+PATIENCE = 5.0
+"""Seconds after which a test that hangs is a failed test; never waited for by one that passes."""
+
+
+def client(server: FaultServer | str, **options: Any) -> APIClient:
+    """A client that makes one wire request a call, so that a test sees each by itself."""
+    url = server if isinstance(server, str) else server.url
+    return APIClient(url, **({"retry": None} | options))
+
+
+async def soon(awaitable: Awaitable[T]) -> T:
+    """The result, or a failed test where it never comes."""
+    async with asyncio.timeout(PATIENCE):
+        return await awaitable
+
+
+async def failure(awaitable: Awaitable[object]) -> APIError:
+    """The error of a call that must fail."""
+    try:
+        value = await soon(awaitable)
+    except APIError as error:
+        return error
+    raise AssertionError(f"the call succeeded with {value!r}")
+
+
+async def turns(count: int = 10) -> None:
+    """Let everything that is ready run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel, and wait until they have ended."""
+    doomed = list(tasks)
+    for task in doomed:
+        task.cancel()
+    await asyncio.gather(*doomed, return_exceptions=True)
+
+
+def in_use(api: APIClient) -> int:
+    """Connections that calls of this client hold right now."""
+    pool = api._engine.transport._pool  # type: ignore[attr-defined]  # the public surface does not show it
+    return 0 if pool is None else pool.in_use + pool.waiting
