@@ -105,23 +105,32 @@ class StreamResponse:
         if self._body is None:
             return b""
         context = self._request.context
-        alarm = Alarm(context.client.timers, context.deadline)
+        timers = context.client.timers
+        if timers.loop.time() >= context.deadline:  # a body that is always there would never let an alarm ring
+            raise self._fail(self._late())
+        alarm = Alarm(timers, context.deadline)
         try:
             return await self._body.read()
         except asyncio.CancelledError:
             if not alarm.rang():
                 raise
-            given = context.deadline - context.started
-            failure: APIError = DeadlineExceededError(
-                f"{self._request.label}: the call was not done after {given:.3g} s, stuck in stage body",
-                stage=Stage.BODY,
-            )
+            failure = self._late()
         except APIError as error:
             failure = error
         finally:
             alarm.close()
+        raise self._fail(failure)
+
+    def _fail(self, failure: APIError) -> APIError:
         self.close()
-        raise self._finish(failure)
+        return self._finish(failure)
+
+    def _late(self) -> APIError:
+        context = self._request.context
+        given = context.deadline - context.started
+        return DeadlineExceededError(
+            f"{self._request.label}: the call was not done after {given:.3g} s, stuck in stage body", stage=Stage.BODY
+        )
 
 
 class StreamContext:

@@ -116,10 +116,13 @@ def encode_json(value: object) -> bytes:
         return jsonlib.dumps(
             value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_jsonable
         ).encode()
+    except UnicodeEncodeError:
+        reason = "it holds half of a character, a lone surrogate"
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequestError(
-            f"json= cannot be encoded ({error}); give what JSON can hold, or encode it yourself and use content="
-        ) from None
+        reason = str(error)
+    raise InvalidRequestError(  # out here, so that not even __context__ keeps a foreign error and the value in it
+        f"json= cannot be encoded ({reason}); give what JSON can hold, or encode it yourself and use content="
+    )
 
 
 def _jsonable(value: object) -> object:

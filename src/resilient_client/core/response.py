@@ -114,7 +114,7 @@ class Response:
             return jsonlib.loads(self.content)
         except ValueError as error:
             position = f"at byte {error.pos}" if isinstance(error, jsonlib.JSONDecodeError) else "not text"
-            raise self._unfit("is not JSON", position) from None
+        raise self._unfit("is not JSON", position)
 
     def parse(self, model: TypeForm[T]) -> T:
         """The body as JSON, checked against a type. An empty body counts as ``null``.
@@ -132,7 +132,8 @@ class Response:
             where = "; ".join(
                 f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['type']}" for e in error.errors(include_input=False)[:5]
             )
-            raise self._unfit(f"does not fit {getattr(model, '__name__', model)}", where) from None
+        # Out here, so that not even __context__ keeps the foreign error, which holds the values.
+        raise self._unfit(f"does not fit {getattr(model, '__name__', model)}", where)
 
     @property
     def timings(self) -> Timings:

@@ -17,6 +17,7 @@ from resilient_client.core.types import QueryParams, Scalar
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # half of a character: no UTF-8, and quoting would drop it in silence
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -71,30 +72,33 @@ def query_pairs(params: QueryParams) -> Iterator[tuple[str, str]]:
             if isinstance(item, bool):
                 yield name, "true" if item else "false"
             elif isinstance(item, (str, int, float)):
-                yield name, str(item)
+                yield name, _whole(name, str(item))
             elif item is not None:
                 raise InvalidRequestError(
                     f"params[{name!r}] is {type(item).__name__}; give str, int, float, bool, None or a list of these"
                 )
 
 
+def _whole(name: str, value: str) -> str:
+    if _SURROGATE.search(name) or _SURROGATE.search(value):
+        raise InvalidRequestError(f"params[{name!r}] has half of a character (a lone surrogate); give whole text")
+    return value
+
+
 def _fill(path: str, values: Mapping[str, Scalar] | None) -> str:
     if not isinstance(path, str):
         raise InvalidRequestError(f"the path is {type(path).__name__}; give text such as '/users/{{id}}'")
-    if "{" not in path:
-        if values:
-            raise InvalidRequestError(
-                f"path_params has {_names(values)}, but the path {path!r} has no such placeholder"
-            )
+    if "{" not in path and not values:
         return path
     given = values or {}
     names = _PLACEHOLDER.findall(path)
+    shown = _shown(path.partition("?")[0].partition("#")[0])
     if missing := [name for name in names if name not in given]:
         raise InvalidRequestError(
-            f"the path {path!r} needs {_names(missing)}; give path_params={{{missing[0]!r}: ...}}"
+            f"the path {shown!r} needs {_names(missing)}; give path_params={{{missing[0]!r}: ...}}"
         )
     if unused := [name for name in given if name not in names]:
-        raise InvalidRequestError(f"path_params has {_names(unused)}, but the path {path!r} has no such placeholder")
+        raise InvalidRequestError(f"path_params has {_names(unused)}, but the path {shown!r} has no such placeholder")
     return _PLACEHOLDER.sub(lambda found: _segment(found[1], given[found[1]]), path)
 
 
@@ -102,7 +106,9 @@ def _segment(name: str, value: Scalar) -> str:
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
     if text == "" or value is None:
         raise InvalidRequestError(f"path_params[{name!r}] is empty, which would change the path; give a value")
-    if any(part in (".", "..") for part in re.split(r"[/\\]", unquote(text))):
+    if _SURROGATE.search(text):
+        raise InvalidRequestError(f"path_params[{name!r}] has half of a character (a lone surrogate); give whole text")
+    if _has_dot_segment(text):
         raise InvalidRequestError(
             f"path_params[{name!r}] has a dot segment, which would leave the path; give a plain value"
         )
@@ -138,18 +144,21 @@ def _absolute(path: str) -> URL:
 
 
 def _check(path: str) -> None:
-    if _CONTROL.search(path) or "\\" in path:
-        raise InvalidRequestError("the path has a space, control character or backslash; quote it or use path_params")
+    if _CONTROL.search(path) or _SURROGATE.search(path) or "\\" in path:
+        raise InvalidRequestError(
+            "the path has a space, control character, lone surrogate or backslash; quote it or use path_params"
+        )
     _check_segments(path.partition("?")[0].partition("#")[0], InvalidRequestError)
 
 
 def _check_segments(path: str, error: type[ConfigurationError | InvalidRequestError]) -> None:
-    if "." in path or "%" in path:
-        segments = path.split("://", 1)[-1].split("/")
-        if any(unquote(segment) in (".", "..") for segment in segments):
-            raise error(
-                "the path has a dot segment ('.' or '..'), which could leave the base; write the path without it"
-            )
+    if ("." in path or "%" in path) and _has_dot_segment(path):
+        raise error("the path has a dot segment ('.' or '..'), which could leave the base; write the path without it")
+
+
+def _has_dot_segment(path: str) -> bool:
+    """Whether there is one to anybody on the way: some servers undo ``%2F`` and ``%5C`` before they split."""
+    return any(segment in (".", "..") for segment in re.split(r"[/\\]", unquote(path)))
 
 
 def _names(names: object) -> str:

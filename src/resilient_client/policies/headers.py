@@ -12,7 +12,7 @@ from resilient_client.core.types import HeadersLike
 
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding"})
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BROKEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_BROKEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # half a character would be dropped in silence
 
 
 def checked_headers(
@@ -34,6 +34,8 @@ def checked_headers(
         if not isinstance(value, str):
             raise error(f"header {name!r} has a {type(value).__name__} value; give text")
         if _BROKEN.search(value):
-            raise error(f"header {name!r} has a line break or control character in its value; remove it")
+            raise error(
+                f"header {name!r} has a line break, control character or lone surrogate in its value; remove it"
+            )
         checked.add(name, value)
     return checked

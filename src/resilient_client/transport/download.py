@@ -100,9 +100,10 @@ async def read_error_body(reply: aiohttp.ClientResponse) -> tuple[bytes, bool]:
         reader = BodyReader(reply, ERROR_BODY_LIMIT)
         async with asyncio.timeout(ERROR_BODY_PATIENCE):
             while piece := await reader.read():
-                if len(kept) + len(piece) > ERROR_BODY_LIMIT:
+                room = ERROR_BODY_LIMIT - len(kept)
+                kept += piece[:room]
+                if len(piece) > room:
                     raise BodyTooLarge(ERROR_BODY_LIMIT)
-                kept += piece
     except Exception:
         reply.close()
         return bytes(kept), True
