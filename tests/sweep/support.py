@@ -106,7 +106,7 @@ def world_of(
 async def nothing_is_held(api: APIClient, server: FaultServer) -> None:
     """No place in the pool, no alarm, no connection is taken or waited for; and the server has noticed, too."""
     engine = api._engine
-    assert (engine.context.timers.alarms, engine.context.timers._handle) == (0, None)
+    assert (engine.context.timers.alive, engine.context.timers._handle) == (0, None)
     if (pool := engine.transport._pool) is not None:
         assert (pool.in_use, pool.waiting) == (0, 0)
         assert not engine.transport._session.connector._acquired
@@ -128,7 +128,7 @@ class Alarms:
             alarm = self.live[-1]
             self.rung += 1
             alarm._ends_at = asyncio.get_running_loop().time()
-            alarm.ring(alarm._ends_at)
+            alarm.ring()
 
     def ring_then_cancel(self, task: asyncio.Task[Any]) -> None:
         """Both at once: the alarm, then the caller."""
