@@ -7,7 +7,7 @@ Everything between happens in the chain; see ``chain`` for its order.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, cast
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class APIClient(Verbs):
@@ -136,24 +137,21 @@ class APIClient(Verbs):
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
-    async def send(self, call: Call[T]) -> T:
+    def send(self, call: Call[T]) -> Coroutine[Any, Any, T]:
         """Make a described call and give its value; the verbs describe and make one in a single step.
 
         Raises:
             APIError: The call failed.
             ConfigurationError: The client is closed or belongs to another event loop.
         """
-        return (await self._make(call))[0]
+        return self._make(call, _value)
 
     async def run(self, call: Call[T]) -> Outcome[T]:
         """Make a described call; a failure is an outcome, not an exception. Cancellation propagates."""
         try:
-            value, response = await self._make(call)
+            return await self._make(call, _success)
         except Exception as error:
             return Failure(edge.as_api_error(error), key=call.key)
-        return Success(
-            value, key=call.key, attempts=response.attempts, elapsed=response.elapsed, history=response.history
-        )
 
     async def gather(
         self, calls: Iterable[Call[T]], *, concurrency: int = 20, timeout: float | None = None
@@ -222,15 +220,15 @@ class APIClient(Verbs):
         Returns:
             What ends the subscription.
         """
-        return self._engine.events.subscribe(listener)
+        return self._engine.context.events.subscribe(listener)
 
     def explain(self, method: str, path: str, **options: Unpack[CallOptions]) -> Explanation:
         """What a call would go through: the chain, each value in force, and the layer that set it. Sends nothing."""
         call: Call[Response] = Call(method, path, **options)
-        prepared = self._preparation.prepare(call)
+        url, *_ = self._preparation.prepare(call)
         chosen = {key: value for key, value in options.items() if key in _VIEW_OPTIONS - {"headers", "params"}}
         layers = self._layers.over("call", chosen) if chosen else self._layers
-        return Explanation(f"{call.method} {shown_url(prepared.url)}", self._engine.links, tuple(layers.rows()))
+        return Explanation(f"{call.method} {shown_url(url)}", self._engine.links, tuple(layers.rows()))
 
     @property
     def circuits(self) -> Mapping[Endpoint, Circuit]:
@@ -259,63 +257,55 @@ class APIClient(Verbs):
 
     def __repr__(self) -> str:
         base = self._preparation.base
-        return f"<APIClient {self._engine.name!r}{'' if base is None else f' at {base}'}>"
+        return f"<APIClient {self._engine.context.name!r}{'' if base is None else f' at {base}'}>"
 
     # -- the edge ------------------------------------------------------------------------------------------------
 
-    async def _make(self, call: Call[T]) -> tuple[T, Response]:
+    async def _make(self, call: Call[T], give: Callable[[Call[T], T, Response], R]) -> R:
         request, raises = self._begin(call)
         try:
             response = edge.complete(request, await self._engine.handler(request), raises=raises)
-            value = response if call.response_model is None else response.parse(call.response_model)
+            model = call.response_model
+            value = cast("T", response) if model is None else response.parse(model)
         except APIError as error:
             raise edge.fail(request, error) from error.__cause__
-        edge.succeed(request, response)
-        return cast("T", value), response
+        if request.context.client.events.active:
+            edge.announce(request, response)
+        return give(call, value, response)
 
-    async def _open_stream(self, call: Call[Any]) -> StreamResponse:
+    async def _open_stream(self, call: Call[Response]) -> StreamResponse:
         request, raises = self._begin(call, streaming=True)
         context = request.context
         try:
             response = edge.complete(request, await self._engine.handler(request), raises=raises)
-        except APIError as error:
-            raise edge.fail(request, error) from error.__cause__
-        else:
-            edge.succeed(request, response)
+            if context.client.events.active:
+                edge.announce(request, response)
             body, context.open_stream = context.open_stream, None
             return StreamResponse(response, body, request, lambda error: edge.fail(request, error))
+        except APIError as error:
+            raise edge.fail(request, error) from error.__cause__
         finally:
             if context.open_stream is not None:
                 context.open_stream.close()
 
     def _begin(self, call: Call[Any], *, streaming: bool = False) -> tuple[Request, bool]:
         engine = self._engine
-        loop = engine.bind()
-        prepared = self._preparation.prepare(call)
-        plan = self._layers.plan(call.given)
-        now = loop.time()
-        total = plan.limits.total
-        context = CallContext(
-            call,
-            client=engine.name,
-            limits=plan.limits,
-            retry=plan.retry,
-            upstream=prepared.endpoint,
-            events=engine.events,
-            rng=engine.rng,
-            started=now,
-            started_clock=engine.clock(),
-            loop_time=loop.time,
-            clock=engine.clock,
-            deadline=ambient_deadline() if total is None else min(now + total, ambient_deadline()),
-            idempotency_key=prepared.idempotency_key,
-            idempotent=call.given.get("idempotent"),
-            streaming=streaming,
-        )
-        request = Request(
-            call.method, prepared.url, prepared.headers, prepared.body, context, endpoint=prepared.endpoint
-        )
-        return request, plan.raise_for_status
+        now = engine.bind().time()
+        url, endpoint, headers, body, key = self._preparation.prepare(call)
+        limits, retry, raises = self._layers.plan(call.given)
+        end = ambient_deadline()
+        if limits.total is not None and now + limits.total < end:
+            end = now + limits.total
+        context = CallContext(call, engine.context, limits, retry, endpoint, now, end, key, streaming)
+        return Request(call.method, url, headers, body, context, None, endpoint), raises
+
+
+def _value(_call: Call[T], value: T, _response: Response) -> T:
+    return value
+
+
+def _success(call: Call[T], value: T, response: Response) -> Outcome[T]:
+    return Success(value, key=call.key, attempts=response.attempts, elapsed=response.elapsed, history=response.history)
 
 
 _VIEW_OPTIONS = frozenset({"timeout", "retry", "raise_for_status", "headers", "params"})

@@ -24,17 +24,16 @@ def complete(request: Request, response: Response, *, raises: bool) -> Response:
     """
     context = request.context
     response.attempts = context.attempts
-    response.elapsed = context.clock() - context.started_clock
+    response.elapsed = context.client.clock() - context.started_clock
     response.history = tuple(context.records)
     if raises and response.status >= 400:
         raise _status_error(request, response)
     return response
 
 
-def succeed(request: Request, response: Response) -> None:
-    """Announce the end of a call that gave its value."""
-    if request.context.events.active:
-        _announce(request, response.status, kind_of_status(response.status), response.elapsed)
+def announce(request: Request, response: Response) -> None:
+    """Tell the listeners of a call that gave its value."""
+    _finished(request, response.status, kind_of_status(response.status), response.elapsed)
 
 
 def fail(request: Request, error: APIError) -> APIError:
@@ -42,14 +41,13 @@ def fail(request: Request, error: APIError) -> APIError:
     context = request.context
     error.request = info_of(request)
     error.attempts = context.attempts
-    error.elapsed = context.clock() - context.started_clock
+    error.elapsed = context.client.clock() - context.started_clock
     error.history = tuple(context.records)
     if any(record.sent for record in context.records):
         error.maybe_processed = True
     if context.advice:
         error.advice = (context.advice,)
-    if context.events.active:
-        _announce(request, getattr(error, "status", None), error.kind, error.elapsed)
+    _finished(request, getattr(error, "status", None), error.kind, error.elapsed)
     return error
 
 
@@ -93,14 +91,6 @@ def _status_error(request: Request, response: Response) -> APIStatusError:
     )
 
 
-def _announce(request: Request, status: int | None, kind: ErrorKind | None, elapsed: float) -> None:
+def _finished(request: Request, status: int | None, kind: ErrorKind | None, elapsed: float) -> None:
     context = request.context
-    context.events.emit(
-        CallFinished(
-            **context.event_fields(context.loop_time()),
-            status=status,
-            kind=kind,
-            attempts=context.attempts,
-            elapsed=elapsed,
-        )
-    )
+    context.emit(CallFinished, status=status, kind=kind, attempts=context.attempts, elapsed=elapsed)

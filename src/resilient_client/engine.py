@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from resilient_client.chain import Link, standard_chain
-from resilient_client.core.clock import clock_of
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import ClientClosedError, WrongLoopError
-from resilient_client.core.events import CircuitClosed, CircuitEvent, CircuitHalfOpened, CircuitOpened, Events
+from resilient_client.core.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Events
 from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
+from resilient_client.core.request import ClientContext
 from resilient_client.pipeline import compose
 from resilient_client.policies.circuit import Circuit, CircuitState
 from resilient_client.policies.circuits import Circuits
@@ -26,7 +26,7 @@ from resilient_client.settings.config import ClientConfig
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
-    __slots__ = ("_closed", "_loop", "circuits", "clock", "events", "handler", "links", "name", "rng", "transport")
+    __slots__ = ("_closed", "_loop", "circuits", "context", "handler", "links", "transport")
 
     def __init__(
         self,
@@ -39,10 +39,8 @@ class Engine:
         attempt_middleware: Sequence[Middleware],
         rng: random.Random,
     ) -> None:
-        self.name = name
         self.transport = transport
-        self.events = Events()
-        self.rng = rng
+        self.context = ClientContext(name, Events(), rng)
         breaker = config.circuit_breaker
         self.circuits: Circuits[Endpoint] | None = None
         if breaker is not None and breaker.mode != "disabled":
@@ -58,7 +56,6 @@ class Engine:
         self.handler: Handler = compose((link.middleware for link in self.links), transport.send)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self.clock: Callable[[], float] = time.perf_counter
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """The running loop, if this engine may be used on it.
@@ -68,36 +65,37 @@ class Engine:
             WrongLoopError: It was first used on another loop.
         """
         loop = asyncio.get_running_loop()
-        if loop is self._loop and not self._closed:
+        if loop is self._loop:
             return loop
+        name = self.context.name
         if self._closed:
-            raise ClientClosedError(f"the client {self.name!r} is closed; make a new one, or keep it open while in use")
+            raise ClientClosedError(f"the client {name!r} is closed; make a new one, or keep it open while in use")
         if self._loop is not None:
             raise WrongLoopError(
-                f"the client {self.name!r} was first used on another event loop, to which its connections belong; "
+                f"the client {name!r} was first used on another event loop, to which its connections belong; "
                 "use one client per event loop, for example one made in each asyncio.run()"
             )
         self._loop = loop
-        self.clock = clock_of(loop)
+        self.context.bind(loop)
         return loop
 
     async def close(self) -> None:
         """Give back all connections. May be called twice."""
         self._closed = True
+        self._loop = None
         await self.transport.close()
 
     def _tell(
         self, endpoint: Endpoint, circuit: Circuit, _old: CircuitState, state: CircuitState, now: float | None
     ) -> None:
         """Turn a transition of a circuit into an event."""
-        if not self.events.active:
+        if not self.context.events.active:
             return
-        at = now if now is not None else (self._loop.time() if self._loop is not None else 0.0)
-        event: CircuitEvent
+        at = self.context.loop_time() if now is None else now
+        known: dict[str, Any] = {"client": self.context.name, "at": at, "endpoint": endpoint}
         if state is CircuitState.CLOSED:
-            event = CircuitClosed(client=self.name, at=at, endpoint=endpoint)
+            self.context.events.emit(CircuitClosed(**known))
         elif state is CircuitState.HALF_OPEN:
-            event = CircuitHalfOpened(client=self.name, at=at, endpoint=endpoint)
+            self.context.events.emit(CircuitHalfOpened(**known))
         else:
-            event = CircuitOpened(client=self.name, at=at, endpoint=endpoint, retry_after=circuit.retry_after(at))
-        self.events.emit(event)
+            self.context.events.emit(CircuitOpened(**known, retry_after=circuit.retry_after(at)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
+from types import FunctionType
 
 from resilient_client.core.protocols import Handler, Middleware
 from resilient_client.core.request import Request
@@ -24,7 +25,9 @@ def describe(middleware: Middleware) -> str:
 
 
 def _link(middleware: Middleware, call_next: Handler) -> Handler:
+    act = middleware if isinstance(middleware, FunctionType) else middleware.__call__  # looked up once
+
     def handler(request: Request) -> Awaitable[Response]:  # no coroutine of its own: a link costs one call
-        return middleware(request, call_next)
+        return act(request, call_next)
 
     return handler

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import NamedTuple
+from typing import TypeAlias
 
 from multidict import CIMultiDict
 from yarl import URL
@@ -20,22 +20,8 @@ _CACHED_URLS = 1024
 _BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
 
 
-class Prepared(NamedTuple):
-    """The parts of a request.
-
-    Attributes:
-        url: Absolute.
-        headers: All but those the transport adds.
-        body: Or ``None``.
-        idempotency_key: Or ``None``.
-        endpoint: Whom the URL belongs to.
-    """
-
-    url: URL
-    headers: CIMultiDict[str]
-    body: Body | None
-    idempotency_key: str | None
-    endpoint: Endpoint
+Prepared: TypeAlias = tuple[URL, Endpoint, CIMultiDict[str], Body | None, str | None]
+"""URL, its endpoint, all headers but those the transport adds, body, idempotency key."""
 
 
 class Preparation:
@@ -80,8 +66,8 @@ class Preparation:
         """
         given = call.given
         if not given:
-            url = self._url(call.path)
-            return Prepared(url, self._headers.copy(), None, None, self._endpoint or Endpoint.of(url))
+            url = self._urls.get(call.path) or self._url(call.path)
+            return url, self._endpoint or Endpoint.of(url), self._headers.copy(), None, None
         if "params" in given or "path_params" in given:
             url = address(self.base, call.path, given.get("path_params"), given.get("params"))
             url = url.extend_query(self._params) if self._params else url
@@ -94,7 +80,7 @@ class Preparation:
         if body is not None and body.content_type is not None:
             headers.setdefault("Content-Type", body.content_type)
         key = self._idempotency_key(given, headers)
-        return Prepared(url, headers, body, key, self._endpoint or Endpoint.of(url))
+        return url, self._endpoint or Endpoint.of(url), headers, body, key
 
     def _url(self, path: str) -> URL:
         url = self._urls.get(path)

@@ -105,7 +105,7 @@ class StreamResponse:
         if self._body is None:
             return b""
         context = self._request.context
-        alarm = Alarm(context.deadline)
+        alarm = Alarm(context.client.timers, context.deadline)
         try:
             return await self._body.read()
         except asyncio.CancelledError:

@@ -18,7 +18,7 @@ class Verbs:
 
     __slots__ = ()
 
-    async def send(self, call: Call[T]) -> T:
+    def send(self, call: Call[T]) -> Coroutine[Any, Any, T]:
         """Make a described call and give its value."""
         raise TypeError("Verbs is only the base of a client")
 

@@ -96,13 +96,13 @@ class Call(_Frozen, Generic[T_co]):
         Raises:
             InvalidRequestError: The method is no token (RFC 9110 section 5.6.2) or an option is unknown.
         """
+        if options and not OPTION_NAMES.issuperset(options):
+            raise_unknown_option(options)
         put = object.__setattr__
-        put(self, "method", _method(method))
+        put(self, "method", method if method in _KNOWN_METHODS else _checked(method))
         put(self, "path", path)
         put(self, "key", key)
         put(self, "response_model", response_model)
-        if options and not OPTION_NAMES.issuperset(options):
-            raise_unknown_option(options)
         put(self, "given", options)
 
     @overload
@@ -285,9 +285,7 @@ def raise_unknown_option(options: Mapping[str, object]) -> None:
     raise InvalidRequestError(f"a call has no option {unknown!r}; {hint}")
 
 
-def _method(method: str) -> str:
-    if method in _KNOWN_METHODS:
-        return method
+def _checked(method: str) -> str:
     if not method or not _TOKEN.issuperset(method):
         raise InvalidRequestError(f"method {method!r} is not an HTTP token; give one such as 'GET'")
     return method.upper()

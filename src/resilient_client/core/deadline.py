@@ -1,8 +1,8 @@
 """Absolute ends: a deadline that calls share, and the one timer that enforces it.
 
 A deadline is an absolute time of the running event loop. ``Alarm`` cancels the task when the time is up and
-tells that cancellation from a caller's own, as ``asyncio.timeout`` does, for about half its price; one alarm
-serves both the attempt and the call, because only one of their ends can come first.
+tells that cancellation from a caller's own, as ``asyncio.timeout`` does, for a fraction of its price: one alarm
+serves both the attempt and the call, because only one of their ends can come first, and one timer serves all alarms.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from heapq import heapify, heappop, heappush
 
-_RESOLUTION = 0.001  # seconds; some loops keep time in milliseconds
+RESOLUTION = 0.001  # seconds; some loops keep time in milliseconds
 
 _ambient: ContextVar[float] = ContextVar("resilient_client_deadline", default=math.inf)
 
@@ -51,35 +52,93 @@ def ambient_deadline() -> float:
     return _ambient.get()
 
 
-class Alarm:
-    """Cancels the current task at a given time, unless closed before. One timer, re-armed only when it must be.
+class Timers:
+    """One timer of the event loop for any number of alarms: the earliest is set, the others wait in a heap.
 
-    ``ends_at`` may be moved at will: later is free (an early ring goes back to sleep), earlier re-arms. Create it
-    in the task it shall watch; ``close()`` belongs in a ``finally``.
+    A timer of its own for each call would be the dearest part of a call that succeeds. Nothing is left behind: with
+    the last alarm gone, the timer is cancelled.
     """
 
-    __slots__ = ("_armed_for", "_cancelling", "_ends_at", "_handle", "_loop", "_rung", "_task")
+    __slots__ = ("_armed_for", "_count", "_handle", "_heap", "alarms", "loop")
 
-    def __init__(self, ends_at: float, first_ring: float = math.inf) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.alarms = 0  # alive; each counts itself in and, by ``close``, out
+        self._heap: list[tuple[float, int, Alarm]] = []
+        self._count = 0  # ties in time are broken by age, never by comparing alarms
+        self._handle: asyncio.TimerHandle | None = None
+        self._armed_for = math.inf
+
+    def add(self, at: float, alarm: Alarm) -> None:
+        """Wake ``alarm`` at a loop time."""
+        self._count += 1
+        heappush(self._heap, (at, self._count, alarm))
+        if at < self._armed_for:
+            self._arm(at)
+
+    def close(self) -> None:
+        """One alarm less. Its entries stay in the heap until they are due, or outnumber the living."""
+        self.alarms -= 1
+        if not self.alarms:
+            self._heap.clear()
+            self._disarm()
+        elif len(self._heap) > 4 * self.alarms + 64:
+            self._heap = [entry for entry in self._heap if entry[2].awaits(entry[0])]
+            heapify(self._heap)
+
+    def _arm(self, at: float) -> None:
+        self._disarm()
+        self._armed_for = at
+        self._handle = self.loop.call_at(at, self._ring)
+
+    def _disarm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._armed_for = math.inf
+
+    def _ring(self) -> None:
+        self._handle = None
+        self._armed_for = math.inf
+        due = self.loop.time() + RESOLUTION
+        while self._heap and self._heap[0][0] <= due:
+            at, _, alarm = heappop(self._heap)
+            if alarm.awaits(at):
+                alarm.ring(due)
+        if self._heap and self._heap[0][0] < self._armed_for:
+            self._arm(self._heap[0][0])
+
+
+class Alarm:
+    """Cancels the current task at a given time, unless closed before.
+
+    ``ends_at`` may be moved at will: later is free (an early ring goes back to sleep). Create it in the task it
+    shall watch; ``close()`` belongs in a ``finally``.
+    """
+
+    __slots__ = ("_armed_for", "_cancelling", "_ends_at", "_rung", "_task", "_timers")
+
+    def __init__(self, timers: Timers, ends_at: float, first_ring: float = math.inf) -> None:
         """Watch the current task.
 
         Args:
+            timers: Of the running loop.
             ends_at: When to cancel, in loop time; infinity means never.
             first_ring: When ``ends_at`` is expected to be moved to, if that is earlier: arming for it at
-                once saves a second timer.
+                once saves a second entry.
         """
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
+        task = asyncio.current_task(timers.loop)
         if task is None:
             raise RuntimeError("a call must be awaited inside a task, such as one started by asyncio.run()")
-        self._loop = loop
-        self._task = task
+        timers.alarms += 1
+        self._timers = timers
+        self._task: asyncio.Task[object] | None = task
         self._cancelling = task.cancelling()
         self._rung = False
-        self._handle: asyncio.TimerHandle | None = None
-        self._armed_for = math.inf
         self._ends_at = ends_at
-        self._arm(min(ends_at, first_ring))
+        self._armed_for = min(ends_at, first_ring)
+        if self._armed_for < math.inf:
+            timers.add(self._armed_for, self)
 
     @property
     def ends_at(self) -> float:
@@ -90,44 +149,44 @@ class Alarm:
     def ends_at(self, ends_at: float) -> None:
         self._ends_at = ends_at
         if ends_at < self._armed_for:
-            self._arm(ends_at)
+            self._armed_for = ends_at
+            self._timers.add(ends_at, self)
 
     @property
     def ringing(self) -> bool:
         """Whether this alarm has cancelled the task and nobody else has: a look that changes nothing."""
-        return self._rung and self._task.cancelling() - 1 <= self._cancelling
+        return self._rung and self._task is not None and self._task.cancelling() - 1 <= self._cancelling
 
     def rang(self) -> bool:
         """Whether the ``CancelledError`` now in flight is this alarm's doing and nobody else's.
 
         Takes the cancellation back from the task, so ask once, where the error is caught.
         """
-        if not self._rung:
+        if not self._rung or self._task is None:
             return False
         self._rung = False
         return self._task.uncancel() <= self._cancelling
 
     def close(self) -> None:
         """Stop watching. A cancellation that rang unseen, because the work was done first, is taken back."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-        self._armed_for = -math.inf
-        self.rang()
+        if self._task is not None:
+            if self._rung:
+                self.rang()
+            self._task = None
+            self._armed_for = -math.inf
+            self._timers.close()
 
-    def _arm(self, at: float) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-        self._armed_for = at
-        if at < math.inf:
-            self._handle = self._loop.call_at(at, self._ring)
+    def awaits(self, at: float) -> bool:
+        """Whether the entry for ``at`` is the one that counts."""
+        return self._armed_for == at
 
-    def _ring(self) -> None:
-        self._handle = None
+    def ring(self, due: float) -> None:
+        """Cancel the task, or go back to sleep if the end was moved beyond ``due``."""
         self._armed_for = math.inf
-        if self._ends_at - self._loop.time() > _RESOLUTION:
-            self._arm(self._ends_at)
-        else:
+        if self._ends_at > due:
+            self._armed_for = self._ends_at
+            if self._ends_at < math.inf:
+                self._timers.add(self._ends_at, self)
+        elif self._task is not None:
             self._rung = True
             self._task.cancel()

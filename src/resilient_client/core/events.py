@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypedDict
+from typing import TypeAlias
 
 from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.endpoint import Endpoint
@@ -43,16 +43,6 @@ class CallEvent(Event):
     method: str
     route: str
     tags: dict[str, str] = field(default_factory=dict)
-
-
-class CallFields(TypedDict):
-    """The fields of ``CallEvent``, to build one with."""
-
-    client: str
-    at: float
-    method: str
-    route: str
-    tags: dict[str, str]
 
 
 @dataclass(slots=True, kw_only=True)

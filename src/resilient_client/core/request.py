@@ -14,11 +14,14 @@ from yarl import URL
 from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.body import Body
 from resilient_client.core.call import IDEMPOTENT_METHODS, Call, route_of
+from resilient_client.core.clock import clock_of
+from resilient_client.core.deadline import Alarm, Timers
 from resilient_client.core.endpoint import Endpoint
-from resilient_client.core.events import CallFields, Events
+from resilient_client.core.events import CallEvent, Events
 
 if TYPE_CHECKING:
-    from resilient_client.core.deadline import Alarm
+    import asyncio
+
     from resilient_client.settings.retry import Retry
     from resilient_client.settings.timeout import TimeLimits
 
@@ -73,27 +76,51 @@ class RequestInfo:
         return f"<RequestInfo {self.method} {self.url}>"
 
 
+class ClientContext:
+    """What the calls of one client share: its name, and where time, chance and listeners come from.
+
+    Attributes:
+        name: Of the client, for events.
+        events: Where events go.
+        rng: The source of chance.
+        loop_time: The loop's time, for deadlines; in seconds.
+        clock: Time for short durations; in seconds.
+        timers: What wakes alarms; of the loop the client belongs to.
+    """
+
+    __slots__ = ("clock", "events", "loop_time", "name", "rng", "timers")
+
+    def __init__(self, name: str, events: Events, rng: Random) -> None:
+        self.name = name
+        self.events = events
+        self.rng = rng
+        self.loop_time: Callable[[], float] = time.monotonic
+        self.clock: Callable[[], float] = time.perf_counter
+        self.timers: Timers
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take time from ``loop``."""
+        self.loop_time = loop.time
+        self.clock = clock_of(loop)
+        self.timers = Timers(loop)
+
+
 class CallContext:
     """What the attempts of one call share. Made at the edge, gone when the call ends; one call, one context.
 
     Attributes:
         call: What was asked.
-        client: The name of the client, for events.
+        client: What it shares with the other calls of its client.
         limits: The timeouts in force.
         retry: The retry settings in force; ``None``: exactly one wire request.
         upstream: What the retry budget is kept for.
-        events: Where events go.
-        rng: The client's source of chance.
         started: Loop time of the start.
-        started_clock: The same moment on ``clock``.
-        loop_time: The loop's time, for deadlines; in seconds.
-        clock: Time for short durations; in seconds.
+        started_clock: The same moment on ``client.clock``.
         deadline: Loop time of the end; infinity means none.
         alarm: What enforces it, while the call runs.
         attempts: Attempts started so far.
         records: One record for each.
         idempotency_key: One for all attempts, or ``None``.
-        idempotent: Whether a repeat is harmless: by method, key, or the caller's word.
         streaming: Whether the body is left to the caller (``stream``).
         open_stream: The reply that is still open, until the caller owns it.
         advice: Why there was no further attempt, and what would change that; ``""`` if that is plain.
@@ -105,17 +132,12 @@ class CallContext:
         "attempts",
         "call",
         "client",
-        "clock",
         "deadline",
-        "events",
         "idempotency_key",
-        "idempotent",
         "limits",
-        "loop_time",
         "open_stream",
         "records",
         "retry",
-        "rng",
         "started",
         "started_clock",
         "streaming",
@@ -125,20 +147,13 @@ class CallContext:
     def __init__(
         self,
         call: Call[object],
-        *,
-        client: str,
+        client: ClientContext,
         limits: TimeLimits,
         retry: Retry | None,
         upstream: Endpoint,
-        events: Events,
-        rng: Random,
         started: float,
-        started_clock: float,
-        loop_time: Callable[[], float] = time.monotonic,
-        clock: Callable[[], float] = time.perf_counter,
         deadline: float = math.inf,
         idempotency_key: str | None = None,
-        idempotent: bool | None = None,
         streaming: bool = False,
     ) -> None:
         self.call = call
@@ -146,34 +161,34 @@ class CallContext:
         self.limits = limits
         self.retry = retry
         self.upstream = upstream
-        self.events = events
-        self.rng = rng
         self.started = started
-        self.started_clock = started_clock
-        self.loop_time = loop_time
-        self.clock = clock
+        self.started_clock = client.clock()
         self.deadline = deadline
         self.alarm: Alarm | None = None
         self.attempts = 0
         self.records: list[AttemptRecord] = []
         self.idempotency_key = idempotency_key
-        if idempotent is None:
-            idempotent = call.method in IDEMPOTENT_METHODS or idempotency_key is not None
-        self.idempotent = idempotent
         self.streaming = streaming
         self.open_stream: OpenBody | None = None
         self.advice = ""
 
-    def event_fields(self, at: float) -> CallFields:
-        """What every event of this call says, at loop time ``at``."""
-        call = self.call
-        return {
-            "client": self.client,
-            "at": at,
-            "method": call.method,
-            "route": route_of(call.path),
-            "tags": dict(call.given.get("tags", {})),
-        }
+    @property
+    def idempotent(self) -> bool:
+        """Whether a repeat is harmless: by the caller's word, a key, or the method."""
+        word = self.call.given.get("idempotent")
+        if word is None:
+            return self.idempotency_key is not None or self.call.method in IDEMPOTENT_METHODS
+        return word
+
+    def emit(self, event: Callable[..., CallEvent], **fields: object) -> None:
+        """Tell the listeners of something that happened to this call; costs nothing when there are none."""
+        client, call = self.client, self.call
+        if client.events.active:
+            tags = dict(call.given.get("tags", {}))
+            route = route_of(call.path)
+            client.events.emit(
+                event(client=client.name, at=client.loop_time(), method=call.method, route=route, tags=tags, **fields)
+            )
 
 
 class Request:

@@ -76,7 +76,6 @@ class Response:
         headers: CIMultiDictProxy[str],
         content: bytes,
         url: URL,
-        *,
         truncated: bool = False,
         timings: TimingsSource | None = None,
     ) -> None:

@@ -27,35 +27,34 @@ class AttemptMiddleware:
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Make one attempt."""
         context = request.context
-        began = context.clock()
+        client = context.client
+        began = client.clock()
         context.attempts += 1
-        record = AttemptRecord(context.attempts, request.endpoint, began - context.started_clock)
+        record = request.record = AttemptRecord(context.attempts, request.endpoint, began - context.started_clock)
         context.records.append(record)
-        request.record = record
-        if context.events.active:
-            _announce(request, record, context.loop_time())
-        alarm = context.alarm
-        limit = context.limits.attempt
+        if client.events.active:
+            context.emit(AttemptStarted, number=record.number, endpoint=record.endpoint)
+        alarm, limit = context.alarm, context.limits.attempt
         if alarm is not None and limit is not None:
-            alarm.ends_at = min(context.deadline, context.loop_time() + limit)
+            alarm.ends_at = min(context.deadline, client.loop_time() + limit)
         try:
             response = await call_next(request)
         except asyncio.CancelledError:
-            record.elapsed = context.clock() - began
+            record.elapsed = client.clock() - began
             if alarm is None or not alarm.rang():
                 raise
-            failure: APIError = _timed_out(request, record, context.loop_time())
+            failure: APIError = _timed_out(request, record, client.loop_time())
         except APIError as error:
-            record.elapsed = context.clock() - began
+            record.elapsed = client.clock() - began
             failure = error
         else:
-            record.elapsed = context.clock() - began
+            record.elapsed = client.clock() - began
             record.status = response.status
             if response.status >= 400:
                 record.kind, record.stage = kind_of_status(response.status), Stage.STATUS
                 record.error = f"status {response.status}"
-            if context.events.active:
-                _report(request, record, context.loop_time())
+            if client.events.active:
+                context.emit(AttemptFinished, record=record)
             return response
         finally:
             if alarm is not None:
@@ -64,8 +63,7 @@ class AttemptMiddleware:
         if isinstance(failure, CallRejectedError):  # nothing was sent: no attempt
             context.attempts -= 1
             context.records.remove(record)
-        if context.events.active:
-            _report(request, record, context.loop_time())
+        context.emit(AttemptFinished, record=record)
         raise failure
 
 
@@ -97,13 +95,3 @@ def _note(request: Request, record: AttemptRecord, failure: APIError) -> None:
     record.stage = failure.stage
     text = str(failure.args[0]) if failure.args else type(failure).__name__
     record.error = text.removeprefix(f"{request.label}: ")
-
-
-def _announce(request: Request, record: AttemptRecord, at: float) -> None:
-    context = request.context
-    context.events.emit(AttemptStarted(**context.event_fields(at), number=record.number, endpoint=record.endpoint))
-
-
-def _report(request: Request, record: AttemptRecord, at: float) -> None:
-    context = request.context
-    context.events.emit(AttemptFinished(**context.event_fields(at), record=record))

@@ -90,9 +90,9 @@ class AuthMiddleware:
         except Exception as error:
             renewed, detail = False, type(error).__name__
         self._generation += renewed
-        if context.events.active:
-            context.events.emit(
-                TokenRefreshed(client=context.client, at=context.loop_time(), ok=renewed, detail=detail)
+        if context.client.events.active:
+            context.client.events.emit(
+                TokenRefreshed(client=context.client.name, at=context.client.loop_time(), ok=renewed, detail=detail)
             )
         return renewed
 

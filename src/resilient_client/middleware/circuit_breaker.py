@@ -36,22 +36,22 @@ class CircuitBreakerMiddleware:
         """
         context = request.context
         circuit = self._circuits.for_endpoint(request.endpoint)
-        ticket = circuit.try_admit(context.loop_time())
+        ticket = circuit.try_admit(context.client.loop_time())
         if ticket is None:
-            raise _refused(request, circuit, context.loop_time())
-        began = context.clock()
+            raise _refused(request, circuit, context.client.loop_time())
+        began = context.client.clock()
         try:
             response = await call_next(request)
             settle = ticket.failure if response.status >= 500 else ticket.success
-            settle(context.loop_time(), context.clock() - began)
+            settle(context.client.loop_time(), context.client.clock() - began)
             return response
         except APIError as error:
             if blames_upstream(error.kind, request.record.stage):
-                ticket.failure(context.loop_time(), context.clock() - began)
+                ticket.failure(context.client.loop_time(), context.client.clock() - began)
             raise
         except asyncio.CancelledError:
-            if _timed_out(request, context.clock() - began):
-                ticket.failure(context.loop_time(), context.clock() - began)
+            if _timed_out(request, context.client.clock() - began):
+                ticket.failure(context.client.loop_time(), context.client.clock() - began)
             raise
         finally:
             ticket.cancel()
@@ -67,8 +67,7 @@ def _timed_out(request: Request, waited: float) -> bool:
 
 def _refused(request: Request, circuit: Circuit, now: float) -> CircuitOpenError:
     context = request.context
-    if context.events.active:
-        context.events.emit(CallRejected(**context.event_fields(now), reason="circuit_open", endpoint=request.endpoint))
+    context.emit(CallRejected, reason="circuit_open", endpoint=request.endpoint)
     wait = circuit.retry_after(now)
     when = "" if wait is None else f"; it is tried again in {wait:.3g} s"
     return CircuitOpenError(

@@ -28,7 +28,8 @@ class DeadlineMiddleware:
         if context.started >= context.deadline:
             raise deadline_exceeded(request, Stage.LOCAL)
         attempt = context.limits.attempt
-        alarm = Alarm(context.deadline, first_ring=math.inf if attempt is None else context.started + attempt)
+        first_ring = math.inf if attempt is None else context.started + attempt
+        alarm = Alarm(context.client.timers, context.deadline, first_ring)
         context.alarm = alarm
         try:
             return await call_next(request)

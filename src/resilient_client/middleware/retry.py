@@ -50,14 +50,18 @@ class RetryMiddleware:
         tokens = None
         if self._budgets is not None:
             tokens = self._budgets.for_upstream(context.upstream, context.started)
-        outcome = await _attempt(request, call_next)
+        outcome: Response | APIError
+        try:
+            outcome = await call_next(request.copy())
+        except APIError as error:
+            outcome = error
         try:
             if fault_of(outcome, retry.statuses) is not None:
                 outcome = await _Repeats(request, call_next, retry, tokens, self._wall_clock, outcome).run()
             if isinstance(outcome, APIError):
                 raise outcome
             if tokens is not None and outcome.status < 500 and outcome.status not in retry.statuses:
-                tokens.deposit(context.loop_time())
+                tokens.deposit(context.client.loop_time())
             return outcome
         finally:
             del outcome  # an error that knows a frame that knows the error is only freed by the collector
@@ -126,7 +130,7 @@ class _Repeats:
             self._retry,
             pause=lambda: self._pause(state),
             tokens=self._tokens,
-            rng=self._request.context.rng,
+            rng=self._request.context.client.rng,
         )
         self._announce(fault, decision)
         if isinstance(decision, Again):
@@ -143,7 +147,7 @@ class _Repeats:
             wish = retry_after(outcome.headers, wall_now=self._wall_clock())
         return Situation(
             attempt=context.attempts,
-            now=context.loop_time(),
+            now=context.client.loop_time(),
             deadline=context.deadline,
             method=request.method,
             idempotent=context.idempotent,
@@ -154,7 +158,7 @@ class _Repeats:
     def _pause(self, state: RetryCallState) -> float:
         backoff = self._retry.backoff
         if isinstance(backoff, Backoff):
-            return pause(backoff, self._request.context.attempts, self._delay, self._request.context.rng)
+            return pause(backoff, self._request.context.attempts, self._delay, self._request.context.client.rng)
         seconds = backoff(state)
         if not isinstance(seconds, (int, float)) or not seconds >= 0:
             raise ConfigurationError(f"the backoff of Retry gave {seconds!r}; it must give seconds, 0 or more")
@@ -162,11 +166,7 @@ class _Repeats:
 
     def _announce(self, fault: Fault, decision: Again | Enough) -> None:
         context = self._request.context
-        if not context.events.active:
-            return
-        fields = context.event_fields(context.loop_time())
         if isinstance(decision, Again):
-            event = RetryScheduled(**fields, number=context.attempts, delay=decision.delay, reason=fault.summary)
-            context.events.emit(event)
+            context.emit(RetryScheduled, number=context.attempts, delay=decision.delay, reason=fault.summary)
         elif decision.reason:
-            context.events.emit(RetryRefused(**fields, number=context.attempts, reason=decision.reason))
+            context.emit(RetryRefused, number=context.attempts, reason=decision.reason)

@@ -49,9 +49,9 @@ def fault_of(outcome: Response | APIError, statuses: frozenset[int]) -> Fault | 
         statuses: The statuses that another attempt may heal. Any other status is an answer.
     """
     if isinstance(outcome, Response):
-        kind = kind_of_status(outcome.status)
-        if kind is None or outcome.status not in statuses:
+        if outcome.status < 400 or outcome.status not in statuses:
             return None
+        kind = kind_of_status(outcome.status) or ErrorKind.UNEXPECTED
         return Fault(kind, True, True, False, False, f"status {outcome.status}")
     return Fault(
         kind=outcome.kind,

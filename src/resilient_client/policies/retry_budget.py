@@ -51,7 +51,10 @@ class RetryTokens:
 
     def deposit(self, now: float) -> None:
         """Credit one call that got an answer which is no failure, however many attempts it took."""
-        self._tokens = min(self._burst, self.available(now) + self._ratio)
+        if self._tokens < self._burst:
+            self._tokens = min(self._burst, self.available(now) + self._ratio)
+        elif now > self._accrued_until:  # a full bucket, the usual case, takes nothing in
+            self._accrued_until = now
 
     def try_spend(self, now: float, cost: float) -> bool:
         """Take ``cost`` tokens if all of them are there, else none.

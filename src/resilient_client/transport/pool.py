@@ -37,8 +37,11 @@ class Pool:
 
     def try_acquire(self, endpoint: Endpoint) -> bool:
         """Take a place if one is free and nobody waits for it."""
-        if self._waiters and self._limit_per_host == 0:
-            return False
+        if not self._limit_per_host:
+            if self._waiters or (self._limit and self._in_use >= self._limit):
+                return False
+            self._in_use += 1
+            return True
         if not self._fits(endpoint) or any(self._fits(other) for other, _ in self._waiters):
             return False
         self._take(endpoint)

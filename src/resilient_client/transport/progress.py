@@ -32,38 +32,23 @@ class ConnectionLost(Exception):  # noqa: N818 - internal: only crosses aiohttp,
 
 
 class Progress:
-    """The marks of one wire request, in seconds on the transport's clock; ``None`` for what did not happen yet."""
+    """The marks of one wire request, in seconds on the transport's clock; ``None`` for what did not happen (yet)."""
 
-    __slots__ = (
-        "began",
-        "clock",
-        "connecting",
-        "ended",
-        "pooled",
-        "record",
-        "replied",
-        "resolved",
-        "resolving",
-        "sent",
-        "sockets",
-        "tls",
-        "uploading",
-    )
+    pooled: float | None = None
+    resolving: float | None = None
+    resolved: float | None = None
+    connecting: float | None = None
+    sent: float | None = None
+    replied: float | None = None
+    ended: float | None = None
+    uploading = False
+    sockets: tuple[socket.socket, ...] = ()
 
     def __init__(self, clock: Callable[[], float], record: AttemptRecord, *, tls: bool) -> None:
         self.clock = clock
         self.record = record
         self.tls = tls
         self.began = clock()
-        self.pooled: float | None = None
-        self.resolving: float | None = None
-        self.resolved: float | None = None
-        self.connecting: float | None = None
-        self.sent: float | None = None
-        self.replied: float | None = None
-        self.ended: float | None = None
-        self.uploading = False
-        self.sockets: list[socket.socket] = []
 
     def mark_sent(self) -> None:
         """The head of the request is with the connection: from now on the server may act."""
@@ -113,7 +98,7 @@ def make_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socke
     if (progress := current.get()) is not None:
         if progress.connecting is None:
             progress.connecting = progress.clock()
-        progress.sockets.append(made)
+        progress.sockets = (*progress.sockets, made)
     return made
 
 

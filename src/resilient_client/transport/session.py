@@ -6,21 +6,24 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import aiohttp
 from multidict import CIMultiDict
 
 from resilient_client._version import __version__
+from resilient_client.core.body import Body
 from resilient_client.core.errors import ClientClosedError, ConfigurationError
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
+from resilient_client.policies.redirect import REDIRECTS
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.timeout import TimeLimits
 from resilient_client.transport.decoding import ACCEPT_ENCODING
 from resilient_client.transport.download import OpenReply, body_at_hand, read_body, read_error_body
 from resilient_client.transport.errors import translate
 from resilient_client.transport.pool import Pool
 from resilient_client.transport.progress import (
-    ConnectionLost,
     MarkingResolver,
     MarkingResponse,
     Progress,
@@ -60,14 +63,15 @@ class AiohttpTransport:
         self._pool: Pool | None = None
         self._clock: Callable[[], float] = time.perf_counter
         self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] | None = None
+        self._usual_limits: TimeLimits | None = None
+        self._max_size = settings.max_response_size
         self._closed = False
 
     async def send(self, request: Request) -> Response:
         """Send one wire request and read its reply; see ``core.protocols.Transport``."""
-        session = self._session if self._pool is not None and self._session is not None else self._open()
-        progress = Progress(self._clock, request.record, tls=request.url.scheme == "https")
-        endpoint = request.endpoint
-        pool = self._pool
+        session = self._session if self._pool is not None and self._session is not None else self._open(request)
+        endpoint, pool = request.endpoint, self._pool
+        progress = Progress(self._clock, request.record, tls=endpoint.scheme == "https")
         if pool is None:
             raise ClientClosedError("the client is closed; make a new one")
         try:
@@ -77,19 +81,29 @@ class AiohttpTransport:
             request.record.stage = progress.stage()
             raise
         progress.pooled = progress.clock()
-        handed_over = False
+        token = current.set(progress)
+        upload: Upload | None = None
         try:
-            response = await self._exchange(session, request, progress)
-            handed_over = request.context.open_stream is not None
-            return response
+            options, upload = self._options(request, progress)
+            reply = await session.request(request.method, request.url, allow_redirects=False, **options)
+            progress.replied = progress.clock()
+            content, truncated = self._at_hand(reply, request), False
+            if content is None:
+                content, truncated = await self._read(reply, request, progress)
+            progress.ended = progress.clock()
+            return Response(reply.status, reply.headers, content, request.url, truncated, progress)
         except asyncio.CancelledError:
             request.record.stage = progress.stage()
             raise
         except Exception as error:
             request.record.stage = progress.stage()
-            failure = translate(error, request, progress)
+            of_source = upload is not None and upload.failure
+            failure = of_source or translate(error, request, progress)
         finally:
-            if not handed_over:
+            current.reset(token)
+            if upload is not None:
+                upload.close()
+            if request.context.open_stream is None:
                 pool.release(endpoint)
         raise failure
 
@@ -99,63 +113,36 @@ class AiohttpTransport:
         if self._session is not None and not self._foreign:
             await self._session.close()
 
-    async def _exchange(self, session: aiohttp.ClientSession, request: Request, progress: Progress) -> Response:
-        upload: Upload | None = None
-        data: object = None
-        body = request.body
-        if body is not None:
-            if is_small(body):
-                data = body.source
-            elif is_multipart(body):
-                data = multipart(body)
-            else:
-                data = upload = Upload(body, progress)
-                if (length := upload.length) is not None:
-                    request.headers["Content-Length"] = str(length)
-        token = current.set(progress)
-        try:
-            reply = await session.request(
-                request.method,
-                request.url,
-                headers=_with_own(request.headers) if self._foreign else request.headers,
-                data=data,
-                allow_redirects=False,
-                auto_decompress=False,
-                raise_for_status=False,
-                timeout=_timeout(request.context.limits.connect, request.context.limits.idle),
-                middlewares=self._middlewares,
-            )
-        except (aiohttp.ClientError, ConnectionLost):
-            if upload is not None and upload.failure is not None:
-                raise upload.failure from None
-            raise
-        finally:
-            current.reset(token)
-            if upload is not None:
-                upload.close()
-        progress.replied = progress.clock()
-        if reply.status < 400 and not request.context.streaming:
-            content = body_at_hand(reply, self._settings.max_response_size)
-            if content is not None:
-                progress.ended = progress.replied
-                return Response(reply.status, reply.headers, content, request.url, timings=progress)
-        return await self._read(reply, request, progress)
+    def _options(self, request: Request, progress: Progress) -> tuple[dict[str, Any], Upload | None]:
+        """What aiohttp is told beside method and URL; and what goes out in pieces, to be closed afterwards."""
+        options: dict[str, Any] = {"headers": request.headers}
+        upload = None if request.body is None else _add_body(options, request, request.body, progress)
+        if self._foreign:
+            options["headers"] = _with_own(request.headers)
+            options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
+        limits = request.context.limits
+        if limits is not self._usual_limits:
+            options["timeout"] = _timeout(limits.connect, limits.idle)
+        return options, upload
 
-    async def _read(self, reply: aiohttp.ClientResponse, request: Request, progress: Progress) -> Response:
-        truncated = False
-        content = b""
+    def _at_hand(self, reply: aiohttp.ClientResponse, request: Request) -> bytes | None:
+        """The body of an answer that came in one piece; errors and streams are read with more care."""
+        if reply.status >= 400 or request.context.streaming:
+            return None
+        return body_at_hand(reply, self._max_size)
+
+    async def _read(self, reply: aiohttp.ClientResponse, request: Request, progress: Progress) -> tuple[bytes, bool]:
+        """The body, and whether it was cut; a body that is to be streamed stays open."""
         try:
             if reply.status >= 400:
-                content, truncated = await read_error_body(reply)
-            elif request.context.streaming and reply.status not in _REDIRECTS:
+                return await read_error_body(reply)
+            if request.context.streaming and reply.status not in REDIRECTS:
                 self._leave_open(reply, request, progress)
-            else:
-                content = await read_body(reply, self._settings.max_response_size)
+                return b"", False
+            return await read_body(reply, self._max_size), False
         except BaseException:
             reply.close()
             raise
-        progress.ended = progress.clock()
-        return Response(reply.status, reply.headers, content, request.url, truncated=truncated, timings=progress)
 
     def _leave_open(self, reply: aiohttp.ClientResponse, request: Request, progress: Progress) -> None:
         endpoint, pool = request.endpoint, self._pool
@@ -166,7 +153,7 @@ class AiohttpTransport:
 
         request.context.open_stream = OpenReply(reply, on_close, lambda error: translate(error, request, progress))
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, request: Request) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise ClientClosedError("the client is closed; make a new one, or keep it open while calls are made")
@@ -175,6 +162,7 @@ class AiohttpTransport:
         if self._session is not None:
             return self._adopt(self._session)
         settings = self._settings
+        self._usual_limits = limits = request.context.limits
         self._pool = Pool(settings.pool_size, settings.pool_size_per_host)
         proxied = settings.proxy is not None or settings.trust_env
         self._session = aiohttp.ClientSession(
@@ -189,6 +177,8 @@ class AiohttpTransport:
                 timeout_ceil_threshold=_NEVER_ROUNDED,
             ),
             headers=_OWN_HEADERS,
+            timeout=_timeout(limits.connect, limits.idle),
+            auto_decompress=False,
             cookie_jar=None if settings.cookies else aiohttp.DummyCookieJar(),
             response_class=MarkingResponse,
             trust_env=settings.trust_env,
@@ -216,7 +206,19 @@ def _with_own(headers: CIMultiDict[str]) -> CIMultiDict[str]:
     return merged
 
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+def _add_body(options: dict[str, Any], request: Request, body: Body, progress: Progress) -> Upload | None:
+    """Hand the body over; what goes in pieces is returned, to be closed after the attempt."""
+    if is_small(body):
+        options["data"] = body.source
+        return None
+    if is_multipart(body):
+        options["data"] = multipart(body)
+        return None
+    upload = Upload(body, progress)
+    if (length := upload.length) is not None:
+        request.headers["Content-Length"] = str(length)
+    options["data"] = upload
+    return upload
 
 
 @lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ from resilient_client.core.body import Body
 from resilient_client.core.call import Call
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.events import Events
-from resilient_client.core.request import CallContext, Request
+from resilient_client.core.request import CallContext, ClientContext, Request
 from resilient_client.core.response import Response
 from resilient_client.settings.timeout import Timeout
 
@@ -23,17 +23,8 @@ def request_to(
 ) -> Request:
     """The request of a first attempt."""
     endpoint = Endpoint.of(URL(url))
-    context = CallContext(
-        Call.get("/orders"),
-        client="test",
-        limits=Timeout().limits(),
-        retry=None,
-        upstream=endpoint,
-        events=events or Events(),
-        rng=Random(0),
-        started=0.0,
-        started_clock=0.0,
-    )
+    client = ClientContext("test", events or Events(), Random(0))
+    context = CallContext(Call.get("/orders"), client, Timeout().limits(), None, endpoint, 0.0)
     return Request("GET", URL(url), CIMultiDict(), body, context, AttemptRecord(1, endpoint, 0.0))
 
 
