@@ -16,7 +16,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Never, cast
+from typing import Any, Never, TypeAlias, cast
 
 import aiohttp
 from aiohttp import http_exceptions
@@ -24,50 +24,78 @@ from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from resilient_client.core.clock import clock_of
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.timeout import TimeLimits
 from resilient_client.testing.scripted import Answer, MockRequest, ScriptedFailure, ScriptedReply, Step, reply
 from resilient_client.transport import AiohttpTransport
-from resilient_client.transport.pool import Pool
 from resilient_client.transport.progress import ConnectionLost, Progress, current
 from resilient_client.transport.upload import Upload
 
 _BEFORE_SENDING = frozenset({Stage.POOL, Stage.DNS, Stage.CONNECT, Stage.TLS})
 
 
+Choose: TypeAlias = Callable[[str, URL], tuple[Step, Mapping[str, str]]]
+"""Gives the step for a method and URL, and the values of the route's placeholders."""
+
+
+class Load:
+    """How many requests an upstream has in its hands, and the most it ever had."""
+
+    __slots__ = ("active", "peak")
+
+    def __init__(self) -> None:
+        self.active = 0
+        self.peak = 0
+
+    def __enter__(self) -> None:
+        self.active += 1
+        self.peak = max(self.peak, self.active)
+
+    def __exit__(self, *_: object) -> None:
+        self.active -= 1
+
+
 class MemoryTransport(AiohttpTransport):
     """The real transport on a session that plays a script. Belongs to one event loop."""
 
-    def __init__(self, settings: ConnectionSettings, session: ScriptedSession) -> None:
-        super().__init__(settings)
-        self._scripted = session
-
-    def _open(self) -> aiohttp.ClientSession:
-        self._clock = clock_of(asyncio.get_running_loop())
-        self._pool = Pool(self._settings.pool_size, self._settings.pool_size_per_host)
-        self._session = cast("aiohttp.ClientSession", self._scripted)  # all that the transport uses of one
-        return self._session
-
-
-class ScriptedSession:
-    """Answers `request` as the steps say that it is given."""
-
     def __init__(
-        self,
-        choose: Callable[[str, URL], tuple[Step, Mapping[str, str]]],
-        received: Callable[[MockRequest], None],
+        self, settings: ConnectionSettings, choose: Choose, received: Callable[[MockRequest], None], load: Load
     ) -> None:
         """Play a script.
 
         Args:
-            choose: Gives the step for a method and URL, and the values of the route's placeholders.
+            settings: Those that mean something without connections apply.
+            choose: Is asked for every request.
             received: Is told of every request that reached the upstream.
+            load: Counts the requests at the upstream.
         """
+        super().__init__(settings)
         self._choose = choose
         self._received = received
-        self.active = 0
-        self.peak = 0
+        self._load = load
+
+    def make_session(self, limits: TimeLimits) -> aiohttp.ClientSession:
+        """A session in memory."""
+        timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_read=limits.idle)
+        session = _ScriptedSession(self._choose, self._received, self._load, timeout)
+        return cast("aiohttp.ClientSession", session)  # it has all that the transport uses of one
+
+
+class _ScriptedSession:
+    """Answers `request` as the steps say that it is given."""
+
+    def __init__(
+        self,
+        choose: Choose,
+        received: Callable[[MockRequest], None],
+        load: Load,
+        timeout: aiohttp.ClientTimeout,
+    ) -> None:
+        self._choose = choose
+        self._received = received
+        self._load = load
+        self._timeout = timeout
 
     async def request(
         self,
@@ -75,8 +103,8 @@ class ScriptedSession:
         url: URL,
         *,
         headers: CIMultiDict[str],
-        data: object,
-        timeout: aiohttp.ClientTimeout,
+        data: object = None,
+        timeout: aiohttp.ClientTimeout | None = None,
         **_options: object,
     ) -> _Reply:
         """Send a request, as `aiohttp.ClientSession.request` would; give the reply, its body still to be read."""
@@ -84,7 +112,7 @@ class ScriptedSession:
         progress = current.get()
         if progress is None:
             raise RuntimeError("a scripted session only works below the transport")
-        wire = _Wire(progress, timeout)
+        wire = _Wire(progress, timeout or self._timeout)
         if isinstance(step, ScriptedFailure) and step.stage in _BEFORE_SENDING:
             await wire.strike(step)
         wire.send(reused=isinstance(step, ScriptedFailure) and step.reused)
@@ -101,12 +129,8 @@ class ScriptedSession:
             at=asyncio.get_running_loop().time(),
         )
         self._received(request)
-        self.active += 1
-        self.peak = max(self.peak, self.active)
-        try:
+        with self._load:
             return await _answer(step, request, wire)
-        finally:
-            self.active -= 1
 
     async def close(self) -> None:
         """Nothing to give back."""
@@ -164,7 +188,7 @@ class _Wire:
         """Mark the request as sent, on a connection that was opened for it unless it is `reused`."""
         if not reused:
             self._reach(Stage.CONNECT)
-            self._progress.sockets = [_CONNECTED]
+            self._progress.sockets = (_CONNECTED,)
         self._progress.mark_sent()
 
     async def silence(self, seconds: float) -> None:
@@ -200,7 +224,7 @@ class _Wire:
         elif stage in (Stage.CONNECT, Stage.TLS):
             progress.resolving = progress.resolved = progress.connecting = now
             progress.tls = progress.tls or stage is Stage.TLS
-            progress.sockets = [_CONNECTED] if stage is Stage.TLS else []
+            progress.sockets = (_CONNECTED,) if stage is Stage.TLS else ()
         progress.uploading = stage is Stage.SEND
 
 

@@ -17,7 +17,7 @@ from yarl import URL
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
 from resilient_client.settings.connection import ConnectionSettings
-from resilient_client.testing.mock_session import MemoryTransport, ScriptedSession
+from resilient_client.testing.mock_session import Load, MemoryTransport
 from resilient_client.testing.scripted import MockRequest, Step, checked
 
 
@@ -41,7 +41,7 @@ class MockUpstream:
         self._script: _Script | None = None
         self._routes: dict[str, _Route] = {}
         self._unscripted: list[str] = []
-        self._session = ScriptedSession(self._choose, self._receive)
+        self._load = Load()
         self._transport: tuple[asyncio.AbstractEventLoop, MemoryTransport] | None = None
         self._arrived = asyncio.Event()
 
@@ -82,12 +82,12 @@ class MockUpstream:
     @property
     def active(self) -> int:
         """Requests in the hands of the upstream now, up to the head of the reply."""
-        return self._session.active
+        return self._load.active
 
     @property
     def peak(self) -> int:
         """The largest `active` there ever was."""
-        return self._session.peak
+        return self._load.peak
 
     async def wait_for_hits(self, count: int) -> None:
         """Wait until `hits` is at least `count`; put a timeout around it, it has none."""
@@ -133,7 +133,7 @@ class MockUpstream:
         """Answer one request; see `core.protocols.Transport`."""
         loop = asyncio.get_running_loop()
         if self._transport is None or self._transport[0] is not loop:
-            self._transport = loop, MemoryTransport(self._settings, self._session)
+            self._transport = loop, MemoryTransport(self._settings, self._choose, self._receive, self._load)
         return await self._transport[1].send(request)
 
     async def close(self) -> None:
