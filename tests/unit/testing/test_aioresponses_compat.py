@@ -15,8 +15,14 @@ from resilient_client.testing import install_aioresponses_compat
 URL = "https://api.example.com/users/1"
 
 
+@pytest.fixture(autouse=True)
+def bare() -> None:
+    """Aioresponses as it is, whoever installed the shim before."""
+    install_aioresponses_compat()()
+
+
 @pytest.fixture
-def mocked() -> Iterator[aioresponses]:
+def mocked(bare: None) -> Iterator[aioresponses]:
     uninstall = install_aioresponses_compat()
     with aioresponses() as mocked:
         yield mocked
