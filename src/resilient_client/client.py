@@ -19,6 +19,7 @@ from resilient_client.core.deadline import ambient_deadline
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError, ConfigurationError
 from resilient_client.core.events import Listener
+from resilient_client.core.models import validator_for
 from resilient_client.core.outcome import Failure, Outcome, Success
 from resilient_client.core.protocols import Auth, Middleware, Transport
 from resilient_client.core.request import CallContext, Request
@@ -266,7 +267,7 @@ class APIClient(Verbs):
         try:
             response = edge.complete(request, await self._engine.handler(request), raises=raises)
             model = call.response_model
-            value = cast("T", response) if model is None else response.parse(model)
+            value = cast("T", response) if model is None else edge.decode(request, response, model)
         except APIError as error:
             raise edge.fail(request, error) from error.__cause__
         if request.context.client.events.active:
@@ -292,6 +293,8 @@ class APIClient(Verbs):
         engine = self._engine
         now = engine.bind().time()
         url, endpoint, headers, body, key = self._preparation.prepare(call)
+        if call.response_model is not None:
+            validator_for(call.response_model)  # one that cannot be used is complained of before anything is sent
         limits, retry, raises = self._layers.plan(call.given)
         end = ambient_deadline()
         if limits.total is not None and now + limits.total < end:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from http import HTTPStatus
+from typing import TypeVar
+
+from typing_extensions import TypeForm
 
 from resilient_client.core.call import route_of
-from resilient_client.core.errors import APIError, APIStatusError, status_error_class
+from resilient_client.core.errors import APIError, APIResponseValidationError, APIStatusError, status_error_class
 from resilient_client.core.events import CallFinished
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.request import Request, RequestInfo
@@ -14,6 +17,8 @@ from resilient_client.core.response import Response
 from resilient_client.policies.classify import kind_of_status
 from resilient_client.policies.redaction import shown_headers, shown_url
 from resilient_client.policies.retry_after import retry_after
+
+T = TypeVar("T")
 
 
 def complete(request: Request, response: Response, *, raises: bool) -> Response:
@@ -29,6 +34,19 @@ def complete(request: Request, response: Response, *, raises: bool) -> Response:
     if raises and response.status >= 400:
         raise _status_error(request, response)
     return response
+
+
+def decode(request: Request, response: Response, model: TypeForm[T]) -> T:
+    """The value in the reply.
+
+    Raises:
+        APIResponseValidationError: The body does not fit the model.
+    """
+    try:
+        return response.parse(model)
+    except APIResponseValidationError as error:
+        error.args = (f"{request.label}: {error.args[0]}",)  # a reply does not know what it answers
+        raise
 
 
 def announce(request: Request, response: Response) -> None:

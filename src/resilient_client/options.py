@@ -80,17 +80,23 @@ class Layers:
         if not given or _PER_CALL.isdisjoint(given):
             return self._plan
         chosen = {name: value for name, value in given.items() if name in _PER_CALL}
-        key = tuple(chosen.items())
-        plan = self._plans.get(key)
+        key = tuple((name, _as_given(value)) for name, value in chosen.items())
+        try:
+            plan = self._plans.get(key)
+        except TypeError:  # something that cannot be a key: right or wrong, it is judged each time
+            return self._resolve(chosen)
         if plan is None:
-            try:
-                plan = _plan(self.over("call", chosen).config)
-            except ResilientClientError as wrong:
-                raise InvalidRequestError(str(wrong)) from None
+            plan = self._resolve(chosen)
             if len(self._plans) >= _CACHED_PLANS:
                 self._plans.clear()
             self._plans[key] = plan
         return plan
+
+    def _resolve(self, chosen: Mapping[str, Any]) -> Plan:
+        try:
+            return _plan(self.over("call", chosen).config)
+        except ResilientClientError as wrong:
+            raise InvalidRequestError(str(wrong)) from None
 
     def rows(self) -> list[Row]:
         """Every value in force, and the layer that set it."""
@@ -98,6 +104,16 @@ class Layers:
 
 
 _PER_CALL = frozenset({"timeout", "retry", "raise_for_status"})
+
+
+def _as_given(value: object) -> object:
+    """What tells one option from another: settings are equal by their values, but only the fields that were set merge.
+
+    The type belongs to it, because ``True`` equals ``1`` but is no duration.
+    """
+    if isinstance(value, Settings):
+        return type(value), tuple((name, _as_given(getattr(value, name))) for name in sorted(value.model_fields_set))
+    return type(value), value
 
 
 def _plan(config: ClientConfig) -> Plan:

@@ -6,7 +6,10 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from typing_extensions import TypeForm
+
+from resilient_client.core.errors import InvalidRequestError
 
 T = TypeVar("T")
 
@@ -20,9 +23,13 @@ def validator_for(model: TypeForm[T]) -> TypeAdapter[T]:
     """The pydantic validator of any type form: a class, ``list[User]``, ``User | None``, a TypedDict ...
 
     Raises:
-        pydantic.PydanticUserError: pydantic cannot make sense of the type.
+        InvalidRequestError: pydantic cannot make sense of the type.
     """
     try:
         return cast("TypeAdapter[T]", _cached(cast("Any", model)))
     except TypeError:  # not hashable, such as Annotated with a list in it
         return cast("TypeAdapter[T]", TypeAdapter(cast("Any", model)))
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        why = error.message.partition("\n")[0]
+        name = getattr(model, "__name__", model)
+        raise InvalidRequestError(f"response_model {name} is no type that pydantic can check: {why}") from error

@@ -42,9 +42,6 @@ class CircuitBreakerMiddleware:
         began = context.client.clock()
         try:
             response = await call_next(request)
-            settle = ticket.failure if response.status >= 500 else ticket.success
-            settle(context.client.loop_time(), context.client.clock() - began)
-            return response
         except APIError as error:
             if blames_upstream(error.kind, request.record.stage):
                 ticket.failure(context.client.loop_time(), context.client.clock() - began)
@@ -53,6 +50,10 @@ class CircuitBreakerMiddleware:
             if _timed_out(request, context.client.clock() - began):
                 ticket.failure(context.client.loop_time(), context.client.clock() - began)
             raise
+        else:
+            settle = ticket.failure if response.status >= 500 else ticket.success
+            settle(context.client.loop_time(), context.client.clock() - began)
+            return response
         finally:
             ticket.cancel()
 

@@ -122,7 +122,7 @@ class _Repeats:
         if fault is None:
             return False
         if isinstance(outcome, CallRejectedError) and outcome is not self._last:
-            self._request.context.advice = f"not retried further: {outcome.args[0]}"
+            self._request.context.advice = f"not retried further: {self._bare(outcome)}"
             return False
         decision = decide(
             fault,
@@ -138,6 +138,10 @@ class _Repeats:
             return True
         self._request.context.advice = decision.reason
         return False
+
+    def _bare(self, refusal: CallRejectedError) -> str:
+        """Why an attempt was refused, fit to stand in the error of one that was sent."""
+        return str(refusal.args[0]).removeprefix(f"{self._request.label}: ").removesuffix("; nothing was sent")
 
     def _situation(self, outcome: Response | APIError) -> Situation:
         request = self._request

@@ -6,6 +6,7 @@ headers and URLs, and with them credentials.
 
 from __future__ import annotations
 
+import os
 import ssl
 
 import aiohttp
@@ -61,8 +62,7 @@ def _connection(error: Exception, request: Request, progress: Progress, stage: S
         if isinstance(error.os_error, ssl.SSLError):
             return _tls(error, request)
         kind, where = (ErrorKind.TLS, Stage.TLS) if stage is Stage.TLS else (ErrorKind.CONNECT, Stage.CONNECT)
-        reason = error.os_error.strerror or str(error.os_error)
-        return _failed(request, kind, where, f"cannot connect ({reason})", error.os_error)
+        return _failed(request, kind, where, f"cannot connect ({_reason(error.os_error)})", error.os_error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _failed(request, ErrorKind.CONNECT, Stage.CONNECT, f"the proxy answered {error.status}")
     if isinstance(error, aiohttp.ClientResponseError):
@@ -127,6 +127,11 @@ def _failed(
 
 def _broken(request: Request, kind: ErrorKind, stage: Stage, what: str) -> APIConnectionError:
     return APIConnectionError(f"{request.label}: {what}", kind=kind, stage=stage, retryable=True)
+
+
+def _reason(error: OSError) -> str:
+    """The system's words for it: asyncio's own are ``Connect call failed ('127.0.0.1', 80)``, whatever happened."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
 
 
 def _cut(text: str) -> str:

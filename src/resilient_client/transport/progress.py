@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextvars import ContextVar
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -50,11 +51,11 @@ class Progress:
         self.tls = tls
         self.began = clock()
 
-    def mark_sent(self) -> None:
-        """The head of the request is with the connection: from now on the server may act."""
+    def mark_sent(self, *, reused: bool) -> None:
+        """The head of the request is with a connection, new or ``reused``: from now on the server may act."""
         self.sent = self.clock()
         self.record.sent = True
-        self.record.reused = not self.sockets
+        self.record.reused = reused
 
     def stage(self) -> Stage:
         """Where the request stands."""
@@ -134,12 +135,29 @@ class MarkingResponse(ClientResponse):
     async def start(self, connection: Connection) -> ClientResponse:
         """Wait for the head of the reply."""
         if (progress := current.get()) is not None:
-            progress.mark_sent()
+            progress.mark_sent(reused=self._is_reused(connection, progress))
         try:
             return await super().start(connection)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
             failure = ConnectionLost(lost)
         raise failure
+
+    def _is_reused(self, connection: Connection, progress: Progress) -> bool:
+        return not progress.sockets  # our socket factory was not asked for one
+
+
+class ForeignMarkingResponse(MarkingResponse):
+    """The same on a session that is not ours, and does not ask our socket factory."""
+
+    def _is_reused(self, connection: Connection, progress: Progress) -> bool:
+        protocol = connection.protocol
+        if protocol is None or protocol in _used:
+            return protocol is not None
+        _used.add(protocol)  # others may have used it before us: taking it for new is the careful guess
+        return False
+
+
+_used: WeakSet[object] = WeakSet()
 
 
 async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> ClientResponse:
@@ -158,12 +176,12 @@ async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
     raise failure
 
 
-_marking_classes: dict[type[ClientResponse], type[ClientResponse]] = {ClientResponse: MarkingResponse}
+_marking_classes: dict[type[ClientResponse], type[ClientResponse]] = {ClientResponse: ForeignMarkingResponse}
 
 
 def _marking(response_class: type[ClientResponse]) -> type[ClientResponse]:
     known = _marking_classes.get(response_class)
     if known is None:
-        known = type(f"Marking{response_class.__name__}", (MarkingResponse, response_class), {})
+        known = type(f"Marking{response_class.__name__}", (ForeignMarkingResponse, response_class), {})
         _marking_classes[response_class] = known
     return known

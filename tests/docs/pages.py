@@ -1,0 +1,75 @@
+"""The Markdown pages as data: their code blocks, links, headings and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+_FENCE = re.compile(r"^```(.*)$")
+_HEADING = re.compile(r"^#{1,6} +(.+)$")
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"`[^`]*`")
+
+
+class Block(NamedTuple):
+    """A fenced block: its info string (such as ``python``), its text, and the line on which the text begins."""
+
+    info: str
+    text: str
+    line: int
+
+
+def name_of(page: Path) -> str:
+    """The page, as people call it."""
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page, in order."""
+    info, start, lines = None, 0, list[str]()
+    for number, line in enumerate(page.read_text().splitlines(), start=1):
+        if (fence := _FENCE.match(line)) is None:
+            lines.append(line)
+        elif info is None:
+            info, start, lines = fence[1].strip(), number + 1, []
+        else:
+            yield Block(info, "\n".join(lines) + "\n", start)
+            info = None
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    inside, kept = False, list[str]()
+    for line in page.read_text().splitlines():
+        if _FENCE.match(line):
+            inside = not inside
+        elif not inside:
+            kept.append(line)
+    return "\n".join(kept)
+
+
+def headings(page: Path) -> list[str]:
+    """The headings of a page, without their marks."""
+    return [found[1] for line in prose(page).splitlines() if (found := _HEADING.match(line))]
+
+
+def anchors(page: Path) -> set[str]:
+    """What ``page.md#...`` may name: GitHub's rule for headings."""
+    kept = (re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()) for heading in headings(page))
+    return {text.replace(" ", "-") for text in kept}
+
+
+def links(page: Path) -> list[str]:
+    """The targets of all links of a page, code aside."""
+    return _LINK.findall(_CODE.sub("", prose(page)))
+
+
+def rows(page: Path) -> list[list[str]]:
+    """The rows of all tables of a page, cell by cell, heads and rules included."""
+    lines = (line for line in prose(page).splitlines() if line.startswith("|"))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]

@@ -1,0 +1,138 @@
+"""What README and docs say can be found, is complete, and is true."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic_core import PydanticUndefined
+from tests.docs.pages import PAGES, ROOT, anchors, headings, links, name_of, rows
+
+import resilient_client
+from resilient_client import (
+    Backoff,
+    CircuitBreaker,
+    ClientConfig,
+    ConnectionSettings,
+    Retry,
+    RetryBudget,
+    Timeout,
+    fanout,
+)
+from resilient_client.core import events
+from resilient_client.policies import circuit, circuits, redirect, retry_after, retry_budget
+from resilient_client.settings.base import Settings
+from resilient_client.transport import decoding, download
+
+DOCS = ROOT / "docs"
+PATTERNS = [DOCS / f"{name}.md" for name in ("deadline", "retry", "circuit-breaker", "auth", "connections", "fan-out")]
+PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
+SETTINGS = (Timeout, Retry, Backoff, RetryBudget, CircuitBreaker, ConnectionSettings, ClientConfig)
+
+FIXED = {
+    "redirects in a row": redirect.MAX_HOPS,
+    "body kept of an error reply": download.ERROR_BODY_LIMIT,
+    "patience with the body of an error reply": download.ERROR_BODY_PATIENCE,
+    "content codings of one body": decoding._MAX_CODINGS,
+    "tokens of a retry": retry_budget.RETRY_COST,
+    "tokens of a retry after a timeout": retry_budget.TIMEOUT_COST,
+    "jitter upward on `Retry-After`": retry_after.LARGEST_SHARE,
+    "jitter upward on a break": circuit._JITTER,
+    "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    """Every link to a file or a heading of ours resolves."""
+    assert [link for link in links(page) if "://" not in link and not _resolves(page, link)] == []
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent == DOCS and p.name != "index.md"], ids=name_of)
+def test_every_page_stands_in_the_table_of_contents(page: Path) -> None:
+    """Whoever starts at the index finds every page."""
+    assert page.name in links(DOCS / "index.md")
+
+
+@pytest.mark.parametrize("page", PATTERNS, ids=name_of)
+def test_pattern_pages_have_the_same_headings(page: Path) -> None:
+    """Who knows one page of a pattern knows where to look on all others."""
+    assert [heading for heading in headings(page) if heading in PATTERN_HEADINGS] == PATTERN_HEADINGS
+
+
+@pytest.mark.parametrize("name", [name for name in resilient_client.__all__ if not name.startswith("__")])
+def test_public_names_are_mentioned(name: str) -> None:
+    """Every public name stands in README or docs."""
+    assert any(re.search(rf"\b{name}\b", page.read_text()) for page in PAGES)
+
+
+def test_events_are_all_in_the_table_with_their_fields() -> None:
+    """The table of events names every event and what it adds to its base."""
+    bases = (events.Event, events.CallEvent, events.CircuitEvent)
+    kinds = [e for e in vars(events).values() if inspect.isclass(e) and issubclass(e, events.Event) and e not in bases]
+    common = {*events.CallEvent.__dataclass_fields__}
+    told = {cells[0].strip("`"): set(re.findall(r"`(\w+)`", cells[2])) for cells in rows(DOCS / "middleware.md")[2:]}
+    assert told == {kind.__name__: set(kind.__dataclass_fields__) - common for kind in kinds}
+
+
+@pytest.mark.parametrize(("enum", "column"), [(resilient_client.ErrorKind, 6), (resilient_client.Stage, 3)])
+def test_kinds_and_stages_are_all_in_their_table(enum: type[resilient_client.ErrorKind], column: int) -> None:
+    """The tables of kinds and stages name every member, in order."""
+    told = [cells[0].strip("`") for cells in rows(DOCS / "errors.md") if len(cells) == column]
+    assert [name for name in told if name.isupper()] == [member.name for member in enum]
+
+
+def test_stages_of_the_table_say_whether_the_server_may_have_acted() -> None:
+    """The last column of the table of stages is ``Stage.maybe_processed``."""
+    told = {cells[0].strip("`"): cells[2] for cells in rows(DOCS / "errors.md") if len(cells) == 3}
+    for stage in resilient_client.Stage:
+        assert told[stage.name] == ("yes" if stage.maybe_processed else "no")
+
+
+def test_table_of_defaults_is_that_of_the_settings_classes() -> None:
+    """Every field of every settings class stands in the table, with its default; so do those of ``gather``."""
+    gather = inspect.signature(fanout.gather).parameters
+    expected = {f"{kind.__name__}.{field}": value for kind in SETTINGS for field, value in _defaults(kind).items()}
+    expected |= {f"gather({name})": gather[name].default for name in ("concurrency", "timeout")}
+    told = {cells[0].strip("`"): cells[1] for cells in rows(DOCS / "defaults.md") if cells[0].startswith("`")}
+    assert {name: ast.literal_eval(value.strip("`")) for name, value in told.items()} == expected
+
+
+def test_layers_of_the_architecture_are_those_of_the_contract() -> None:
+    """The table of layers is the contract that import-linter holds, from top to bottom."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    table = rows(DOCS / "architecture.md")
+    told = [sorted(re.findall(r"`(\w+)`", cells[0])) for cells in table if cells[0].startswith("`")]
+    assert told == [sorted(re.findall(r"resilient_client\.(\w+)", layer)) for layer in layers]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_settings_named_on_a_page_exist(page: Path) -> None:
+    """What a page calls ``Timeout.total`` is a field of that class."""
+    fields = {kind.__name__: kind.model_fields for kind in SETTINGS}
+    named = re.findall(rf"\b({'|'.join(fields)})\.(\w+)", page.read_text())
+    assert [f"{kind}.{field}" for kind, field in named if field not in fields[kind]] == []
+
+
+def test_table_of_what_is_fixed_is_that_of_the_code() -> None:
+    """The constants on the page of defaults are those of the code."""
+    told = {cells[0]: cells[1] for cells in rows(DOCS / "defaults.md") if cells[0] in FIXED}
+    assert {name: ast.literal_eval(value.strip("`")) for name, value in told.items()} == FIXED
+
+
+def _resolves(page: Path, link: str) -> bool:
+    file, _, anchor = link.partition("#")
+    target = (page.parent / file).resolve() if file else page
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
+def _defaults(kind: type[Settings]) -> dict[str, object]:
+    """The fields of a settings class with their defaults; those that are settings themselves stand on their own."""
+    given = {name: field.get_default(call_default_factory=True) for name, field in kind.model_fields.items()}
+    assert PydanticUndefined not in given.values()
+    return {name: value for name, value in given.items() if not isinstance(value, Settings)}

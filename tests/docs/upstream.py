@@ -1,0 +1,130 @@
+"""What answers in the documentation: `https://api.example.com` and its neighbours, in memory.
+
+It stands in for the wire and nothing else: everything above it is the real chain. It behaves as the pages say, one
+path one behaviour, so that an example reads as it would be written against a real server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+
+import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from resilient_client.core.errors import APIConnectionError
+from resilient_client.core.kinds import ErrorKind, Stage
+from resilient_client.core.request import Request
+from resilient_client.core.response import Response
+from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.transport import AiohttpTransport
+
+LATENCY = 0.02  # seconds a reply takes
+SCRIPTS = {
+    "/payments": (503, 201),
+    "/flaky": (503, 503, 200),
+    "/recovering": (*[503] * 10, 200),
+    "/down": (503,),
+    "/busy": (503,),
+    "/prices/broken": (500,),
+    "/users/404": (404,),
+    "/moved": (302,),
+}
+"""The statuses of a path, one a request, the last one for good; 200 for all others."""
+HEADERS = {
+    "/busy": {"Retry-After": "120"},
+    "/moved": {"Location": "https://elsewhere.example.com/"},
+    "/users/404": {"Content-Type": "application/problem+json"},
+}
+EXPORT = [b'{"id": 1}\n{"id"', b': 2}\n{"id": 3}\n']
+
+
+class Wire:
+    """A transport that leads to ``upstream``, and to real sockets for what is on the loopback (a ``FaultServer``)."""
+
+    def __init__(self, upstream: Upstream, settings: ConnectionSettings, session: aiohttp.ClientSession | None) -> None:
+        self._upstream = upstream
+        self._sockets = AiohttpTransport(settings, session)
+
+    async def send(self, request: Request) -> Response:
+        """Send to whoever is at the address."""
+        return await (self._sockets if request.url.host == "127.0.0.1" else self._upstream).send(request)
+
+    async def close(self) -> None:
+        """Give the sockets back."""
+        await self._sockets.close()
+
+
+class Upstream:
+    """Plays the servers of the documentation. Serves every client of a page."""
+
+    def __init__(self) -> None:
+        self.hits: Counter[str] = Counter()
+        """Requests by path: what would have been on the wire."""
+
+    async def send(self, request: Request) -> Response:
+        """Answer one request, in the way of the real transport: stages, marks and all."""
+        record = request.record
+        self.hits[request.url.path] += 1
+        record.sent, record.reused, record.stage = True, False, Stage.HEADERS
+        response = await self._answer(request)
+        record.stage = None
+        if request.context.streaming and response.status < 300:
+            request.context.open_stream = _Open()
+        return response
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.url.path
+        await asyncio.sleep(3600 if path.endswith("/slow") else LATENCY)
+        script = SCRIPTS.get(path, (200,))
+        status = script[min(self.hits[path], len(script)) - 1]
+        if path == "/lost":
+            raise _failed(request, ErrorKind.DISCONNECTED, "the server closed the connection before the reply")
+        if path == "/me" and not request.headers.get("Authorization", "").startswith("Bearer fresh"):
+            status = 401
+        return _reply(request, status, _content(request, path.strip("/").split("/")))
+
+
+def _content(request: Request, path: list[str]) -> object:
+    match path:
+        case ["users"]:
+            return [{"id": 7, "name": "Ada"}, {"id": 8, "name": "Grace"}]
+        case ["users", "404"]:
+            return {"title": "No such user"}
+        case ["users", number]:
+            return {"id": int(number), "name": "Ada"}
+        case ["me"]:
+            return {"name": "Ada"}
+        case ["prices", sku]:
+            return {"sku": sku, "amount": 9.5}
+        case ["payments"]:
+            return {"id": "pay_1", "key": request.headers.get("Idempotency-Key")}
+        case ["oauth", "token"]:
+            return {"access_token": "fresh", "token_type": "Bearer", "expires_in": 3600}
+    return {"headers": dict(request.headers)}
+
+
+class _Open:
+    """The body of a streamed reply."""
+
+    def __init__(self) -> None:
+        self._pieces = list(EXPORT)
+
+    async def read(self) -> bytes:
+        """The next piece."""
+        await asyncio.sleep(LATENCY)
+        return self._pieces.pop(0) if self._pieces else b""
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def _reply(request: Request, status: int, content: object) -> Response:
+    headers = CIMultiDict({"Content-Type": "application/json", "X-Request-Id": "req_42"})
+    headers.update(HEADERS.get(request.url.path, {}))
+    return Response(status, CIMultiDictProxy(headers), json.dumps(content).encode(), request.url)
+
+
+def _failed(request: Request, kind: ErrorKind, what: str) -> APIConnectionError:
+    return APIConnectionError(f"{request.label}: {what}", kind=kind, stage=request.record.stage, retryable=True)

@@ -1,0 +1,59 @@
+"""What errors say to those who read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from resilient_client import (
+    APIClient,
+    APIConnectionError,
+    APIResponseValidationError,
+    CircuitBreaker,
+    InvalidRequestError,
+    Retry,
+)
+from resilient_client.testing.fault_server import FaultServer, refused_url
+from resilient_client.testing.faults import drop, reply
+
+
+async def test_validation_error_names_the_call_whose_reply_did_not_fit(server: FaultServer) -> None:
+    """Like every other error, it begins with the method and the URL."""
+    server.script(reply(json={"day": None}))
+    async with APIClient(server.url) as api:
+        with pytest.raises(APIResponseValidationError) as caught:
+            await api.get("/deliveries/1", response_model=dict[str, str])
+    assert str(caught.value).startswith(f"GET {server.url}/deliveries/1: the body of the reply 200 ")
+
+
+async def test_failure_followed_by_a_refusal_names_the_call_once(server: FaultServer) -> None:
+    """The circuit's reason follows the failure without repeating to whom, or claiming that nothing was sent."""
+    server.script(drop())
+    breaker = CircuitBreaker(minimum_calls=1, half_open_probes=1)
+    retry = Retry(max_attempts=3, backoff=lambda _: 0.0)
+    async with APIClient(server.url, retry=retry, circuit_breaker=breaker) as api:
+        with pytest.raises(APIConnectionError) as caught:
+            await api.get("/deliveries/1")
+    message = str(caught.value)
+    assert (server.hits, caught.value.attempts, caught.value.maybe_processed) == (1, 1, True)
+    assert message.count("/deliveries/1") == 1
+    assert f"not retried further: the circuit of {server.url} is open; it is tried again in" in message
+    assert "nothing was sent" not in message
+
+
+async def test_refused_connection_is_told_in_the_words_of_the_system() -> None:
+    """Not in asyncio's, which show a Python tuple and keep the reason to themselves."""
+    async with APIClient(refused_url(), retry=None) as api:
+        with pytest.raises(APIConnectionError, match=r"cannot connect \(Connection refused\); nothing was sent$"):
+            await api.get("/health")
+
+
+async def test_unusable_response_model_fails_before_anything_is_sent(server: FaultServer) -> None:
+    """The mistake is the caller's: it costs the upstream nothing and is told in our own terms."""
+
+    class NoType:
+        pass
+
+    async with APIClient(server.url) as api:
+        with pytest.raises(InvalidRequestError, match="response_model NoType is no type that pydantic can check"):
+            await api.post("/payments", json={}, response_model=NoType)
+    assert server.hits == 0
