@@ -24,34 +24,20 @@ class AttemptRecord:
         reused: Whether it went out on a kept-alive connection; ``None`` when it never got one.
     """
 
-    __slots__ = (
-        "elapsed",
-        "endpoint",
-        "error",
-        "kind",
-        "number",
-        "reauthenticated",
-        "redirects",
-        "reused",
-        "sent",
-        "stage",
-        "started",
-        "status",
-    )
+    elapsed = 0.0
+    status: int | None = None
+    kind: ErrorKind | None = None
+    stage: Stage | None = None
+    error = ""
+    redirects: tuple[str, ...] = ()
+    reauthenticated = False
+    sent = False
+    reused: bool | None = None
 
     def __init__(self, number: int, endpoint: Endpoint, started: float) -> None:
         self.number = number
         self.endpoint = endpoint
         self.started = started
-        self.elapsed = 0.0
-        self.status: int | None = None
-        self.kind: ErrorKind | None = None
-        self.stage: Stage | None = None
-        self.error = ""
-        self.redirects: tuple[str, ...] = ()
-        self.reauthenticated = False
-        self.sent = False
-        self.reused: bool | None = None
 
     def __str__(self) -> str:
         result = self.error or f"status {self.status}"

@@ -98,12 +98,11 @@ class Call(_Frozen, Generic[T_co]):
         """
         if options and not OPTION_NAMES.issuperset(options):
             raise_unknown_option(options)
-        put = object.__setattr__
-        put(self, "method", method if method in _KNOWN_METHODS else _checked(method))
-        put(self, "path", path)
-        put(self, "key", key)
-        put(self, "response_model", response_model)
-        put(self, "given", options)
+        _put_method(self, method if method in _KNOWN_METHODS else _checked(method))
+        _put_path(self, path)
+        _put_key(self, key)
+        _put_model(self, response_model)
+        _put_given(self, options)
 
     @overload
     @classmethod
@@ -264,6 +263,11 @@ class Call(_Frozen, Generic[T_co]):
         names = f" with {', '.join(sorted(self.given))}" if self.given else ""
         return f"<Call {self.method} {route_of(self.path)}{key}{names}>"
 
+
+# The slots themselves: the only way past ``_Frozen``, and the quickest.
+_put_method, _put_path, _put_key, _put_model, _put_given = (
+    vars(Call)[name].__set__ for name in ("method", "path", "key", "response_model", "given")
+)
 
 OPTION_NAMES = frozenset(CallOptions.__annotations__)
 _KNOWN_METHODS = frozenset({*IDEMPOTENT_METHODS, "POST", "PATCH"})

@@ -169,9 +169,9 @@ class Alarm:
 
     def close(self) -> None:
         """Stop watching. A cancellation that rang unseen, because the work was done first, is taken back."""
+        if self._rung:
+            self.rang()
         if self._task is not None:
-            if self._rung:
-                self.rang()
             self._task = None
             self._armed_for = -math.inf
             self._timers.close()

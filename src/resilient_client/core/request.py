@@ -126,23 +126,10 @@ class CallContext:
         advice: Why there was no further attempt, and what would change that; ``""`` if that is plain.
     """
 
-    __slots__ = (
-        "advice",
-        "alarm",
-        "attempts",
-        "call",
-        "client",
-        "deadline",
-        "idempotency_key",
-        "limits",
-        "open_stream",
-        "records",
-        "retry",
-        "started",
-        "started_clock",
-        "streaming",
-        "upstream",
-    )
+    alarm: Alarm | None = None
+    attempts = 0
+    open_stream: OpenBody | None = None
+    advice = ""
 
     def __init__(
         self,
@@ -164,13 +151,9 @@ class CallContext:
         self.started = started
         self.started_clock = client.clock()
         self.deadline = deadline
-        self.alarm: Alarm | None = None
-        self.attempts = 0
         self.records: list[AttemptRecord] = []
         self.idempotency_key = idempotency_key
         self.streaming = streaming
-        self.open_stream: OpenBody | None = None
-        self.advice = ""
 
     @property
     def idempotent(self) -> bool:

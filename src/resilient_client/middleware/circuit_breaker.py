@@ -34,28 +34,29 @@ class CircuitBreakerMiddleware:
         Raises:
             CircuitOpenError: It does not; nothing was sent.
         """
-        context = request.context
+        client = request.context.client
         circuit = self._circuits.for_endpoint(request.endpoint)
-        ticket = circuit.try_admit(context.client.loop_time())
+        ticket = circuit.try_admit(client.loop_time())
         if ticket is None:
-            raise _refused(request, circuit, context.client.loop_time())
-        began = context.client.clock()
+            raise _refused(request, circuit, client.loop_time())
+        began = client.clock()
         try:
             response = await call_next(request)
-        except APIError as error:
-            if blames_upstream(error.kind, request.record.stage):
-                ticket.failure(context.client.loop_time(), context.client.clock() - began)
+        except BaseException as error:
+            if _blames_upstream(error, request, client.clock() - began):
+                ticket.failure(client.loop_time(), client.clock() - began)
+            else:
+                ticket.cancel()
             raise
-        except asyncio.CancelledError:
-            if _timed_out(request, context.client.clock() - began):
-                ticket.failure(context.client.loop_time(), context.client.clock() - began)
-            raise
-        else:
-            settle = ticket.failure if response.status >= 500 else ticket.success
-            settle(context.client.loop_time(), context.client.clock() - began)
-            return response
-        finally:
-            ticket.cancel()
+        settle = ticket.failure if response.status >= 500 else ticket.success
+        settle(client.loop_time(), client.clock() - began)
+        return response
+
+
+def _blames_upstream(error: BaseException, request: Request, waited: float) -> bool:
+    if isinstance(error, APIError):
+        return blames_upstream(error.kind, request.record.stage)
+    return isinstance(error, asyncio.CancelledError) and _timed_out(request, waited)
 
 
 def _timed_out(request: Request, waited: float) -> bool:

@@ -51,12 +51,20 @@ class RetryMiddleware:
         if self._budgets is not None:
             tokens = self._budgets.for_upstream(context.upstream, context.started)
         outcome: Response | APIError
+        untouched = request.headers.copy()  # the first attempt gets the request itself: a copy is for the second
+        url = request.url
         try:
-            outcome = await call_next(request.copy())
+            outcome = await call_next(request)
         except APIError as error:
             outcome = error
+        else:
+            if outcome.status < 400:
+                if tokens is not None:
+                    tokens.deposit(context.client.loop_time())
+                return outcome
         try:
             if fault_of(outcome, retry.statuses) is not None:
+                request.url, request.headers = url, untouched
                 outcome = await _Repeats(request, call_next, retry, tokens, self._wall_clock, outcome).run()
             if isinstance(outcome, APIError):
                 raise outcome

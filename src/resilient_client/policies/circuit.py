@@ -61,8 +61,10 @@ class Ticket:
 
     def success(self, now: float, elapsed: float) -> None:
         """The endpoint answered, and not with a failure: any such answer, a 404 too, is proof of life."""
-        if self._spend():
-            self._circuit._settle(now, False, elapsed)
+        circuit = self._circuit
+        generation, self._generation = self._generation, _SPENT
+        if generation == circuit._generation:
+            circuit._settle(now, False, elapsed)
 
     def failure(self, now: float, elapsed: float) -> None:
         """The endpoint failed."""

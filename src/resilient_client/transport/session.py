@@ -90,7 +90,8 @@ class AiohttpTransport:
             options, upload = self._options(request, progress)
             reply = await session.request(request.method, request.url, allow_redirects=False, **options)
             progress.replied = progress.clock()
-            content, truncated = self._at_hand(reply, request), False
+            truncated = False
+            content = None if reply.status >= 400 or request.context.streaming else body_at_hand(reply, self._max_size)
             if content is None:
                 content, truncated = await self._read(reply, request, progress)
             progress.ended = progress.clock()
@@ -156,12 +157,6 @@ class AiohttpTransport:
         if limits is not self._usual_limits:
             options["timeout"] = _timeout(limits.connect, limits.idle)
         return options, upload
-
-    def _at_hand(self, reply: aiohttp.ClientResponse, request: Request) -> bytes | None:
-        """The body of an answer that came in one piece; errors and streams are read with more care."""
-        if reply.status >= 400 or request.context.streaming:
-            return None
-        return body_at_hand(reply, self._max_size)
 
     async def _read(self, reply: aiohttp.ClientResponse, request: Request, progress: Progress) -> tuple[bytes, bool]:
         """The body, and whether it was cut; a body that is to be streamed stays open."""
