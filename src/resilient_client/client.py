@@ -6,6 +6,7 @@ Everything between happens in the chain; see ``chain`` for its order.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
@@ -291,7 +292,8 @@ class APIClient(Verbs):
 
     def _begin(self, call: Call[Any], *, streaming: bool = False) -> tuple[Request, bool]:
         engine = self._engine
-        now = engine.bind().time()
+        loop = engine.loop if engine.loop is asyncio.get_running_loop() else engine.bind()
+        now = loop.time()
         url, endpoint, headers, body, key = self._preparation.prepare(call)
         if call.response_model is not None:
             validator_for(call.response_model)  # one that cannot be used is complained of before anything is sent

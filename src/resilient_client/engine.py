@@ -26,7 +26,7 @@ from resilient_client.settings.config import ClientConfig
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
-    __slots__ = ("_closed", "_loop", "circuits", "context", "handler", "links", "transport")
+    __slots__ = ("_closed", "circuits", "context", "handler", "links", "loop", "transport")
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Engine:
             follow_redirects=config.follow_redirects,
         )
         self.handler: Handler = compose((link.middleware for link in self.links), transport.send)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
     def bind(self) -> asyncio.AbstractEventLoop:
@@ -65,24 +65,24 @@ class Engine:
             WrongLoopError: It was first used on another loop.
         """
         loop = asyncio.get_running_loop()
-        if loop is self._loop:
+        if loop is self.loop:
             return loop
         name = self.context.name
         if self._closed:
             raise ClientClosedError(f"the client {name!r} is closed; make a new one, or keep it open while in use")
-        if self._loop is not None:
+        if self.loop is not None:
             raise WrongLoopError(
                 f"the client {name!r} was first used on another event loop, to which its connections belong; "
                 "use one client per event loop, for example one made in each asyncio.run()"
             )
-        self._loop = loop
+        self.loop = loop
         self.context.bind(loop)
         return loop
 
     async def close(self) -> None:
         """Give back all connections. May be called twice."""
         self._closed = True
-        self._loop = None
+        self.loop = None
         await self.transport.close()
 
     def _tell(

@@ -11,8 +11,8 @@ import asyncio
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from heapq import heapify, heappop, heappush
+from contextvars import Context, ContextVar
+from heapq import heappop, heappush
 
 RESOLUTION = 0.001  # seconds; some loops keep time in milliseconds
 
@@ -53,43 +53,51 @@ def ambient_deadline() -> float:
 
 
 class Timers:
-    """One timer of the event loop for any number of alarms: the earliest is set, the others wait in a heap.
+    """One timer of the event loop for any number of alarms: it is set for the earliest end.
 
-    A timer of its own for each call would be the dearest part of a call that succeeds. Nothing is left behind: with
-    the last alarm gone, the timer is cancelled.
+    A timer of its own for each call would be the dearest part of a call that succeeds. So young alarms only stand in
+    a dict, which costs next to nothing to enter and to leave; those still there when the timer rings are put in order
+    of their ends (a heap), each once for each end it was given. Nothing is left behind: with the last alarm gone, the timer
+    is cancelled.
     """
 
-    __slots__ = ("_armed_for", "_count", "_handle", "_heap", "alarms", "loop")
+    __slots__ = ("_armed_for", "_context", "_count", "_handle", "_heap", "_young", "alive", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.alarms = 0  # alive; each counts itself in and, by ``close``, out
+        self.alive = 0
+        self._young: dict[Alarm, None] = {}  # in order of age, so that runs repeat
         self._heap: list[tuple[float, int, Alarm]] = []
         self._count = 0  # ties in time are broken by age, never by comparing alarms
         self._handle: asyncio.TimerHandle | None = None
+        self._context = Context()  # or the timer would keep the variables of whichever call set it
         self._armed_for = math.inf
 
-    def add(self, at: float, alarm: Alarm) -> None:
-        """Wake ``alarm`` at a loop time."""
-        self._count += 1
-        heappush(self._heap, (at, self._count, alarm))
-        if at < self._armed_for:
-            self._arm(at)
+    def enter(self, alarm: Alarm, first_ring: float) -> None:
+        """One more alarm; ``first_ring`` is the loop time of its first possible end."""
+        self.alive += 1
+        self._young[alarm] = None
+        if first_ring < self._armed_for:
+            self._arm(first_ring)
 
-    def close(self) -> None:
-        """One alarm less. Its entries stay in the heap until they are due, or outnumber the living."""
-        self.alarms -= 1
-        if not self.alarms:
+    def leave(self, alarm: Alarm) -> None:
+        """One alarm less; an entry in the heap stays until it is due."""
+        self.alive -= 1
+        self._young.pop(alarm, None)
+        if not self.alive:
             self._heap.clear()
             self._disarm()
-        elif len(self._heap) > 4 * self.alarms + 64:
-            self._heap = [entry for entry in self._heap if entry[2].awaits(entry[0])]
-            heapify(self._heap)
+
+    def hasten(self, alarm: Alarm) -> None:
+        """The end of an alarm has moved, and may now be the earliest."""
+        if alarm.ends_at < self._armed_for:
+            self._arm(alarm.ends_at)
+        self._young[alarm] = None
 
     def _arm(self, at: float) -> None:
         self._disarm()
         self._armed_for = at
-        self._handle = self.loop.call_at(at, self._ring)
+        self._handle = self.loop.call_at(at, self._ring, context=self._context)
 
     def _disarm(self) -> None:
         if self._handle is not None:
@@ -98,25 +106,31 @@ class Timers:
         self._armed_for = math.inf
 
     def _ring(self) -> None:
-        self._handle = None
-        self._armed_for = math.inf
+        self._disarm()
+        for alarm in self._young:
+            self._count += 1
+            heappush(self._heap, (alarm.ends_at, self._count, alarm))
+        self._young.clear()
         due = self.loop.time() + RESOLUTION
         while self._heap and self._heap[0][0] <= due:
-            at, _, alarm = heappop(self._heap)
-            if alarm.awaits(at):
-                alarm.ring(due)
-        if self._heap and self._heap[0][0] < self._armed_for:
-            self._arm(self._heap[0][0])
+            _, _, alarm = heappop(self._heap)
+            if alarm.ends_at <= due:
+                alarm.ring()
+            elif alarm.ends_at < math.inf:
+                self._young[alarm] = None
+        first = min((alarm.ends_at for alarm in self._young), default=math.inf)
+        first = min(first, self._heap[0][0] if self._heap else math.inf)
+        if first < math.inf:
+            self._arm(first)
 
 
 class Alarm:
     """Cancels the current task at a given time, unless closed before.
 
-    ``ends_at`` may be moved at will: later is free (an early ring goes back to sleep). Create it in the task it
-    shall watch; ``close()`` belongs in a ``finally``.
+    ``ends_at`` may be moved at will. Create it in the task it shall watch; ``close()`` belongs in a ``finally``.
     """
 
-    __slots__ = ("_armed_for", "_cancelling", "_ends_at", "_rung", "_task", "_timers")
+    __slots__ = ("_cancelling", "_ends_at", "_rung", "_task", "_timers")
 
     def __init__(self, timers: Timers, ends_at: float, first_ring: float = math.inf) -> None:
         """Watch the current task.
@@ -124,33 +138,30 @@ class Alarm:
         Args:
             timers: Of the running loop.
             ends_at: When to cancel, in loop time; infinity means never.
-            first_ring: When ``ends_at`` is expected to be moved to, if that is earlier: arming for it at
-                once saves a second entry.
+            first_ring: When ``ends_at`` is expected to be moved to, if that is earlier: setting the loop's timer
+                for it at once saves setting it twice.
         """
         task = asyncio.current_task(timers.loop)
         if task is None:
             raise RuntimeError("a call must be awaited inside a task, such as one started by asyncio.run()")
-        timers.alarms += 1
         self._timers = timers
         self._task: asyncio.Task[object] | None = task
         self._cancelling = task.cancelling()
         self._rung = False
         self._ends_at = ends_at
-        self._armed_for = min(ends_at, first_ring)
-        if self._armed_for < math.inf:
-            timers.add(self._armed_for, self)
+        timers.enter(self, min(ends_at, first_ring))
 
     @property
     def ends_at(self) -> float:
-        """When the task is cancelled, in loop time."""
+        """When the task is cancelled, in loop time; infinity once closed."""
         return self._ends_at
 
     @ends_at.setter
     def ends_at(self, ends_at: float) -> None:
+        sooner = ends_at < self._ends_at
         self._ends_at = ends_at
-        if ends_at < self._armed_for:
-            self._armed_for = ends_at
-            self._timers.add(ends_at, self)
+        if sooner:
+            self._timers.hasten(self)
 
     @property
     def ringing(self) -> bool:
@@ -173,20 +184,11 @@ class Alarm:
             self.rang()
         if self._task is not None:
             self._task = None
-            self._armed_for = -math.inf
-            self._timers.close()
+            self._ends_at = math.inf
+            self._timers.leave(self)
 
-    def awaits(self, at: float) -> bool:
-        """Whether the entry for ``at`` is the one that counts."""
-        return self._armed_for == at
-
-    def ring(self, due: float) -> None:
-        """Cancel the task, or go back to sleep if the end was moved beyond ``due``."""
-        self._armed_for = math.inf
-        if self._ends_at > due:
-            self._armed_for = self._ends_at
-            if self._ends_at < math.inf:
-                self._timers.add(self._ends_at, self)
-        elif self._task is not None:
+    def ring(self) -> None:
+        """Cancel the task."""
+        if self._task is not None:
             self._rung = True
             self._task.cancel()

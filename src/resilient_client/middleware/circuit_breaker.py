@@ -34,22 +34,24 @@ class CircuitBreakerMiddleware:
         Raises:
             CircuitOpenError: It does not; nothing was sent.
         """
-        client = request.context.client
+        now = request.context.client.loop_time
         circuit = self._circuits.for_endpoint(request.endpoint)
-        ticket = circuit.try_admit(client.loop_time())
+        began = now()
+        ticket = circuit.try_admit(began)
         if ticket is None:
-            raise _refused(request, circuit, client.loop_time())
-        began = client.clock()
+            raise _refused(request, circuit, began)
         try:
             response = await call_next(request)
         except BaseException as error:
-            if _blames_upstream(error, request, client.clock() - began):
-                ticket.failure(client.loop_time(), client.clock() - began)
+            ended = now()
+            if _blames_upstream(error, request, ended - began):
+                ticket.failure(ended, ended - began)
             else:
                 ticket.cancel()
             raise
+        ended = now()
         settle = ticket.failure if response.status >= 500 else ticket.success
-        settle(client.loop_time(), client.clock() - began)
+        settle(ended, ended - began)
         return response
 
 
