@@ -25,7 +25,9 @@ from resilient_client import (
     Retry,
     Timeout,
 )
+from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.testing import MockRequest, MockUpstream, fail, faults, reply, run_virtual
+from resilient_client.testing.scripted import ScriptedFailure
 
 STEADY = Retry(max_attempts=3, backoff={"kind": "fixed", "initial": 1.0})
 
@@ -277,6 +279,30 @@ def test_failure_delay_takes_that_long() -> None:
         return now()
 
     assert using(upstream, main) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "stage", "maybe_processed"),
+    [
+        (fail("dns"), ErrorKind.DNS, Stage.DNS, False),
+        (fail("pool"), ErrorKind.POOL, Stage.POOL, False),
+        (fail("timeout", stage="dns"), ErrorKind.TIMEOUT, Stage.DNS, False),
+        (fail("timeout", stage="send"), ErrorKind.TIMEOUT, Stage.SEND, True),
+        (fail("timeout", stage="body"), ErrorKind.TIMEOUT, Stage.BODY, True),
+        (fail("disconnected", stage="send"), ErrorKind.DISCONNECTED, Stage.SEND, True),
+        (fail("protocol", stage="body"), ErrorKind.PROTOCOL, Stage.BODY, True),
+    ],
+    ids=lambda value: f"{value!r}" if isinstance(value, ScriptedFailure) else None,
+)
+def test_failure_at_a_stage_is_met_as_that(
+    failure: ScriptedFailure, kind: ErrorKind, stage: Stage, maybe_processed: bool
+) -> None:
+    """What the contract cannot bring about on a loopback socket has the facts of its kind and stage, too."""
+    with pytest.raises(APIConnectionError) as caught:
+        using(scripted(failure), lambda api: api.get("/"), retry=None)
+    error = caught.value
+    assert (error.kind, error.stage, error.maybe_processed) == (kind, stage, maybe_processed)
+    assert error.history[0].sent is maybe_processed
 
 
 @pytest.mark.parametrize("wrap", [False, True], ids=["function", "async function"])
