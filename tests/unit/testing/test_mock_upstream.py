@@ -1,20 +1,17 @@
-"""The upstream in memory: what it answers, what it remembers, and that the client above it is the real one."""
+"""The upstream in memory: the client above it is the real one, and what it sends arrives."""
 
 from __future__ import annotations
 
-import asyncio
 import io
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.testing.support import now, scripted, using
 
 from resilient_client import (
     APIClient,
-    APIConnectionError,
-    APITimeoutError,
     BearerAuth,
     Call,
     CircuitOpenError,
@@ -22,37 +19,9 @@ from resilient_client import (
     DeadlineExceededError,
     InternalServerError,
     ResponseTooLargeError,
-    Retry,
     Timeout,
 )
-from resilient_client.core.kinds import ErrorKind, Stage
-from resilient_client.testing import MockRequest, MockUpstream, fail, faults, reply, run_virtual
-from resilient_client.testing.scripted import ScriptedFailure
-
-STEADY = Retry(max_attempts=3, backoff={"kind": "fixed", "initial": 1.0})
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def using(
-    upstream: MockUpstream, main: Callable[[APIClient], Awaitable[Any]], base: str = "https://api.example.com", **o: Any
-) -> Any:
-    """Run ``main`` in virtual time with a client on ``upstream``."""
-
-    async def run() -> Any:
-        async with APIClient(base, transport=upstream, **({"retry": STEADY} | o)) as api:
-            return await main(api)
-
-    return run_virtual(run())
-
-
-def scripted(*steps: Any) -> MockUpstream:
-    upstream = MockUpstream()
-    upstream.script(*steps)
-    return upstream
-
+from resilient_client.testing import MockUpstream, fail, reply
 
 # -- the chain above it is the real one ----------------------------------------------------------------------------
 
@@ -229,246 +198,3 @@ def test_request_body_one_shot_survives_a_refused_connection() -> None:
     upstream = scripted(fail("connect"), reply())
     using(upstream, lambda api: api.put("/", content=iter([b"once"])))
     assert ([request.body for request in upstream.requests], upstream.sends) == ([b"once"], 2)
-
-
-# -- replies -------------------------------------------------------------------------------------------------------
-
-
-def test_reply_in_pieces_streams_with_its_silences() -> None:
-    """Pieces come one by one, and a number is a silence of that many seconds."""
-    upstream = scripted(reply(content=[b"a", 2.0, b"b"]))
-
-    async def main(api: APIClient) -> list[tuple[bytes, float]]:
-        async with api.stream("GET", "/") as stream:
-            return [(piece, now()) async for piece in stream.iter_bytes()]
-
-    assert using(upstream, main) == [(b"a", 0.0), (b"b", 2.0)]
-
-
-def test_reply_in_pieces_without_streaming_is_one_body() -> None:
-    """The same reply, read by a plain call, is whole after its silences."""
-    upstream = scripted(reply(content=[b"a", 2.0, b"b"]))
-    assert using(upstream, lambda api: api.get("/")).content == b"ab"
-
-
-def test_reply_silent_for_longer_than_idle_is_a_timeout() -> None:
-    """The idle timeout runs in memory as on a socket."""
-    upstream = scripted(reply(content=[b"a", 2.0, b"b"]))
-    with pytest.raises(APITimeoutError, match="silent for idle=1 s in stage body"):
-        using(upstream, lambda api: api.get("/"), retry=None, timeout=Timeout(idle=1))
-
-
-def test_reply_delay_takes_that_long() -> None:
-    """``delay`` stands before the head of the reply."""
-    upstream = scripted(reply(delay=3.0))
-
-    async def main(api: APIClient) -> float:
-        await api.get("/")
-        return now()
-
-    assert using(upstream, main) == 3.0
-
-
-def test_failure_delay_takes_that_long() -> None:
-    """``delay`` stands before the failure, too."""
-    upstream = scripted(fail("connect", delay=3.0))
-
-    async def main(api: APIClient) -> float:
-        with pytest.raises(APIConnectionError):
-            await api.get("/", retry=None)
-        return now()
-
-    assert using(upstream, main) == 3.0
-
-
-@pytest.mark.parametrize(
-    ("failure", "kind", "stage", "maybe_processed"),
-    [
-        (fail("dns"), ErrorKind.DNS, Stage.DNS, False),
-        (fail("pool"), ErrorKind.POOL, Stage.POOL, False),
-        (fail("timeout", stage="dns"), ErrorKind.TIMEOUT, Stage.DNS, False),
-        (fail("timeout", stage="send"), ErrorKind.TIMEOUT, Stage.SEND, True),
-        (fail("timeout", stage="body"), ErrorKind.TIMEOUT, Stage.BODY, True),
-        (fail("disconnected", stage="send"), ErrorKind.DISCONNECTED, Stage.SEND, True),
-        (fail("protocol", stage="body"), ErrorKind.PROTOCOL, Stage.BODY, True),
-    ],
-    ids=lambda value: f"{value!r}" if isinstance(value, ScriptedFailure) else None,
-)
-def test_failure_at_a_stage_is_met_as_that(
-    failure: ScriptedFailure, kind: ErrorKind, stage: Stage, maybe_processed: bool
-) -> None:
-    """What the contract cannot bring about on a loopback socket has the facts of its kind and stage, too."""
-    with pytest.raises(APIConnectionError) as caught:
-        using(scripted(failure), lambda api: api.get("/"), retry=None)
-    error = caught.value
-    assert (error.kind, error.stage, error.maybe_processed) == (kind, stage, maybe_processed)
-    assert error.history[0].sent is maybe_processed
-
-
-@pytest.mark.parametrize("wrap", [False, True], ids=["function", "async function"])
-def test_function_as_a_step_answers_by_the_request(wrap: bool) -> None:
-    """A step may be a function of the request, plain or async."""
-
-    def plain(request: MockRequest) -> Any:
-        return reply(json={"id": request.path_params["id"], "page": request.query["page"]})
-
-    async def later(request: MockRequest) -> Any:
-        return plain(request)
-
-    upstream = MockUpstream()
-    upstream.route("GET", "/users/{id}", later if wrap else plain)
-    response = using(upstream, lambda api: api.get("/users/{id}", path_params={"id": "a/b"}, params={"page": 2}))
-    assert response.json() == {"id": "a/b", "page": "2"}
-
-
-def test_function_that_waits_holds_the_request_at_the_upstream() -> None:
-    """While an async step waits, the client is in stage headers: the request was received."""
-
-    async def never(_request: MockRequest) -> Any:
-        await asyncio.Event().wait()
-
-    with pytest.raises(APITimeoutError, match="stage headers"):
-        using(scripted(never), lambda api: api.get("/", retry=None))
-
-
-def test_function_that_fails_its_assertion_fails_the_test() -> None:
-    """An assertion in a step comes out of the call as it is."""
-
-    def check(request: MockRequest) -> Any:
-        assert request.json() == {"a": 2}, "not what was agreed"
-        return reply()
-
-    with pytest.raises(AssertionError, match="not what was agreed"):
-        using(scripted(check), lambda api: api.post("/", json={"a": 1}))
-
-
-@pytest.mark.parametrize(
-    ("answer", "error"), [(200, TypeError), (None, TypeError), (fail("dns"), ValueError)], ids=["int", "None", "dns"]
-)
-def test_function_with_an_impossible_answer_is_told_so(answer: Any, error: type[Exception]) -> None:
-    """A function returns a reply or a failure that can still happen; anything else is an error with the remedy."""
-    with pytest.raises(error, match="a step of the MockUpstream returned"):
-        using(scripted(lambda _request: answer), lambda api: api.get("/"))
-
-
-# -- routes --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "answer"),
-    [
-        ("/users/me", "literal"),
-        ("/users/7", "one name"),
-        ("/users/7/pets", "script"),
-        ("/users/a%2Fb", "one name"),
-        ("/files/x.json", "inside"),
-        ("/caf%C3%A9", "encoded"),
-    ],
-)
-def test_route_that_fits_best_answers(path: str, answer: str) -> None:
-    """The route with the fewest names wins, a name stands for one segment, and the script takes the rest."""
-    upstream = scripted(reply(text="script"))
-    upstream.route("GET", "/users/{id}", reply(text="one name"))
-    upstream.route("GET", "/users/me", reply(text="literal"))
-    upstream.route("GET", "/files/{name}.json", reply(text="inside"))
-    upstream.route("get", "/café", reply(text="encoded"))
-    assert using(upstream, lambda api: api.get(path)).text == answer
-
-
-def test_route_under_a_base_path_is_the_path_on_the_wire() -> None:
-    """A route sees what the upstream would see, base path included."""
-    upstream = MockUpstream()
-    upstream.route("GET", "/v1/users", reply(text="yes"))
-    assert using(upstream, lambda api: api.get("/users"), "https://api.example.com/v1").text == "yes"
-
-
-def test_request_without_a_script_names_what_is_scripted() -> None:
-    """Nothing is answered by default; the error says what is."""
-    upstream = MockUpstream()
-    upstream.route("GET", "/users/{id}", reply())
-    with pytest.raises(AssertionError, match=r"scripted for POST /users/1; scripted is: GET /users/\{id\}$"):
-        using(upstream, lambda api: api.post("/users/1"))
-
-
-# -- what it holds the test to -------------------------------------------------------------------------------------
-
-
-def test_assert_all_used_with_a_step_left_names_it() -> None:
-    """A step that never answered is named."""
-    upstream = scripted(reply(503), fail("dns"), reply(201))
-    using(upstream, lambda api: api.get("/", raise_for_status=False), retry=None)
-    with pytest.raises(AssertionError, match=r"the script has not used fail\('dns'\); .* reply\(201\)"):
-        upstream.assert_all_used()
-
-
-def test_assert_all_used_after_the_last_step_is_content() -> None:
-    """Every step has answered, the last one twice."""
-    upstream = scripted(reply(503), reply())
-    using(upstream, lambda api: api.gather(Call.get("/") for _ in range(2)))
-    upstream.assert_all_used()
-
-
-def test_assert_all_used_tells_of_requests_that_a_fan_out_swallowed() -> None:
-    """``gather`` makes outcomes of errors, so an unscripted request is told of once more here."""
-    upstream = MockUpstream()
-    using(upstream, lambda api: api.gather([Call.get("/nowhere")]))
-    with pytest.raises(AssertionError, match="nothing is scripted for GET /nowhere"):
-        upstream.assert_all_used()
-
-
-def test_assert_called_gives_the_requests() -> None:
-    """The requests that fit are handed over, to look into."""
-    upstream = scripted(reply())
-    using(upstream, lambda api: api.post("/orders/7", json={"n": 1}))
-    [order] = upstream.assert_called("POST", "/orders/{id}", times=1)
-    assert order.json() == {"n": 1}
-
-
-@pytest.mark.parametrize(("method", "times"), [("GET", None), ("POST", 2), ("POST", 0)])
-def test_assert_called_otherwise_lists_what_was_received(method: str, times: int | None) -> None:
-    """The message holds what was expected and all that came."""
-    upstream = scripted(reply())
-    using(upstream, lambda api: api.post("/orders"))
-    with pytest.raises(AssertionError, match=r"(?s)expected .* of \w+ /orders, received \d.*  POST /orders"):
-        upstream.assert_called(method, "/orders", times=times)
-
-
-async def test_wait_for_hits_wakes_on_arrival() -> None:
-    """A test can wait for a request to be in the hands of the upstream."""
-    upstream = scripted(fail("timeout"))
-    async with APIClient("https://api.example.com", transport=upstream) as api, asyncio.timeout(5):
-        call = asyncio.create_task(api.get("/"))
-        await upstream.wait_for_hits(1)
-        assert upstream.active == 1
-        call.cancel()
-        await asyncio.wait((call,))
-    assert upstream.active == 0
-
-
-# -- what cannot be scripted ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: fail("disconnect"), "give one of dns, connect"),  # type: ignore[arg-type]
-        (lambda: fail("server_error"), r"or a reply\(\)"),  # type: ignore[arg-type]
-        (lambda: fail("dns", stage="body"), "cannot strike at stage body; it can at dns"),
-        (lambda: reply(100), "must be a final one"),
-        (lambda: reply(content=[fail("dns")]), "cannot strike at stage body"),
-        (lambda: MockUpstream().script(), "at least one step"),
-        (lambda: MockUpstream().route("GET", "users", reply()), "a route is a path"),
-        (lambda: MockUpstream().route("GET", "/users?page=1", reply()), "a route is a path"),
-    ],
-)
-def test_step_that_cannot_be_is_refused_with_the_remedy(make: Callable[[], object], message: str) -> None:
-    """What cannot happen on a network cannot be scripted; the error says what can."""
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
-@pytest.mark.parametrize("step", [faults.drop(), faults.hold(), 503, MockRequest], ids=["fault", "hold", "int", "type"])
-def test_step_of_another_kind_is_refused(step: Any) -> None:
-    """A fault of the ``FaultServer`` is no step here, and the error says so at once."""
-    with pytest.raises(TypeError, match=r"give reply\(...\), fail\(...\) or a function"):
-        MockUpstream().script(step)
