@@ -18,53 +18,58 @@
 Settings describe, a policy decides, a middleware acts, the transport touches the wire once.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from resilient_client._version import __version__
-from resilient_client.auth import APIKeyAuth, BasicAuth, BearerAuth, OAuth2ClientCredentials, Token
-from resilient_client.client import APIClient
-from resilient_client.core.attempts import AttemptRecord
-from resilient_client.core.call import Call, CallOptions
-from resilient_client.core.deadline import deadline
-from resilient_client.core.endpoint import Endpoint
-from resilient_client.core.errors import (
-    APIConnectionError,
-    APIError,
-    APIResponseValidationError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    CallCancelledError,
-    CallRejectedError,
-    CircuitOpenError,
-    ClientClosedError,
-    ConfigurationError,
-    ConflictError,
-    DeadlineExceededError,
-    InternalServerError,
-    InvalidRequestError,
-    MissingExtraError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    RedirectError,
-    ResilientClientError,
-    ResponseTooLargeError,
-    UnprocessableEntityError,
-    WrongLoopError,
-)
-from resilient_client.core.kinds import ErrorKind, Stage
-from resilient_client.core.outcome import Failure, Outcome, Success
-from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
-from resilient_client.core.request import Request, RequestInfo
-from resilient_client.core.response import Response, Timings
-from resilient_client.fanout import GatherResult
-from resilient_client.policies.circuit import Circuit, CircuitState
-from resilient_client.settings.circuit_breaker import CircuitBreaker
-from resilient_client.settings.config import ClientConfig
-from resilient_client.settings.connection import ConnectionSettings
-from resilient_client.settings.retry import Backoff, Retry, RetryBudget
-from resilient_client.settings.timeout import Timeout
-from resilient_client.streaming import StreamResponse
+
+if TYPE_CHECKING:
+    from resilient_client.auth import APIKeyAuth, BasicAuth, BearerAuth, OAuth2ClientCredentials, Token
+    from resilient_client.client import APIClient
+    from resilient_client.core.attempts import AttemptRecord
+    from resilient_client.core.call import Call, CallOptions
+    from resilient_client.core.deadline import deadline
+    from resilient_client.core.endpoint import Endpoint
+    from resilient_client.core.errors import (
+        APIConnectionError,
+        APIError,
+        APIResponseValidationError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        CallCancelledError,
+        CallRejectedError,
+        CircuitOpenError,
+        ClientClosedError,
+        ConfigurationError,
+        ConflictError,
+        DeadlineExceededError,
+        InternalServerError,
+        InvalidRequestError,
+        MissingExtraError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        RedirectError,
+        ResilientClientError,
+        ResponseTooLargeError,
+        UnprocessableEntityError,
+        WrongLoopError,
+    )
+    from resilient_client.core.kinds import ErrorKind, Stage
+    from resilient_client.core.outcome import Failure, Outcome, Success
+    from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
+    from resilient_client.core.request import Request, RequestInfo
+    from resilient_client.core.response import Response, Timings
+    from resilient_client.fanout import GatherResult
+    from resilient_client.policies.circuit import Circuit, CircuitState
+    from resilient_client.settings.circuit_breaker import CircuitBreaker
+    from resilient_client.settings.config import ClientConfig
+    from resilient_client.settings.connection import ConnectionSettings
+    from resilient_client.settings.retry import Backoff, Retry, RetryBudget
+    from resilient_client.settings.timeout import Timeout
+    from resilient_client.streaming import StreamResponse
 
 __all__ = [
     "APIClient",
@@ -129,3 +134,82 @@ __all__ = [
     "__version__",
     "deadline",
 ]
+
+_HOMES = {
+    "APIClient": "client",
+    "APIConnectionError": "core.errors",
+    "APIError": "core.errors",
+    "APIKeyAuth": "auth",
+    "APIResponseValidationError": "core.errors",
+    "APIStatusError": "core.errors",
+    "APITimeoutError": "core.errors",
+    "AttemptRecord": "core.attempts",
+    "Auth": "core.protocols",
+    "AuthenticationError": "core.errors",
+    "Backoff": "settings.retry",
+    "BadRequestError": "core.errors",
+    "BasicAuth": "auth",
+    "BearerAuth": "auth",
+    "Call": "core.call",
+    "CallCancelledError": "core.errors",
+    "CallOptions": "core.call",
+    "CallRejectedError": "core.errors",
+    "Circuit": "policies.circuit",
+    "CircuitBreaker": "settings.circuit_breaker",
+    "CircuitOpenError": "core.errors",
+    "CircuitState": "policies.circuit",
+    "ClientClosedError": "core.errors",
+    "ClientConfig": "settings.config",
+    "ConfigurationError": "core.errors",
+    "ConflictError": "core.errors",
+    "ConnectionSettings": "settings.connection",
+    "DeadlineExceededError": "core.errors",
+    "Endpoint": "core.endpoint",
+    "ErrorKind": "core.kinds",
+    "Failure": "core.outcome",
+    "GatherResult": "fanout",
+    "Handler": "core.protocols",
+    "InternalServerError": "core.errors",
+    "InvalidRequestError": "core.errors",
+    "Middleware": "core.protocols",
+    "MissingExtraError": "core.errors",
+    "NotFoundError": "core.errors",
+    "OAuth2ClientCredentials": "auth",
+    "Outcome": "core.outcome",
+    "PermissionDeniedError": "core.errors",
+    "RateLimitError": "core.errors",
+    "RedirectError": "core.errors",
+    "Request": "core.request",
+    "RequestInfo": "core.request",
+    "ResilientClientError": "core.errors",
+    "Response": "core.response",
+    "ResponseTooLargeError": "core.errors",
+    "Retry": "settings.retry",
+    "RetryBudget": "settings.retry",
+    "Stage": "core.kinds",
+    "StreamResponse": "streaming",
+    "Success": "core.outcome",
+    "Timeout": "settings.timeout",
+    "Timings": "core.response",
+    "Token": "auth",
+    "Transport": "core.protocols",
+    "UnprocessableEntityError": "core.errors",
+    "WrongLoopError": "core.errors",
+    "deadline": "core.deadline",
+}
+"""Where each name is at home. What nobody asks for is not loaded: the pytest plugin lies in this package, too."""
+
+if not TYPE_CHECKING:  # a type checker that saw this would take any misspelt name for a public one
+
+    def __getattr__(name: str) -> object:
+        """Load a public name on its first use (PEP 562)."""
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -292,7 +292,9 @@ class APIClient(Verbs):
 
     def _begin(self, call: Call[Any], *, streaming: bool = False) -> tuple[Request, bool]:
         engine = self._engine
-        loop = engine.loop if engine.loop is asyncio.get_running_loop() else engine.bind()
+        loop = asyncio.get_running_loop()
+        if loop is not engine.loop:
+            engine.bind()
         now = loop.time()
         url, endpoint, headers, body, key = self._preparation.prepare(call)
         if call.response_model is not None:

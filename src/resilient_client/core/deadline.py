@@ -57,8 +57,8 @@ class Timers:
 
     A timer of its own for each call would be the dearest part of a call that succeeds. So young alarms only stand in
     a dict, which costs next to nothing to enter and to leave; those still there when the timer rings are put in order
-    of their ends (a heap), each once for each end it was given. Nothing is left behind: with the last alarm gone, the timer
-    is cancelled.
+    of their ends (a heap), each once for each end it was given. Nothing is left behind: with the last alarm gone,
+    the timer is cancelled.
     """
 
     __slots__ = ("_armed_for", "_context", "_count", "_handle", "_heap", "_young", "alive", "loop")
@@ -130,7 +130,7 @@ class Alarm:
     ``ends_at`` may be moved at will. Create it in the task it shall watch; ``close()`` belongs in a ``finally``.
     """
 
-    __slots__ = ("_cancelling", "_ends_at", "_rung", "_task", "_timers")
+    __slots__ = ("_cancelling", "_ends_at", "_rung", "_spent", "_task", "_timers")
 
     def __init__(self, timers: Timers, ends_at: float, first_ring: float = math.inf) -> None:
         """Watch the current task.
@@ -148,6 +148,7 @@ class Alarm:
         self._task: asyncio.Task[object] | None = task
         self._cancelling = task.cancelling()
         self._rung = False
+        self._spent = False  # has rung: an end it is given from now on is a new one
         self._ends_at = ends_at
         timers.enter(self, min(ends_at, first_ring))
 
@@ -160,7 +161,8 @@ class Alarm:
     def ends_at(self, ends_at: float) -> None:
         sooner = ends_at < self._ends_at
         self._ends_at = ends_at
-        if sooner:
+        if sooner or self._spent:
+            self._spent = False
             self._timers.hasten(self)
 
     @property
@@ -190,5 +192,5 @@ class Alarm:
     def ring(self) -> None:
         """Cancel the task."""
         if self._task is not None:
-            self._rung = True
+            self._rung = self._spent = True
             self._task.cancel()

@@ -33,7 +33,7 @@ _CLOCK = "(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9
 _IMF_FIXDATE = f"{_WEEKDAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_CLOCK} GMT"
 _RFC850_DATE = f"{_LONG_WEEKDAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_CLOCK} GMT"
 _ASCTIME_DATE = f"{_WEEKDAY} {_MONTH} (?P<day>[ 0-9][0-9]) {_CLOCK} (?P<year>[0-9]{{4}})"
-_HTTP_DATES = tuple(re.compile(form) for form in (_IMF_FIXDATE, _RFC850_DATE, _ASCTIME_DATE))
+_HTTP_DATES = (_IMF_FIXDATE, _RFC850_DATE, _ASCTIME_DATE)  # compiled when first met: few replies hold a date
 
 
 def retry_after(headers: Mapping[str, str], *, wall_now: float) -> float | None:
@@ -104,7 +104,7 @@ def _number(text: str) -> float | None:
 def _http_date(text: str, wall_now: float) -> float | None:
     """The epoch seconds of an HTTP-date, or ``None``. The weekday is not checked against the date."""
     text = text.strip(" \t")
-    found = next((match for form in _HTTP_DATES if (match := form.fullmatch(text))), None)
+    found = next((match for form in _HTTP_DATES if (match := re.fullmatch(form, text))), None)
     if found is None:
         return None
     month = _MONTHS.index(found["month"]) + 1

@@ -47,7 +47,7 @@ Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 class Settings(BaseModel):
     """The base of all settings: frozen, strict about names, merged field by field."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # built when used, not when imported
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -123,6 +123,35 @@ class AiohttpTransport:
         if self._session is not None and not self._foreign:
             await self._session.close()
 
+    def make_session(self, limits: TimeLimits) -> aiohttp.ClientSession:
+        """The session of our own, made on first use; the one thing that a transport in memory replaces.
+
+        Args:
+            limits: Those of most calls; others come with their request.
+        """
+        settings = self._settings
+        proxied = settings.proxy is not None or settings.trust_env
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                keepalive_timeout=settings.keepalive,
+                use_dns_cache=settings.dns_ttl is not None,
+                ttl_dns_cache=settings.dns_ttl,  # type: ignore[arg-type]  # a float works, the hint says int
+                resolver=MarkingResolver(),
+                socket_factory=make_socket,
+                ssl=settings.tls,
+                timeout_ceil_threshold=_NEVER_ROUNDED,
+            ),
+            timeout=_timeout(limits.connect, limits.idle),
+            auto_decompress=False,
+            cookie_jar=None if settings.cookies else _NoCookies(),
+            request_class=_OwnRequest,
+            response_class=MarkingResponse,
+            trust_env=settings.trust_env,
+            proxy=None if settings.proxy is None else settings.proxy.get_secret_value(),
+            middlewares=(guard, *settings.aiohttp_middlewares) if proxied else settings.aiohttp_middlewares,
+        )
+
     def _options(self, request: Request, upload: Upload | None) -> dict[str, Any]:
         """What aiohttp is told beside method and URL."""
         options: dict[str, Any] = {"headers": request.headers}
@@ -177,30 +206,9 @@ class AiohttpTransport:
             self._clock = loop.time
         if self._session is not None:
             return self._adopt(self._session)
-        settings = self._settings
         self._usual_limits = limits = request.context.limits
-        self._pool = Pool(settings.pool_size, settings.pool_size_per_host)
-        proxied = settings.proxy is not None or settings.trust_env
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                keepalive_timeout=settings.keepalive,
-                use_dns_cache=settings.dns_ttl is not None,
-                ttl_dns_cache=settings.dns_ttl,  # type: ignore[arg-type]  # a float works, the hint says int
-                resolver=MarkingResolver(),
-                socket_factory=make_socket,
-                ssl=settings.tls,
-                timeout_ceil_threshold=_NEVER_ROUNDED,
-            ),
-            timeout=_timeout(limits.connect, limits.idle),
-            auto_decompress=False,
-            cookie_jar=None if settings.cookies else _NoCookies(),
-            request_class=_OwnRequest,
-            response_class=MarkingResponse,
-            trust_env=settings.trust_env,
-            proxy=None if settings.proxy is None else settings.proxy.get_secret_value(),
-            middlewares=(guard, *settings.aiohttp_middlewares) if proxied else settings.aiohttp_middlewares,
-        )
+        self._pool = Pool(self._settings.pool_size, self._settings.pool_size_per_host)
+        self._session = self.make_session(limits)
         return self._session
 
     def _adopt(self, session: aiohttp.ClientSession) -> aiohttp.ClientSession:

@@ -1,0 +1,56 @@
+"""What importing resilient_client costs: ``python benchmarks/import_time.py``.
+
+CPU time of fresh interpreters, in turn, the best of each: the least disturbed run. The bound is ours: all public names
+at most 30 ms above what they stand on, which is aiohttp, tenacity, and pydantic with one model (pydantic itself loads
+most of its machinery at the first model, so a bare ``import pydantic`` would blame us for it). Where the bound is
+missed, ``python -X importtime -c "from resilient_client import *"`` says who it is.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+RUNS = 15
+BOUND = 0.030  # seconds
+
+BASE = """
+import aiohttp, tenacity
+from pydantic import BaseModel
+class Model(BaseModel):
+    field: int = 1
+"""
+VARIANTS = {
+    "nothing": "",
+    "import resilient_client": "import resilient_client",
+    "the pytest plugin, in pytest": "import pytest, resilient_client.testing.plugin",
+    "pytest alone": "import pytest",
+    "aiohttp, tenacity, pydantic": BASE,
+    "and all public names": BASE + "from resilient_client import *",
+}
+
+
+def cpu_time(code: str) -> float:
+    """Seconds of CPU that a fresh interpreter spends on ``code``, start included."""
+    code += "\nimport time; print(time.process_time())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(run.stdout)
+
+
+def main() -> None:
+    """Measure and tell; exit with 1 when the bound is missed."""
+    times: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for _ in range(RUNS + 1):
+        for name, code in VARIANTS.items():
+            times[name].append(cpu_time(code))
+    best = {name: min(runs[1:]) for name, runs in times.items()}  # the first run may have to compile
+    for name, seconds in best.items():
+        print(f"{name:30} {seconds * 1000:6.1f} ms")
+    ours = best["and all public names"] - best["aiohttp, tenacity, pydantic"]
+    print(f"\nour share: {ours * 1000:.1f} ms, at most {BOUND * 1000:.0f}")
+    print(f"plugin: {(best['the pytest plugin, in pytest'] - best['pytest alone']) * 1000:.1f} ms")
+    sys.exit(ours > BOUND)
+
+
+if __name__ == "__main__":
+    main()
