@@ -37,10 +37,12 @@ class Upstream(asyncio.Protocol):
     """Answers every request head at once; knows no other HTTP than this benchmark needs."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way back."""
         self.transport = transport
         self.rest = b""
 
     def data_received(self, data: bytes) -> None:
+        """Answer every head that is complete."""
         *heads, self.rest = (self.rest + data).split(b"\r\n\r\n")
         self.transport.write(REPLY * len(heads))  # type: ignore[attr-defined]  # a TCP transport can write
 

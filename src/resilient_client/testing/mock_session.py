@@ -86,6 +86,7 @@ class _ScriptedSession:
         self._received = received
         self._load = load
         self._timeout = timeout
+        self.closed = False
 
     async def request(
         self,
@@ -106,14 +107,14 @@ class _ScriptedSession:
         if isinstance(step, ScriptedFailure) and step.stage in BEFORE_SENDING:
             await wire.strike(step)
         wire.send()
-        content, extra = await _content(data)
+        content = await _content(data)
         request = MockRequest(
             method=method,
             url=url,
             path=url.path,
             path_params=MappingProxyType(dict(params)),
             query=url.query,
-            headers=CIMultiDictProxy(CIMultiDict([*headers.items(), *extra.items()])),
+            headers=CIMultiDictProxy(headers.copy()),
             body=content,
             attempt=progress.record.number,
             at=asyncio.get_running_loop().time(),
@@ -124,6 +125,7 @@ class _ScriptedSession:
 
     async def close(self) -> None:
         """Nothing to give back."""
+        self.closed = True
 
 
 async def _answer(step: Step, request: MockRequest, wire: MemoryWire) -> MemoryReply:
@@ -152,14 +154,8 @@ async def _decide(step: Step, request: MockRequest) -> Answer:
     return answer
 
 
-async def _content(data: object) -> tuple[bytes, Mapping[str, str]]:
-    """The bytes of a body, as the transport hands it over, and the headers that come with them."""
+async def _content(data: object) -> bytes:
+    """The bytes of a body, as the transport hands it over."""
     if isinstance(data, Upload):
-        return b"".join([piece async for piece in data]), {}
-    if isinstance(data, aiohttp.FormData):
-        payload = data()
-        try:
-            return await payload.as_bytes(), {"Content-Type": payload.content_type}
-        finally:
-            await payload.close()
-    return cast("bytes | None", data) or b"", {}
+        return b"".join([piece async for piece in data])
+    return cast("bytes | None", data) or b""
