@@ -61,67 +61,59 @@ class Timers:
     the timer is cancelled.
     """
 
-    __slots__ = ("_armed_for", "_context", "_count", "_handle", "_heap", "_young", "alive", "loop")
+    __slots__ = ("_context", "_count", "_handle", "_heap", "alive", "armed_for", "loop", "young")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.alive = 0
-        self._young: dict[Alarm, None] = {}  # in order of age, so that runs repeat
+        self.alive = 0  # alarms enter and leave by themselves: a method call each would show in every request
+        self.young: dict[Alarm, None] = {}  # in order of age, so that runs repeat
         self._heap: list[tuple[float, int, Alarm]] = []
         self._count = 0  # ties in time are broken by age, never by comparing alarms
         self._handle: asyncio.TimerHandle | None = None
         self._context = Context()  # or the timer would keep the variables of whichever call set it
-        self._armed_for = math.inf
+        self.armed_for = math.inf
 
-    def enter(self, alarm: Alarm, first_ring: float) -> None:
-        """One more alarm; ``first_ring`` is the loop time of its first possible end."""
-        self.alive += 1
-        self._young[alarm] = None
-        if first_ring < self._armed_for:
-            self._arm(first_ring)
-
-    def leave(self, alarm: Alarm) -> None:
-        """One alarm less; an entry in the heap stays until it is due."""
-        self.alive -= 1
-        self._young.pop(alarm, None)
-        if not self.alive:
-            self._heap.clear()
-            self._disarm()
+    def rest(self) -> None:
+        """The last alarm is gone."""
+        self._heap.clear()
+        self._disarm()
 
     def hasten(self, alarm: Alarm) -> None:
         """The end of an alarm has moved, and may now be the earliest."""
-        if alarm.ends_at < self._armed_for:
-            self._arm(alarm.ends_at)
-        self._young[alarm] = None
+        if alarm.ends_at < self.armed_for:
+            self.arm(alarm.ends_at)
+        self.young[alarm] = None
 
-    def _arm(self, at: float) -> None:
+    def arm(self, at: float) -> None:
+        """Set the timer of the loop."""
         self._disarm()
-        self._armed_for = at
+        self.armed_for = at
         self._handle = self.loop.call_at(at, self._ring, context=self._context)
 
     def _disarm(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-        self._armed_for = math.inf
+        self.armed_for = math.inf
 
     def _ring(self) -> None:
         self._disarm()
-        for alarm in self._young:
-            self._count += 1
-            heappush(self._heap, (alarm.ends_at, self._count, alarm))
-        self._young.clear()
+        for alarm in self.young:
+            if alarm.ends_at < math.inf:
+                self._count += 1
+                heappush(self._heap, (alarm.ends_at, self._count, alarm))
+        self.young.clear()
         due = self.loop.time() + RESOLUTION
         while self._heap and self._heap[0][0] <= due:
             _, _, alarm = heappop(self._heap)
             if alarm.ends_at <= due:
                 alarm.ring()
             elif alarm.ends_at < math.inf:
-                self._young[alarm] = None
-        first = min((alarm.ends_at for alarm in self._young), default=math.inf)
+                self.young[alarm] = None
+        first = min((alarm.ends_at for alarm in self.young), default=math.inf)
         first = min(first, self._heap[0][0] if self._heap else math.inf)
         if first < math.inf:
-            self._arm(first)
+            self.arm(first)
 
 
 class Alarm:
@@ -150,7 +142,11 @@ class Alarm:
         self._rung = False
         self._spent = False  # has rung: an end it is given from now on is a new one
         self._ends_at = ends_at
-        timers.enter(self, min(ends_at, first_ring))
+        timers.alive += 1
+        timers.young[self] = None
+        first = min(ends_at, first_ring)
+        if first < timers.armed_for:
+            timers.arm(first)
 
     @property
     def ends_at(self) -> float:
@@ -187,7 +183,11 @@ class Alarm:
         if self._task is not None:
             self._task = None
             self._ends_at = math.inf
-            self._timers.leave(self)
+            timers = self._timers
+            timers.alive -= 1
+            timers.young.pop(self, None)
+            if not timers.alive:
+                timers.rest()
 
     def ring(self) -> None:
         """Cancel the task."""

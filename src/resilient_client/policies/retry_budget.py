@@ -104,6 +104,6 @@ class RetryBudgets:
             tokens = self._buckets[key] = RetryTokens(self._settings, now)
             if len(self._buckets) > self._limit:
                 self._buckets.popitem(last=False)
-        else:
+        elif len(self._buckets) > 1:
             self._buckets.move_to_end(key)
         return tokens

@@ -40,7 +40,7 @@ class MemoryWire:
     def send(self) -> None:
         """Mark the request as sent, on a connection that was opened for it."""
         self._reach(Stage.CONNECT)
-        self._progress.mark_sent(reused=False)
+        self._progress.mark_sent(False)
 
     async def silence(self, seconds: float) -> None:
         """Let time pass without a byte from the server; longer than `idle` is a timeout."""

@@ -54,7 +54,7 @@ class Progress:
         self.tls = tls
         self.began = clock()
 
-    def mark_sent(self, *, reused: bool) -> None:
+    def mark_sent(self, reused: bool) -> None:
         """The head of the request is with a connection, new or ``reused``: from now on the server may act."""
         self.sent = self.clock()
         self.record.sent = True
@@ -137,8 +137,9 @@ class MarkingResponse(ClientResponse):
 
     async def start(self, connection: Connection) -> ClientResponse:
         """Wait for the head of the reply."""
-        if (progress := current.get()) is not None:
-            progress.mark_sent(reused=self._is_reused(connection, progress))
+        progress = current.get()
+        if progress is not None:
+            progress.mark_sent(self._is_reused(connection, progress))
         try:
             await super().start(connection)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:

@@ -79,13 +79,10 @@ class AiohttpTransport:
         if (abandoned := request.context.open_stream) is not None:  # by who sends again: it holds a connection
             request.context.open_stream = None
             abandoned.close()
-        try:
-            if not pool.try_acquire(endpoint):
-                await pool.acquire(endpoint)
-        except asyncio.CancelledError:
-            request.record.stage = progress.stage()
-            raise
-        progress.pooled = progress.clock()
+        if pool.try_acquire(endpoint):
+            progress.pooled = progress.began
+        else:
+            await self._wait_for_place(pool, request, progress)
         token = current.set(progress)
         upload: Upload | None = None
         try:
@@ -93,14 +90,15 @@ class AiohttpTransport:
                 raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
             if request.body is not None and not is_small(request.body):
                 upload = Upload(request.body, progress)
-            options = self._options(request, upload)
+            usual = request.body is None and request.context.limits is self._usual_limits
+            options = {"headers": request.headers} if usual else self._options(request, upload)
             reply = await session.request(request.method, request.url, allow_redirects=False, **options)
-            progress.replied = progress.clock()
+            progress.replied = progress.ended = progress.clock()
             truncated = False
             content = None if reply.status >= 400 or request.context.streaming else body_at_hand(reply, self._max_size)
             if content is None:
                 content, truncated = await self._read(reply, request, progress, upload)
-            progress.ended = progress.clock()
+                progress.ended = progress.clock()
             return Response(reply.status, reply.headers, content, request.url, truncated, progress)
         except asyncio.CancelledError:
             request.record.stage = progress.stage()
@@ -116,6 +114,15 @@ class AiohttpTransport:
                     upload.close()
                 pool.release(endpoint)
         raise failure
+
+    @staticmethod
+    async def _wait_for_place(pool: Pool, request: Request, progress: Progress) -> None:
+        try:
+            await pool.acquire(request.endpoint)
+        except asyncio.CancelledError:
+            request.record.stage = progress.stage()
+            raise
+        progress.pooled = progress.clock()
 
     async def close(self) -> None:
         """Close the session if it is our own. May be called twice."""
