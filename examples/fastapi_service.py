@@ -41,7 +41,7 @@ async def hello(number: int, users: Annotated[APIClient, Depends(users_client)])
 @app.exception_handler(APIError)
 async def problem(_request: Request, error: APIError) -> JSONResponse:
     """Tell what went wrong behind us (RFC 9457) and when to come back, but not whom we call."""
-    wait = getattr(error, "retry_after", None)
+    wait = error.retry_after
     unavailable = wait is not None or isinstance(error, CallRejectedError)
     status = 504 if isinstance(error, APITimeoutError) else 503 if unavailable else 502
     details = {"status": status, "title": "an upstream failed", "kind": error.kind, "attempts": error.attempts}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from resilient_client import Failure, Outcome
-from resilient_client.core.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Event, RetryScheduled
+from resilient_client.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Event, RetryScheduled
 
 WIDTH = 80
 PLAIN, BOLD, DIM, RED, GREEN, YELLOW = "", "1", "2", "31", "32", "33"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, cast
 
@@ -271,6 +272,9 @@ class APIClient(Verbs):
             value = cast("T", response) if model is None else edge.decode(request, response, model)
         except APIError as error:
             raise edge.fail(request, error) from error.__cause__
+        except Exception:
+            edge.announce_unexpected(request)
+            raise
         if request.context.client.events.active:
             edge.announce(request, response)
         return give(call, value, response)
@@ -280,10 +284,8 @@ class APIClient(Verbs):
         context = request.context
         try:
             response = edge.complete(request, await self._engine.handler(request), raises=raises)
-            if context.client.events.active:
-                edge.announce(request, response)
             body, context.open_stream = context.open_stream, None
-            return StreamResponse(response, body, request, lambda error: edge.fail(request, error))
+            return StreamResponse(response, body, request, partial(edge.conclude, request, response))
         except APIError as error:
             raise edge.fail(request, error) from error.__cause__
         finally:

@@ -54,6 +54,21 @@ def announce(request: Request, response: Response) -> None:
     _finished(request, response.status, kind_of_status(response.status), response.elapsed)
 
 
+def announce_unexpected(request: Request) -> None:
+    """Tell the listeners of a call that ended with an exception nobody foresaw."""
+    context = request.context
+    _finished(request, None, ErrorKind.UNEXPECTED, context.client.clock() - context.started_clock)
+
+
+def conclude(request: Request, response: Response, error: APIError | None) -> None:
+    """The end of a streamed call: well, or with an error in its body."""
+    response.elapsed = request.context.client.clock() - request.context.started_clock
+    if error is None:
+        announce(request, response)
+    else:
+        fail(request, error)
+
+
 def fail(request: Request, error: APIError) -> APIError:
     """Tell the error about its call, announce the end, and give the error back to be raised."""
     context = request.context

@@ -14,7 +14,7 @@ from resilient_client.core.errors import InvalidRequestError, ResilientClientErr
 from resilient_client.settings.base import Settings
 from resilient_client.settings.config import ClientConfig
 from resilient_client.settings.retry import Retry
-from resilient_client.settings.timeout import TimeLimits
+from resilient_client.settings.timeout import TimeLimits, Timeout
 
 _CACHED_PLANS = 256
 _NO_LIMITS = TimeLimits(None, None, None, None)
@@ -95,8 +95,9 @@ class Layers:
     def _resolve(self, chosen: Mapping[str, Any]) -> Plan:
         try:
             return _plan(self.over("call", chosen).config)
-        except ResilientClientError as wrong:
-            raise InvalidRequestError(str(wrong)) from None
+        except ResilientClientError as error:
+            wrong = InvalidRequestError(str(error))
+        raise wrong
 
     def rows(self) -> list[Row]:
         """Every value in force, and the layer that set it."""
@@ -123,8 +124,9 @@ def _plan(config: ClientConfig) -> Plan:
 
 def _rows(prefix: str, value: Settings, stack: tuple[tuple[str, Settings], ...]) -> list[Row]:
     rows: list[Row] = []
+    in_force = value.limits() if isinstance(value, Timeout) else value  # clipped to what stands above
     for name in type(value).model_fields:
-        inner = getattr(value, name)
+        inner = getattr(in_force, name)
         setters = [(layer, getattr(given, name)) for layer, given in stack if name in given.model_fields_set]
         if isinstance(inner, Settings):
             partial = [(layer, given) for layer, given in setters if isinstance(given, type(inner))]

@@ -11,7 +11,7 @@ from yarl import URL
 from resilient_client.core.body import Body
 from resilient_client.core.call import Call, CallOptions
 from resilient_client.core.endpoint import Endpoint
-from resilient_client.core.errors import ConfigurationError
+from resilient_client.core.errors import ConfigurationError, InvalidRequestError
 from resilient_client.core.types import HeadersLike, QueryParams
 from resilient_client.policies.addressing import address, query_pairs
 from resilient_client.policies.headers import checked_headers
@@ -49,13 +49,13 @@ class Preparation:
             ConfigurationError: A header or parameter cannot be sent.
         """
         own = checked_headers(headers or {}, ConfigurationError)
-        return cls(base, own, list(query_pairs(params or {})), idempotency_header)
+        return cls(base, own, _own_params(params), idempotency_header)
 
     def over(self, headers: HeadersLike | None, params: QueryParams | None) -> Preparation:
         """The same with more headers and parameters on top."""
         merged = self._headers.copy()
         merged.update(checked_headers(headers or {}, ConfigurationError))
-        pairs = [*self._params, *query_pairs(params or {})]
+        pairs = [*self._params, *_own_params(params)]
         return Preparation(self.base, merged, pairs, self._idempotency_header)
 
     def prepare(self, call: Call[object]) -> Prepared:
@@ -102,6 +102,15 @@ class Preparation:
             key = uuid.uuid4().hex
         headers.update(checked_headers({self._idempotency_header: key}))
         return key
+
+
+def _own_params(params: QueryParams | None) -> list[tuple[str, str]]:
+    """What a client or view adds to every call; wrong there is wrong configuration."""
+    try:
+        return list(query_pairs(params or {}))
+    except InvalidRequestError as error:
+        wrong = ConfigurationError(str(error))
+    raise wrong
 
 
 def _body(given: CallOptions) -> Body | None:

@@ -29,15 +29,17 @@ class StreamResponse:
         response: The reply without its body: an error reply, or one that has none, is read already.
     """
 
-    __slots__ = ("_body", "_finish", "_request", "response")
+    __slots__ = ("_body", "_conclude", "_concluded", "_request", "response")
 
     def __init__(
-        self, response: Response, body: OpenBody | None, request: Request, finish: Callable[[APIError], APIError]
+        self, response: Response, body: OpenBody | None, request: Request, conclude: Callable[[APIError | None], None]
     ) -> None:
+        """Take over an open reply; ``conclude`` is told once how the call ended: with an error, or well."""
         self.response = response
         self._body = body
         self._request = request
-        self._finish = finish
+        self._conclude = conclude
+        self._concluded = False
 
     @property
     def status(self) -> int:
@@ -100,6 +102,7 @@ class StreamResponse:
         """Give the connection back; what was not read is lost. May be called twice."""
         if self._body is not None:
             self._body.close()
+        self._end(None)
 
     async def _next(self) -> bytes:
         if self._body is None:
@@ -122,8 +125,14 @@ class StreamResponse:
         raise self._fail(failure)
 
     def _fail(self, failure: APIError) -> APIError:
+        self._end(failure)
         self.close()
-        return self._finish(failure)
+        return failure
+
+    def _end(self, failure: APIError | None) -> None:
+        if not self._concluded:
+            self._concluded = True
+            self._conclude(failure)
 
     def _late(self) -> APIError:
         context = self._request.context

@@ -16,6 +16,7 @@ from resilient_client import (
     CircuitBreaker,
     CircuitOpenError,
     ClientClosedError,
+    ConfigurationError,
     ConnectionSettings,
     ErrorKind,
     Retry,
@@ -275,3 +276,23 @@ async def test_explain_shows_the_chain_from_the_outside_in(server: FaultServer) 
     async with APIClient(server.url) as api:
         names = [link.name for link in api.explain("GET", "/").chain]
     assert names == ["deadline", "retry", "attempt", "circuit breaker", "redirect"]
+
+
+async def test_connection_settings_beside_a_session_are_refused_unless_they_apply() -> None:
+    """A setting that a caller's session would ignore is an error, not a surprise."""
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(ConfigurationError, match="connection sets pool_size, which a session"):
+            APIClient("http://127.0.0.1", session=session, connection=ConnectionSettings(pool_size=5))
+        APIClient("http://127.0.0.1", session=session, connection=ConnectionSettings(max_response_size=5))
+
+
+def test_params_of_a_client_that_cannot_be_sent_are_wrong_configuration() -> None:
+    """What is wrong with every call is found when the client is built."""
+    with pytest.raises(ConfigurationError, match="params"):
+        APIClient("http://127.0.0.1", params={"a": object()})  # type: ignore[dict-item]  # the point
+
+
+def test_explain_shows_the_limits_in_force() -> None:
+    """A default that a shorter limit clips is shown as it works, not as it is written."""
+    rows = {row.setting: row.value for row in APIClient("http://127.0.0.1", timeout=2).explain("GET", "/").settings}
+    assert (rows["timeout.total"], rows["timeout.attempt"], rows["timeout.connect"]) == (2, 2, 2)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
 from tests.rules.kit import client, failure, in_use, soon
@@ -253,3 +254,27 @@ async def test_redirect_of_a_stream_is_followed(server: FaultServer) -> None:
     server.route("GET", "/new", reply(200, body=b"here"))
     async with client(server) as api, api.stream("GET", "/") as reply_:
         assert await reply_.read() == b"here"
+
+
+@pytest.mark.parametrize("secret", [{"headers": {"X-Api-Key": "secret"}}, {"headers": {"Authorization": "secret"}}])
+async def test_session_that_adds_headers_to_everything_is_not_taken_to_another_origin(
+    server: FaultServer, elsewhere: FaultServer, secret: dict[str, Any]
+) -> None:
+    """What a caller's session adds by itself cannot be taken off, so such a redirect is refused."""
+    server.script(redirect(f"{elsewhere.url}/"))
+    elsewhere.script(reply())
+    own = aiohttp.ClientSession(**secret)
+    async with own as session, client(server, session=session, follow_redirects="any") as api:
+        assert isinstance(await failure(api.get("/")), RedirectError)
+    assert (server.hits, elsewhere.hits) == (1, 0)
+
+
+async def test_session_that_adds_nothing_is_taken_to_another_origin(
+    server: FaultServer, elsewhere: FaultServer
+) -> None:
+    """The control: a plain session of the caller follows as our own does."""
+    server.script(redirect(f"{elsewhere.url}/"))
+    elsewhere.script(reply())
+    async with aiohttp.ClientSession() as session, client(server, session=session, follow_redirects="any") as api:
+        assert (await api.get("/")).status == 200
+    assert elsewhere.hits == 1

@@ -371,3 +371,11 @@ async def test_next_call_after_a_broken_reply_gets_a_connection_of_its_own(serve
         await asyncio.sleep(0)
         assert (await api.get("/")).text == "mine"
     assert server.connections == 2
+
+
+async def test_reply_in_an_unknown_coding_is_not_asked_for_again(server: FaultServer) -> None:
+    """It would come in the same coding."""
+    server.script(reply(200, body=b"x", headers={"Content-Encoding": "rot13"}))
+    async with APIClient(server.url) as api:
+        error = await failure(api.get("/"))
+    assert (error.kind, server.hits) == (ErrorKind.PROTOCOL, 1)

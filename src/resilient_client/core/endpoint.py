@@ -15,8 +15,9 @@ class Endpoint(NamedTuple):
     port: int
 
     @classmethod
-    def of(cls, url: URL) -> Endpoint:
+    def of(cls, url: URL | str) -> Endpoint:
         """The endpoint of an absolute http(s) URL."""
+        url = URL(url)
         return cls(url.scheme, url.host or "", url.port or 0)
 
     def __str__(self) -> str:

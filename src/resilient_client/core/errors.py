@@ -87,8 +87,10 @@ class APIError(ResilientClientError):
         elapsed: Seconds from the start of the call to this error.
         history: One record an attempt, in order.
         detail: The text of a foreign cause whose object was not kept because it carries secrets, or ``""``.
+        retry_after: Seconds until another try makes sense, where somebody said so; else ``None``.
     """
 
+    retry_after: float | None = None
     _kind: ClassVar[ErrorKind] = ErrorKind.UNEXPECTED
     _stage: ClassVar[Stage] = Stage.LOCAL
 
@@ -143,7 +145,10 @@ class APITimeoutError(APIConnectionError, TimeoutError):
 
 
 class DeadlineExceededError(APITimeoutError):
-    """The whole call, all attempts and waits included, ran out of time."""
+    """The whole call, all attempts and waits included, ran out of time.
+
+    Not ``retryable``: there is no time left for another attempt of *this* call. A new call, later, may well succeed.
+    """
 
     _kind = ErrorKind.DEADLINE
 

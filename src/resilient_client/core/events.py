@@ -47,7 +47,7 @@ class CallEvent(Event):
 
 @dataclass(slots=True, kw_only=True)
 class AttemptStarted(CallEvent):
-    """An attempt is about to be made.
+    """An attempt is about to be made. One that is then refused here is told as ``CallRejected`` and counts for nothing.
 
     Attributes:
         number: Counted from 1.
@@ -60,7 +60,10 @@ class AttemptStarted(CallEvent):
 
 @dataclass(slots=True, kw_only=True)
 class AttemptFinished(CallEvent):
-    """An attempt came to its end; ``record`` holds everything about it."""
+    """An attempt came to its end; ``record`` holds everything about it.
+
+    Not every one counts: one refused here (kind ``CIRCUIT_OPEN``) is in no history and no number of attempts.
+    """
 
     record: AttemptRecord
 

@@ -47,6 +47,11 @@ class AttemptMiddleware:
         except APIError as error:
             record.elapsed = client.clock() - began
             failure = error
+        except Exception as error:  # nobody's foreseen failure, such as a bug in a middleware: seen, and let through
+            record.elapsed = client.clock() - began
+            record.kind, record.error = ErrorKind.UNEXPECTED, type(error).__name__
+            context.emit(AttemptFinished, record=record)
+            raise
         else:
             record.elapsed = client.clock() - began
             record.status = response.status

@@ -53,7 +53,10 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as invalid:
-            raise ConfigurationError(explain_invalid(type(self), invalid)) from None
+            wrong = ConfigurationError(explain_invalid(type(self), invalid))
+        else:
+            return
+        raise wrong  # out here, so that not even __context__ keeps the values, which may be secret
 
     def merge(self, over: Self) -> Self:
         """These settings with every field that ``over`` set laid on top; fields set by neither keep defaults.

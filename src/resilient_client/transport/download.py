@@ -90,15 +90,19 @@ async def read_body(reply: aiohttp.ClientResponse, max_size: int | None) -> byte
     return b"".join(pieces)
 
 
-async def read_error_body(reply: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+async def read_error_body(reply: aiohttp.ClientResponse, patience: float) -> tuple[bytes, bool]:
     """What can be had of the body of an error reply, and whether it was cut.
 
     The status is the news; a body that is too long, too slow, corrupt or lost does not take it away.
+
+    Args:
+        reply: Its head is read.
+        patience: Seconds it is given.
     """
     kept = bytearray()
     try:
         reader = BodyReader(reply, ERROR_BODY_LIMIT)
-        async with asyncio.timeout(ERROR_BODY_PATIENCE):
+        async with asyncio.timeout(patience):
             while piece := await reader.read():
                 room = ERROR_BODY_LIMIT - len(kept)
                 kept += piece[:room]

@@ -21,7 +21,7 @@ from resilient_client.core.errors import (
 )
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.request import Request
-from resilient_client.transport.decoding import BodyTooLarge, DecodingFailure, TruncatedBody
+from resilient_client.transport.decoding import BodyTooLarge, DecodingFailure, TruncatedBody, UndecodableBody
 from resilient_client.transport.progress import ConnectionLost, Progress
 
 
@@ -44,6 +44,8 @@ def translate(error: Exception, request: Request, progress: Progress) -> Excepti
         return ResponseTooLargeError(f"{request.label}: {error}; raise max_response_size, or use stream()")
     if isinstance(error, TruncatedBody):
         return _broken(request, ErrorKind.DISCONNECTED, stage, str(error))
+    if isinstance(error, UndecodableBody):
+        return APIConnectionError(f"{request.label}: {error}", kind=ErrorKind.PROTOCOL, stage=stage)
     if isinstance(error, DecodingFailure):
         return _broken(request, ErrorKind.PROTOCOL, stage, str(error))
     if isinstance(error, aiohttp.InvalidURL):

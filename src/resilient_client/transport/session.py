@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -15,14 +16,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from resilient_client._version import __version__
-from resilient_client.core.errors import ClientClosedError, ConfigurationError
+from resilient_client.core.errors import ClientClosedError, ConfigurationError, RedirectError
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
 from resilient_client.policies.redirect import REDIRECTS
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.settings.timeout import TimeLimits
 from resilient_client.transport.decoding import ACCEPT_ENCODING
-from resilient_client.transport.download import OpenReply, body_at_hand, read_body, read_error_body
+from resilient_client.transport.download import ERROR_BODY_PATIENCE, OpenReply, body_at_hand, read_body, read_error_body
 from resilient_client.transport.errors import translate
 from resilient_client.transport.pool import Pool
 from resilient_client.transport.progress import (
@@ -59,6 +60,11 @@ class AiohttpTransport:
             raise ConfigurationError(
                 f"session is {type(session).__name__}; give an aiohttp.ClientSession or leave it out"
             )
+        if session is not None and (idle := sorted(settings.model_fields_set - {"max_response_size"})):
+            raise ConfigurationError(
+                f"connection sets {', '.join(idle)}, which a session of your own decides by itself; "
+                "set it there, or leave session out"
+            )
         self._settings = settings
         self._foreign = session is not None
         self._session = session
@@ -91,7 +97,7 @@ class AiohttpTransport:
             if request.body is not None and not is_small(request.body):
                 upload = Upload(request.body, progress)
             usual = request.body is None and request.context.limits is self._usual_limits
-            options = {"headers": request.headers} if usual else self._options(request, upload)
+            options: dict[str, Any] = {"headers": request.headers} if usual else self._options(session, request, upload)
             reply = await session.request(request.method, request.url, allow_redirects=False, **options)
             progress.replied = progress.ended = progress.clock()
             truncated = False
@@ -159,7 +165,7 @@ class AiohttpTransport:
             middlewares=(guard, *settings.aiohttp_middlewares) if proxied else settings.aiohttp_middlewares,
         )
 
-    def _options(self, request: Request, upload: Upload | None) -> dict[str, Any]:
+    def _options(self, session: aiohttp.ClientSession, request: Request, upload: Upload | None) -> dict[str, Any]:
         """What aiohttp is told beside method and URL."""
         options: dict[str, Any] = {"headers": request.headers}
         if upload is not None:
@@ -170,6 +176,7 @@ class AiohttpTransport:
         elif request.body is not None:
             options["data"] = request.body.source
         if self._foreign:
+            _refuse_strangers(session, request)
             options["headers"] = _with_own(options["headers"])
             options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
         limits = request.context.limits
@@ -183,7 +190,7 @@ class AiohttpTransport:
         """The body, and whether it was cut; a body that is to be streamed stays open."""
         try:
             if reply.status >= 400:
-                return await read_error_body(reply)
+                return await read_error_body(reply, _patience(request))
             if request.context.streaming and reply.status not in REDIRECTS:
                 self._leave_open(reply, request, progress, upload)
                 return b"", False
@@ -244,6 +251,22 @@ class _NoCookies(aiohttp.DummyCookieJar):
     def filter_cookies(self, request_url: URL) -> SimpleCookie:
         """Give no cookies; never changed by aiohttp, which gets its own with ``cookies=`` only."""
         return self._NONE
+
+
+def _patience(request: Request) -> float:
+    """Seconds for the body of an error reply: less than is left, so that the status outlives a body that drips."""
+    context = request.context
+    left = math.inf if context.alarm is None else context.alarm.ends_at - context.client.loop_time()
+    return min(ERROR_BODY_PATIENCE, left / 2)
+
+
+def _refuse_strangers(session: aiohttp.ClientSession, request: Request) -> None:
+    """Keep what a caller's session adds to every request from an origin that a redirect leads to."""
+    if request.endpoint != request.record.endpoint and (session.headers or session.auth is not None):
+        raise RedirectError(
+            f"{request.label}: the redirect to {request.endpoint} is not followed: the session given to the client "
+            "adds its own headers or auth to every request; give them to the client instead"
+        )
 
 
 def _with_own(headers: CIMultiDict[str]) -> CIMultiDict[str]:
