@@ -301,7 +301,8 @@ class APIClient(Verbs):
         url, endpoint, headers, body, key = self._preparation.prepare(call)
         if call.response_model is not None:
             validator_for(call.response_model)  # one that cannot be used is complained of before anything is sent
-        limits, retry, raises = self._layers.plan(call.given)
+        given = call.given
+        limits, retry, raises = self._layers.plan(given) if given else self._layers.usual
         end = ambient_deadline()
         if limits.total is not None and now + limits.total < end:
             end = now + limits.total

@@ -51,7 +51,7 @@ class Row(NamedTuple):
 class Layers:
     """An ordered stack of partial settings, farthest first."""
 
-    __slots__ = ("_plan", "_plans", "_stack", "config")
+    __slots__ = ("_plans", "_stack", "config", "usual")
 
     def __init__(self, stack: tuple[tuple[str, ClientConfig], ...] = ()) -> None:
         self._stack = stack
@@ -59,7 +59,7 @@ class Layers:
         for _, layer in stack:
             config = config.merge(layer)
         self.config = config
-        self._plan = _plan(config)
+        self.usual = _plan(config)
         self._plans: dict[object, Plan] = {}
 
     def over(self, name: str, given: Mapping[str, Any] | ClientConfig) -> Layers:
@@ -78,7 +78,7 @@ class Layers:
             InvalidRequestError: A value is wrong; nothing was sent.
         """
         if not given or _PER_CALL.isdisjoint(given):
-            return self._plan
+            return self.usual
         chosen = {name: value for name, value in given.items() if name in _PER_CALL}
         key = tuple((name, _as_given(value)) for name, value in chosen.items())
         try:

@@ -92,7 +92,9 @@ class AiohttpTransport:
         token = current.set(progress)
         upload: Upload | None = None
         try:
-            if self._closed or session.closed:  # while this request was under way, perhaps for a second time
+            if self._closed or (
+                self._foreign and session.closed
+            ):  # while this request was under way, perhaps for a second time
                 raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
             if request.body is not None and not is_small(request.body):
                 upload = Upload(request.body, progress)
