@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
-from types import FunctionType
+from collections.abc import Iterable
+from inspect import CO_VARARGS, CO_VARKEYWORDS
+from types import FunctionType, MethodType
+from typing import cast
 
 from resilient_client.core.protocols import Handler, Middleware
-from resilient_client.core.request import Request
-from resilient_client.core.response import Response
 
 
 def compose(middlewares: Iterable[Middleware], last: Handler) -> Handler:
@@ -25,9 +25,22 @@ def describe(middleware: Middleware) -> str:
 
 
 def _link(middleware: Middleware, call_next: Handler) -> Handler:
-    act = middleware if isinstance(middleware, FunctionType) else middleware.__call__  # looked up once
+    """The middleware with ``call_next`` put in its place.
 
-    def handler(request: Request) -> Awaitable[Response]:  # no coroutine of its own: a link costs one call
-        return act(request, call_next)
+    The next handler becomes the default of a copy of its function, so that a link costs no call of its own.
+    """
+    function = middleware if isinstance(middleware, FunctionType) else type(middleware).__call__
+    if not isinstance(function, FunctionType) or not _takes_only_both(function, middleware):
+        return lambda request: middleware(request, call_next)
+    linked = FunctionType(
+        function.__code__, function.__globals__, function.__name__, (call_next,), function.__closure__
+    )
+    return cast("Handler", linked if function is middleware else MethodType(linked, middleware))
 
-    return handler
+
+def _takes_only_both(function: FunctionType, middleware: Middleware) -> bool:
+    """Whether the function takes a request and the next handler, and nothing that a copy could lose."""
+    code = function.__code__
+    wanted = 2 if function is middleware else 3
+    plain = not code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)
+    return plain and code.co_argcount == wanted and not code.co_kwonlyargcount and not function.__defaults__

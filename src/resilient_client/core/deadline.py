@@ -78,12 +78,6 @@ class Timers:
         self._heap.clear()
         self._disarm()
 
-    def hasten(self, alarm: Alarm) -> None:
-        """The end of an alarm has moved, and may now be the earliest."""
-        if alarm.ends_at < self.armed_for:
-            self.arm(alarm.ends_at)
-        self.young[alarm] = None
-
     def arm(self, at: float) -> None:
         """Set the timer of the loop."""
         self._disarm()
@@ -119,10 +113,13 @@ class Timers:
 class Alarm:
     """Cancels the current task at a given time, unless closed before.
 
-    ``ends_at`` may be moved at will. Create it in the task it shall watch; ``close()`` belongs in a ``finally``.
+    Create it in the task it shall watch; ``close()`` belongs in a ``finally``.
+
+    Attributes:
+        ends_at: When the task is cancelled, in loop time; infinity means never.
     """
 
-    __slots__ = ("_cancelling", "_ends_at", "_rung", "_spent", "_task", "_timers")
+    __slots__ = ("_cancelling", "_rung", "_task", "_timers", "ends_at")
 
     def __init__(self, timers: Timers, ends_at: float, first_ring: float = math.inf) -> None:
         """Watch the current task.
@@ -140,26 +137,20 @@ class Alarm:
         self._task: asyncio.Task[object] | None = task
         self._cancelling = task.cancelling()
         self._rung = False
-        self._spent = False  # has rung: an end it is given from now on is a new one
-        self._ends_at = ends_at
+        self.ends_at = ends_at  # may be set to a later time at will; ``until`` is for an earlier one
         timers.alive += 1
         timers.young[self] = None
         first = min(ends_at, first_ring)
         if first < timers.armed_for:
             timers.arm(first)
 
-    @property
-    def ends_at(self) -> float:
-        """When the task is cancelled, in loop time; infinity once closed."""
-        return self._ends_at
-
-    @ends_at.setter
-    def ends_at(self, ends_at: float) -> None:
-        sooner = ends_at < self._ends_at
-        self._ends_at = ends_at
-        if sooner or self._spent:
-            self._spent = False
-            self._timers.hasten(self)
+    def until(self, ends_at: float) -> None:
+        """Move the end, which may now be the earliest of all, or the first after this alarm has rung."""
+        self.ends_at = ends_at
+        timers = self._timers
+        timers.young[self] = None
+        if ends_at < timers.armed_for:
+            timers.arm(ends_at)
 
     @property
     def ringing(self) -> bool:
@@ -182,7 +173,7 @@ class Alarm:
             self.rang()
         if self._task is not None:
             self._task = None
-            self._ends_at = math.inf
+            self.ends_at = math.inf
             timers = self._timers
             timers.alive -= 1
             timers.young.pop(self, None)
@@ -192,5 +183,5 @@ class Alarm:
     def ring(self) -> None:
         """Cancel the task."""
         if self._task is not None:
-            self._rung = self._spent = True
+            self._rung = True
             self._task.cancel()

@@ -36,14 +36,14 @@ class AttemptMiddleware:
             context.emit(AttemptStarted, number=record.number, endpoint=record.endpoint)
         alarm, limit = context.alarm, context.limits.attempt
         if alarm is not None and limit is not None:
-            ends_at = client.loop_time() + limit
-            alarm.ends_at = ends_at if ends_at < context.deadline else context.deadline  # noqa: FURB136 - min() costs thrice
+            alarm.until(min(context.deadline, client.loop_time() + limit))
         try:
             response = await call_next(request)
         except asyncio.CancelledError:
             record.elapsed = client.clock() - began
             if alarm is None or not alarm.rang():
                 raise
+            alarm.until(context.deadline)
             failure: APIError = _timed_out(request, record, client.loop_time())
         except APIError as error:
             record.elapsed = client.clock() - began

@@ -63,7 +63,12 @@ class Ticket:
         """The endpoint answered, and not with a failure: any such answer, a 404 too, is proof of life."""
         circuit = self._circuit
         generation, self._generation = self._generation, _SPENT
-        if generation == circuit._generation:
+        if generation != circuit._generation:
+            return
+        if circuit._state is _CLOSED and elapsed <= circuit._slow_call:
+            if circuit._recording:
+                circuit._window.record(now, False, False)
+        else:
             circuit._settle(now, False, elapsed)
 
     def failure(self, now: float, elapsed: float) -> None:

@@ -58,7 +58,8 @@ class Circuits(Mapping[K, Circuit]):
         circuit = self._circuits.get(key)
         if circuit is None:
             return self._make(key)
-        self._circuits.move_to_end(key)
+        if len(self._circuits) > 1:
+            self._circuits.move_to_end(key)
         return circuit
 
     def __getitem__(self, key: K) -> Circuit:
