@@ -140,9 +140,8 @@ class Alarm:
         self.ends_at = ends_at  # may be set to a later time at will; ``until`` is for an earlier one
         timers.alive += 1
         timers.young[self] = None
-        first = min(ends_at, first_ring)
-        if first < timers.armed_for:
-            timers.arm(first)
+        if ends_at < timers.armed_for or first_ring < timers.armed_for:
+            timers.arm(min(ends_at, first_ring))
 
     def until(self, ends_at: float) -> None:
         """Move the end, which may now be the earliest of all, or the first after this alarm has rung."""

@@ -179,13 +179,16 @@ class Request:
 
     Attributes:
         method: In upper case.
-        url: Absolute. Secret: it may carry credentials in its query.
-        headers: Secret, too.
+        headers: Secret: they carry credentials.
         body: What to send, or ``None``.
         context: What the attempts of this call share.
+        endpoint: Whom it goes to; follows ``url``.
+        record: The record of the attempt it belongs to; there is none before the attempt middleware.
     """
 
-    __slots__ = ("_endpoint", "_record", "_url", "body", "context", "headers", "method")
+    __slots__ = ("_url", "body", "context", "endpoint", "headers", "method", "record")
+
+    record: AttemptRecord
 
     def __init__(
         self,
@@ -199,45 +202,27 @@ class Request:
     ) -> None:
         self.method = method
         self._url = url
-        self._endpoint = endpoint
+        self.endpoint = endpoint or Endpoint.of(url)
         self.headers = headers
         self.body = body
         self.context = context
-        self._record = record
+        if record is not None:
+            self.record = record
 
     def copy(self) -> Request:
         """The same request with headers of its own."""
-        return Request(
-            self.method, self._url, self.headers.copy(), self.body, self.context, self._record, self._endpoint
-        )
+        record = getattr(self, "record", None)
+        return Request(self.method, self._url, self.headers.copy(), self.body, self.context, record, self.endpoint)
 
     @property
     def url(self) -> URL:
-        """Where it goes; absolute."""
+        """Where it goes; absolute. Secret, too: its query may carry credentials."""
         return self._url
 
     @url.setter
     def url(self, url: URL) -> None:
         self._url = url
-        self._endpoint = None
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Whom it goes to."""
-        if self._endpoint is None:
-            self._endpoint = Endpoint.of(self._url)
-        return self._endpoint
-
-    @property
-    def record(self) -> AttemptRecord:
-        """The record of the attempt it belongs to; there is one from the attempt middleware on."""
-        if self._record is None:
-            raise AttributeError("this request belongs to the call, not to an attempt yet")
-        return self._record
-
-    @record.setter
-    def record(self, record: AttemptRecord) -> None:
-        self._record = record
+        self.endpoint = Endpoint.of(url)
 
     @property
     def label(self) -> str:

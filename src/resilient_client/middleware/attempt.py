@@ -36,7 +36,8 @@ class AttemptMiddleware:
             context.emit(AttemptStarted, number=record.number, endpoint=record.endpoint)
         alarm, limit = context.alarm, context.limits.attempt
         if alarm is not None and limit is not None:
-            alarm.until(min(context.deadline, client.loop_time() + limit))
+            ends_at = client.loop_time() + limit
+            alarm.until(ends_at if ends_at < context.deadline else context.deadline)  # noqa: FURB136 - min() costs thrice
         try:
             response = await call_next(request)
         except asyncio.CancelledError:

@@ -64,7 +64,9 @@ class RetryMiddleware:
                 return outcome
         try:
             if fault_of(outcome, retry.statuses) is not None:
-                request.url, request.headers = url, untouched
+                request.headers = untouched
+                if request.url is not url:
+                    request.url = url
                 outcome = await _Repeats(request, call_next, retry, tokens, self._wall_clock, outcome).run()
             if isinstance(outcome, APIError):
                 raise outcome
