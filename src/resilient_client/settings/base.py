@@ -51,6 +51,14 @@ class Settings(BaseModel):
 
     _ordered: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs of fields of which the first must not exceed the second."""
+    _hints: ClassVar[dict[str, str]] = {}
+    """What to give for a field, where a list of types would tell less."""
+    _speaks_as: ClassVar[str] = "Settings"
+    """What errors call these settings."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        cls._speaks_as = cls.__dict__.get("_speaks_as", cls.__name__)
+        super().__init_subclass__(**options)
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -113,19 +121,33 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"allowed are: {', '.join(names)}"
 
 
-def explain_invalid(model: type[BaseModel], invalid: ValidationError) -> str:
-    """One sentence an error: what, which value, what is allowed, what to do."""
-    return "; ".join(_sentence(model, error) for error in invalid.errors(include_url=False))
+def explain_invalid(model: type[Settings], invalid: ValidationError) -> str:
+    """One sentence a field: what, which value, what is allowed, what to do."""
+    sentences: dict[str, str] = {}
+    for error in invalid.errors(include_url=False):
+        sentences.setdefault(str(error["loc"][:1]), _sentence(model, error))
+    return "; ".join(sentences.values())
 
 
-def _sentence(model: type[BaseModel], error: Any) -> str:
-    where = ".".join([model.__name__, *map(str, error["loc"])])
+def _sentence(model: type[Settings], error: Any) -> str:
+    field = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
-        name = str(error["loc"][-1])
-        return f"{model.__name__} has no setting {name!r}; {suggest(name, model.model_fields)}"
+        return f"{model.__name__} has no setting {field!r}; {suggest(field, model.model_fields)}"
+    where = ".".join(part for part in (model._speaks_as, *map(str, error["loc"])) if part)
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if error["type"] == "value_error":
-        return f"{where}: {message}" if error["loc"] else f"{model.__name__}: {message}"
-    value = repr(error["input"])
-    value = value if len(value) <= 80 else f"{value[:77]}..."
+        return f"{where}: {message}"
+    hint = model._hints.get(field)
+    if hint is not None:
+        name = ".".join(part for part in (model._speaks_as, field) if part)
+        return f"{name} is {_shown(model, field, error)}; give {hint}"
+    value = _shown(model, field, error)
     return f"{where} is {value}, but must be {message}; give such a value or leave it out for the default"
+
+
+def _shown(model: type[Settings], field: str, error: Any) -> str:
+    known = model.model_fields.get(field)
+    if known is not None and "Secret" in str(known.annotation):
+        return "a value that is not shown"
+    value = repr(error["input"])
+    return value if len(value) <= 80 else f"{value[:77]}..."

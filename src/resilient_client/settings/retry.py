@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, field_validator
 
@@ -42,6 +42,11 @@ class Retry(Settings):
     Repeated are idempotent methods (RFC 9110 section 9.2.2), calls with an idempotency key or
     ``idempotent=True``, and for any method failures that never left this machine.
     """
+
+    _hints: ClassVar[dict[str, str]] = {
+        "backoff": "Backoff(...), the name of one of its kinds, or a callable such as a tenacity wait",
+        "statuses": "a set of statuses from 400 to 599",
+    }
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     """How many attempts at the most, the first included."""
