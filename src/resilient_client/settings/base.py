@@ -11,9 +11,9 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from resilient_client.core.errors import ConfigurationError
 
@@ -49,6 +49,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # built when used, not when imported
 
+    _ordered: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs of fields of which the first must not exceed the second."""
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
@@ -61,25 +64,37 @@ class Settings(BaseModel):
     def merge(self, over: Self) -> Self:
         """These settings with every field that ``over`` set laid on top; fields set by neither keep defaults.
 
-        The result is not checked for contradictions: ``over`` is the nearer wish, and what lies
-        under it adapts when it is resolved.
+        Not checked for contradictions: ``over`` is the nearer wish, and what lies under it adapts when it is
+        resolved. Settings inside settings are merged likewise.
         """
         laid = {name: _lay(getattr(self, name), getattr(over, name)) for name in over.model_fields_set}
         merged = self.model_copy(update=laid)
         merged.__pydantic_fields_set__.update(self.model_fields_set)
+        merged._give_way()
         return merged
 
-    def _keep_order(self, smaller: str, larger: str) -> None:
-        """Hold ``smaller <= larger``: an error when both were set, else the default of ``larger`` gives way."""
-        low, high = getattr(self, smaller), getattr(self, larger)
-        if smaller not in self.model_fields_set or low is None or high is None or low <= high:
-            return
-        if larger in self.model_fields_set:
-            raise ValueError(
-                f"{smaller}={low:g} exceeds {larger}={high:g} and could never take effect; "
-                f"set {smaller} to at most {high:g} or raise {larger}"
-            )
-        object.__setattr__(self, larger, low)
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Values set together must be in order."""
+        for smaller, larger in self._ordered:
+            low, high = getattr(self, smaller), getattr(self, larger)
+            if {smaller, larger} <= self.model_fields_set and low is not None and high is not None and low > high:
+                raise ValueError(
+                    f"{smaller}={low:g} exceeds {larger}={high:g} and could never take effect; "
+                    f"set {smaller} to at most {high:g} or raise {larger}"
+                )
+        self._give_way()
+        return self
+
+    def _give_way(self) -> None:
+        """Lift the defaults that something set would otherwise run into."""
+        for larger in {larger for _, larger in self._ordered} - self.model_fields_set:
+            object.__setattr__(self, larger, type(self).model_fields[larger].default)
+        for smaller, larger in self._ordered:
+            low, high = getattr(self, smaller), getattr(self, larger)
+            given = smaller in self.model_fields_set and larger not in self.model_fields_set
+            if given and low is not None and high is not None and low > high:
+                object.__setattr__(self, larger, low)
 
     def __str__(self) -> str:
         return repr(self)
