@@ -102,6 +102,10 @@ async def gather(
         InvalidRequestError: ``concurrency`` or ``timeout`` is out of range, or an item is no ``Call``.
     """
     check_limits(concurrency, timeout)
+    if not isinstance(calls, Iterable):
+        raise InvalidRequestError(
+            f"calls is {type(calls).__name__}; give an iterable of calls, such as [Call.get(...)]"
+        )
     with deadline(after=timeout) if timeout is not None else nullcontext():
         fan = _FanOut(runner, calls, concurrency)
         try:
@@ -175,5 +179,5 @@ def check_limits(concurrency: int, timeout: float | None) -> None:
     """
     if not isinstance(concurrency, int) or concurrency < 1:
         raise InvalidRequestError(f"concurrency is {concurrency!r}; give a whole number of calls at once, 1 or more")
-    if timeout is not None and not timeout > 0:
+    if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout > 0):
         raise InvalidRequestError(f"timeout is {timeout!r}; give seconds above 0, or None for no shared limit")

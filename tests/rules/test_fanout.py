@@ -316,3 +316,17 @@ async def test_gather_shares_pool_and_circuit_with_other_calls(server: FaultServ
     async with client(server, connection=ConnectionSettings(pool_size=3)) as api:
         await soon(asyncio.gather(api.gather(calls(20)), api.gather(calls(20))))
     assert server.peak == 3
+
+
+@pytest.mark.parametrize(
+    ("calls", "options", "told"),
+    [(Call.get("/"), {}, "calls is Call"), ([], {"timeout": "5"}, "timeout is '5'")],
+)
+async def test_fan_out_of_the_wrong_things_says_what_to_give(
+    server: FaultServer, calls: Any, options: dict[str, Any], told: str
+) -> None:
+    """One sentence, and nothing is sent."""
+    async with client(server) as api:
+        with pytest.raises(InvalidRequestError, match=told):
+            await api.gather(calls, **options)
+    assert server.hits == 0
