@@ -127,7 +127,7 @@ async def test_circuit_refusing_a_retry_gives_back_the_last_real_error(server: F
 async def test_circuit_counts_attempt_timeouts_as_failures(server: FaultServer) -> None:
     """A server that does not answer in an attempt's time is failing."""
     server.script(hang_before_headers())
-    async with client(server, circuit_breaker=LONG, timeout=Timeout(total=5, attempt=0.03)) as api:
+    async with client(server, circuit_breaker=LONG, timeout=Timeout(total=5, attempt=0.15)) as api:
         for _ in range(4):
             assert (await failure(api.get("/"))).kind is ErrorKind.TIMEOUT
         assert isinstance(await failure(api.get("/")), CircuitOpenError)
