@@ -50,7 +50,9 @@ def standard_chain(
     chain: list[Link | None] = [
         Link("per call", "deadline", DeadlineMiddleware()),
         *(Link("per call", describe(user), user) for user in middleware),
-        Link("per call", "retry", RetryMiddleware(budgets)),
+        Link(
+            "per call", "retry", RetryMiddleware(budgets, barred_for=None if circuits is None else circuits.barred_for)
+        ),
         Link("per attempt", "attempt", AttemptMiddleware()),
         Link("per attempt", "circuit breaker", CircuitBreakerMiddleware(circuits)) if circuits is not None else None,
         Link("per attempt", "auth", AuthMiddleware(auth)) if auth is not None else None,

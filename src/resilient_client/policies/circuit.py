@@ -153,6 +153,15 @@ class Circuit:
         """Whether ``try_admit`` would hand out a ticket at ``now`` (in seconds); changes nothing."""
         return now >= self._until or self._permit_free() or self._settings.mode != "enforcing"
 
+    def barred_for(self, now: float) -> float:
+        """Seconds from ``now`` in which an attempt is sure to be refused; infinite when forced open, else often 0.
+
+        Half-open it is 0: a probe may come home, and free a place, at any time.
+        """
+        if self._state is _HALF_OPEN or self._settings.mode != "enforcing":
+            return 0.0
+        return max(0.0, self._until - now)
+
     def retry_after(self, now: float) -> float | None:
         """Seconds from ``now`` until the break is over; ``None`` if no break runs or nobody knows its end."""
         return max(0.0, self._until - now) if self._state is _OPEN else None
