@@ -222,8 +222,7 @@ class Circuit:
             if now < self._until:
                 return False
             self._turn(_HALF_OPEN, math.inf, now)
-        _, longest = _breaks(self._settings)
-        self._until = now + max(longest, _PROBE_PATIENCE)
+        self._until = now + max(self._settings.max_break_duration, _PROBE_PATIENCE)
         self._probes += 1
         return True
 
@@ -260,9 +259,10 @@ class Circuit:
         )
 
     def _open(self, now: float) -> None:
-        first, longest = _breaks(self._settings)
-        if self._state is _CLOSED and now - self._closed_at >= self._settings.window:
-            self._break = first
+        settings = self._settings
+        longest = settings.max_break_duration
+        if self._state is _CLOSED and now - self._closed_at >= settings.window:
+            self._break = min(settings.break_duration, longest)
         until = now + self._break * self._rng.uniform(1, _JITTER)
         self._break = min(2 * self._break, longest)
         self._turn(_OPEN, until, now)
@@ -275,11 +275,3 @@ class Circuit:
         self._probes = self._successes = 0
         if self._on_transition is not None and before is not state:
             self._on_transition(self, before, state, now)
-
-
-def _breaks(settings: CircuitBreaker) -> tuple[float, float]:
-    """The first and the longest break, in seconds; a default gives way to the one that was set."""
-    longest = settings.max_break_duration
-    if "max_break_duration" not in settings.model_fields_set:
-        longest = max(longest, settings.break_duration)
-    return min(settings.break_duration, longest), longest
