@@ -47,10 +47,11 @@ def standard_chain(
     follow_redirects: FollowRedirects,
 ) -> tuple[Link, ...]:
     """The links between the edge and the transport, outermost first; ``None`` leaves a link out."""
+    barred_for = None if circuits is None else circuits.barred_for
     chain: list[Link | None] = [
         Link("per call", "deadline", DeadlineMiddleware()),
         *(Link("per call", describe(user), user) for user in middleware),
-        Link("per call", "retry", RetryMiddleware(budgets)),
+        Link("per call", "retry", RetryMiddleware(budgets, barred_for=barred_for)),
         Link("per attempt", "attempt", RoamingAttemptMiddleware() if middleware else AttemptMiddleware()),
         Link("per attempt", "circuit breaker", CircuitBreakerMiddleware(circuits)) if circuits is not None else None,
         Link("per attempt", "auth", AuthMiddleware(auth)) if auth is not None else None,

@@ -12,7 +12,7 @@ from resilient_client import APIClient, CircuitBreaker, CircuitOpenError, Circui
 from resilient_client.core.events import CircuitClosed, CircuitEvent, CircuitHalfOpened, CircuitOpened, Event
 from resilient_client.policies.circuit import Circuit
 from resilient_client.testing.fault_server import FaultServer
-from resilient_client.testing.faults import drop, hang_before_headers, hold, reply
+from resilient_client.testing.faults import hang_before_headers, hold, reply
 
 QUICK = CircuitBreaker(minimum_calls=4, failure_ratio=0.5, break_duration=0.02, max_break_duration=0.02)
 
@@ -63,7 +63,7 @@ async def test_circuit_half_open_closes_after_that_many_successes(server: FaultS
 async def test_circuit_half_open_reopens_on_one_failure(server: FaultServer, api: APIClient) -> None:
     """Two good probes do not outweigh a bad one."""
     circuit = await broken(api, server)
-    server.script(reply(200), reply(200), drop())
+    server.script(reply(200), reply(200), reply(500))
     await api.get("/")
     await api.get("/")
     await failure(api.get("/"))

@@ -13,7 +13,14 @@ import pytest
 import trustme
 from tests.rules.kit import client, failure, in_use, soon
 
-from resilient_client import APIClient, APIKeyAuth, BearerAuth, ConnectionSettings, RedirectError
+from resilient_client import (
+    APIClient,
+    APIKeyAuth,
+    BearerAuth,
+    ConnectionSettings,
+    InvalidRequestError,
+    RedirectError,
+)
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.faults import endless_redirect, redirect, reply
 
@@ -278,3 +285,21 @@ async def test_session_that_adds_nothing_is_taken_to_another_origin(
     async with aiohttp.ClientSession() as session, client(server, session=session, follow_redirects="any") as api:
         assert (await api.get("/")).status == 200
     assert elsewhere.hits == 1
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
+async def test_redirect_to_a_host_that_cannot_be_encoded_is_refused(server: FaultServer, host: str) -> None:
+    """A name that no resolver takes is the server's mistake, and told as such."""
+    server.script(redirect(f"http://{host}/"))
+    async with client(server, follow_redirects="any") as api:
+        error = await failure(api.get("/"))
+    assert isinstance(error, RedirectError)
+    assert server.hits == 1
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
+async def test_call_to_a_host_that_cannot_be_encoded_is_an_invalid_request(host: str) -> None:
+    """The same name given by the caller is the caller's mistake."""
+    async with client(f"http://{host}") as api:
+        error = await failure(api.get("/"))
+    assert isinstance(error, InvalidRequestError)

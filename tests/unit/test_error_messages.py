@@ -36,7 +36,7 @@ async def test_failure_followed_by_a_refusal_names_the_call_once(server: FaultSe
     message = str(caught.value)
     assert (server.hits, caught.value.attempts, caught.value.maybe_processed) == (1, 1, True)
     assert message.count("/deliveries/1") == 1
-    assert f"not retried further: the circuit of {server.url} is open; it is tried again in" in message
+    assert f"not retried: the circuit of {server.url} is open for another " in message
     assert "nothing was sent" not in message
 
 

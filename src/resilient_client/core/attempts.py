@@ -19,9 +19,12 @@ class AttemptRecord:
         stage: How far a failed attempt had come; ``None`` for an answer that is no failure.
         error: One line about the failure, or ``""``.
         redirects: The redirect targets followed within this attempt, without their queries.
+        led_to: Where the last of them led, once it is on its way there; ``None``: it is with ``endpoint``.
         reauthenticated: Whether a 401 was answered by a fresh token and one resend, within this attempt.
         sent: Whether any of its bytes were handed to a connection: from then on the server may have acted.
         reused: Whether it went out on a kept-alive connection; ``None`` when it never got one.
+        blind: Whether it went through a session of the caller's, where nobody can tell, before ``sent``, whether it
+            waits for a place in that session's pool or for the host.
     """
 
     elapsed = 0.0
@@ -30,9 +33,11 @@ class AttemptRecord:
     stage: Stage | None = None
     error = ""
     redirects: tuple[str, ...] = ()
+    led_to: Endpoint | None = None
     reauthenticated = False
     sent = False
     reused: bool | None = None
+    blind = False
 
     def __init__(self, number: int, endpoint: Endpoint, started: float) -> None:
         self.number = number

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 
 from resilient_client.core.endpoint import Endpoint
-from resilient_client.core.errors import APIError, CircuitOpenError
+from resilient_client.core.errors import APIConnectionError, APIError, CircuitOpenError
 from resilient_client.core.events import CallRejected
 from resilient_client.core.kinds import ErrorKind
 from resilient_client.core.protocols import Handler
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
-from resilient_client.policies.circuit import Circuit
+from resilient_client.policies.circuit import Circuit, Ticket
 from resilient_client.policies.circuits import Circuits
 from resilient_client.policies.classify import blames_upstream, silence_blames_upstream
 
@@ -35,7 +35,8 @@ class CircuitBreakerMiddleware:
             CircuitOpenError: It does not; nothing was sent.
         """
         now = request.context.client.loop_time
-        circuit = self._circuits.for_endpoint(request.endpoint)
+        endpoint = request.endpoint
+        circuit = self._circuits.for_endpoint(endpoint)
         began = now()
         ticket = circuit.try_admit(began)
         if ticket is None:
@@ -44,27 +45,46 @@ class CircuitBreakerMiddleware:
             response = await call_next(request)
         except BaseException as error:
             ended = now()
-            if _blames_upstream(error, request, ended - began):
+            if not _led_away(request, endpoint) and _blames_upstream(error, request, ended - began):
                 ticket.failure(ended, ended - began)
             else:
                 ticket.cancel()
             raise
         ended = now()
+        if request.record.led_to is not None and _led_away(request, endpoint):
+            _settle_redirect(ticket, response, ended)
+            return response
         settle = ticket.failure if response.status >= 500 else ticket.success
         settle(ended, ended - began)
         return response
 
 
+def _led_away(request: Request, endpoint: Endpoint) -> bool:
+    """Whether the last word is that of another endpoint, to which a redirect led."""
+    return request.record.led_to not in (None, endpoint)
+
+
+def _settle_redirect(ticket: Ticket, response: Response, now: float) -> None:
+    """Learn from a redirect to elsewhere: who sent it is alive, how the target fared is not its fault."""
+    if response.status >= 500:
+        ticket.cancel()
+    else:
+        ticket.success(now, 0.0)  # most of the time, and nobody knows how much, was the target's
+
+
 def _blames_upstream(error: BaseException, request: Request, waited: float) -> bool:
     if isinstance(error, APIError):
-        return blames_upstream(error.kind, request.record.stage)
+        stale = isinstance(error, APIConnectionError) and error.stale_connection
+        return blames_upstream(error.kind, request.record.stage, stale=stale, blind=request.record.blind)
     return isinstance(error, asyncio.CancelledError) and _timed_out(request, waited)
 
 
 def _timed_out(request: Request, waited: float) -> bool:
     """Whether it is our own alarm that cancels, after a silence long enough to mean something."""
-    limits, alarm = request.context.limits, request.context.alarm
-    if alarm is None or not alarm.ringing or not blames_upstream(ErrorKind.TIMEOUT, request.record.stage):
+    limits, alarm, record = request.context.limits, request.context.alarm, request.record
+    if alarm is None or not alarm.ringing:
+        return False
+    if not blames_upstream(ErrorKind.TIMEOUT, record.stage, blind=record.blind):
         return False
     return silence_blames_upstream(waited, limits.attempt if limits.attempt is not None else limits.total)
 

@@ -27,6 +27,7 @@ class RedirectMiddleware:
         Raises:
             RedirectError: The policy forbids to follow.
         """
+        request.record.led_to = None  # a middleware above may have sent before
         response = await call_next(request)
         hops = 0
         while response.status in REDIRECTS:
@@ -51,5 +52,6 @@ class RedirectMiddleware:
             request.record.redirects += (str(hop.url.with_query(None)),)
             body = request.body if hop.keep_body else None
             request = Request(hop.method, hop.url, hop.headers, body, request.context, request.record)
+            request.record.led_to = request.endpoint
             response = await call_next(request)
         return response

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from tenacity import AsyncRetrying, RetryCallState
 
+from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError, CallRejectedError, ConfigurationError
 from resilient_client.core.events import RetryRefused, RetryScheduled
 from resilient_client.core.protocols import Handler
@@ -29,15 +30,23 @@ from resilient_client.settings.retry import Backoff, Retry
 class RetryMiddleware:
     """Repeats failed attempts as the call's settings say, within the budget of its upstream."""
 
-    __slots__ = ("_budgets", "_wall_clock")
+    __slots__ = ("_barred_for", "_budgets", "_wall_clock")
 
-    def __init__(self, budgets: RetryBudgets | None, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        budgets: RetryBudgets | None,
+        wall_clock: Callable[[], float] = time.time,
+        barred_for: Callable[[Endpoint, float], float] | None = None,
+    ) -> None:
         """Serve any number of calls.
 
         Args:
             budgets: The retry budgets, one an upstream; ``None``: retries are not bounded by one.
             wall_clock: Gives the time of day in seconds, for dates in ``Retry-After``.
+            barred_for: Seconds, from the given loop time, in which attempts to the endpoint are sure to be refused
+                here; ``None``: nobody refuses.
         """
+        self._barred_for = barred_for
         self._budgets = budgets
         self._wall_clock = wall_clock
 
@@ -67,7 +76,7 @@ class RetryMiddleware:
                 request.headers = untouched
                 if request.url is not url:
                     request.url = url
-                outcome = await _Repeats(request, call_next, retry, tokens, self._wall_clock, outcome).run()
+                outcome = await _Repeats(self, request, call_next, retry, tokens, outcome).run()
             if isinstance(outcome, APIError):
                 raise outcome
             if tokens is not None and outcome.status < 500 and outcome.status not in retry.statuses:
@@ -88,26 +97,26 @@ async def _attempt(request: Request, call_next: Handler) -> Response | APIError:
 class _Repeats:
     """What follows the first failure of one call: tenacity's loop around our decisions."""
 
-    __slots__ = ("_call_next", "_delay", "_last", "_paid", "_request", "_retry", "_tokens", "_untouched", "_wall_clock")
+    __slots__ = ("_call_next", "_delay", "_last", "_middleware", "_paid", "_request", "_retry", "_tokens", "_untouched")
 
     def __init__(
         self,
+        middleware: RetryMiddleware,
         request: Request,
         call_next: Handler,
         retry: Retry,
         tokens: RetryTokens | None,
-        wall_clock: Callable[[], float],
         first: Response | APIError,
     ) -> None:
+        self._middleware = middleware
         self._request = request
         self._call_next = call_next
         self._retry = retry
         self._tokens = tokens
-        self._wall_clock = wall_clock
         self._last = first
         self._untouched = True
         self._delay = 0.0
-        self._paid = 0.0  # tokens spent on an attempt that has not started yet
+        self._paid = 0.0  # tokens spent on an attempt that has not started, or was refused here
 
     async def run(self) -> Response | APIError:
         """The outcome of the last attempt."""
@@ -115,7 +124,9 @@ class _Repeats:
         try:
             await retrying(self._next)
         finally:
-            if self._paid and self._tokens is not None:  # the call ended in the pause: no attempt, no price
+            if (
+                self._paid and self._tokens is not None
+            ):  # the call ended in the pause, or in a refusal: no attempt, no price
                 self._tokens.give_back(self._paid)
         return self._last
 
@@ -123,10 +134,12 @@ class _Repeats:
         if self._untouched:
             self._untouched = False
             return self._last  # tenacity's first attempt is the one that has failed already
-        self._paid = 0.0
+        price, self._paid = self._paid, 0.0
         outcome = await _attempt(self._request, self._call_next)
-        if not isinstance(outcome, CallRejectedError):  # the last *real* failure tells more
-            self._last = outcome
+        if isinstance(outcome, CallRejectedError):
+            self._paid = price
+        else:
+            self._last = outcome  # the last *real* failure tells more
         return outcome
 
     def _again(self, state: RetryCallState) -> bool:
@@ -162,17 +175,20 @@ class _Repeats:
     def _situation(self, outcome: Response | APIError) -> Situation:
         request = self._request
         context = request.context
+        middleware, now = self._middleware, context.client.loop_time()
         wish = None
         if isinstance(outcome, Response):
-            wish = retry_after(outcome.headers, wall_now=self._wall_clock())
+            wish = retry_after(outcome.headers, wall_now=middleware._wall_clock())
         return Situation(
             attempt=context.attempts,
-            now=context.client.loop_time(),
+            now=now,
             deadline=context.deadline,
             method=request.method,
             idempotent=context.idempotent,
             sendable=request.body is None or request.body.sendable,
             retry_after=wish,
+            endpoint=request.endpoint,
+            barred_for=0.0 if middleware._barred_for is None else middleware._barred_for(request.endpoint, now),
         )
 
     def _pause(self, state: RetryCallState) -> float:

@@ -153,6 +153,15 @@ class Circuit:
         """Whether ``try_admit`` would hand out a ticket at ``now`` (in seconds); changes nothing."""
         return now >= self._until or self._permit_free() or self._settings.mode != "enforcing"
 
+    def barred_for(self, now: float) -> float:
+        """Seconds from ``now`` in which an attempt is sure to be refused; infinite when forced open, else often 0.
+
+        Half-open it is 0: a probe may come home, and free a place, at any time.
+        """
+        if self._state is _HALF_OPEN or self._settings.mode != "enforcing":
+            return 0.0
+        return max(0.0, self._until - now)
+
     def retry_after(self, now: float) -> float | None:
         """Seconds from ``now`` until the break is over; ``None`` if no break runs or nobody knows its end."""
         return max(0.0, self._until - now) if self._state is _OPEN else None
@@ -213,8 +222,7 @@ class Circuit:
             if now < self._until:
                 return False
             self._turn(_HALF_OPEN, math.inf, now)
-        _, longest = _breaks(self._settings)
-        self._until = now + max(longest, _PROBE_PATIENCE)
+        self._until = now + max(self._settings.max_break_duration, _PROBE_PATIENCE)
         self._probes += 1
         return True
 
@@ -251,9 +259,10 @@ class Circuit:
         )
 
     def _open(self, now: float) -> None:
-        first, longest = _breaks(self._settings)
-        if self._state is _CLOSED and now - self._closed_at >= self._settings.window:
-            self._break = first
+        settings = self._settings
+        longest = settings.max_break_duration
+        if self._state is _CLOSED and now - self._closed_at >= settings.window:
+            self._break = min(settings.break_duration, longest)
         until = now + self._break * self._rng.uniform(1, _JITTER)
         self._break = min(2 * self._break, longest)
         self._turn(_OPEN, until, now)
@@ -266,11 +275,3 @@ class Circuit:
         self._probes = self._successes = 0
         if self._on_transition is not None and before is not state:
             self._on_transition(self, before, state, now)
-
-
-def _breaks(settings: CircuitBreaker) -> tuple[float, float]:
-    """The first and the longest break, in seconds; a default gives way to the one that was set."""
-    longest = settings.max_break_duration
-    if "max_break_duration" not in settings.model_fields_set:
-        longest = max(longest, settings.break_duration)
-    return min(settings.break_duration, longest), longest

@@ -62,6 +62,11 @@ class Circuits(Mapping[K, Circuit]):
             self._circuits.move_to_end(key)
         return circuit
 
+    def barred_for(self, key: K, now: float) -> float:
+        """Seconds from ``now`` in which this endpoint's circuit is sure to refuse; 0 without a circuit."""
+        circuit = self._circuits.get(key)
+        return 0.0 if circuit is None else circuit.barred_for(now)
+
     def __getitem__(self, key: K) -> Circuit:
         return self._circuits[key]
 

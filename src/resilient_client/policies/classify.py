@@ -77,16 +77,22 @@ _UPSTREAM_FAULTS = frozenset(
 _OURS = frozenset({None, Stage.LOCAL, Stage.POOL})
 
 
-def blames_upstream(kind: ErrorKind | None, reached: Stage | None) -> bool:
+def blames_upstream(kind: ErrorKind | None, reached: Stage | None, *, stale: bool = False, blind: bool = False) -> bool:
     """Whether a failure says that the upstream is unwell.
 
     4xx does not (429 too: it is a pacing signal of a living server), nor does anything that happened before
-    the network was touched: pool waits, refusals of ours, credentials that could not be had.
+    the network was touched: pool waits, refusals of ours, credentials that could not be had. Nor does a kept-alive
+    connection that was closed meanwhile: a healthy server closes idle ones all the time.
 
     Args:
         kind: What happened; ``None`` for an answer.
         reached: How far the attempt had come on the wire; ``None`` if the transport was never entered.
+        stale: Whether a kept-alive connection turned out to be closed, before any byte of a reply.
+        blind: Whether waiting for a place in a pool looks like connecting; then a timeout before the request was
+            sent says nothing of the host.
     """
+    if stale or (blind and kind is ErrorKind.TIMEOUT and reached is not None and not reached.maybe_processed):
+        return False
     return kind in _UPSTREAM_FAULTS and reached not in _OURS
 
 

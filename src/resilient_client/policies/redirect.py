@@ -76,7 +76,7 @@ def next_hop(
         return Refusal(f"more than {MAX_HOPS} redirects in a row; the server seems to redirect in a circle")
     target = _target(url, location)
     if target is None:
-        return Refusal("its Location is not an http(s) URL")
+        return Refusal("its Location is not an http(s) URL with a valid host")
     same = Endpoint.of(target) == Endpoint.of(url)
     if not same and mode == "same-origin":
         return Refusal(
@@ -98,7 +98,8 @@ def next_hop(
 def _target(url: URL, location: str) -> URL | None:
     try:
         target = url.join(URL(location)).with_fragment(None)
-    except ValueError:
+        (target.raw_host or "").encode("idna")  # as the resolver will: no label may be empty or above 63 bytes
+    except ValueError:  # a UnicodeError is one
         return None
     if target.scheme not in ("http", "https") or not target.host:
         return None

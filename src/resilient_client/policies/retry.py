@@ -1,15 +1,18 @@
 """Whether a failed attempt is followed by another, and after how long. Every reason for "no" has words.
 
 Reads top to bottom in the order of the questions: may it heal, may it be repeated, can it be sent again, are there
-attempts left, is there time, is there budget. The budget is asked last, because asking spends.
+attempts left, is there time, will the circuit let it pass, is there budget.
+The budget is asked last, because asking spends.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
+from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.kinds import ErrorKind
 from resilient_client.policies.classify import Fault
 from resilient_client.policies.retry_after import jittered
@@ -52,6 +55,8 @@ class Situation(NamedTuple):
         idempotent: Whether a repeat is harmless.
         sendable: Whether the body can be sent again.
         retry_after: Seconds the server asked to wait, or ``None``.
+        endpoint: Whom the next attempt would go to.
+        barred_for: Seconds from ``now`` in which its circuit is sure to refuse; may be infinite.
     """
 
     attempt: int
@@ -61,6 +66,8 @@ class Situation(NamedTuple):
     idempotent: bool
     sendable: bool
     retry_after: float | None
+    endpoint: Endpoint
+    barred_for: float
 
 
 def decide(
@@ -99,6 +106,9 @@ def decide(
     remaining = situation.deadline - situation.now
     if delay >= remaining:
         return Enough(f"not retried: a pause of {delay:.3g} s does not fit into the {remaining:.3g} s left")
+    if delay < situation.barred_for:
+        rest = "" if math.isinf(situation.barred_for) else f" for another {situation.barred_for:.3g} s"
+        return Enough(f"not retried: the circuit of {situation.endpoint} is open{rest}")
     if tokens is None:
         return Again(delay)
     cost = TIMEOUT_COST if fault.kind in _TIMEOUTS else RETRY_COST

@@ -48,6 +48,8 @@ def translate(error: Exception, request: Request, progress: Progress) -> Excepti
         return APIConnectionError(f"{request.label}: {error}", kind=ErrorKind.PROTOCOL, stage=stage)
     if isinstance(error, DecodingFailure):
         return _broken(request, ErrorKind.PROTOCOL, stage, str(error))
+    if isinstance(error, UnicodeError) and progress.sent is None:  # of the resolver
+        return InvalidRequestError(f"{request.label}: the host name cannot be encoded")
     if isinstance(error, aiohttp.InvalidURL):
         return InvalidRequestError(f"{request.label}: the URL cannot be used")
     if isinstance(error, (aiohttp.ClientError, OSError)):

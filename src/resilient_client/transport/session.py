@@ -178,6 +178,7 @@ class AiohttpTransport:
         elif request.body is not None:
             options["data"] = request.body.source
         if self._foreign:
+            request.record.blind = True
             _refuse_strangers(session, request)
             options["headers"] = _with_own(options["headers"])
             options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
