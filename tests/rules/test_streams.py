@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from resilient_client.core.events import CallFinished
 from resilient_client.core.protocols import Handler
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
+from resilient_client.streaming import StreamResponse
 from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.wire import End, Fault, Pause
@@ -376,3 +378,23 @@ async def test_stream_of_an_error_reply_gives_its_body_once(server: FaultServer)
     server.script(faults.reply(404, body=b"nope"))
     async with client(server, raise_for_status=False) as api, api.stream("GET", "/") as reply:
         assert [await reply.read(), await reply.read()] == [b"nope", b""]
+
+
+async def test_stream_iter_lines_of_a_long_line_takes_time_in_proportion_to_its_length() -> None:
+    """Eight times the length takes about eight times as long; copied with every piece, it would take 64 times."""
+
+    class Long(StreamResponse):
+        def __init__(self, pieces: int) -> None:
+            self.pieces = pieces
+
+        async def iter_bytes(self) -> AsyncIterator[bytes]:
+            for _ in range(self.pieces):
+                yield b"x" * 65_536
+
+    async def seconds(pieces: int) -> float:
+        began = time.process_time()
+        assert [len(line) async for line in Long(pieces).iter_lines()] == [pieces * 65_536]
+        return time.process_time() - began
+
+    short = min([await seconds(50) for _ in range(3)])
+    assert await seconds(400) < 30 * short
