@@ -14,9 +14,10 @@ from types import TracebackType
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from resilient_client import edge
 from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.deadline import Alarm
-from resilient_client.core.errors import APIError, DeadlineExceededError
+from resilient_client.core.errors import APIError, DeadlineExceededError, InvalidRequestError
 from resilient_client.core.kinds import Stage
 from resilient_client.core.request import OpenBody, Request
 from resilient_client.core.response import Response, Timings
@@ -29,7 +30,7 @@ class StreamResponse:
         response: The reply without its body: an error reply, or one that has none, is read already.
     """
 
-    __slots__ = ("_body", "_conclude", "_concluded", "_request", "response")
+    __slots__ = ("_body", "_closed", "_conclude", "_concluded", "_request", "_rest", "response")
 
     def __init__(
         self, response: Response, body: OpenBody | None, request: Request, conclude: Callable[[APIError | None], None]
@@ -37,6 +38,8 @@ class StreamResponse:
         """Take over an open reply; ``conclude`` is told once how the call ended: with an error, or well."""
         self.response = response
         self._body = body
+        self._rest = response.content if body is None else b""  # read already, and not yet given
+        self._closed = False
         self._request = request
         self._conclude = conclude
         self._concluded = False
@@ -77,22 +80,24 @@ class StreamResponse:
         Raises:
             DeadlineExceededError: The deadline of the call passed.
             APIConnectionError: The connection was lost, or the body is cut short or corrupt.
+            ClientClosedError: The client was closed meanwhile.
+            InvalidRequestError: The stream is closed: its block was left, or it has failed before.
         """
-        if self._body is None and self.response.content:
-            yield self.response.content
         while piece := await self._next():
             yield piece
 
     async def iter_lines(self) -> AsyncIterator[str]:
         """The body in lines of UTF-8 text without their ends (LF or CRLF); undecodable bytes become U+FFFD."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        rest = ""
+        line: list[str] = []  # joined at its end only, or a long line would be copied with every piece
         async for piece in self.iter_bytes():
-            *lines, rest = (rest + decoder.decode(piece)).split("\n")
-            for line in lines:
-                yield line.removesuffix("\r")
-        if rest := rest + decoder.decode(b"", final=True):
-            yield rest.removesuffix("\r")
+            end, *beginnings = decoder.decode(piece).split("\n")
+            line.append(end)
+            for beginning in beginnings:
+                yield "".join(line).removesuffix("\r")
+                line = [beginning]
+        if last := "".join((*line, decoder.decode(b"", final=True))):
+            yield last.removesuffix("\r")
 
     async def read(self) -> bytes:
         """All that is left of the body."""
@@ -100,13 +105,19 @@ class StreamResponse:
 
     def close(self) -> None:
         """Give the connection back; what was not read is lost. May be called twice."""
+        self._closed = True
         if self._body is not None:
             self._body.close()
         self._end(None)
 
     async def _next(self) -> bytes:
+        if self._closed:
+            raise InvalidRequestError(
+                f"{self._request.label}: this stream is closed; read it within its async with block, while it is whole"
+            )
         if self._body is None:
-            return b""
+            rest, self._rest = self._rest, b""
+            return rest
         context = self._request.context
         timers = context.client.timers
         if timers.loop.time() >= context.deadline:  # a body that is always there would never let an alarm ring
@@ -120,6 +131,9 @@ class StreamResponse:
             failure = self._late()
         except APIError as error:
             failure = error
+        except Exception as error:  # the client was closed, or nobody's foreseen failure: not the end of a good body
+            self._fail(edge.as_api_error(error))
+            raise
         finally:
             alarm.close()
         raise self._fail(failure)

@@ -16,9 +16,19 @@ import pytest
 from pydantic import BaseModel
 from tests.rules.kit import client, failure, in_use, soon
 
-from resilient_client import APIClient, APITimeoutError, ErrorKind, InvalidRequestError, Retry, Stage, Timeout
+from resilient_client import (
+    APIClient,
+    APITimeoutError,
+    Call,
+    CircuitBreaker,
+    ErrorKind,
+    InvalidRequestError,
+    Retry,
+    Stage,
+    Timeout,
+)
 from resilient_client.testing.fault_server import FaultServer, black_hole
-from resilient_client.testing.faults import drop, reply
+from resilient_client.testing.faults import drop, garbage, reply
 from resilient_client.testing.wire import ReceivedRequest, Wire
 
 BIG = bytes(range(256)) * 6_000  # 1.5 MiB: more than aiohttp takes without a warning
@@ -117,6 +127,16 @@ async def test_form_arrives_urlencoded_with_repeated_names(server: FaultServer, 
     got = server.requests[0]
     assert got.body == b"a=1+2&b=x&b=%C3%BC"
     assert got.headers["Content-Type"] == "application/x-www-form-urlencoded"
+
+
+async def test_form_follows_the_rules_of_params(server: FaultServer, api: APIClient) -> None:
+    """None is left out, booleans are in lower case, in the query and in both kinds of form."""
+    fields = {"a": None, "b": True, "c": [False, None, 1]}
+    await api.post("/", data=fields)
+    await api.post("/", data=fields, files={"f": b""})
+    assert server.requests[0].body == b"b=true&c=false&c=1"
+    assert b'name="a"' not in server.requests[1].body
+    assert server.requests[1].body.count(b"true\r\n") == 1
 
 
 # --- raw content ---
@@ -320,6 +340,10 @@ async def test_content_still_being_sent_when_the_reply_begins_does_not_spoil_the
         {"content": 5},
         {"data": 5},
         {"data": b"raw"},
+        {"data": {"a": {"b": 1}}},
+        {"content": {"a": 1}},
+        {"content": ["text"]},
+        {"content": (b"bytes", 5)},
         {"files": {"f": 5}},
         {"content": Path("/does/not/exist")},
         {"files": {"f": Path("/does/not/exist")}},
@@ -367,3 +391,93 @@ async def test_reply_without_a_body_does_not_fit_a_model(server: FaultServer, ap
     """Where a value was asked for, none is an error of the reply."""
     server.script(reply(204))
     assert (await failure(api.get("/", response_model=User))).kind is ErrorKind.INVALID_RESPONSE
+
+
+@pytest.mark.parametrize("head", ["HEAD 200", "GET 204", "GET 304"])
+async def test_reply_without_a_body_needs_no_decoder(server: FaultServer, api: APIClient, head: str) -> None:
+    """A coding that nobody here can undo is no trouble where nothing is to be undone."""
+    method, status = head.split()
+    server.script(garbage(f"HTTP/1.1 {status} X\r\nContent-Encoding: aws-chunked\r\n\r\n".encode()))
+    response = await soon(api.request(method, "/"))
+    assert (response.status, response.content) == (int(status), b"")
+
+
+# --- one call, made twice ---
+
+
+@pytest.mark.parametrize("kind", sorted(ONE_SHOT))
+@pytest.mark.parametrize("option", ["content", "files"])
+async def test_call_with_a_one_shot_body_made_twice_is_sent_once(
+    server: FaultServer, api: APIClient, path: Path, kind: str, option: str
+) -> None:
+    """The second make is refused with the remedy, and nothing is sent empty."""
+    if option == "files" and kind != "pipe":
+        pytest.skip("a file of a form cannot be a generator")
+    source = CONTENTS[kind](path)
+    call: Call[Any] = Call("PUT", "/", **{option: {"f": source} if option == "files" else source})
+    await api.send(call)
+    error = await failure(api.send(call))
+    assert isinstance(error, InvalidRequestError)
+    assert "already sent; give bytes, a file or a factory" in str(error)
+    assert server.hits == 1
+
+
+async def test_call_with_a_one_shot_body_made_twice_at_once_is_sent_once(server: FaultServer, api: APIClient) -> None:
+    """Of two tasks one sends all of it, the other is refused."""
+    call = Call.put("/", content=sync_pieces())
+    outcomes = await soon(asyncio.gather(api.run(call), api.run(call)))
+    assert sorted(getattr(outcome, "kind", "") for outcome in outcomes) == ["", ErrorKind.INVALID_REQUEST]
+    assert [request.body for request in server.requests if request.complete] == [BIG]
+
+
+@pytest.mark.parametrize("option", ["content", "files"])
+async def test_call_with_a_file_made_twice_sends_it_from_where_it_first_stood(
+    server: FaultServer, api: APIClient, path: Path, option: str
+) -> None:
+    """Both times all of it, and not what the first make left over."""
+    with path.open("rb") as file:
+        file.seek(10)
+        call: Call[Any] = Call("PUT", "/", **{option: {"f": file} if option == "files" else file})
+        await api.send(call)
+        await api.send(call)
+    first, second = (request.body for request in server.requests)
+    assert first == second
+    assert BIG[10:] in first
+
+
+# --- bodies that turn out wrong on the way ---
+
+
+@pytest.mark.parametrize(
+    "content", [lambda: iter([b"x", "text"]), lambda: range(3), lambda: {"a": 1}, lambda: "text"], ids=range(4)
+)
+async def test_content_that_gives_no_bytes_is_the_callers_mistake(server: FaultServer, content: Any) -> None:
+    """One attempt, an error that says so, and a circuit that holds nothing against the server."""
+    breaker = CircuitBreaker(minimum_calls=1, break_duration=60)
+    async with APIClient(server.url, retry=TWICE, circuit_breaker=breaker) as api:
+        error = await failure(api.put("/", content=content))
+        assert isinstance(error, InvalidRequestError)
+        assert "must be bytes" in str(error)
+        assert error.attempts == 1
+        assert (await api.get("/")).status == 200
+
+
+@pytest.mark.parametrize("piece", [bytearray(b"piece"), memoryview(b"piece")], ids=["bytearray", "memoryview"])
+async def test_content_in_pieces_of_any_kind_of_bytes_arrives(server: FaultServer, api: APIClient, piece: Any) -> None:
+    """What looks like bytes is bytes."""
+    await api.put("/", content=iter([piece]))
+    assert server.requests[0].body == b"piece"
+
+
+@pytest.mark.parametrize("option", ["content", "files"])
+async def test_content_shorter_than_announced_is_said_at_once(server: FaultServer, api: APIClient, option: str) -> None:
+    """A file that is cut while it is sent cannot be completed: nobody waits for the rest."""
+
+    class Cut(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(5) if self.tell() == 0 else b""
+
+    options: dict[str, Any] = {"content": Cut(b"x" * 10)} if option == "content" else {"files": {"f": Cut(b"x" * 10)}}
+    error = await failure(api.put("/", **options))
+    assert isinstance(error, InvalidRequestError)
+    assert "the body ended after" in str(error)

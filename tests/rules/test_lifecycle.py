@@ -24,7 +24,8 @@ from resilient_client import (
     Timeout,
     WrongLoopError,
 )
-from resilient_client.core.events import CallFinished, Event
+from resilient_client.core.events import AttemptStarted, CallFinished, Event
+from resilient_client.policies.circuit import CircuitState
 from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer, refused_url
 
@@ -113,6 +114,21 @@ async def test_client_closed_with_calls_in_flight_ends_them(server: FaultServer)
     errors = await soon(asyncio.gather(*flying, return_exceptions=True))
     assert {type(error).__name__ for error in errors} == {"ClientClosedError"}
     assert (server.hits, in_use(api)) == (1, 0)
+
+
+async def test_client_closed_with_a_call_in_flight_does_not_blame_the_server(server: FaultServer) -> None:
+    """The circuit holds nothing against a server whose connection we closed ourselves, and nothing is retried."""
+    server.script(faults.hang_before_headers())
+    api = APIClient(server.url, retry=Retry(max_attempts=3), circuit_breaker=CircuitBreaker(minimum_calls=1))
+    attempts: list[Event] = []
+    api.subscribe(lambda event: attempts.append(event) if isinstance(event, AttemptStarted) else None)
+    flying = asyncio.create_task(api.get("/"))
+    await soon(server.wait_for_hits(1))
+    await api.close()
+    with pytest.raises(ClientClosedError, match="was closed before the reply"):
+        await soon(flying)
+    assert len(attempts) == 1
+    assert [circuit.state for circuit in api.circuits.values()] == [CircuitState.CLOSED]
 
 
 async def test_client_closed_leaves_no_task_and_no_socket(server: FaultServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,17 +16,21 @@ from resilient_client import (
     APIConnectionError,
     CircuitBreaker,
     CircuitOpenError,
+    ClientClosedError,
     ConnectionSettings,
     DeadlineExceededError,
     ErrorKind,
     InternalServerError,
+    InvalidRequestError,
     Retry,
     Stage,
     Timeout,
 )
+from resilient_client.core.events import CallFinished
 from resilient_client.core.protocols import Handler
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
+from resilient_client.streaming import StreamResponse
 from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.wire import End, Fault, Pause
@@ -337,3 +342,59 @@ async def test_stream_is_closed_when_time_runs_out_after_the_headers(server: Fau
     async with client(server, timeout=timeout, attempt_middleware=[dawdles]) as api:
         assert (await failure(opened(api))).kind is ErrorKind.TIMEOUT
         assert in_use(api) == 0
+
+
+# --- closed streams ---
+
+
+async def test_stream_read_after_its_block_is_a_mistake_of_ours(server: FaultServer, api: APIClient) -> None:
+    """It says that the stream is closed, not that the server broke the connection."""
+    server.script(faults.reply(200, body=BODY * 10))
+    async with api.stream("GET", "/") as reply:
+        pieces = reply.iter_bytes()
+        await anext(pieces)
+    for reading in (reply.read(), anext(pieces)):
+        error = await failure(reading)
+        assert isinstance(error, InvalidRequestError)
+        assert "this stream is closed" in str(error)
+
+
+async def test_stream_of_a_client_that_is_closed_says_so(server: FaultServer) -> None:
+    """The call ends once, as a failure, and the server is not blamed."""
+    server.script(faults.drip(b"abc", interval=60))
+    api, ends = client(server), list[CallFinished]()
+    api.subscribe(lambda event: ends.append(event) if isinstance(event, CallFinished) else None)
+    async with api.stream("GET", "/") as reply:
+        reading = asyncio.create_task(reply.read())
+        await turns()
+        await api.close()
+        with pytest.raises(ClientClosedError):
+            await soon(reading)
+    assert [end.kind for end in ends] == [ErrorKind.UNEXPECTED]
+
+
+async def test_stream_of_an_error_reply_gives_its_body_once(server: FaultServer) -> None:
+    """As that of any other."""
+    server.script(faults.reply(404, body=b"nope"))
+    async with client(server, raise_for_status=False) as api, api.stream("GET", "/") as reply:
+        assert [await reply.read(), await reply.read()] == [b"nope", b""]
+
+
+async def test_stream_iter_lines_of_a_long_line_takes_time_in_proportion_to_its_length() -> None:
+    """Eight times the length takes about eight times as long; copied with every piece, it would take 64 times."""
+
+    class Long(StreamResponse):
+        def __init__(self, pieces: int) -> None:
+            self.pieces = pieces
+
+        async def iter_bytes(self) -> AsyncIterator[bytes]:
+            for _ in range(self.pieces):
+                yield b"x" * 65_536
+
+    async def seconds(pieces: int) -> float:
+        began = time.process_time()
+        assert [len(line) async for line in Long(pieces).iter_lines()] == [pieces * 65_536]
+        return time.process_time() - began
+
+    short = min([await seconds(50) for _ in range(3)])
+    assert await seconds(400) < 30 * short

@@ -70,9 +70,9 @@ class Body:
         cls,
         *,
         json: object = None,
-        content: ContentLike | None = None,
+        content: ContentLike | Described | None = None,
         data: FormLike | None = None,
-        files: FilesLike | None = None,
+        files: FilesLike | Described | None = None,
     ) -> Body | None:
         """The body that the options of a call describe; ``None`` when they describe none.
 
@@ -83,6 +83,10 @@ class Body:
         if len(given) > 1 or (files is not None and given not in ([], ["data"])):
             names = " and ".join([*given, *(["files"] if files is not None else [])])
             raise InvalidRequestError(f"{names} exclude each other; give one of json, content, data (+ files)")
+        if isinstance(content, Described):
+            return content.body()
+        if isinstance(files, Described):
+            return files.body()
         try:
             if files is not None:
                 return _multipart(data, files)
@@ -104,6 +108,42 @@ class Body:
     def __repr__(self) -> str:
         kind = "bytes" if isinstance(self.source, bytes) else type(self.source).__name__
         return f"<Body of {kind}, {'replayable' if self.replayable else 'one-shot'}>"
+
+
+class Described:
+    """What a ``Call`` keeps in place of its ``content`` or ``files``: they become a body once, on its first make.
+
+    Else a second make would know neither that a one-shot body is spent, nor where a file stood at first.
+    """
+
+    __slots__ = ("_body", "_options")
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Keep the options of a body; whether they make sense is found out when the call is made."""
+        self._options = options
+        self._body: Body | None = None
+
+    def body(self) -> Body | None:
+        """The body, the same each time.
+
+        Raises:
+            InvalidRequestError: It cannot be sent, or not again.
+        """
+        if self._body is None:
+            self._body = Body.build(**self._options)
+        elif not self._body.sendable:
+            raise already_sent()
+        return self._body
+
+    def __repr__(self) -> str:
+        return f"<Described {', '.join(self._options)}>"
+
+
+def already_sent() -> InvalidRequestError:
+    """The error for a one-shot body that somebody wants to send again: it would go out empty, or without its start."""
+    return InvalidRequestError(
+        "the body is one-shot and was already sent; give bytes, a file or a factory to send it again"
+    )
 
 
 def encode_json(value: object) -> bytes:
@@ -132,7 +172,7 @@ def _jsonable(value: object) -> object:
 
 
 def _fields(data: FormLike) -> list[tuple[str, bytes]]:
-    """The fields of a form, a list repeating its name."""
+    """The fields of a form, by the rules of ``params``: a list repeats its name, ``None`` is left out."""
     try:
         pairs = [(str(name), value) for name, value in (data.items() if isinstance(data, Mapping) else data)]
     except (TypeError, ValueError):
@@ -140,10 +180,23 @@ def _fields(data: FormLike) -> list[tuple[str, bytes]]:
             "data= must be a mapping or pairs of form fields; use content= for raw bytes"
         ) from None
     return [
-        (name, item if isinstance(item, bytes) else str(item).encode())
+        (name, _field(name, item))
         for name, value in pairs
         for item in (value if isinstance(value, (list, tuple, set, frozenset)) else (value,))
+        if item is not None
     ]
+
+
+def _field(name: str, value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if isinstance(value, (str, int, float)):
+        return str(value).encode()
+    raise InvalidRequestError(
+        f"data[{name!r}] is {type(value).__name__}; give str, bytes, int, float, bool, None or a list of these"
+    )
 
 
 def _from_content(content: ContentLike) -> Body:
@@ -159,12 +212,25 @@ def _from_content(content: ContentLike) -> Body:
         return Body(content, "application/octet-stream", replayable=_position(content) is not None)
     if callable(content):
         return Body(content, "application/octet-stream", replayable=True)
-    if isinstance(content, Iterable | AsyncIterable):
+    if isinstance(content, (list, tuple)):
+        for piece in content:
+            require_bytes(piece)
+    if isinstance(content, Iterable | AsyncIterable) and not isinstance(content, Mapping):
         one_shot = isinstance(content, Iterator) or hasattr(content, "__anext__")
         return Body(content, "application/octet-stream", replayable=not one_shot)
     raise InvalidRequestError(
         f"content= cannot be {type(content).__name__}; give bytes, text, a file, a path, an iterable or a factory"
     )
+
+
+def require_bytes(piece: object) -> None:
+    """Refuse a piece of a body that is no bytes.
+
+    Raises:
+        InvalidRequestError: It is of another type.
+    """
+    if not isinstance(piece, (bytes, bytearray, memoryview)):
+        raise InvalidRequestError(f"content= gives {type(piece).__name__}; each piece of a body must be bytes")
 
 
 def _multipart(data: FormLike | None, files: FilesLike) -> Body:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast, overlo
 
 from typing_extensions import TypeForm, Unpack
 
-from resilient_client.core.body import ContentLike, FilesLike, FormLike
+from resilient_client.core.body import ContentLike, Described, FilesLike, FormLike
 from resilient_client.core.errors import InvalidRequestError
 from resilient_client.core.types import HeadersLike, QueryParams, Scalar
 
@@ -66,12 +66,15 @@ class _Frozen:
 class Call(_Frozen, Generic[T_co]):
     """One use of the client, described but not yet made. Frozen: it may be made many times and shared by tasks.
 
+    A body that can be produced only once (a generator, a pipe) can be sent by one make only; a file is sent each time
+    from where it stood at the first one, by one make at a time.
+
     Attributes:
         method: In upper case.
         path: A path below the client's base URL, or an absolute URL for a client without one.
         key: Whatever tells this call from others in a fan-out; ``None`` if nothing was given.
         response_model: The type to decode to; ``None``: the call gives a ``Response``.
-        given: The options, as they were given.
+        given: The options, as they were given; ``content`` or ``files`` in a form that survives a second make.
     """
 
     __slots__ = ("given", "key", "method", "path", "response_model")
@@ -102,7 +105,7 @@ class Call(_Frozen, Generic[T_co]):
         _put_path(self, path)
         _put_key(self, key)
         _put_model(self, response_model)
-        _put_given(self, options)
+        _put_given(self, _described(options) if "content" in options or "files" in options else options)
 
     @overload
     @classmethod
@@ -270,8 +273,19 @@ _put_method, _put_path, _put_key, _put_model, _put_given = (
 )
 
 OPTION_NAMES = frozenset(CallOptions.__annotations__)
+_BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
 _KNOWN_METHODS = frozenset({*IDEMPOTENT_METHODS, "POST", "PATCH"})
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+def _described(options: CallOptions) -> CallOptions:
+    """The options with what cannot be read twice remembered."""
+    kept: Any = Described({name: value for name, value in options.items() if name in _BODY_OPTIONS})
+    described = options.copy()
+    for name in ("content", "files"):
+        if described.get(name) is not None:
+            described[name] = kept
+    return described
 
 
 def route_of(path: str) -> str:

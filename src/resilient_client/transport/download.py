@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import aiohttp
 
-from resilient_client.transport.decoding import BodyTooLarge, decoder_for
+from resilient_client.transport.decoding import BodyDecoder, BodyTooLarge, decoder_for
 
 ERROR_BODY_LIMIT = 64 * 1024
 """Bytes kept of the body of an error reply; the rest is not worth a wait."""
@@ -21,13 +21,14 @@ _PIECES_A_TURN = 16  # decoded pieces between two turns of the event loop: about
 class BodyReader:
     """Reads one body piece by piece, decoded, to its very end."""
 
-    __slots__ = ("_content", "_decoded", "_decoder", "_turns")
+    __slots__ = ("_codings", "_content", "_decoded", "_decoder", "_max_size", "_turns")
 
     def __init__(self, reply: aiohttp.ClientResponse, max_size: int | None) -> None:
         """Read the body of ``reply``; more than ``max_size`` bytes *out of a decoder* are an error."""
-        codings = reply.headers.getall("Content-Encoding", None)
+        self._codings = reply.headers.getall("Content-Encoding", None)
         self._content = reply.content
-        self._decoder = None if codings is None else decoder_for(",".join(codings), max_size=max_size)
+        self._max_size = max_size
+        self._decoder: BodyDecoder | None = None
         self._decoded: Iterator[bytes] = iter(())
         self._turns = 0
 
@@ -45,6 +46,9 @@ class BodyReader:
                     self._decoder.finish()
                 return b""
             raw = await self._content.readany()
+            if raw and self._codings is not None:  # not before: replies to HEAD name a coding, and have nothing to undo
+                codings, self._codings = self._codings, None
+                self._decoder = decoder_for(",".join(codings), max_size=self._max_size)
             if self._decoder is not None:
                 self._decoded = self._decoder.feed(raw)
             elif raw:

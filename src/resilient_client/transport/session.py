@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from resilient_client._version import __version__
-from resilient_client.core.errors import ClientClosedError, ConfigurationError, RedirectError
+from resilient_client.core.errors import APIConnectionError, ClientClosedError, ConfigurationError, RedirectError
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
 from resilient_client.policies.redirect import REDIRECTS
@@ -105,7 +105,7 @@ class AiohttpTransport:
             truncated = False
             content = None if reply.status >= 400 or request.context.streaming else body_at_hand(reply, self._max_size)
             if content is None:
-                content, truncated = await self._read(reply, request, progress, upload)
+                content, truncated = await self._read(reply, request, progress, upload, session)
                 progress.ended = progress.clock()
             return Response(reply.status, reply.headers, content, request.url, truncated, progress)
         except asyncio.CancelledError:
@@ -114,7 +114,7 @@ class AiohttpTransport:
         except Exception as error:
             request.record.stage = progress.stage()
             of_source = upload is not None and upload.failure
-            failure = of_source or translate(error, request, progress)
+            failure = of_source or _translate(error, request, progress, session)
         finally:
             current.reset(token)
             if request.context.open_stream is None:  # else they belong to it: the upload, too, may still go on
@@ -188,14 +188,19 @@ class AiohttpTransport:
         return options
 
     async def _read(
-        self, reply: aiohttp.ClientResponse, request: Request, progress: Progress, upload: Upload | None
+        self,
+        reply: aiohttp.ClientResponse,
+        request: Request,
+        progress: Progress,
+        upload: Upload | None,
+        session: aiohttp.ClientSession,
     ) -> tuple[bytes, bool]:
         """The body, and whether it was cut; a body that is to be streamed stays open."""
         try:
             if reply.status >= 400:
                 return await read_error_body(reply, _patience(request))
             if request.context.streaming and reply.status not in REDIRECTS:
-                self._leave_open(reply, request, progress, upload)
+                self._leave_open(reply, request, progress, upload, session)
                 return b"", False
             return await read_body(reply, self._max_size), False
         except BaseException:
@@ -203,7 +208,12 @@ class AiohttpTransport:
             raise
 
     def _leave_open(
-        self, reply: aiohttp.ClientResponse, request: Request, progress: Progress, upload: Upload | None
+        self,
+        reply: aiohttp.ClientResponse,
+        request: Request,
+        progress: Progress,
+        upload: Upload | None,
+        session: aiohttp.ClientSession,
     ) -> None:
         endpoint, pool = request.endpoint, self._pool
 
@@ -213,7 +223,9 @@ class AiohttpTransport:
             if pool is not None:
                 pool.release(endpoint)
 
-        request.context.open_stream = OpenReply(reply, on_close, lambda error: translate(error, request, progress))
+        request.context.open_stream = OpenReply(
+            reply, on_close, lambda error: _translate(error, request, progress, session)
+        )
 
     def _open(self, request: Request) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -235,6 +247,17 @@ class AiohttpTransport:
         # There is no public way to read them, and those given with a request replace them.
         self._middlewares = (guard, *getattr(session, "_middlewares", ()))
         return session
+
+
+def _translate(error: Exception, request: Request, progress: Progress, session: aiohttp.ClientSession) -> Exception:
+    """Our error; of a connection that broke because we closed the session, one that does not blame the server."""
+    failure = translate(error, request, progress)
+    if session.closed and isinstance(failure, APIConnectionError):
+        return ClientClosedError(
+            f"{request.label}: the client, or the session given to it, was closed before the reply was complete; "
+            "keep it open until its calls have returned"
+        )
+    return failure
 
 
 _OWN_HEADERS = {hdrs.ACCEPT_ENCODING: ACCEPT_ENCODING, hdrs.USER_AGENT: f"resilient-client/{__version__}"}

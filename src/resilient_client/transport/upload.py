@@ -14,7 +14,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
-from resilient_client.core.body import Body, Part
+from resilient_client.core.body import Body, Part, already_sent, require_bytes
+from resilient_client.core.errors import InvalidRequestError
 from resilient_client.transport.progress import Progress
 
 _PIECE = 64 * 1024
@@ -30,7 +31,18 @@ class Upload:
         failure: What the body raised, or ``None``; the caller's own, never to be taken for trouble of the connection.
     """
 
-    __slots__ = ("_body", "_closed", "_opened", "_pieces", "_progress", "_sources", "failure")
+    __slots__ = (
+        "_announced",
+        "_begun",
+        "_body",
+        "_closed",
+        "_given",
+        "_opened",
+        "_pieces",
+        "_progress",
+        "_sources",
+        "failure",
+    )
 
     def __init__(self, body: Body, progress: Progress) -> None:
         self._body = body
@@ -39,23 +51,27 @@ class Upload:
         self._pieces: Pieces | None = None
         self._opened: list[BinaryIO] = []
         self._closed = False
+        self._begun = False
+        self._announced: int | None = None
+        self._given = 0
         self.failure: Exception | None = None
 
     def __aiter__(self) -> Upload:
         return self
 
     async def __anext__(self) -> bytes:
-        self._body.spent = True
         self._progress.uploading = True
         try:
+            self._begin()
             piece = await self._next()
+            self._check(piece)
         except Exception as failure:
             self.failure = failure
             raise
         if piece is None:
             self._progress.uploading = False
             raise StopAsyncIteration
-        return piece
+        return piece if isinstance(piece, bytes) else bytes(piece)
 
     def length(self) -> int | None:
         """The number of bytes, where it is known beforehand.
@@ -73,6 +89,7 @@ class Upload:
         except (OSError, ValueError) as gone:
             self.failure = gone
             raise
+        self._announced = total
         return total
 
     def close(self) -> None:
@@ -80,6 +97,24 @@ class Upload:
         self._closed = True
         for file in self._opened:
             file.close()
+
+    def _begin(self) -> None:
+        """Claim the body: of two tasks that make one call at once, only one may send a one-shot body."""
+        if self._begun:
+            return
+        if not self._body.sendable:
+            raise already_sent()
+        self._begun = self._body.spent = True
+
+    def _check(self, piece: bytes | None) -> None:
+        """Complain of what would have the server wait, or aiohttp fail in a way that looks like the server's fault."""
+        if piece is not None:
+            require_bytes(piece)
+            self._given += len(piece)
+        elif self._announced is not None and self._given < self._announced:
+            raise InvalidRequestError(
+                f"the body ended after {self._given} of {self._announced} bytes; leave a file alone while it is sent"
+            )
 
     async def _next(self) -> bytes | None:
         while True:
