@@ -45,11 +45,11 @@ def credentials(issuer: FaultServer | str, **options: Any) -> OAuth2ClientCreden
     return OAuth2ClientCredentials(f"{url}/token", "me", "canary-secret", **options)
 
 
-def revoke(server: FaultServer, token: str = "token-1") -> None:
-    """Have the API answer 401 to that token, but only once all callers have sent it; 200 to any other."""
+def revoke_first_token(server: FaultServer) -> None:
+    """Have the API answer 401 to token-1, but only once all callers have sent it; 200 to any other."""
 
     async def answer(request: ReceivedRequest, wire: Wire) -> None:
-        refused = request.headers["Authorization"] == f"Bearer {token}"
+        refused = request.headers["Authorization"] == "Bearer token-1"
         if refused:
             await server.wait_for_hits(CALLERS)
         await reply(401 if refused else 200)(request, wire)
@@ -64,7 +64,7 @@ def sent(server: FaultServer) -> list[str]:
 
 async def test_hundred_callers_meeting_a_401_cause_one_refresh(server: FaultServer, issuer: FaultServer) -> None:
     """The endpoint issues two tokens, the refused one and its successor; each call is sent exactly twice."""
-    revoke(server)
+    revoke_first_token(server)
     async with client(server, auth=credentials(issuer)) as api:
         replies = await soon(asyncio.gather(*(api.get(f"/{number}") for number in range(CALLERS))))
     assert {response.status for response in replies} == {200}
@@ -89,7 +89,7 @@ async def test_hundred_callers_without_single_flight_cause_hundred_refreshes(ser
         again.headers["Authorization"] = f"Bearer {token}"
         return await call_next(again)
 
-    revoke(server)
+    revoke_first_token(server)
     async with client(server, attempt_middleware=[naive]) as api:
         await soon(asyncio.gather(*(api.get("/") for _ in range(CALLERS))))
     assert refreshes == CALLERS
