@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.protocols import Auth, Middleware
-from resilient_client.middleware.attempt import AttemptMiddleware
+from resilient_client.middleware.attempt import AttemptMiddleware, RoamingAttemptMiddleware
 from resilient_client.middleware.auth import AuthMiddleware
 from resilient_client.middleware.circuit_breaker import CircuitBreakerMiddleware
 from resilient_client.middleware.deadline import DeadlineMiddleware
@@ -51,7 +51,7 @@ def standard_chain(
         Link("per call", "deadline", DeadlineMiddleware()),
         *(Link("per call", describe(user), user) for user in middleware),
         Link("per call", "retry", RetryMiddleware(budgets)),
-        Link("per attempt", "attempt", AttemptMiddleware()),
+        Link("per attempt", "attempt", RoamingAttemptMiddleware() if middleware else AttemptMiddleware()),
         Link("per attempt", "circuit breaker", CircuitBreakerMiddleware(circuits)) if circuits is not None else None,
         Link("per attempt", "auth", AuthMiddleware(auth)) if auth is not None else None,
         *(Link("per attempt", describe(user), user) for user in attempt_middleware),

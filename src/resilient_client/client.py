@@ -30,6 +30,14 @@ from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, QueryP
 from resilient_client.engine import Engine
 from resilient_client.explain import Explanation
 from resilient_client.options import Layers
+from resilient_client.parts import (
+    checked_auth,
+    checked_config,
+    checked_middlewares,
+    checked_name,
+    checked_rng,
+    checked_transport,
+)
 from resilient_client.policies.addressing import parse_base
 from resilient_client.policies.circuit import Circuit
 from resilient_client.policies.redaction import shown_url
@@ -122,19 +130,19 @@ class APIClient(Verbs):
             "raise_for_status": raise_for_status,
             "connection": connection,
         }
-        layers = Layers().over("config", config or {})
+        layers = Layers().over("config", checked_config(config) or {})
         self._layers = layers.over("client", {key: value for key, value in given.items() if value is not NOT_GIVEN})
         settings = self._layers.config
         base = None if base_url is None else parse_base(base_url)
         self._preparation = Preparation.build(base, headers, params, settings.idempotency_header)
         self._engine = Engine(
-            name or (base.host if base is not None else None) or "client",
+            checked_name(name, None if base is None else base.host),
             settings,
-            transport or AiohttpTransport(settings.connection, session),
-            auth=auth,
-            middleware=middleware,
-            attempt_middleware=attempt_middleware,
-            rng=rng or random.Random(),
+            checked_transport(transport) or AiohttpTransport(settings.connection, session),
+            auth=checked_auth(auth),
+            middleware=checked_middlewares("middleware", middleware),
+            attempt_middleware=checked_middlewares("attempt_middleware", attempt_middleware),
+            rng=checked_rng(rng),
         )
         self._owner = True
 
@@ -152,9 +160,11 @@ class APIClient(Verbs):
     async def run(self, call: Call[T]) -> Outcome[T]:
         """Make a described call; a failure is an outcome, not an exception. Cancellation propagates."""
         try:
-            return await self._make(call, _success)
-        except Exception as error:
-            return Failure(edge.as_api_error(error), key=call.key)
+            return await self._make(call, _success, wrap=True)
+        except APIError as error:
+            return Failure(error, key=call.key)
+        except Exception as error:  # before there was a request: the client is closed, or bound to another loop
+            return Failure(edge.unexpected(error), key=call.key)
 
     async def gather(
         self, calls: Iterable[Call[T]], *, concurrency: int = 20, timeout: float | None = None
@@ -264,7 +274,7 @@ class APIClient(Verbs):
 
     # -- the edge ------------------------------------------------------------------------------------------------
 
-    async def _make(self, call: Call[T], give: Callable[[Call[T], T, Response], R]) -> R:
+    async def _make(self, call: Call[T], give: Callable[[Call[T], T, Response], R], *, wrap: bool = False) -> R:
         request, raises = self._begin(call)
         try:
             response = edge.complete(request, await self._engine.handler(request), raises=raises)
@@ -272,8 +282,10 @@ class APIClient(Verbs):
             value = cast("T", response) if model is None else edge.decode(request, response, model)
         except APIError as error:
             raise edge.fail(request, error) from error.__cause__
-        except Exception:
-            edge.announce_unexpected(request)
+        except Exception as error:
+            wrapped = edge.fail(request, edge.unexpected(error))
+            if wrap:
+                raise wrapped from error
             raise
         if request.context.client.events.active:
             edge.announce(request, response)

@@ -54,12 +54,6 @@ def announce(request: Request, response: Response) -> None:
     _finished(request, response.status, kind_of_status(response.status), response.elapsed)
 
 
-def announce_unexpected(request: Request) -> None:
-    """Tell the listeners of a call that ended with an exception nobody foresaw."""
-    context = request.context
-    _finished(request, None, ErrorKind.UNEXPECTED, context.client.clock() - context.started_clock)
-
-
 def conclude(request: Request, response: Response, error: APIError | None) -> None:
     """The end of a streamed call: well, or with an error in its body."""
     response.elapsed = request.context.client.clock() - request.context.started_clock
@@ -97,11 +91,11 @@ def info_of(request: Request) -> RequestInfo:
     )
 
 
-def as_api_error(error: Exception) -> APIError:
-    """The error of an outcome: ours as it is, a foreign one wrapped and kept as the cause."""
-    if isinstance(error, APIError):
-        return error
-    wrapped = APIError(f"{type(error).__name__}: {error}", kind=ErrorKind.UNEXPECTED, stage=Stage.LOCAL)
+def unexpected(error: Exception) -> APIError:
+    """An exception nobody foresaw, as an outcome may hold it; its text may hold anything, so only its type shows."""
+    wrapped = APIError(
+        f"{type(error).__name__}, which nobody foresaw; see __cause__", kind=ErrorKind.UNEXPECTED, stage=Stage.LOCAL
+    )
     wrapped.__cause__ = error
     return wrapped
 

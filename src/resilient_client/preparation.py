@@ -15,6 +15,7 @@ from resilient_client.core.errors import ConfigurationError, InvalidRequestError
 from resilient_client.core.types import HeadersLike, QueryParams
 from resilient_client.policies.addressing import address, query_pairs
 from resilient_client.policies.headers import checked_headers
+from resilient_client.policies.shapes import flag_of, mapping_of
 
 _CACHED_URLS = 1024
 _BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
@@ -48,13 +49,13 @@ class Preparation:
         Raises:
             ConfigurationError: A header or parameter cannot be sent.
         """
-        own = checked_headers(headers or {}, ConfigurationError)
+        own = _own_headers(headers, idempotency_header)
         return cls(base, own, _own_params(params), idempotency_header)
 
     def over(self, headers: HeadersLike | None, params: QueryParams | None) -> Preparation:
         """The same with more headers and parameters on top."""
         merged = self._headers.copy()
-        merged.update(checked_headers(headers or {}, ConfigurationError))
+        merged.update(_own_headers(headers, self._idempotency_header))
         pairs = [*self._params, *_own_params(params)]
         return Preparation(self.base, merged, pairs, self._idempotency_header)
 
@@ -68,6 +69,7 @@ class Preparation:
         if not given:
             url = self._urls.get(call.path) or self._url(call.path)
             return url, self._endpoint or Endpoint.of(url), self._headers.copy(), None, None
+        _check_shapes(given)
         if "params" in given or "path_params" in given:
             url = address(self.base, call.path, given.get("path_params"), given.get("params"))
             url = url.extend_query(self._params) if self._params else url
@@ -95,13 +97,37 @@ class Preparation:
         return url
 
     def _idempotency_key(self, given: CallOptions, headers: CIMultiDict[str]) -> str | None:
-        key = given.get("idempotency_key")
+        key = given.get("idempotency_key", headers.get(self._idempotency_header))
         if key is None:
-            return headers.get(self._idempotency_header)
+            return None
+        if not isinstance(key, str) or not key.strip():
+            raise InvalidRequestError(
+                f"idempotency_key is {key!r:.80}; give a text of your own, 'auto', or leave it out"
+            )
         if key == "auto":
             key = uuid.uuid4().hex
         headers.update(checked_headers({self._idempotency_header: key}))
         return key
+
+
+def _check_shapes(given: CallOptions) -> None:
+    """Of what nothing else looks at before it is too late."""
+    if (idempotent := given.get("idempotent")) is not None:
+        flag_of("idempotent", idempotent)
+    if (raises := given.get("raise_for_status")) is not None:
+        flag_of("raise_for_status", raises)
+    if (tags := given.get("tags")) is not None:
+        mapping_of("tags", tags)
+
+
+def _own_headers(headers: HeadersLike | None, idempotency_header: str) -> CIMultiDict[str]:
+    """What a client or view adds to every call; one idempotency key for all of them would merge different calls."""
+    own = checked_headers(headers or {}, ConfigurationError)
+    if idempotency_header in own:
+        raise ConfigurationError(
+            f"header {idempotency_header!r} would go out with every call; give each call its own idempotency_key"
+        )
+    return own
 
 
 def _own_params(params: QueryParams | None) -> list[tuple[str, str]]:

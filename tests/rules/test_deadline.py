@@ -20,6 +20,7 @@ from resilient_client import (
     DeadlineExceededError,
     ErrorKind,
     Failure,
+    Handler,
     InternalServerError,
     InvalidRequestError,
     Request,
@@ -358,3 +359,33 @@ def test_limit_above_five_seconds_is_not_rounded_up(timeout: Timeout, kind: Erro
                 assert caught.value.kind is kind
 
     assert _virtual(main) == pytest.approx(end, abs=0.01)
+
+
+async def test_hang_after_two_slow_failures_is_a_timeout_and_no_cancellation(server: FaultServer) -> None:
+    """However often the one alarm was moved, it rings once: the caller meets an error, never a cancellation."""
+    holds = [hold(reply(503)), hold(reply(503))]
+    server.script(*holds, hang_before_headers())
+    async with client(server, timeout=Timeout(total=5, attempt=0.3), retry=Retry(backoff=lambda _: 0.01)) as api:
+        call = asyncio.create_task(api.get("/"))
+        for number, held in enumerate(holds, 1):
+            await server.wait_for_hits(number)
+            asyncio.get_running_loop().call_later(0.2, held.release)
+        error = await failure(call)
+    assert (error.kind, error.attempts, call.cancelling()) == (ErrorKind.TIMEOUT, 3, 0)
+
+
+async def test_attempt_in_a_task_of_a_middlewares_own_ends_in_time(server: FaultServer) -> None:
+    """A middleware that runs the rest in a task of its own does not take the attempts out of their limits."""
+    server.script(hang_before_headers())
+
+    async def elsewhere(request: Request, call_next: Handler) -> Response:
+        async def rest() -> Response:
+            return await call_next(request)
+
+        return await asyncio.wait_for(rest(), 5)
+
+    limits = Timeout(total=5, attempt=0.1)
+    async with client(server, timeout=limits, middleware=[elsewhere], retry=EAGER) as api:
+        with ends_after(0.3):
+            error = await failure(api.get("/"))
+    assert [record.kind for record in error.history] == [ErrorKind.TIMEOUT] * 3

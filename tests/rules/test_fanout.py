@@ -13,6 +13,8 @@ from resilient_client import (
     APIClient,
     APIError,
     Call,
+    CallCancelledError,
+    CircuitOpenError,
     ConnectionSettings,
     ErrorKind,
     Failure,
@@ -20,9 +22,11 @@ from resilient_client import (
     NotFoundError,
     Response,
     Success,
+    deadline,
 )
 from resilient_client.core.protocols import Handler
 from resilient_client.core.request import Request
+from resilient_client.fanout import gather
 from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer
 
@@ -166,6 +170,94 @@ async def test_gather_turns_foreign_exceptions_into_unexpected_failures(server: 
     assert isinstance(failed.error.__cause__, KeyError)
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_gather_gives_a_call_that_was_cancelled_from_within_its_outcome(
+    server: FaultServer, concurrency: int
+) -> None:
+    """A middleware that awaits something cancelled spoils its own call; the others are made, and all are told."""
+
+    async def unlucky(request: Request, call_next: Handler) -> Response:
+        if request.url.path in ("/0", "/2"):
+            gone: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+            gone.cancel()
+            return await gone
+        return await call_next(request)
+
+    async with client(server, attempt_middleware=[unlucky]) as api:
+        result = await soon(api.gather(calls(4), concurrency=concurrency))
+    assert [outcome.key for outcome in result] == [0, 1, 2, 3]
+    assert [outcome.ok for outcome in result] == [False, True, False, True]
+    assert {(type(failed.error), failed.kind) for failed in result.failures} == {
+        (CallCancelledError, ErrorKind.CANCELLED)
+    }
+    assert isinstance(result.failures[0].error.__cause__, asyncio.CancelledError)
+
+
+class Refusing:
+    """A runner whose calls all fail without ever waiting, as those to an open circuit do."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    async def run(self, call: Call[Any]) -> Failure:
+        self.made += 1
+        return Failure(CircuitOpenError("refused"), key=call.key)
+
+
+async def test_gather_of_calls_that_never_wait_lets_others_run() -> None:
+    """Other tasks get their turns between calls that are refused on our side."""
+    runner, seen = Refusing(), 0
+    gathering = asyncio.create_task(gather(runner, calls(1000)))
+    while not gathering.done():
+        await asyncio.sleep(0)
+        seen += 1
+    assert (runner.made, len(await gathering)) == (1000, 1000)
+    assert seen >= 1000 / 20
+
+
+async def test_gather_of_an_endless_iterable_ends_at_its_deadline() -> None:
+    """Past the deadline nothing more is drawn; what was drawn has its outcome, and a failure tells of the end."""
+    drawn = 0
+
+    def endless() -> Iterator[Call[Response]]:
+        nonlocal drawn
+        while True:
+            yield Call.get("/", key=drawn)
+            drawn += 1
+
+    result = await soon(gather(Refusing(), endless(), timeout=0.05))
+    assert 0 < len(result) <= drawn + 1
+    assert [outcome.key for outcome in result] == list(range(len(result)))
+    assert 1 <= len(result.by_kind()[ErrorKind.DEADLINE]) <= 20
+
+
+async def test_gather_labels_the_rest_of_a_list_without_running_it() -> None:
+    """A list is never cut short: what the deadline left over is labelled so, and costs no call."""
+    runner = Refusing()
+    with deadline(after=0):
+        result = await soon(gather(runner, calls(1000)))
+    assert (len(result), runner.made) == (1000, 0)
+    assert {(failed.kind, failed.attempts, failed.error.maybe_processed) for failed in result.failures} == {
+        (ErrorKind.DEADLINE, 0, False)
+    }
+
+
+async def test_gather_starts_no_more_workers_than_it_has_calls() -> None:
+    """However many calls may be in flight, a lazy iterable of three needs no thousand tasks."""
+    most = 0
+
+    class Counting(Refusing):
+        async def run(self, call: Call[Any]) -> Failure:
+            nonlocal most
+            most = max(most, len(asyncio.all_tasks()))
+            await asyncio.sleep(0)
+            return await super().run(call)
+
+    before = len(asyncio.all_tasks())
+    assert len(await soon(gather(Counting(), iter(calls(3)), concurrency=1000))) == 3
+    assert most - before <= 4 + 1  # one looks whether there is a fourth; soon() runs here
+
+
 async def test_gather_raise_for_failures_raises_all_of_them(server: FaultServer, api: APIClient) -> None:
     """As one group, in order, with a summary."""
     server.route("GET", "/1", faults.reply(404))
@@ -224,3 +316,17 @@ async def test_gather_shares_pool_and_circuit_with_other_calls(server: FaultServ
     async with client(server, connection=ConnectionSettings(pool_size=3)) as api:
         await soon(asyncio.gather(api.gather(calls(20)), api.gather(calls(20))))
     assert server.peak == 3
+
+
+@pytest.mark.parametrize(
+    ("calls", "options", "told"),
+    [(Call.get("/"), {}, "calls is Call"), ([], {"timeout": "5"}, "timeout is '5'")],
+)
+async def test_fan_out_of_the_wrong_things_says_what_to_give(
+    server: FaultServer, calls: Any, options: dict[str, Any], told: str
+) -> None:
+    """One sentence, and nothing is sent."""
+    async with client(server) as api:
+        with pytest.raises(InvalidRequestError, match=told):
+            await api.gather(calls, **options)
+    assert server.hits == 0

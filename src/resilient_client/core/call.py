@@ -284,8 +284,9 @@ def raise_unknown_option(options: Mapping[str, object]) -> None:
     import difflib
 
     unknown = next(name for name in options if name not in OPTION_NAMES)
-    close = difflib.get_close_matches(unknown, OPTION_NAMES, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"allowed are: {', '.join(sorted(OPTION_NAMES))}"
+    known = sorted({*OPTION_NAMES, "response_model", "key"})
+    close = difflib.get_close_matches(unknown, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"allowed are: {', '.join(known)}; others are set on the client"
     raise InvalidRequestError(f"a call has no option {unknown!r}; {hint}")
 
 

@@ -93,21 +93,26 @@ class Timers:
     def _ring(self) -> None:
         self._disarm()
         for alarm in self.young:
-            if alarm.ends_at < math.inf:
-                self._count += 1
-                heappush(self._heap, (alarm.ends_at, self._count, alarm))
+            if alarm.ends_at < alarm.queued:
+                self._queue(alarm)
         self.young.clear()
         due = self.loop.time() + RESOLUTION
         while self._heap and self._heap[0][0] <= due:
-            _, _, alarm = heappop(self._heap)
+            at, _, alarm = heappop(self._heap)
+            if at != alarm.queued:
+                continue  # an earlier entry has taken its place
+            alarm.queued = math.inf
             if alarm.ends_at <= due:
                 alarm.ring()
             elif alarm.ends_at < math.inf:
-                self.young[alarm] = None
-        first = min((alarm.ends_at for alarm in self.young), default=math.inf)
-        first = min(first, self._heap[0][0] if self._heap else math.inf)
-        if first < math.inf:
-            self.arm(first)
+                self._queue(alarm)
+        if self._heap:
+            self.arm(self._heap[0][0])
+
+    def _queue(self, alarm: Alarm) -> None:
+        self._count += 1
+        alarm.queued = alarm.ends_at
+        heappush(self._heap, (alarm.ends_at, self._count, alarm))
 
 
 class Alarm:
@@ -117,9 +122,10 @@ class Alarm:
 
     Attributes:
         ends_at: When the task is cancelled, in loop time; infinity means never.
+        queued: The time of its one entry that counts in the heap of its timers; infinity means none.
     """
 
-    __slots__ = ("_cancelling", "_rung", "_task", "_timers", "ends_at")
+    __slots__ = ("_cancelling", "_rung", "_task", "_timers", "ends_at", "queued")
 
     def __init__(self, timers: Timers, ends_at: float, first_ring: float = math.inf) -> None:
         """Watch the current task.
@@ -138,6 +144,7 @@ class Alarm:
         self._cancelling = task.cancelling()
         self._rung = False
         self.ends_at = ends_at  # may be set to a later time at will; ``until`` is for an earlier one
+        self.queued = math.inf
         timers.alive += 1
         timers.young[self] = None
         if ends_at < timers.armed_for or first_ring < timers.armed_for:
@@ -179,8 +186,12 @@ class Alarm:
             if not timers.alive:
                 timers.rest()
 
+    def watches(self, task: asyncio.Task[object] | None) -> bool:
+        """Whether it is this task that it cancels."""
+        return self._task is task
+
     def ring(self) -> None:
-        """Cancel the task."""
-        if self._task is not None:
+        """Cancel the task, once."""
+        if self._task is not None and not self._rung:
             self._rung = True
             self._task.cancel()

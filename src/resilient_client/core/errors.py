@@ -286,7 +286,7 @@ class InvalidRequestError(APIError, ValueError):
 
 
 class CallCancelledError(APIError):
-    """The fan-out dropped this call. A caller's own cancellation is never turned into this."""
+    """The fan-out dropped this call, or it was cancelled from within. A caller's own cancellation always propagates."""
 
     _kind = ErrorKind.CANCELLED
 

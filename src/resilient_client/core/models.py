@@ -26,10 +26,13 @@ def validator_for(model: TypeForm[T]) -> TypeAdapter[T]:
         InvalidRequestError: pydantic cannot make sense of the type.
     """
     try:
-        return cast("TypeAdapter[T]", _cached(cast("Any", model)))
-    except TypeError:  # not hashable, such as Annotated with a list in it
-        return cast("TypeAdapter[T]", TypeAdapter(cast("Any", model)))
+        if isinstance(model, str):
+            raise PydanticUndefinedAnnotation(name=model, message="a name in quotes; give the type itself")
+        try:
+            return cast("TypeAdapter[T]", _cached(cast("Any", model)))
+        except TypeError:  # not hashable, such as Annotated with a list in it
+            return cast("TypeAdapter[T]", TypeAdapter(cast("Any", model)))
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         why = error.message.partition("\n")[0]
-        name = getattr(model, "__name__", model)
+        name = getattr(model, "__name__", None) or (model if isinstance(model, str) else type(model).__name__)
         raise InvalidRequestError(f"response_model {name} is no type that pydantic can check: {why}") from error

@@ -167,7 +167,7 @@ class CallContext:
         """Tell the listeners of something that happened to this call; costs nothing when there are none."""
         client, call = self.client, self.call
         if client.events.active:
-            tags = dict(call.given.get("tags", {}))
+            tags = dict(call.given.get("tags") or {})
             route = route_of(call.path)
             client.events.emit(
                 event(client=client.name, at=client.loop_time(), method=call.method, route=route, tags=tags, **fields)

@@ -10,6 +10,7 @@ import asyncio
 import math
 
 from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.deadline import Alarm
 from resilient_client.core.errors import APIError, APITimeoutError, CallRejectedError, DeadlineExceededError
 from resilient_client.core.events import AttemptFinished, AttemptStarted
 from resilient_client.core.kinds import ErrorKind, Stage
@@ -72,6 +73,28 @@ class AttemptMiddleware:
             context.records.remove(record)
         context.emit(AttemptFinished, record=record)
         raise failure
+
+
+class RoamingAttemptMiddleware(AttemptMiddleware):
+    """For chains in which an attempt may run in another task than its call, because a middleware makes one.
+
+    The alarm of the call cannot cancel such a task, so the attempt gets one of its own.
+    """
+
+    __slots__ = ()
+
+    async def __call__(self, request: Request, call_next: Handler) -> Response:
+        """Make one attempt, in whatever task."""
+        context = request.context
+        of_call = context.alarm
+        if of_call is None or of_call.watches(asyncio.current_task()):
+            return await super().__call__(request, call_next)
+        context.alarm = own = Alarm(context.client.timers, context.deadline)
+        try:
+            return await super().__call__(request, call_next)
+        finally:
+            own.close()
+            context.alarm = of_call
 
 
 def _timed_out(request: Request, record: AttemptRecord, now: float) -> APITimeoutError:

@@ -14,6 +14,7 @@ from yarl import URL
 
 from resilient_client.core.errors import ConfigurationError, InvalidRequestError
 from resilient_client.core.types import QueryParams, Scalar
+from resilient_client.policies.shapes import mapping_of, pairs_of
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
@@ -33,9 +34,9 @@ def parse_base(text: str) -> URL:
         raise ConfigurationError(
             f"base URL {_shown(text)!r} is not a URL; give one such as 'https://api.example.com'"
         ) from None
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not url.host or _CONTROL.search(text):
         raise ConfigurationError(
-            f"base URL {_shown(text)!r} needs a scheme and a host; give one such as 'https://api.example.com/v1'"
+            f"base URL {_shown(text)!r} needs the scheme http or https and a host, without spaces; give one such as 'https://api.example.com/v1'"
         )
     if url.user is not None or url.password is not None:
         raise ConfigurationError(f"base URL {url.origin()} carries credentials; pass auth=BasicAuth(user, password)")
@@ -66,7 +67,9 @@ def address(
 
 def query_pairs(params: QueryParams) -> Iterator[tuple[str, str]]:
     """Query parameters as they go on the wire: sequences repeated, ``None`` left out, booleans in lower case."""
-    for name, value in params.items() if isinstance(params, Mapping) else params:
+    for name, value in pairs_of("params", params):
+        if not isinstance(name, str):
+            raise InvalidRequestError(f"params has the name {name!r}; names are text")
         values = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
         for item in values:
             if isinstance(item, bool):
@@ -90,21 +93,24 @@ def _fill(path: str, values: Mapping[str, Scalar] | None) -> str:
         raise InvalidRequestError(f"the path is {type(path).__name__}; give text such as '/users/{{id}}'")
     if "{" not in path and not values:
         return path
-    given = values or {}
+    given = mapping_of("path_params", values or {})
     names = _PLACEHOLDER.findall(path)
     shown = _shown(path.partition("?")[0].partition("#")[0])
     if missing := [name for name in names if name not in given]:
         raise InvalidRequestError(
             f"the path {shown!r} needs {_names(missing)}; give path_params={{{missing[0]!r}: ...}}"
+            + (f" instead of {_names(surplus)}" if (surplus := [name for name in given if name not in names]) else "")
         )
     if unused := [name for name in given if name not in names]:
         raise InvalidRequestError(f"path_params has {_names(unused)}, but the path {shown!r} has no such placeholder")
     return _PLACEHOLDER.sub(lambda found: _segment(found[1], given[found[1]]), path)
 
 
-def _segment(name: str, value: Scalar) -> str:
+def _segment(name: str, value: object) -> str:
+    if not isinstance(value, (str, int, float)):
+        raise InvalidRequestError(f"path_params[{name!r}] is {type(value).__name__}; give str, int, float or bool")
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
-    if text == "" or value is None:
+    if text == "":
         raise InvalidRequestError(f"path_params[{name!r}] is empty, which would change the path; give a value")
     if _SURROGATE.search(text):
         raise InvalidRequestError(f"path_params[{name!r}] has half of a character (a lone surrogate); give whole text")

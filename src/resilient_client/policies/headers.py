@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 
 from multidict import CIMultiDict
 
 from resilient_client.core.errors import ConfigurationError, InvalidRequestError
 from resilient_client.core.types import HeadersLike
+from resilient_client.policies.shapes import pairs_of
 
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding"})
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -25,8 +25,7 @@ def checked_headers(
             header is set by the client itself. Values are never shown.
     """
     checked: CIMultiDict[str] = CIMultiDict()
-    pairs: Iterable[tuple[str, str]] = headers.items() if isinstance(headers, Mapping) else headers
-    for name, value in pairs:
+    for name, value in pairs_of("headers", headers, error):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise error(f"header name {str(name)[:80]!r} is not an HTTP token; use letters, digits and '-'")
         if name.lower() in _FRAMING:

@@ -11,9 +11,9 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from resilient_client.core.errors import ConfigurationError
 
@@ -49,6 +49,17 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # built when used, not when imported
 
+    _ordered: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs of fields of which the first must not exceed the second."""
+    _hints: ClassVar[dict[str, str]] = {}
+    """What to give for a field, where a list of types would tell less."""
+    _speaks_as: ClassVar[str] = "Settings"
+    """What errors call these settings."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        cls._speaks_as = cls.__dict__.get("_speaks_as", cls.__name__)
+        super().__init_subclass__(**options)
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
@@ -61,25 +72,37 @@ class Settings(BaseModel):
     def merge(self, over: Self) -> Self:
         """These settings with every field that ``over`` set laid on top; fields set by neither keep defaults.
 
-        The result is not checked for contradictions: ``over`` is the nearer wish, and what lies
-        under it adapts when it is resolved.
+        Not checked for contradictions: ``over`` is the nearer wish, and what lies under it adapts when it is
+        resolved. Settings inside settings are merged likewise.
         """
         laid = {name: _lay(getattr(self, name), getattr(over, name)) for name in over.model_fields_set}
         merged = self.model_copy(update=laid)
         merged.__pydantic_fields_set__.update(self.model_fields_set)
+        merged._give_way()
         return merged
 
-    def _keep_order(self, smaller: str, larger: str) -> None:
-        """Hold ``smaller <= larger``: an error when both were set, else the default of ``larger`` gives way."""
-        low, high = getattr(self, smaller), getattr(self, larger)
-        if smaller not in self.model_fields_set or low is None or high is None or low <= high:
-            return
-        if larger in self.model_fields_set:
-            raise ValueError(
-                f"{smaller}={low:g} exceeds {larger}={high:g} and could never take effect; "
-                f"set {smaller} to at most {high:g} or raise {larger}"
-            )
-        object.__setattr__(self, larger, low)
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Values set together must be in order."""
+        for smaller, larger in self._ordered:
+            low, high = getattr(self, smaller), getattr(self, larger)
+            if {smaller, larger} <= self.model_fields_set and low is not None and high is not None and low > high:
+                raise ValueError(
+                    f"{smaller}={low:g} exceeds {larger}={high:g} and could never take effect; "
+                    f"set {smaller} to at most {high:g} or raise {larger}"
+                )
+        self._give_way()
+        return self
+
+    def _give_way(self) -> None:
+        """Lift the defaults that something set would otherwise run into."""
+        for larger in {larger for _, larger in self._ordered} - self.model_fields_set:
+            object.__setattr__(self, larger, type(self).model_fields[larger].default)
+        for smaller, larger in self._ordered:
+            low, high = getattr(self, smaller), getattr(self, larger)
+            given = smaller in self.model_fields_set and larger not in self.model_fields_set
+            if given and low is not None and high is not None and low > high:
+                object.__setattr__(self, larger, low)
 
     def __str__(self) -> str:
         return repr(self)
@@ -98,19 +121,33 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"allowed are: {', '.join(names)}"
 
 
-def explain_invalid(model: type[BaseModel], invalid: ValidationError) -> str:
-    """One sentence an error: what, which value, what is allowed, what to do."""
-    return "; ".join(_sentence(model, error) for error in invalid.errors(include_url=False))
+def explain_invalid(model: type[Settings], invalid: ValidationError) -> str:
+    """One sentence a field: what, which value, what is allowed, what to do."""
+    sentences: dict[str, str] = {}
+    for error in invalid.errors(include_url=False):
+        sentences.setdefault(str(error["loc"][:1]), _sentence(model, error))
+    return "; ".join(sentences.values())
 
 
-def _sentence(model: type[BaseModel], error: Any) -> str:
-    where = ".".join([model.__name__, *map(str, error["loc"])])
+def _sentence(model: type[Settings], error: Any) -> str:
+    field = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
-        name = str(error["loc"][-1])
-        return f"{model.__name__} has no setting {name!r}; {suggest(name, model.model_fields)}"
+        return f"{model.__name__} has no setting {field!r}; {suggest(field, model.model_fields)}"
+    where = ".".join(part for part in (model._speaks_as, *map(str, error["loc"])) if part)
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if error["type"] == "value_error":
-        return f"{where}: {message}" if error["loc"] else f"{model.__name__}: {message}"
-    value = repr(error["input"])
-    value = value if len(value) <= 80 else f"{value[:77]}..."
+        return f"{where}: {message}"
+    hint = model._hints.get(field)
+    if hint is not None:
+        name = ".".join(part for part in (model._speaks_as, field) if part)
+        return f"{name} is {_shown(model, field, error)}; give {hint}"
+    value = _shown(model, field, error)
     return f"{where} is {value}, but must be {message}; give such a value or leave it out for the default"
+
+
+def _shown(model: type[Settings], field: str, error: Any) -> str:
+    known = model.model_fields.get(field)
+    if known is not None and "Secret" in str(known.annotation):
+        return "a value that is not shown"
+    value = repr(error["input"])
+    return value if len(value) <= 80 else f"{value[:77]}..."

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from resilient_client.settings.base import PositiveSeconds, Ratio, Settings
 
@@ -16,6 +16,8 @@ class CircuitBreaker(Settings):
     ``failure_ratio``. After ``break_duration`` it lets ``half_open_probes`` probes through; that many
     successes in a row close it, one failure opens it again for twice as long.
     """
+
+    _ordered = (("break_duration", "max_break_duration"),)
 
     failure_ratio: Annotated[Ratio, Field(gt=0)] = 0.5
     """The share of failed attempts, above 0 to 1, that opens the circuit."""
@@ -35,8 +37,3 @@ class CircuitBreaker(Settings):
     """Probes at once while half-open, and the successes in a row that close."""
     mode: Literal["enforcing", "metrics_only", "disabled"] = "enforcing"
     """``metrics_only`` counts and reports but refuses nothing; ``disabled`` does neither."""
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        self._keep_order("break_duration", "max_break_duration")
-        return self

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, cast
+from datetime import timedelta
+from typing import ClassVar, Literal, cast
 
 from pydantic import Field, field_validator
 
@@ -20,6 +21,17 @@ FollowRedirects = Literal["same-origin", "any"] | None
 
 class ClientConfig(Settings):
     """Every pattern's settings; ``None`` switches a pattern off. Keywords given to the client lie over these."""
+
+    _speaks_as = ""  # its fields are keywords of the client
+    _hints: ClassVar[dict[str, str]] = {
+        "timeout": "seconds, text such as '500ms', Timeout(total=..., attempt=...), or None for no limit",
+        "retry": "Retry(max_attempts=3), or None for no retries",
+        "retry_budget": "RetryBudget(...), or None for no bound on retries",
+        "circuit_breaker": "CircuitBreaker(...), or None for none",
+        "connection": "ConnectionSettings(...)",
+        "follow_redirects": "'same-origin', 'any', or None to follow none",
+        "raise_for_status": "True or False",
+    }
 
     timeout: Timeout | None = Field(default_factory=Timeout)
     """How long things may take."""
@@ -48,6 +60,6 @@ class ClientConfig(Settings):
     @field_validator("timeout", mode="before")
     @classmethod
     def _total_seconds(cls, value: object) -> object:
-        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        if isinstance(value, (int, float, str, timedelta)) and not isinstance(value, bool):
             return Timeout(total=cast("float", value))
         return value

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from resilient_client.settings.base import PositiveSeconds, Ratio, Seconds, Settings
 
@@ -24,6 +24,8 @@ class Backoff(Settings):
     failed together come back together: see *Exponential Backoff And Jitter* (Brooker, AWS, 2015).
     """
 
+    _ordered = (("initial", "maximum"),)
+
     kind: BackoffKind = "full_jitter"
     """The law; the default spreads callers best."""
     initial: PositiveSeconds = 0.2
@@ -33,11 +35,6 @@ class Backoff(Settings):
     maximum: PositiveSeconds = 10.0
     """The longest pause, in seconds. ``Retry-After`` is not bound by it, see ``Retry.retry_after_cap``."""
 
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        self._keep_order("initial", "maximum")
-        return self
-
 
 class Retry(Settings):
     """How a failed attempt is repeated. ``retry=None`` on a client or call means exactly one wire request.
@@ -45,6 +42,11 @@ class Retry(Settings):
     Repeated are idempotent methods (RFC 9110 section 9.2.2), calls with an idempotency key or
     ``idempotent=True``, and for any method failures that never left this machine.
     """
+
+    _hints: ClassVar[dict[str, str]] = {
+        "backoff": "Backoff(...), the name of one of its kinds, or a callable such as a tenacity wait",
+        "statuses": "a set of statuses from 400 to 599",
+    }
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     """How many attempts at the most, the first included."""
@@ -72,6 +74,8 @@ class RetryBudget(Settings):
     storm; a budget does.
     """
 
+    _ordered = (("initial", "burst"),)
+
     ratio: Ratio = 0.2
     """Tokens deposited by each call that got an answer which is no failure."""
     initial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
@@ -80,8 +84,3 @@ class RetryBudget(Settings):
     """The most the bucket holds."""
     min_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     """Tokens that trickle in by themselves. Keep it tiny: in a fleet of small processes a floor defeats the budget."""
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        self._keep_order("initial", "burst")
-        return self

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
-
-from pydantic import model_validator
+from typing import NamedTuple
 
 from resilient_client.settings.base import PositiveSeconds, Settings
 
@@ -25,6 +23,8 @@ class Timeout(Settings):
     ``attempt`` lifts the default ``total``, a shorter ``total`` clips the default ``attempt``.
     """
 
+    _ordered = (("connect", "attempt"), ("connect", "total"), ("attempt", "total"))
+
     total: PositiveSeconds | None = 30.0
     """The whole call: pool waits, every attempt, every sleep, auth refresh, redirects and reading the body."""
     attempt: PositiveSeconds | None = 10.0
@@ -33,13 +33,6 @@ class Timeout(Settings):
     """Making a new connection: name resolution, TCP and TLS. Waiting for a free pooled one is not in it."""
     idle: PositiveSeconds | None = None
     """The longest silence of the server while a reply is expected. Costs a timer a read, hence off."""
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        self._keep_order("connect", "attempt")
-        self._keep_order("connect", "total")
-        self._keep_order("attempt", "total")
-        return self
 
     def limits(self) -> TimeLimits:
         """The values in force: each clipped to the ones above it."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -118,6 +120,57 @@ async def test_pool_newcomer_between_a_cancelled_waiter_and_its_leaving_is_serve
             async with asyncio.timeout(0.2):
                 await pool.acquire(A)
         assert (pool.in_use, pool.waiting) == (1, 0)
+
+
+@pytest.mark.parametrize("limits", [(1, 0), (0, 1), (1, 1)], ids=["altogether", "per host", "both"])
+async def test_pool_lets_many_waiters_give_up_without_blocking_the_loop(limits: tuple[int, int]) -> None:
+    """20 000 waiters, cancelled newest first, are gone in well under a second: none walks past the others."""
+    pool = Pool(*limits)
+    assert pool.try_acquire(A)
+    waiters = [waiter(pool) for _ in range(20_000)]
+    await turns()
+    assert pool.waiting == 20_000
+    began = time.perf_counter()
+    for task in reversed(waiters):
+        task.cancel()
+    await asyncio.wait(waiters)
+    assert time.perf_counter() - began < 1
+    assert (pool.in_use, pool.waiting) == (1, 0)
+
+
+async def test_pool_newcomer_of_another_host_does_not_walk_past_the_waiters() -> None:
+    """20 000 waiters for one host cost the callers of 1 000 others nothing."""
+    pool = Pool(0, 1)
+    assert pool.try_acquire(A)
+    waiters = [waiter(pool) for _ in range(20_000)]
+    await turns()
+    began = time.perf_counter()
+    assert all(pool.try_acquire(Endpoint("http", f"host-{number}", 80)) for number in range(1000))
+    assert time.perf_counter() - began < 0.2
+    for task in waiters:
+        task.cancel()
+    await asyncio.wait(waiters)
+
+
+async def test_pool_serves_waiters_of_many_hosts_in_the_order_they_came() -> None:
+    """First come, first served holds across hosts, and a place costs no look at each of them."""
+    pool = Pool(1, 1)
+    assert pool.try_acquire(A)
+    served: list[int] = []
+
+    async def wait(number: int) -> None:
+        host = Endpoint("http", f"host-{number % 5000}", 80)
+        await pool.acquire(host)
+        served.append(number)
+        pool.release(host)
+
+    tasks = [asyncio.create_task(wait(number)) for number in range(10_000)]
+    await turns()
+    began = time.perf_counter()
+    pool.release(A)
+    await asyncio.wait(tasks)
+    assert served == list(range(10_000))
+    assert time.perf_counter() - began < 2
 
 
 async def crowd(limit: int) -> tuple[Pool, int, int]:

@@ -1,0 +1,124 @@
+"""Alarms and the one timer behind them, attacked in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from random import Random
+
+import pytest
+
+from resilient_client.core.deadline import RESOLUTION, Alarm, Timers
+from resilient_client.testing.virtual_time import run_virtual
+
+
+def state(timers: Timers) -> tuple[int, int, int, float]:
+    return timers.alive, len(timers.young), len(timers._heap), timers.armed_for
+
+
+async def rings(alarm: Alarm) -> tuple[bool, float]:
+    """Sleep until cancelled: whether it was the alarm's doing, and when."""
+    try:
+        await asyncio.sleep(1000)
+    except asyncio.CancelledError:
+        return alarm.rang(), asyncio.get_running_loop().time()
+    raise AssertionError("the alarm never rang")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_alarm_whose_end_moves_at_random_rings_once_at_its_last_end(seed: int) -> None:
+    """Two hundred alarms, moved sooner and later at random, ring exactly once each and at the right time."""
+
+    async def one(timers: Timers, rng: Random) -> None:
+        loop = asyncio.get_running_loop()
+        alarm = Alarm(timers, loop.time() + rng.uniform(0.01, 5))
+        try:
+            for _ in range(rng.randint(0, 4)):
+                try:
+                    await asyncio.sleep(rng.uniform(0, 1))
+                except asyncio.CancelledError:
+                    assert alarm.rang()
+                alarm.until(loop.time() + rng.choice([0.01, 0.5, 1.0, 2, 5]))
+            assert await rings(alarm) == (True, pytest.approx(alarm.ends_at, abs=2 * RESOLUTION))
+        finally:
+            alarm.close()
+
+    async def main() -> tuple[int, int, int, float]:
+        timers = Timers(asyncio.get_running_loop())
+        async with asyncio.TaskGroup() as group:
+            for number in range(200):
+                group.create_task(one(timers, Random(seed * 1000 + number)))
+        return state(timers)
+
+    assert run_virtual(main()) == (0, 0, 0, math.inf)
+
+
+def test_alarm_moved_later_does_not_ring_at_its_first_end() -> None:
+    """A plain write is enough to move the end away."""
+
+    async def main() -> tuple[bool, float]:
+        alarm = Alarm(Timers(asyncio.get_running_loop()), 1.0)
+        alarm.ends_at = 3.0
+        try:
+            return await rings(alarm)
+        finally:
+            alarm.close()
+
+    assert run_virtual(main()) == (True, pytest.approx(3.0, abs=2 * RESOLUTION))
+
+
+def test_alarm_that_is_closed_never_rings_and_leaves_nothing() -> None:
+    """Neither an entry nor the loop's timer outlives the last alarm."""
+
+    async def main() -> tuple[int, int, int, float]:
+        timers = Timers(asyncio.get_running_loop())
+        Alarm(timers, 1.0).close()
+        await asyncio.sleep(2)
+        return state(timers)
+
+    assert run_virtual(main()) == (0, 0, 0, math.inf)
+
+
+def test_alarm_that_rang_beside_a_callers_cancellation_leaves_it_to_the_caller() -> None:
+    """Both at once: what comes out is the caller's cancellation."""
+
+    async def victim(timers: Timers) -> bool:
+        alarm = Alarm(timers, 1.0)
+        try:
+            return (await rings(alarm))[0]
+        finally:
+            alarm.close()
+
+    async def main() -> tuple[bool, int]:
+        timers = Timers(asyncio.get_running_loop())
+        task = asyncio.create_task(victim(timers))
+        asyncio.get_running_loop().call_at(1.0, task.cancel)
+        return await task, task.cancelling()
+
+    assert run_virtual(main()) == (False, 1)
+
+
+def test_timers_of_many_alarms_set_one_timer_of_the_loop() -> None:
+    """A thousand alarms of the same length set the loop's timer once."""
+    calls = 0
+
+    async def main() -> None:
+        nonlocal calls
+        loop = asyncio.get_running_loop()
+        original = loop.call_at
+
+        def counting(when: float, callback: object, *args: object, **options: object) -> asyncio.TimerHandle:
+            nonlocal calls
+            calls += 1
+            return original(when, callback, *args, **options)  # type: ignore[arg-type]  # passed through
+
+        timers = Timers(loop)
+        loop.call_at = counting  # type: ignore[method-assign]  # counted, not replaced
+        first = Alarm(timers, 30.0)
+        for _ in range(1000):
+            Alarm(timers, 30.0).close()
+        first.close()
+        del loop.call_at
+
+    run_virtual(main())
+    assert calls == 1
