@@ -1,7 +1,9 @@
 """One piece of work that many tasks wait for.
 
 The work is a task of its own, so nobody's cancellation or deadline ends it for the others; only when the last one who
-waits leaves does it end, and is awaited. It never repeats work and keeps no result: the next to come starts it anew.
+waits leaves does it end, and is awaited for the moment that an orderly end takes; work that needs longer to clean up
+ends by itself, because whoever leaves has a deadline of its own. It never repeats work and keeps no result: the next to
+come starts it anew.
 """
 
 from __future__ import annotations
@@ -14,6 +16,12 @@ from typing import Any, Generic, TypeVar
 from resilient_client.core.errors import APIError
 
 T = TypeVar("T")
+
+_ORDERLY = 0.05
+"""Seconds that cancelled work is waited for; a few turns of the loop are enough for most."""
+
+_ending: set[asyncio.Task[Any]] = set()
+"""Work that needs longer: asyncio itself refers only weakly to a task, and would let it vanish in mid-cleanup."""
 
 
 class _Flight(Generic[T]):
@@ -75,8 +83,10 @@ class SingleFlight(Generic[T]):
         if flight.waiters or flight.task.done():
             return
         self._forget(flight.task)  # whoever comes while it ends starts anew
+        _ending.add(flight.task)
+        flight.task.add_done_callback(_ending.discard)
         flight.task.cancel()
-        await asyncio.wait((flight.task,))
+        await asyncio.wait((flight.task,), timeout=_ORDERLY)
 
     def _landed(self, task: asyncio.Task[T]) -> None:
         self._forget(task)

@@ -10,6 +10,9 @@ from __future__ import annotations
 import asyncio
 import copy
 
+from multidict import CIMultiDict
+from yarl import URL
+
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError, ResilientClientError
 from resilient_client.core.events import TokenRefreshed
@@ -27,41 +30,67 @@ class AuthMiddleware:
     last one to leave ends it. Nothing needs to be closed.
     """
 
-    __slots__ = ("_auth", "_generation", "_refresh_timeout", "_refreshing")
+    __slots__ = ("_always_differs", "_auth", "_generation", "_refresh_timeout", "_refreshing")
 
     def __init__(self, auth: Auth, *, refresh_timeout: float = 10.0) -> None:
         """Act for ``auth``.
 
         Args:
-            auth: Who the caller is.
+            auth: Who the caller is. One that never applies the same twice (a signature over the time, a nonce) says
+                so by an attribute ``always_differs = True``: of others, a difference means that they were renewed.
             refresh_timeout: Seconds a refresh may take, whatever the deadlines of those who wait for it.
         """
         self._auth = auth
+        self._always_differs: bool = getattr(auth, "always_differs", False)
         self._refresh_timeout = refresh_timeout
         self._refreshing: SingleFlight[bool] = SingleFlight()
         self._generation = 0  # successful refreshes: tells a 401 to old credentials from a 401 to current ones
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
-        """Send with credentials; after a 401 refresh them, unless that has happened meanwhile, and send again.
+        """Send with credentials; after a 401 refresh them, unless there are others already, and send again.
 
-        A one-shot body that was sent is not sent again, but the refresh takes place: it serves the next calls.
+        At most one refresh and one resend. A one-shot body that was sent is not sent again, but the refresh takes
+        place: it serves the next calls.
 
         Raises:
             APIError: There are no credentials to be had; stage ``LOCAL``, nothing was sent.
         """
         generation = self._generation
-        reply = await call_next(await self._with_credentials(request))
-        if reply.status != 401 or Endpoint.of(reply.url) != request.endpoint:
-            return reply  # another origin's 401, after a redirect, is not about credentials that never went there
+        first = await self._with_credentials(request)
+        refused = first.url, first.headers.copy()  # what is handed down may be changed there
+        reply = await call_next(first)
+        if not _is_refused(reply, request):
+            return reply
         request.record.stage = Stage.LOCAL  # from here on it is not the upstream that keeps the caller waiting
-        outdated = generation != self._generation
-        if not outdated and not await self._refreshing.join(lambda: self._refresh(reply, request.context)):
+        renewed = await self._is_outdated(refused, generation, request)
+        if not renewed and not await self._refreshed(reply, request):
             return reply
         if request.body is not None and not request.body.sendable:
             return reply
+        generation = self._generation
         again = await self._with_credentials(request)
         request.record.reauthenticated = True
-        return await call_next(again)
+        reply = await call_next(again)
+        if renewed and generation == self._generation and _is_refused(reply, request):
+            # They were refused as well, or just looked renewed because they always differ. The next calls profit.
+            request.record.stage = Stage.LOCAL
+            await self._refreshed(reply, request)
+        return reply
+
+    async def _is_outdated(self, refused: tuple[URL, CIMultiDict[str]], generation: int, request: Request) -> bool:
+        """Whether the credentials have been renewed since: here, by their own expiry, or for another client."""
+        if generation != self._generation:
+            return True
+        if self._always_differs:
+            return False
+        try:
+            current = await self._with_credentials(request)
+        except APIError:
+            return False  # none at all; the refresh says so, once for all
+        return refused != (current.url, current.headers)
+
+    async def _refreshed(self, reply: Response, request: Request) -> bool:
+        return await self._refreshing.join(lambda: self._refresh(reply, request.context))
 
     async def _with_credentials(self, request: Request) -> Request:
         fresh = request.copy()  # of the original: what the last apply() added must not be there twice
@@ -95,6 +124,11 @@ class AuthMiddleware:
                 TokenRefreshed(client=context.client.name, at=context.client.loop_time(), ok=renewed, detail=detail)
             )
         return renewed
+
+
+def _is_refused(reply: Response, request: Request) -> bool:
+    """Another origin's 401, after a redirect, is not about credentials that never went there."""
+    return reply.status == 401 and Endpoint.of(reply.url) == request.endpoint
 
 
 def _before_sending(error: APIError) -> APIError:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 
 import pytest
 from pydantic import SecretStr
@@ -81,6 +82,34 @@ async def test_hanging_provider_is_a_timeout_and_leaves_no_task() -> None:
         await AuthMiddleware(BearerAuth(provider, timeout=1e-9))(request_to(), Upstream())
     assert caught.value.stage is Stage.LOCAL
     assert not caught.value.maybe_processed
+    assert not others()
+
+
+async def test_provider_slow_to_end_holds_up_nobody_who_leaves() -> None:
+    """Whoever leaves last does not wait out the provider's cleanup, which still comes to its end, in silence."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    cleanup, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def provider() -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await cleanup.wait()
+            cleaned.set()
+            raise OSError
+
+    caller = asyncio.create_task(BearerAuth(provider).apply(request_to()))
+    await settle()
+    caller.cancel()
+    await asyncio.wait((caller,), timeout=0.5)
+    assert caller.cancelled()
+    gc.collect()
+    cleanup.set()
+    await asyncio.wait_for(cleaned.wait(), 0.5)
+    await settle()
+    gc.collect()
+    assert complaints == []
     assert not others()
 
 

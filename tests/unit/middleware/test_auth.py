@@ -35,6 +35,20 @@ class Rotating:
         return True
 
 
+class Signing(Rotating):
+    """One whose every application differs from the last."""
+
+    def __init__(self, *, always_differs: bool) -> None:
+        super().__init__()
+        self.always_differs = always_differs
+        self.applied = 0
+
+    async def apply(self, request: Request) -> None:
+        await super().apply(request)
+        self.applied += 1
+        request.headers["X-Nonce"] = f"{self.applied}"
+
+
 class Scripted:
     """An ``Auth`` that does what a test says."""
 
@@ -108,11 +122,84 @@ async def test_401_to_outdated_credentials_resends_without_refresh() -> None:
     assert auth.refreshes == 1
 
 
-async def test_401_to_outdated_credentials_without_a_shared_generation_refreshes_again() -> None:
-    """Negative control: two links do not know of each other's refreshes, so the late 401 costs a second one."""
+async def test_401_to_credentials_another_client_renewed_resends_without_refresh() -> None:
+    """An Auth shared by two clients: what one has refreshed, the other finds when it applies again."""
     auth = Rotating()
+    assert (await late_401(AuthMiddleware(auth), AuthMiddleware(auth))).status == 200
+    assert auth.refreshes == 1
+
+
+async def test_401_to_outdated_credentials_that_always_differ_refreshes_again() -> None:
+    """Negative control: where a difference says nothing, another client's refresh goes unseen and is repeated."""
+    auth = Signing(always_differs=True)
     await late_401(AuthMiddleware(auth), AuthMiddleware(auth))
     assert auth.refreshes == 2
+
+
+async def test_401_to_credentials_renewed_by_themselves_resends_without_refresh() -> None:
+    """Credentials that were renewed while the old ones were on their way are not thrown away."""
+    auth, accepting = Rotating(), Upstream("v2")
+
+    async def upstream(request: Request) -> Response:
+        reply = await accepting(request)
+        auth.version = 2
+        return reply
+
+    assert (await AuthMiddleware(auth)(request_to(), upstream)).status == 200
+    assert (auth.refreshes, len(accepting.seen)) == (0, 2)
+
+
+async def test_headers_changed_below_are_no_renewed_credentials() -> None:
+    """What a middleware nearer to the wire does to an attempt does not look like a renewal."""
+    auth, accepting = Rotating(), Upstream("v2")
+
+    async def upstream(request: Request) -> Response:
+        request.headers["X-Trace"] = f"{len(accepting.seen)}"
+        request.url = request.url.extend_query(traced="1")
+        return await accepting(request)
+
+    assert (await AuthMiddleware(auth)(request_to(), upstream)).status == 200
+    assert (auth.refreshes, len(accepting.seen)) == (1, 2)
+
+
+async def test_declared_signature_refreshes_once_and_resends_once() -> None:
+    """An Auth that says that it always differs is refreshed after the first 401."""
+    auth, upstream = Signing(always_differs=True), Upstream("v2")
+    assert (await AuthMiddleware(auth)(request_to(), upstream)).status == 200
+    assert (auth.refreshes, len(upstream.seen)) == (1, 2)
+
+
+async def test_undeclared_signature_refreshes_once_for_the_next_call() -> None:
+    """An Auth that always differs and does not say so looks renewed: its second 401 is given back, and refreshes."""
+    auth, upstream = Signing(always_differs=False), Upstream("v2")
+    link = AuthMiddleware(auth)
+    assert (await link(request_to(), upstream)).status == 401
+    assert (auth.refreshes, len(upstream.seen)) == (1, 2)
+    assert (await link(request_to(), upstream)).status == 200
+    assert (auth.refreshes, len(upstream.seen)) == (1, 3)
+
+
+async def test_credentials_that_cannot_be_had_after_a_401_give_it_back() -> None:
+    """Where applying again fails, one refresh is tried, and the 401 is the answer."""
+    failing = False
+    refreshes = 0
+
+    async def apply() -> None:
+        if failing:
+            raise APIConnectionError("down", kind=ErrorKind.TIMEOUT, stage=Stage.BODY)
+
+    async def refresh() -> bool:
+        nonlocal refreshes
+        refreshes += 1
+        return False
+
+    async def upstream(request: Request) -> Response:
+        nonlocal failing
+        failing = True
+        return reply_to(request, 401)
+
+    assert (await AuthMiddleware(Scripted(apply=apply, refresh=refresh))(request_to(), upstream)).status == 401
+    assert refreshes == 1
 
 
 async def test_cancelled_leader_leaves_followers_served() -> None:
