@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types contracts tests bench clean
+.PHONY: help demo test check lint types contracts cover bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
 
 $(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Python 3.11 or newer is needed; set PYTHON=python3.11' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
@@ -22,20 +24,20 @@ demo: $(STAMP)  ## three upstreams failing in turn, and what each call came to
 test: $(STAMP)  ## the tests, on asyncio and uvloop
 	$(BIN)/python -m pytest
 
-check: lint types contracts tests  ## everything a change must pass
+check: lint types contracts cover  ## everything a change must pass
 
-lint: $(STAMP)
+lint: $(STAMP)  ## ruff, check and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(STAMP)
+types: $(STAMP)  ## mypy --strict and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-contracts: $(STAMP)
+contracts: $(STAMP)  ## import-linter: who may import whom
 	$(BIN)/lint-imports
 
-tests: $(STAMP)
+cover: $(STAMP)  ## the tests, with branch coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet

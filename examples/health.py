@@ -12,7 +12,7 @@ from resilient_client.testing.faults import hang_before_headers, reply
 
 
 async def check(targets: dict[str, str], critical: set[str]) -> bool:
-    """Print a line a target.
+    """Print a line a target, with a ``!`` before the critical ones.
 
     A check wants to know how things are now: one attempt each, and no circuit that answers in a target's place.
 
@@ -27,12 +27,13 @@ async def check(targets: dict[str, str], critical: set[str]) -> bool:
     async with APIClient(retry=None, circuit_breaker=None) as api:
         outcomes = await api.gather(calls, timeout=0.5)
     for outcome in outcomes:
-        mark = "critical" if outcome.key in critical else ""
+        mark = "!" if outcome.key in critical else " "
         match outcome:
             case Success(value=reply):
-                print(f"{outcome.key:<8} up    {mark:<8}  {reply.status} in {outcome.elapsed * 1000:.0f} ms")
+                print(f"{mark} {outcome.key:<7} up    {reply.status} in {outcome.elapsed * 1000:.0f} ms")
             case Failure(error=error):
-                print(f"{outcome.key:<8} DOWN  {mark:<8}  {error.kind} in stage {error.stage}: {error}")
+                reason = str(error).partition(": ")[2]  # without its first words, method and URL
+                print(f"{mark} {outcome.key:<7} DOWN  {reason}")
     return critical.isdisjoint(failure.key for failure in outcomes.failures)
 
 

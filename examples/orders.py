@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from orders_books import Books
 from orders_screen import Screen
-from orders_upstreams import WAVES, Upstreams, running
+from orders_upstreams import BREAK, WAVES, Upstreams, running
 from resilient_client import APIClient, Call, CircuitBreaker, GatherResult, Retry, Timeout
 
 
@@ -46,10 +46,10 @@ Orders = dict[int, GatherResult[Answer]]
 def make_client() -> APIClient:
     """One client for all upstreams; each of them has its own circuit and its own retry budget."""
     return APIClient(
-        timeout=Timeout(total=5, attempt=0.5),
+        timeout=Timeout(total=5, attempt=0.7),
         retry=Retry(max_attempts=3),
-        circuit_breaker=CircuitBreaker(minimum_calls=6, window=2, break_duration=1, half_open_probes=2),
-        rng=random.Random(7),
+        circuit_breaker=CircuitBreaker(minimum_calls=6, break_duration=BREAK, half_open_probes=2),
+        rng=random.Random(22),
     )
 
 
@@ -80,11 +80,12 @@ async def place_all(api: APIClient, upstreams: Upstreams, screen: Screen) -> Ord
     orders: Orders = {}
 
     async def place(order: int) -> None:
-        orders[order] = await api.gather(calls_of(order, url), timeout=1.5)
+        orders[order] = await api.gather(calls_of(order, url), timeout=2)
         screen.order(order, orders[order])
 
     for wave in WAVES:
         screen.headline(wave.title)
+        await asyncio.sleep(wave.after)
         async with asyncio.TaskGroup() as group:
             for order in wave.orders:
                 group.create_task(place(order))

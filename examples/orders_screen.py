@@ -74,7 +74,10 @@ class Screen:
             label = ""
 
     def _print(self, text: str = "", style: str = PLAIN) -> None:
-        print(self._painted(text, style), flush=True)
+        try:
+            print(self._painted(text, style), flush=True)
+        except BrokenPipeError:  # whoever read, such as ``| head``, has seen enough
+            os._exit(141)  # at once and without a word, as a process ends that SIGPIPE kills
 
     def _painted(self, text: str, style: str) -> str:
         return f"\033[{style}m{text}\033[0m" if style and self._coloured else text

@@ -17,23 +17,27 @@ from resilient_client.testing.faults import garbage, reply, reset
 from resilient_client.testing.wire import ReceivedRequest, Step, Wire
 
 LATENCY = 0.03  # seconds an upstream takes when it is well
+BREAK = 1.5  # seconds a circuit stays open; chance adds up to a quarter
 
 
 class Wave(NamedTuple):
-    """Orders that come in while something is wrong, ``apart`` seconds one after the other."""
+    """Orders that come in while something is wrong, in seconds: ``apart`` from one another, ``after`` a pause."""
 
     title: str
     orders: range
-    apart: float
+    apart: float = 0.06
+    after: float = 0
 
 
+# The order matters: who is to open its circuit fails early, who is not has many good replies in the window before.
 WAVES = (
-    Wave("all is well", range(1, 5), 0.06),
-    Wave("inventory is slow", range(5, 9), 0.06),
-    Wave("payment is overloaded: 503 with Retry-After", range(9, 13), 0.06),
-    Wave("logistics is down", range(13, 17), 0.06),
-    Wave("logistics is back, and its circuit finds out", range(17, 21), 0.6),
-    Wave("poisoned, lost and unfit replies", range(21, 25), 0.15),
+    Wave("all is well", range(1, 5)),
+    Wave("logistics is down", range(5, 9)),
+    Wave("logistics is back, which its circuit does not know yet", range(9, 11)),
+    Wave("the break is over, and the circuit finds out", range(11, 13), after=1.25 * BREAK),
+    Wave("inventory is slow", range(13, 17)),
+    Wave("payment is overloaded: 503 with Retry-After", range(17, 21)),
+    Wave("poisoned, lost and unfit replies", range(21, 25), apart=0.15),
 )
 
 
@@ -94,19 +98,19 @@ async def running() -> AsyncIterator[Upstreams]:
 
 def _prepare_inventory(server: FaultServer) -> None:
     well = reply(json={"shelf": "A7"}, delay=LATENCY)
-    slow = reply(json={"shelf": "A7"}, delay=2)
-    _prepare(server, "PUT /reservations", well, {6: [slow], 8: [slow, slow, slow], 21: [garbage()]})
+    slow = reply(json={"shelf": "A7"}, delay=3)
+    _prepare(server, "PUT /reservations", well, {14: [slow], 16: [slow, slow, slow], 21: [garbage()]})
 
 
 def _prepare_payment(server: FaultServer, ledger: Ledger) -> None:
     busy, busier = (reply(503, headers={"Retry-After": seconds}, delay=LATENCY) for seconds in "15")
-    troubles: dict[int, list[Step]] = {9: [busy], 10: [busy], 12: [busier], 22: [ledger.pay_but_lose_the_reply]}
+    troubles: dict[int, list[Step]] = {17: [busy], 18: [busy], 20: [busier], 22: [ledger.pay_but_lose_the_reply]}
     _prepare(server, "POST /payments", ledger.pay, troubles)
 
 
 def _prepare_logistics(server: FaultServer) -> None:
     well = reply(json={"day": "Monday"}, delay=LATENCY)
-    troubles: dict[int, Sequence[Step]] = {order: [reset()] * 3 for order in range(13, 17)}
+    troubles: dict[int, Sequence[Step]] = {order: [reset()] * 3 for order in range(5, 9)}
     troubles[23] = [reply(json={"day": None}, delay=LATENCY)]
     _prepare(server, "GET /deliveries", well, troubles)
 
