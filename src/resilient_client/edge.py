@@ -54,13 +54,13 @@ def announce(request: Request, response: Response) -> None:
     _finished(request, response.status, kind_of_status(response.status), response.elapsed)
 
 
-def conclude(request: Request, response: Response, error: APIError | None) -> None:
+def conclude(request: Request, response: Response, error: Exception | None) -> None:
     """The end of a streamed call: well, or with an error in its body."""
     response.elapsed = request.context.client.clock() - request.context.started_clock
     if error is None:
         announce(request, response)
     else:
-        fail(request, error)
+        fail(request, error if isinstance(error, APIError) else unexpected(error))
 
 
 def fail(request: Request, error: APIError) -> APIError:

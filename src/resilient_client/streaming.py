@@ -14,7 +14,6 @@ from types import TracebackType
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from resilient_client import edge
 from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.deadline import Alarm
 from resilient_client.core.errors import APIError, DeadlineExceededError, InvalidRequestError
@@ -33,7 +32,7 @@ class StreamResponse:
     __slots__ = ("_body", "_closed", "_conclude", "_concluded", "_request", "_rest", "response")
 
     def __init__(
-        self, response: Response, body: OpenBody | None, request: Request, conclude: Callable[[APIError | None], None]
+        self, response: Response, body: OpenBody | None, request: Request, conclude: Callable[[Exception | None], None]
     ) -> None:
         """Take over an open reply; ``conclude`` is told once how the call ended: with an error, or well."""
         self.response = response
@@ -132,7 +131,8 @@ class StreamResponse:
         except APIError as error:
             failure = error
         except Exception as error:  # the client was closed, or nobody's foreseen failure: not the end of a good body
-            self._fail(edge.as_api_error(error))
+            self._end(error)
+            self.close()
             raise
         finally:
             alarm.close()
@@ -143,7 +143,7 @@ class StreamResponse:
         self.close()
         return failure
 
-    def _end(self, failure: APIError | None) -> None:
+    def _end(self, failure: Exception | None) -> None:
         if not self._concluded:
             self._concluded = True
             self._conclude(failure)
