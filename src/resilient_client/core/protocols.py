@@ -46,7 +46,11 @@ class Transport(Protocol):
 
 
 class Auth(Protocol):
-    """Who the caller is. Applied to each attempt; asked to refresh when the server says 401."""
+    """Who the caller is. Applied to each attempt; asked to refresh when the server says 401.
+
+    One whose credentials differ each time by nature (a signature, a nonce) sets ``always_differs = True``, so that a
+    difference is not taken for a renewal.
+    """
 
     async def apply(self, request: Request) -> None:
         """Put the credentials into ``request.headers`` (or ``request.url``).
@@ -59,7 +63,7 @@ class Auth(Protocol):
     async def refresh(self, rejected: Response) -> bool:
         """Get new credentials after a 401.
 
-        Called by one task at a time, for all who wait. Returns whether there are new ones.
+        Called by one task at a time in each client, for all who wait. Returns whether there are new ones.
         """
         ...
 
