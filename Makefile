@@ -43,8 +43,9 @@ cover: $(STAMP)  ## the tests, with branch coverage
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-bench: $(STAMP)  ## what the chain costs beside bare aiohttp
+bench: $(STAMP)  ## what the chain costs beside bare aiohttp, and the import
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/import_time.py
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build

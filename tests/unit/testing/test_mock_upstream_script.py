@@ -115,8 +115,8 @@ async def test_wait_for_hits_wakes_on_arrival() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fail("disconnect"), "give one of dns, connect"),  # type: ignore[arg-type]
-        (lambda: fail("server_error"), r"or a reply\(\)"),  # type: ignore[arg-type]
+        (lambda: fail("disconnect"), "give one of dns, connect"),  # type: ignore[arg-type]  # the point
+        (lambda: fail("server_error"), r"or a reply\(\)"),  # type: ignore[arg-type]  # the point
         (lambda: fail("dns", stage="body"), "cannot strike at stage body; it can at dns"),
         (lambda: reply(100), "must be a final one"),
         (lambda: reply(content=[fail("dns")]), "cannot strike at stage body"),
