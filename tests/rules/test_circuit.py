@@ -137,7 +137,7 @@ async def test_circuit_counts_attempt_timeouts_as_failures(server: FaultServer) 
 async def test_circuit_of_a_hung_upstream_opens_when_the_deadline_equals_the_attempt(server: FaultServer) -> None:
     """With total == attempt it is always the deadline that strikes; that silence counts all the same."""
     server.script(hang_before_headers())
-    async with client(server, circuit_breaker=LONG, timeout=Timeout(total=0.05, attempt=0.05)) as api:
+    async with client(server, circuit_breaker=LONG, timeout=Timeout(total=0.2, attempt=0.2)) as api:
         for _ in range(4):
             await failure(api.get("/"))
         assert isinstance(await failure(api.get("/")), CircuitOpenError)
@@ -174,7 +174,7 @@ async def test_circuit_of_a_host_behind_a_busy_pool_stays_closed(server: FaultSe
     async with client(server, circuit_breaker=LONG, connection=connection) as api:
         slow = asyncio.create_task(api.get("/slow"))
         await soon(server.wait_for_hits(1))
-        errors = [await failure(api.get("/", timeout=Timeout(attempt=0.02))) for _ in range(6)]
+        errors = [await failure(api.get("/", timeout=Timeout(attempt=0.1))) for _ in range(6)]
         assert {error.kind for error in errors} == {ErrorKind.POOL}
         assert circuit_of(api, server).state is CircuitState.CLOSED
         held.release()

@@ -84,7 +84,7 @@ async def test_timeout_error_of_a_middleware_passes_through_as_it_is(
 async def test_timeout_errors_are_builtin_timeout_errors(server: FaultServer) -> None:
     """``except TimeoutError`` catches an attempt's end and a call's end alike."""
     server.script(hang_before_headers())
-    async with client(server, timeout=Timeout(total=5, attempt=0.05)) as api:
+    async with client(server, timeout=Timeout(total=5, attempt=0.2)) as api:
         with pytest.raises(TimeoutError) as attempt:
             await api.get("/")
         with pytest.raises(TimeoutError) as call:

@@ -53,7 +53,7 @@ from resilient_client.testing.wire import Step
 
 K, S = ErrorKind, Stage
 OPTIONS: dict[str, Any] = {
-    "timeout": Timeout(total=5, attempt=0.1),
+    "timeout": Timeout(total=5, attempt=0.25),
     "connection": ConnectionSettings(max_response_size=100_000),
 }
 
@@ -222,7 +222,7 @@ async def test_full_pool_is_a_matter_of_ours(server: FaultServer) -> None:
     server.script(faults.hold())
     settings = ConnectionSettings(pool_size=1)
     async with client(server, connection=settings) as api, _busy(api, server):
-        error = await failure(api.get("/", timeout=Timeout(attempt=0.1)))
+        error = await failure(api.get("/", timeout=Timeout(attempt=0.25)))
     assert told(error) == Truth(APITimeoutError, K.POOL, S.POOL, False, True)
 
 

@@ -49,7 +49,7 @@ OPTIONS: dict[str, Any] = {
     "headers": {"X-Client": "canary-client-header"},
     "params": {"client": "canary-client-query"},
     "retry": EAGER,
-    "timeout": Timeout(total=5, attempt=0.1),
+    "timeout": Timeout(total=5, attempt=0.25),
     "connection": ConnectionSettings(max_response_size=1000),
 }
 PLACES: dict[str, Any] = {

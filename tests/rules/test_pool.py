@@ -65,7 +65,7 @@ FAULTS: list[Fault] = [
 async def one(server: FaultServer) -> AsyncIterator[APIClient]:
     """A client with one place, and 50 ms an attempt."""
     limits = ConnectionSettings(pool_size=1, max_response_size=1 << 20)
-    async with client(server, connection=limits, timeout=Timeout(total=5, attempt=0.05)) as api:
+    async with client(server, connection=limits, timeout=Timeout(total=5, attempt=0.2)) as api:
         yield api
 
 
@@ -214,7 +214,7 @@ async def test_pool_place_returns_after_every_fault_of_a_stream(
 async def test_pool_place_returns_when_no_connection_comes_about(one: APIClient, connects: bool) -> None:
     """Silence while connecting, or behind it, gives the place back when its time is up."""
     with black_hole(connects=connects) as url:
-        async with client(url, connection=ONE, timeout=Timeout(total=1, attempt=0.05)) as api:
+        async with client(url, connection=ONE, timeout=Timeout(total=1, attempt=0.2)) as api:
             await failure(api.get("/"))
             assert in_use(api) == 0
 
@@ -263,7 +263,7 @@ async def test_pool_of_a_foreign_session_is_its_own_limit(server: FaultServer) -
     server.script(held)
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
-        client(server, session=session, timeout=Timeout(total=5, attempt=0.05)) as api,
+        client(server, session=session, timeout=Timeout(total=5, attempt=0.2)) as api,
     ):
         slow = asyncio.create_task(api.get("/", timeout=Timeout(attempt=5)))
         await soon(server.wait_for_hits(1))

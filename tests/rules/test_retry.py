@@ -341,6 +341,6 @@ async def test_circuit_that_opens_between_attempts_leaves_the_last_real_error(se
 async def test_timed_out_attempt_is_retried_within_the_deadline(server: FaultServer) -> None:
     """The end of one attempt is not the end of the call."""
     server.script(hang_before_headers(), reply(text="done"))
-    async with APIClient(server.url, retry=EAGER, timeout=Timeout(total=5, attempt=0.05)) as api:
+    async with APIClient(server.url, retry=EAGER, timeout=Timeout(total=5, attempt=0.2)) as api:
         response = await soon(api.get("/"))
     assert (response.text, response.attempts, server.hits) == ("done", 2, 2)

@@ -98,7 +98,7 @@ async def test_server_error_that_is_not_retried_earns_nothing(server: FaultServe
 async def test_retry_after_a_timeout_costs_two_tokens(server: FaultServer, step: Step, hits: int) -> None:
     """Two tokens buy one retry of a call that timed out, or two of one that was dropped."""
     server.script(step)
-    async with budgeted(server, bucket(2), timeout=Timeout(total=5, attempt=0.05)) as api:
+    async with budgeted(server, bucket(2), timeout=Timeout(total=5, attempt=0.2)) as api:
         error = await failure(api.get("/"))
     assert (server.hits, error.attempts) == (hits, hits)
 

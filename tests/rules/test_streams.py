@@ -338,7 +338,7 @@ async def test_stream_replaced_by_an_error_reply_gives_its_place_back(server: Fa
 async def test_stream_is_closed_when_time_runs_out_after_the_headers(server: FaultServer) -> None:
     """The reply was there, a middleware dawdled: the attempt fails, and its connection goes."""
     server.script(faults.endless_body())
-    timeout = Timeout(total=5, attempt=0.05)
+    timeout = Timeout(total=5, attempt=0.2)
     async with client(server, timeout=timeout, attempt_middleware=[dawdles]) as api:
         assert (await failure(opened(api))).kind is ErrorKind.TIMEOUT
         assert in_use(api) == 0

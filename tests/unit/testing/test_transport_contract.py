@@ -26,7 +26,7 @@ from resilient_client.testing.wire import Step as WireStep
 BODY = b"0123456789" * 100
 HALF_GZIP = gzip.compress(bytes(range(256)) * 20)[:100]
 SLOW = Timeout(total=5, attempt=5)
-QUICK = Timeout(total=5, attempt=0.15)
+QUICK = Timeout(total=5, attempt=0.4)
 
 
 @dataclass(frozen=True)
