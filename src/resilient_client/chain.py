@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.protocols import Auth, Middleware
-from resilient_client.middleware.attempt import AttemptMiddleware, RoamingAttemptMiddleware
+from resilient_client.middleware.attempt import AttemptMiddleware
 from resilient_client.middleware.auth import AuthMiddleware
 from resilient_client.middleware.circuit_breaker import CircuitBreakerMiddleware
 from resilient_client.middleware.deadline import DeadlineMiddleware
@@ -49,10 +49,10 @@ def standard_chain(
     """The links between the edge and the transport, outermost first; ``None`` leaves a link out."""
     barred_for = None if circuits is None else circuits.barred_for
     chain: list[Link | None] = [
-        Link("per call", "deadline", DeadlineMiddleware()),
+        Link("per call", "deadline", DeadlineMiddleware()) if middleware else None,
         *(Link("per call", describe(user), user) for user in middleware),
         Link("per call", "retry", RetryMiddleware(budgets, barred_for=barred_for)),
-        Link("per attempt", "attempt", RoamingAttemptMiddleware() if middleware else AttemptMiddleware()),
+        Link("per attempt", "attempt", AttemptMiddleware()),
         Link("per attempt", "circuit breaker", CircuitBreakerMiddleware(circuits)) if circuits is not None else None,
         Link("per attempt", "auth", AuthMiddleware(auth)) if auth is not None else None,
         *(Link("per attempt", describe(user), user) for user in attempt_middleware),

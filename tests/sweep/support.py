@@ -157,6 +157,7 @@ def watched_alarms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Alarms]:
                 alarms.live.remove(self)
 
     monkeypatch.setattr("resilient_client.middleware.deadline.Alarm", Known)
+    monkeypatch.setattr("resilient_client.middleware.attempt.Alarm", Known)
     monkeypatch.setattr("resilient_client.streaming.Alarm", Known)
     yield alarms
     assert not alarms.live

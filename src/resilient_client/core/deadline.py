@@ -1,8 +1,8 @@
 """Absolute ends: a deadline that calls share, and the one timer that enforces it.
 
 A deadline is an absolute time of the running event loop. ``Alarm`` cancels the task when the time is up and
-tells that cancellation from a caller's own, as ``asyncio.timeout`` does, for a fraction of its price: one alarm
-serves both the attempt and the call, because only one of their ends can come first, and one timer serves all alarms.
+tells that cancellation from a caller's own, as ``asyncio.timeout`` does, for a fraction of its price: one timer of
+the loop serves all alarms.
 """
 
 from __future__ import annotations
@@ -55,10 +55,9 @@ def ambient_deadline() -> float:
 class Timers:
     """One timer of the event loop for any number of alarms: it is set for the earliest end.
 
-    A timer of its own for each call would be the dearest part of a call that succeeds. So young alarms only stand in
-    a dict, which costs next to nothing to enter and to leave; those still there when the timer rings are put in order
-    of their ends (a heap), each once for each end it was given. Nothing is left behind: with the last alarm gone,
-    the timer is cancelled.
+    A timer of its own for each attempt would be the dearest part of a call that succeeds. So young alarms only stand
+    in a dict, which costs next to nothing to enter and to leave; those still there when the timer rings are put in
+    order of their ends (a heap), each once. Nothing is left behind: with the last alarm gone, the timer is cancelled.
     """
 
     __slots__ = ("_context", "_count", "_handle", "_heap", "alive", "armed_for", "loop", "young")
@@ -93,26 +92,15 @@ class Timers:
     def _ring(self) -> None:
         self._disarm()
         for alarm in self.young:
-            if alarm.ends_at < alarm.queued:
-                self._queue(alarm)
+            if alarm.ends_at < math.inf:
+                self._count += 1
+                heappush(self._heap, (alarm.ends_at, self._count, alarm))
         self.young.clear()
         due = self.loop.time() + RESOLUTION
         while self._heap and self._heap[0][0] <= due:
-            at, _, alarm = heappop(self._heap)
-            if at != alarm.queued:
-                continue  # an earlier entry has taken its place
-            alarm.queued = math.inf
-            if alarm.ends_at <= due:
-                alarm.ring()
-            elif alarm.ends_at < math.inf:
-                self._queue(alarm)
+            heappop(self._heap)[2].ring()
         if self._heap:
             self.arm(self._heap[0][0])
-
-    def _queue(self, alarm: Alarm) -> None:
-        self._count += 1
-        alarm.queued = alarm.ends_at
-        heappush(self._heap, (alarm.ends_at, self._count, alarm))
 
 
 class Alarm:
@@ -121,20 +109,17 @@ class Alarm:
     Create it in the task it shall watch; ``close()`` belongs in a ``finally``.
 
     Attributes:
-        ends_at: When the task is cancelled, in loop time; infinity means never.
-        queued: The time of its one entry that counts in the heap of its timers; infinity means none.
+        ends_at: When the task is cancelled, in loop time; infinity means never. Fixed.
     """
 
-    __slots__ = ("_cancelling", "_rung", "_task", "_timers", "ends_at", "queued")
+    __slots__ = ("_cancelling", "_rung", "_task", "_timers", "ends_at")
 
-    def __init__(self, timers: Timers, ends_at: float, first_ring: float = math.inf) -> None:
+    def __init__(self, timers: Timers, ends_at: float) -> None:
         """Watch the current task.
 
         Args:
             timers: Of the running loop.
             ends_at: When to cancel, in loop time; infinity means never.
-            first_ring: When ``ends_at`` is expected to be moved to, if that is earlier: setting the loop's timer
-                for it at once saves setting it twice.
         """
         task = asyncio.current_task(timers.loop)
         if task is None:
@@ -143,17 +128,8 @@ class Alarm:
         self._task: asyncio.Task[object] | None = task
         self._cancelling = task.cancelling()
         self._rung = False
-        self.ends_at = ends_at  # may be set to a later time at will; ``until`` is for an earlier one
-        self.queued = math.inf
-        timers.alive += 1
-        timers.young[self] = None
-        if ends_at < timers.armed_for or first_ring < timers.armed_for:
-            timers.arm(min(ends_at, first_ring))
-
-    def until(self, ends_at: float) -> None:
-        """Move the end, which may now be the earliest of all, or the first after this alarm has rung."""
         self.ends_at = ends_at
-        timers = self._timers
+        timers.alive += 1
         timers.young[self] = None
         if ends_at < timers.armed_for:
             timers.arm(ends_at)
@@ -179,16 +155,11 @@ class Alarm:
             self.rang()
         if self._task is not None:
             self._task = None
-            self.ends_at = math.inf
             timers = self._timers
             timers.alive -= 1
             timers.young.pop(self, None)
             if not timers.alive:
                 timers.rest()
-
-    def watches(self, task: asyncio.Task[object] | None) -> bool:
-        """Whether it is this task that it cancels."""
-        return self._task is task
 
     def ring(self) -> None:
         """Cancel the task, once."""

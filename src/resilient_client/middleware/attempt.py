@@ -1,7 +1,8 @@
 """One attempt: counted, timed, recorded.
 
-Per attempt, outermost, so that its time covers everything below it. Moves the call's one alarm to the end of the
-attempt and back, and turns its ring into an error that knows the stage.
+Per attempt, outermost, so that its time covers everything below it. Its alarm rings at the end of the attempt or of
+the call, whichever comes first, and its ring becomes an error that knows the stage. Between attempts there are only
+pauses, and none is begun that the deadline would cut: so the attempts' alarms alone hold the deadline of the call.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import math
 
 from resilient_client.core.attempts import AttemptRecord
-from resilient_client.core.deadline import Alarm
+from resilient_client.core.deadline import RESOLUTION, Alarm
 from resilient_client.core.errors import APIError, APITimeoutError, CallRejectedError, DeadlineExceededError
 from resilient_client.core.events import AttemptFinished, AttemptStarted
 from resilient_client.core.kinds import ErrorKind, Stage
@@ -29,23 +30,24 @@ class AttemptMiddleware:
         """Make one attempt."""
         context = request.context
         client = context.client
+        now = client.loop_time()
+        limit, of_call = context.limits.attempt, context.alarm
+        ends_at = context.deadline if limit is None or context.deadline - now < limit else now + limit
+        if ends_at - now < RESOLUTION:
+            raise deadline_exceeded(request)
         began = client.clock()
         context.attempts += 1
         record = request.record = AttemptRecord(context.attempts, request.endpoint, began - context.started_clock)
         context.records.append(record)
         if client.events.active:
             context.emit(AttemptStarted, number=record.number, endpoint=record.endpoint)
-        alarm, limit = context.alarm, context.limits.attempt
-        if alarm is not None and limit is not None:
-            ends_at = client.loop_time() + limit
-            alarm.until(ends_at if ends_at < context.deadline else context.deadline)  # noqa: FURB136 - min() costs thrice
+        alarm = context.alarm = Alarm(client.timers, ends_at)
         try:
             response = await call_next(request)
         except asyncio.CancelledError:
             record.elapsed = client.clock() - began
-            if alarm is None or not alarm.rang():
+            if not alarm.rang():
                 raise
-            alarm.until(context.deadline)
             failure: APIError = _timed_out(request, record, client.loop_time())
         except APIError as error:
             record.elapsed = client.clock() - began
@@ -65,8 +67,8 @@ class AttemptMiddleware:
                 context.emit(AttemptFinished, record=record)
             return response
         finally:
-            if alarm is not None:
-                alarm.ends_at = context.deadline
+            alarm.close()
+            context.alarm = of_call
         _note(request, record, failure)
         if isinstance(failure, CallRejectedError):  # nothing was sent: no attempt
             context.attempts -= 1
@@ -75,26 +77,12 @@ class AttemptMiddleware:
         raise failure
 
 
-class RoamingAttemptMiddleware(AttemptMiddleware):
-    """For chains in which an attempt may run in another task than its call, because a middleware makes one.
-
-    The alarm of the call cannot cancel such a task, so the attempt gets one of its own.
-    """
-
-    __slots__ = ()
-
-    async def __call__(self, request: Request, call_next: Handler) -> Response:
-        """Make one attempt, in whatever task."""
-        context = request.context
-        of_call = context.alarm
-        if of_call is None or of_call.watches(asyncio.current_task()):
-            return await super().__call__(request, call_next)
-        context.alarm = own = Alarm(context.client.timers, context.deadline)
-        try:
-            return await super().__call__(request, call_next)
-        finally:
-            own.close()
-            context.alarm = of_call
+def deadline_exceeded(request: Request) -> DeadlineExceededError:
+    """The error for a call whose time was over before this attempt."""
+    context = request.context
+    given = context.deadline - context.started
+    over = "had passed before the call began" if given < RESOLUTION else f"of {given:.3g} s passed between two attempts"
+    return DeadlineExceededError(f"{request.label}: the deadline {over}; nothing was sent", stage=Stage.LOCAL)
 
 
 def _timed_out(request: Request, record: AttemptRecord, now: float) -> APITimeoutError:

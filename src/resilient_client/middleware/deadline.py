@@ -1,13 +1,12 @@
-"""The end of the call: one absolute deadline over everything inside, enforced by one timer.
+"""The end of the call, for what awaits outside the attempts: middlewares around the retries.
 
-Per call, outermost. The deadline itself is fixed at the edge, where the call begins; here it gets its alarm,
-which the attempts inside move to their own ends and back.
+Per call, outermost, and only in chains that have such middlewares: the alarms of the attempts hold the deadline
+otherwise. Rings a moment later than those, so that an attempt's own error, which knows more, comes first.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 
 from resilient_client.core.deadline import RESOLUTION, Alarm
 from resilient_client.core.errors import DeadlineExceededError
@@ -18,35 +17,23 @@ from resilient_client.core.response import Response
 
 
 class DeadlineMiddleware:
-    """Ends the call at ``request.context.deadline``, wherever it stands, and says so with a stage."""
+    """Ends the call at ``request.context.deadline``, wherever it stands."""
 
     __slots__ = ()
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Run the rest of the chain under the deadline."""
         context = request.context
-        if context.started > context.deadline - RESOLUTION:
-            raise deadline_exceeded(request, Stage.LOCAL)
-        attempt = context.limits.attempt
-        first_ring = math.inf if attempt is None else context.started + attempt
-        alarm = Alarm(context.client.timers, context.deadline, first_ring)
-        context.alarm = alarm
-        try:
-            return await call_next(request)
-        except asyncio.CancelledError:
-            if not alarm.rang():
-                raise
-        finally:
-            alarm.close()
-        raise deadline_exceeded(request, Stage.LOCAL)
-
-
-def deadline_exceeded(request: Request, stage: Stage) -> DeadlineExceededError:
-    """The error for a call that ran out of time outside an attempt."""
-    context = request.context
-    given = context.deadline - context.started
-    if given < RESOLUTION:
+        given = context.deadline - context.started
         text = "the deadline had passed before the call began; nothing was sent"
-    else:
-        text = f"the call was not done after {given:.3g} s"
-    return DeadlineExceededError(f"{request.label}: {text}", stage=stage)
+        if given >= RESOLUTION:
+            text = f"the call was not done after {given:.3g} s"
+            alarm = Alarm(context.client.timers, context.deadline + 2 * RESOLUTION)
+            try:
+                return await call_next(request)
+            except asyncio.CancelledError:
+                if not alarm.rang():
+                    raise
+            finally:
+                alarm.close()
+        raise DeadlineExceededError(f"{request.label}: {text}", stage=Stage.LOCAL)

@@ -38,7 +38,7 @@ class Circuits(Mapping[K, Circuit]):
         limit: The number of circuits kept.
     """
 
-    __slots__ = ("_circuits", "_limit", "_on_transition", "_rng", "_settings")
+    __slots__ = ("_circuits", "_latest", "_latest_key", "_limit", "_on_transition", "_rng", "_settings")
 
     def __init__(
         self,
@@ -52,14 +52,19 @@ class Circuits(Mapping[K, Circuit]):
         self._on_transition = on_transition
         self._limit = limit
         self._circuits: OrderedDict[K, Circuit] = OrderedDict()  # the least recently used first
+        self._latest_key: K | None = None
+        self._latest: Circuit | None = None
 
     def for_endpoint(self, key: K) -> Circuit:
         """The circuit of this endpoint, made if there is none; counts as a use, unlike ``circuits[key]``."""
+        if key is self._latest_key and self._latest is not None:
+            return self._latest  # the same upstream again, the usual case: no hashing, no reordering
         circuit = self._circuits.get(key)
         if circuit is None:
-            return self._make(key)
-        if len(self._circuits) > 1:
+            circuit = self._make(key)
+        else:
             self._circuits.move_to_end(key)
+        self._latest_key, self._latest = key, circuit
         return circuit
 
     def barred_for(self, key: K, now: float) -> float:

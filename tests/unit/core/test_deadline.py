@@ -26,22 +26,20 @@ async def rings(alarm: Alarm) -> tuple[bool, float]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_alarm_whose_end_moves_at_random_rings_once_at_its_last_end(seed: int) -> None:
-    """Two hundred alarms, moved sooner and later at random, ring exactly once each and at the right time."""
+def test_alarms_at_random_ring_once_each_at_their_ends(seed: int) -> None:
+    """Two hundred tasks with alarms one after the other: each rings exactly once, and at the right time."""
 
     async def one(timers: Timers, rng: Random) -> None:
         loop = asyncio.get_running_loop()
-        alarm = Alarm(timers, loop.time() + rng.uniform(0.01, 5))
-        try:
-            for _ in range(rng.randint(0, 4)):
-                try:
-                    await asyncio.sleep(rng.uniform(0, 1))
-                except asyncio.CancelledError:
-                    assert alarm.rang()
-                alarm.until(loop.time() + rng.choice([0.01, 0.5, 1.0, 2, 5]))
-            assert await rings(alarm) == (True, pytest.approx(alarm.ends_at, abs=2 * RESOLUTION))
-        finally:
-            alarm.close()
+        for _ in range(rng.randint(1, 5)):
+            alarm = Alarm(timers, loop.time() + rng.choice([0.01, 0.5, 1.0, 2, 5]))
+            try:
+                if rng.random() < 0.3:
+                    await asyncio.sleep(0.005)  # done before its end
+                else:
+                    assert await rings(alarm) == (True, pytest.approx(alarm.ends_at, abs=2 * RESOLUTION))
+            finally:
+                alarm.close()
 
     async def main() -> tuple[int, int, int, float]:
         timers = Timers(asyncio.get_running_loop())
@@ -51,20 +49,6 @@ def test_alarm_whose_end_moves_at_random_rings_once_at_its_last_end(seed: int) -
         return state(timers)
 
     assert run_virtual(main()) == (0, 0, 0, math.inf)
-
-
-def test_alarm_moved_later_does_not_ring_at_its_first_end() -> None:
-    """A plain write is enough to move the end away."""
-
-    async def main() -> tuple[bool, float]:
-        alarm = Alarm(Timers(asyncio.get_running_loop()), 1.0)
-        alarm.ends_at = 3.0
-        try:
-            return await rings(alarm)
-        finally:
-            alarm.close()
-
-    assert run_virtual(main()) == (True, pytest.approx(3.0, abs=2 * RESOLUTION))
 
 
 def test_alarm_that_is_closed_never_rings_and_leaves_nothing() -> None:
