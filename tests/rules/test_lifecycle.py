@@ -19,6 +19,9 @@ from resilient_client import (
     ConfigurationError,
     ConnectionSettings,
     ErrorKind,
+    Handler,
+    Request,
+    Response,
     Retry,
     RetryBudget,
     Timeout,
@@ -287,11 +290,22 @@ async def test_explain_tells_the_value_in_force_and_the_layer_that_set_it(server
     assert server.connections == 0
 
 
-async def test_explain_shows_the_chain_from_the_outside_in(server: FaultServer) -> None:
-    """In the order in which a call travels."""
-    async with APIClient(server.url) as api:
-        names = [link.name for link in api.explain("GET", "/").chain]
-    assert names == ["deadline", "retry", "attempt", "circuit breaker", "redirect"]
+async def own(request: Request, call_next: Handler) -> Response:
+    return await call_next(request)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, ["retry", "attempt", "circuit breaker", "redirect"]),
+        ({"middleware": [own]}, ["deadline", "own", "retry", "attempt", "circuit breaker", "redirect"]),
+        ({"attempt_middleware": [own]}, ["retry", "attempt", "circuit breaker", "own", "redirect"]),
+    ],
+)
+def test_explain_shows_the_chain_from_the_outside_in(options: dict[str, Any], names: list[str]) -> None:
+    """In the order in which a call travels; a deadline of its own stands only around middlewares of the user."""
+    api = APIClient("https://api.example.com", **options)
+    assert [link.name for link in api.explain("GET", "/").chain] == names
 
 
 async def test_connection_settings_beside_a_session_are_refused_unless_they_apply() -> None:
