@@ -8,8 +8,10 @@ missed, ``python -X importtime -c "from resilient_client import *"`` says who it
 
 from __future__ import annotations
 
+import compileall
 import subprocess
 import sys
+from pathlib import Path
 
 RUNS = 15
 BOUND = 0.030  # seconds
@@ -39,6 +41,7 @@ def cpu_time(code: str) -> float:
 
 def main() -> None:
     """Measure and tell; exit with 1 when the bound is missed."""
+    compileall.compile_dir(Path(__file__).parents[1] / "src", quiet=1)  # an import reads compiled modules
     times: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for _ in range(RUNS + 1):
         for name, code in VARIANTS.items():
