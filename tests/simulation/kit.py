@@ -19,7 +19,9 @@ from resilient_client.simulation import (
 SEEDS = range(1, 21)
 
 
-def plain(*changes: object, rate: float = 10.0, clients: int = 1, duration: float = 30.0, **upstream: object) -> Scenario:
+def plain(
+    *changes: object, rate: float = 10.0, clients: int = 1, duration: float = 30.0, **upstream: object
+) -> Scenario:
     """One group of callers, one upstream."""
     return Scenario(
         upstreams=[Upstream(name="api", changes=changes, **upstream)],

@@ -43,7 +43,10 @@ def test_trouble_under_the_defaults_is_over_15_s_after_its_cause(trouble: str) -
 def test_trouble_under_the_defaults_costs_hardly_more_than_without_retries(trouble: str) -> None:
     """Over 20 seeds, success is at most one percentage point below that of one request a call."""
     ours, bare = (runs(at_the_edge(trouble), config) for config in (DEFAULT, NONE))
-    assert statistics.mean(run.totals.success for run in ours) >= statistics.mean(run.totals.success for run in bare) - 0.01
+    assert (
+        statistics.mean(run.totals.success for run in ours)
+        >= statistics.mean(run.totals.success for run in bare) - 0.01
+    )
 
 
 @both

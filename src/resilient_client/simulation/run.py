@@ -53,8 +53,10 @@ def simulate(
 
     Raises:
         LawBrokenError: A law of conservation does not hold.
-        RuntimeError: Called from within a running event loop.
+        RuntimeError: Called where an event loop is running; ``await asyncio.to_thread(simulate, ...)`` there.
     """
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("simulate() has an event loop of its own; here, await asyncio.to_thread(simulate, ...)")
     chosen = scenario.seed if seed is None else seed
     return run_virtual(_World(scenario, chosen, None if trace is None else trace.write, on_second).live())
 
@@ -68,12 +70,13 @@ class _World:
         self._scenario = scenario
         self._seed = seed
         self._tell = tell
-        self._on_second = on_second
+        self._on_second = on_second or _nobody
         self._calls = {name: CallTally() for name in scenario.names}
         self._servers: dict[str, Server] = {}
         self._accounts: list[Account] = []
         self._wires: list[Wire] = []
         self._transitions: list[Transition] = []
+        self._passed = 0
         self._tick: asyncio.TimerHandle | None = None
         self._bug: asyncio.Future[None]
 
@@ -81,7 +84,7 @@ class _World:
         """From the first call to the last, and the laws."""
         self._loop = asyncio.get_running_loop()
         self._bug = self._loop.create_future()
-        self._second(0)
+        self._await_second()
         for upstream in self._scenario.upstreams:
             self._servers[upstream.name] = self._server(upstream)
         crowds = [self._crowd(group) for group in self._scenario.callers]
@@ -106,18 +109,21 @@ class _World:
         guard.cancel()
         if self._bug.done():
             joined.cancel()
-            await self._bug
+            self._bug.result()
         await joined
         quiet_from = max(server.quiet_from for server in self._servers.values())
         await asyncio.sleep(max(0.0, quiet_from - self._loop.time()))
 
     async def _close(self) -> None:
-        if self._tick is not None:
+        while self._tick is not None and self._passed < int(self._scenario.duration):  # the last call may end earlier
             self._tick.cancel()
+            self._second()
         for server in self._servers.values():
             await server.close()
         for account in self._accounts:
             await account.api.close()
+        if self._bug.done():
+            self._bug.result()
 
     # -- the parts -----------------------------------------------------------------------------------------------
 
@@ -151,13 +157,15 @@ class _World:
 
     # -- what happens besides ------------------------------------------------------------------------------------
 
-    def _second(self, passed: int) -> None:
-        if self._on_second is None:
-            return
-        if passed:
-            self._on_second(passed)
-        if passed < self._scenario.duration:
-            self._tick = self._loop.call_at(passed + 1.0, self._second, passed + 1)
+    def _second(self) -> None:
+        """Another second has passed."""
+        self._passed += 1
+        self._on_second(self._passed)
+        self._await_second()
+
+    def _await_second(self) -> None:
+        if self._passed < int(self._scenario.duration):
+            self._tick = self._loop.call_at(self._passed + 1.0, self._second)
 
     def _fail(self, bug: BaseException) -> None:
         if not self._bug.done():
@@ -170,3 +178,7 @@ class _World:
                 f"{running} calls have not ended {PATIENCE:g} s after the scenario; give their clients a Timeout"
             )
         )
+
+
+def _nobody(_second: int) -> None:
+    """Nobody wants to know."""
