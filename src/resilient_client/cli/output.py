@@ -1,0 +1,29 @@
+"""Where text goes: data to stdout, progress and errors to stderr, colour only where somebody looks.
+
+rich honours ``NO_COLOR``, ``TERM=dumb`` and pipes by itself; here is what it leaves open.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from rich.console import Console
+
+
+class _Console(Console):
+    """A console that tells of a broken pipe instead of exiting on the spot."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Let the one place that ends commands end this one, too."""
+        raise BrokenPipeError
+
+
+def out() -> Console:
+    """The console for data: stdout as it is now."""
+    return _Console(file=sys.stdout, highlight=False)
+
+
+def err() -> Console:
+    """The console for progress and errors: stderr as it is now."""
+    return _Console(file=sys.stderr, highlight=False)
