@@ -9,6 +9,7 @@ import typer
 
 from resilient_client._version import __version__
 from resilient_client.cli import errors
+from resilient_client.cli.demo.command import demo
 from resilient_client.cli.output import out
 
 PROGRAM = "resilient-client"
@@ -40,6 +41,9 @@ def top(
     if context.invoked_subcommand is None:
         out().print(context.get_help(), markup=False)
         raise typer.Exit(errors.USAGE)
+
+
+app.command("demo")(demo)
 
 
 def run(arguments: Sequence[str]) -> int:
