@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from resilient_client._version import __version__
-from resilient_client.cli import errors
+from resilient_client.cli import errors, verbs
 from resilient_client.cli.output import out
 
 PROGRAM = "resilient-client"
@@ -40,6 +40,9 @@ def top(
     if context.invoked_subcommand is None:
         out().print(context.get_help(), markup=False)
         raise typer.Exit(errors.USAGE)
+
+
+verbs.register(app)
 
 
 def run(arguments: Sequence[str]) -> int:
