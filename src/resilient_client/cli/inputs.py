@@ -11,12 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
 from resilient_client.core.errors import ConfigurationError
 from resilient_client.policies.redaction import shown_url
+from resilient_client.settings.base import PositiveSeconds
 from resilient_client.settings.retry import Retry
 from resilient_client.settings.timeout import Timeout
+
+_DURATION: TypeAdapter[float] = TypeAdapter(PositiveSeconds)
 
 
 def checked_url(text: str) -> str:
@@ -169,6 +173,22 @@ def retry_of(max_attempts: int | None, no_retry: bool) -> dict[str, Retry | None
     if no_retry:
         return {"retry": None}
     return {} if max_attempts is None else {"retry": Retry(max_attempts=max_attempts)}
+
+
+def seconds(what: str, value: object) -> float:
+    """A duration above zero, as settings read it: ``2``, ``"500ms"``, ``"1.5m"``.
+
+    Args:
+        what: What an error calls it.
+        value: As it was given.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    try:
+        return _DURATION.validate_python(value)
+    except ValidationError:
+        raise ConfigurationError(f"{what} is {value!r:.80}; give seconds above 0, such as 2 or '500ms'") from None
 
 
 def reason(error: OSError) -> str:
