@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from resilient_client._version import __version__
-from resilient_client.cli import errors
+from resilient_client.cli import errors, verbs
 from resilient_client.cli.demo.command import demo
 from resilient_client.cli.output import out
 
@@ -43,6 +43,7 @@ def top(
         raise typer.Exit(errors.USAGE)
 
 
+verbs.register(app)
 app.command("demo")(demo)
 
 

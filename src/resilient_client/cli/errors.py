@@ -70,7 +70,7 @@ def silence_stdout() -> None:
 
 def _sentence(wrong: typer.TyperException) -> str:
     """What typer says, in our form: no final stop, and the way to the help."""
-    message = wrong.format_message().rstrip(".")
+    message = wrong.format_message().replace("Value error, ", "").rstrip(".")
     context = getattr(wrong, "ctx", None)
     where = "" if context is None else f"; see '{context.command_path} --help'"
     return f"{message[:1].lower()}{message[1:]}{where}"

@@ -79,7 +79,8 @@ class AiohttpTransport:
         """Send one wire request and read its reply; see ``core.protocols.Transport``."""
         session = self._session if self._pool is not None and self._session is not None else self._open(request)
         endpoint, pool = request.endpoint, self._pool
-        progress = Progress(self._clock, request.record, tls=endpoint.scheme == "https")
+        progress = Progress(self._clock, request.record.number, tls=endpoint.scheme == "https")
+        request.record.trace = progress
         if pool is None:
             raise ClientClosedError("the client is closed; make a new one")
         if (abandoned := request.context.open_stream) is not None:  # by who sends again: it holds a connection
@@ -109,14 +110,16 @@ class AiohttpTransport:
                 progress.ended = progress.clock()
             return Response(reply.status, reply.headers, content, request.url, truncated, progress)
         except asyncio.CancelledError:
-            request.record.stage = progress.stage()
+            request.record.stage = progress.mark_failed()
             raise
         except Exception as error:
-            request.record.stage = progress.stage()
+            request.record.stage = progress.mark_failed()
             of_source = upload is not None and upload.failure
             failure = of_source or _translate(error, request, progress, session)
         finally:
             current.reset(token)
+            if progress.sent is not None:
+                request.record.sent, request.record.reused = True, progress.reused
             if request.context.open_stream is None:  # else they belong to it: the upload, too, may still go on
                 if upload is not None:
                     upload.close()
@@ -128,7 +131,7 @@ class AiohttpTransport:
         try:
             await pool.acquire(request.endpoint)
         except asyncio.CancelledError:
-            request.record.stage = progress.stage()
+            request.record.stage = progress.mark_failed()
             raise
         progress.pooled = progress.clock()
 
@@ -149,7 +152,8 @@ class AiohttpTransport:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
-                keepalive_timeout=settings.keepalive,
+                keepalive_timeout=settings.keepalive or None,
+                force_close=not settings.keepalive,
                 use_dns_cache=settings.dns_ttl is not None,
                 ttl_dns_cache=settings.dns_ttl,  # type: ignore[arg-type]  # a float works, the hint says int
                 resolver=MarkingResolver(),
@@ -218,6 +222,7 @@ class AiohttpTransport:
         endpoint, pool = request.endpoint, self._pool
 
         def on_close() -> None:
+            progress.ended = progress.clock()
             if upload is not None:
                 upload.close()
             if pool is not None:

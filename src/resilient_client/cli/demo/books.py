@@ -83,7 +83,7 @@ class Books:
     def _payments(self) -> Fact:
         ledger = self.ledger
         text = f"{ledger.double_charges} double charges; {len(self.confirmed)} confirmed, {len(ledger.charges)} charged"
-        return Fact("payments", f"{text}, {ledger.repeats} repeats known by their keys", self.money_agrees)
+        return Fact("payments", f"{text}; repeats known by their keys: {ledger.repeats}", self.money_agrees)
 
 
 def reported(orders: Mapping[int, GatherResult[Any]]) -> Counter[str]:

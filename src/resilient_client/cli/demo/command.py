@@ -9,10 +9,6 @@ from typing import Annotated
 import typer
 
 from resilient_client.cli import errors
-from resilient_client.cli.demo.shows import show_for
-from resilient_client.cli.demo.stage import perform
-from resilient_client.cli.demo.svg import write_svg
-from resilient_client.cli.demo.timetable import Timetable
 from resilient_client.cli.output import out
 from resilient_client.core.errors import ConfigurationError
 
@@ -31,6 +27,12 @@ def demo(
         raise ConfigurationError(f"--seconds is {seconds:g}; give 3 to 600")
     if svg is not None and not svg.parent.is_dir():
         raise ConfigurationError(f"--svg is {str(svg)!r}; there is no folder {str(svg.parent)!r}")
+    # Imported here, where they are needed: servers and a live screen are nothing the other commands should wait for.
+    from resilient_client.cli.demo.shows import show_for
+    from resilient_client.cli.demo.stage import perform
+    from resilient_client.cli.demo.svg import write_svg
+    from resilient_client.cli.demo.timetable import Timetable
+
     timetable = Timetable(seconds, seed)
     last, books = asyncio.run(perform(timetable, show_for(out(), timetable)))
     if svg is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
@@ -21,7 +21,8 @@ from resilient_client.testing.wire import ReceivedRequest, Step, Wire
 _ANSWERS: Final[dict[str, dict[str, object]]] = {"inventory": {"shelf": "A7"}, "logistics": {"day": "Monday"}}
 _LATENCY: Final = (0.01, 0.04)  # seconds an upstream takes when it is well: from, to
 _SLOW: Final = 3.0  # seconds, when it is slow
-_CAPACITY: Final = 24  # requests a second that one which is overloaded still answers
+_CAPACITY: Final = 24  # requests a second that one which is overloaded still answers,
+_SLACK: Final = 2.0  # of these at most at once
 
 
 class Ledger:
@@ -83,7 +84,8 @@ class _Manner:
         self._ledger = ledger
         self._loop = asyncio.get_running_loop()
         self._started = started
-        self._served: deque[float] = deque(maxlen=_CAPACITY)
+        self._room = 0.0  # places now, while overloaded
+        self._counted = started
 
     async def __call__(self, request: ReceivedRequest, wire: Wire) -> None:
         condition = self._timetable.condition(self._name, self._loop.time() - self._started)
@@ -109,9 +111,11 @@ class _Manner:
         return {"charge": self._ledger.charge(request)} if self._name == "payment" else _ANSWERS[self._name]
 
     def _has_room(self) -> bool:
-        """Take a place among those served in the last second, if there is one."""
+        """Take one of the places that become free at the rate of the capacity."""
         now = self._loop.time()
-        if len(self._served) == _CAPACITY and now - self._served[0] < 1:
+        self._room = min(_SLACK, self._room + (now - self._counted) * _CAPACITY)
+        self._counted = now
+        if self._room < 1:
             return False
-        self._served.append(now)
+        self._room -= 1
         return True

@@ -1,0 +1,202 @@
+"""The table of a health check, for a terminal: a line a target, and below it what is wrong with it. Pure functions.
+
+The columns fit the width: a narrow terminal gets state, status and time, a wide one the stages and the reason beside
+them. What does not fit the height is left out, well targets first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Group
+from rich.text import Text
+
+from resilient_client.cli.stages import STAGES, bar, label, legend, spent
+from resilient_client.cli.text import shortened, shown_seconds
+from resilient_client.health import HealthState, ProbeResult
+
+MARKS = {
+    HealthState.UP: ("●", "green"),
+    HealthState.DEGRADED: ("▲", "yellow"),
+    HealthState.DOWN: ("✗", "red"),
+    HealthState.UNKNOWN: ("○", "dim"),
+}
+"""The mark and the colour of a state; the word stands beside it, for those who see no colours."""
+_WIDE = 120  # columns from which on each stage has a column of its own
+_WIDER = 160  # columns from which on the reason stands beside its target instead of below
+_GAP = "  "
+_SPARKS = "▁▂▃▄▅▆▇"
+
+
+class Row(NamedTuple):
+    """What is known of a target.
+
+    Attributes:
+        result: Its latest result; of state unknown before the first.
+        pending: Whether it is being asked now.
+        history: Its earlier looks, the latest last: seconds, or ``None`` for one that failed.
+    """
+
+    result: ProbeResult
+    pending: bool = False
+    history: tuple[float | None, ...] = ()
+
+
+class _Column(NamedTuple):
+    title: str
+    width: int
+    cell: Callable[[Row], Text]
+    right: bool = False
+
+
+def table(rows: Sequence[Row], summary: Text, *, width: int, height: int | None = None, colours: bool = True) -> Group:
+    """The whole picture.
+
+    Args:
+        rows: One a target, in order.
+        summary: The line at the bottom.
+        width: Columns of the terminal.
+        height: Lines that there are; ``None``: as many as it takes.
+        colours: Whether colours tell the stages apart; without, there are no bars.
+    """
+    columns = _columns(rows, width, colours=colours)
+    beside = columns[-1].title == "reason"
+    named = [name for name in STAGES if any(dict(spent(row.result.timings)).get(name) for row in rows)]
+    keys = [legend(named)] if colours and named else []
+    kept = rows if height is None else _fitting(rows, height - 3 - len(keys), beside=beside)
+    lines = [Text(_GAP.join(_cell(c.title, c) for c in columns).rstrip(), style="dim")]
+    for row in kept:
+        lines.append(_line(row, columns))
+        if not beside and (why := reason(row)):
+            lines.append(Text(f"  └ {shortened(why, width - 4)}", style="dim"))
+    if left_out := len(rows) - len(kept):
+        lines.append(Text(f"  … and {left_out} more", style="dim"))
+    return Group(*lines, Text(), *keys, summary)
+
+
+def summed_up(rows: Sequence[Row], state: HealthState, elapsed: float) -> Text:
+    """How all targets stand, in one line."""
+    counts = Counter(row.result.state for row in rows)
+    told = ", ".join(f"{counts[each]} {each}" for each in HealthState if counts[each])
+    mark, style = MARKS[state]
+    return Text.assemble((f"{mark} {_word(state)}", f"bold {style}"), (f"  {told} · {shown_seconds(elapsed)}", "dim"))
+
+
+def reason(row: Row) -> str:
+    """Why a target is not simply up; ``""`` while nobody knows."""
+    if row.pending or not row.result.reason:
+        return ""
+    return row.result.reason if row.result.critical else f"not critical: {row.result.reason}"
+
+
+def sparkline(history: Sequence[float | None], cells: int) -> Text:
+    """The latest looks as little bars, to the scale of the slowest of them; a failed one is a red cross."""
+    latest = history[-cells:]
+    slowest = max((seconds for seconds in latest if seconds is not None), default=0.0)
+    line = Text()
+    for seconds in latest:
+        if seconds is None:
+            line.append("✗", style="red")
+        else:
+            share = seconds / slowest if slowest > 0 else 0.0
+            line.append(_SPARKS[min(len(_SPARKS) - 1, int(share * len(_SPARKS)))], style="green")
+    return line
+
+
+def _columns(rows: Sequence[Row], width: int, *, colours: bool) -> list[_Column]:
+    wide = width >= _WIDE
+    columns = [
+        _Column("state", 8, _state),
+        _Column("status", 6, lambda row: Text("" if row.result.status is None else str(row.result.status)), right=True),
+        _Column("time", 7, _time, right=True),
+    ]
+    if wide:
+        columns += [_stage(name) for name in STAGES if any(getattr(row.result.timings, name) for row in rows)]
+    if width >= 100 and any(row.result.days_left is not None for row in rows):
+        columns.append(_Column("cert", 6, _days, right=True))
+    if any(row.history for row in rows):
+        cells = 30 if wide else 12
+        columns.append(_Column("history", cells, lambda row: sparkline(row.history, cells)))
+    slowest = max((row.result.elapsed for row in rows), default=0.0)
+    if colours:
+        cells = 24 if wide else 16
+        columns.append(_Column("", cells, lambda row: bar(spent(row.result.timings), slowest, cells)))
+    taken = 2 + sum(column.width + len(_GAP) for column in columns)
+    longest = max(cell_len(row.result.name) for row in rows)
+    name = max(8, min(longest, 60 if width >= _WIDER else width, width - taken))
+    columns.insert(0, _Column("  target", 2 + name, lambda row: _name(row, name)))
+    rest = width - taken - name - len(_GAP)
+    if width >= _WIDER and rest >= 20:
+        columns.append(_Column("reason", rest, lambda row: Text(shortened(reason(row), rest), style="dim")))
+    return columns
+
+
+def _line(row: Row, columns: Sequence[_Column]) -> Text:
+    line = Text()
+    for position, column in enumerate(columns):
+        cell = column.cell(row)
+        space = " " * max(0, column.width - cell.cell_len)
+        line.append(_GAP if position else "")
+        line.append(space if column.right else "").append_text(cell).append("" if column.right else space)
+    line.rstrip()
+    return line
+
+
+def _cell(title: str, column: _Column) -> str:
+    return title.rjust(column.width) if column.right else set_cell_size(title, column.width)
+
+
+def _name(row: Row, width: int) -> Text:
+    mark, style = ("·", "dim") if row.pending else MARKS[row.result.state]
+    return Text.assemble((mark, style), " ", (shortened(row.result.name, width), "dim" if row.pending else ""))
+
+
+def _state(row: Row) -> Text:
+    if row.pending and row.result.state is HealthState.UNKNOWN:
+        return Text("…", style="dim")
+    state = row.result.state
+    return Text(_word(state), style=MARKS[state][1])
+
+
+def _word(state: HealthState) -> str:
+    return state.upper() if state is HealthState.DOWN else state.value
+
+
+def _time(row: Row) -> Text:
+    return Text(shown_seconds(row.result.elapsed) if row.result.attempts else "", style="dim" if row.pending else "")
+
+
+def _stage(name: str) -> _Column:
+    def cell(row: Row) -> Text:
+        seconds = getattr(row.result.timings, name)
+        return Text("" if seconds is None else shown_seconds(seconds), style="dim")
+
+    return _Column(label(name), 10, cell, right=True)
+
+
+def _days(row: Row) -> Text:
+    days = row.result.days_left
+    return Text("" if days is None else f"{days:.0f} d", style="dim")
+
+
+def _fitting(rows: Sequence[Row], lines: int, *, beside: bool) -> Sequence[Row]:
+    """The rows for which there is room, in their order; what is not well goes before what is pending or well."""
+    cost = [1 if beside or not reason(row) else 2 for row in rows]
+    if sum(cost) <= lines:
+        return rows
+    room, kept = lines - 1, set[int]()
+    for index in sorted(range(len(rows)), key=lambda index: _urgency(rows[index])):
+        if cost[index] > room:
+            break
+        room -= cost[index]
+        kept.add(index)
+    return [row for index, row in enumerate(rows) if index in kept]
+
+
+def _urgency(row: Row) -> int:
+    if row.result.state in (HealthState.DOWN, HealthState.DEGRADED):
+        return 0
+    return 1 if row.pending else 2

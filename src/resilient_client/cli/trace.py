@@ -1,0 +1,126 @@
+"""``--trace``: each attempt of a call as it happens, with the stages in which its time went.
+
+A listener of the client's events: it sees what every listener sees, which is redacted. It never shows a header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from resilient_client.cli.text import harmless, shown_seconds, shown_status, status_style
+from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.events import (
+    AttemptFinished,
+    AttemptStarted,
+    CallFinished,
+    CircuitClosed,
+    CircuitHalfOpened,
+    CircuitOpened,
+    Event,
+    RetryRefused,
+    RetryScheduled,
+)
+from resilient_client.core.kinds import ErrorKind
+from resilient_client.core.response import Timings
+
+STAGES = {"pool": "blue", "dns": "cyan", "connect": "yellow", "tls": "magenta", "first_byte": "green", "body": "white"}
+"""The stages of an attempt, in order, with their colours."""
+_BAR = 48
+_NOTEWORTHY_WAIT = 0.001  # seconds in the pool; a call on its own never waits there
+
+
+class Trace:
+    """Prints every event of one call."""
+
+    def __init__(self, console: Console) -> None:
+        """Print to ``console``; the bar of stages only where colours tell them apart."""
+        self._console = console
+        self._bars = console.is_terminal and console.color_system is not None
+
+    def __call__(self, event: Event) -> None:
+        """Print one event at once."""
+        for line in lines(event, bars=self._bars):
+            self._console.print(line, soft_wrap=True)
+
+
+def lines(event: Event, *, bars: bool) -> Iterator[Text]:
+    """What is to be said of an event, line by line.
+
+    Args:
+        event: What happened.
+        bars: Whether an attempt gets a bar of its stages.
+    """
+    match event:
+        case AttemptStarted(number=number, endpoint=endpoint):
+            yield Text.assemble((f"attempt {number}", "bold"), (f" to {endpoint}", "dim"))
+        case AttemptFinished(record=record):
+            yield from _attempt(record, bars=bars)
+        case RetryScheduled(number=number, delay=delay, reason=reason):
+            yield _note("↻", f"attempt {number + 1} in {shown_seconds(delay)}: {harmless(reason)}", "yellow")
+        case RetryRefused(reason=reason):
+            yield _note("■", harmless(reason), "yellow")
+        case CircuitOpened(endpoint=endpoint, retry_after=seconds):
+            rest = "" if seconds is None else f" for {shown_seconds(seconds)}"
+            yield _note("⊘", f"the circuit of {endpoint} opened{rest}", "red")
+        case CircuitHalfOpened(endpoint=endpoint):
+            yield _note("◑", f"the circuit of {endpoint} lets probes through", "yellow")
+        case CircuitClosed(endpoint=endpoint):
+            yield _note("○", f"the circuit of {endpoint} closed", "green")
+        case CallFinished(attempts=attempts, elapsed=elapsed):
+            count = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+            yield Text(f"{count} in {shown_seconds(elapsed)}", style="dim")
+
+
+def _attempt(record: AttemptRecord, *, bars: bool) -> Iterator[Text]:
+    timings = getattr(record, "timings", None)
+    if timings is not None and (spent := list(_spent(timings))):
+        yield _stages(record, spent)
+        if bars:
+            yield _bar(spent, record.elapsed)
+    for target in record.redirects:
+        yield _note("↪", f"redirected to {harmless(target)}", "cyan")
+    if record.kind is ErrorKind.CIRCUIT_OPEN:
+        yield _note("⊘", harmless(record.error), "red")
+    elif record.status is not None:
+        mark = "✓" if record.status < 400 else "✗"
+        yield _result(mark, shown_status(record.status), status_style(record.status), record.elapsed)
+    else:
+        yield _result("✗", f"{record.kind}: {harmless(record.error)}", "red", record.elapsed)
+
+
+def _spent(timings: Timings) -> Iterator[tuple[str, float]]:
+    """The stages that took place, with their seconds."""
+    for stage in STAGES:
+        seconds = getattr(timings, stage, None)
+        if seconds is not None and (stage != "pool" or seconds >= _NOTEWORTHY_WAIT):
+            yield stage, seconds
+
+
+def _stages(record: AttemptRecord, spent: list[tuple[str, float]]) -> Text:
+    line = Text("  ")
+    if record.reused:
+        line.append("kept connection", style="dim").append(" · ", style="dim")
+    for position, (stage, seconds) in enumerate(spent):
+        line.append(" · " if position else "", style="dim")
+        line.append(stage.replace("_", " "), style=STAGES[stage]).append(f" {shown_seconds(seconds)}")
+    return line
+
+
+def _bar(spent: list[tuple[str, float]], elapsed: float) -> Text:
+    """The stages to scale; each gets at least one cell, so that none disappears."""
+    line = Text("  ")
+    whole = max(elapsed, sum(seconds for _, seconds in spent)) or 1.0
+    for stage, seconds in spent:
+        line.append("━" * max(1, round(_BAR * seconds / whole)), style=STAGES[stage])
+    return line
+
+
+def _result(mark: str, what: str, style: str, elapsed: float) -> Text:
+    return Text.assemble("  ", (f"{mark} {what}", style), (f" · {shown_seconds(elapsed)}", "dim"))
+
+
+def _note(mark: str, what: str, style: str) -> Text:
+    return Text.assemble("  ", (mark, style), " ", what)

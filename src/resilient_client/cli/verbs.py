@@ -1,0 +1,138 @@
+"""``resilient-client get URL`` and its siblings: one call through the whole default chain.
+
+The body goes to stdout, everything about the call to stderr. The exit code is 0 for a status below 400 and 1 for
+whatever else becomes of a call that was sent; input that is wrong raises before anything is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from resilient_client.auth import BasicAuth
+from resilient_client.cli import inputs, options, reply
+from resilient_client.cli.errors import FAILED, OK, complain
+from resilient_client.cli.explain import explanation
+from resilient_client.cli.output import err, out
+from resilient_client.cli.trace import Trace
+from resilient_client.client import APIClient
+from resilient_client.core.call import Call
+from resilient_client.core.errors import APIError, APIStatusError, InvalidRequestError
+from resilient_client.core.response import Response
+from resilient_client.core.types import NOT_GIVEN, NotGiven
+from resilient_client.settings.config import FollowRedirects
+
+_REDIRECTS: dict[str | None, FollowRedirects | NotGiven] = {
+    None: NOT_GIVEN,
+    "same-origin": "same-origin",
+    "any": "any",
+    "none": None,
+}
+_REMEDIES = {
+    "pass follow_redirects='any'": "give --redirects any",
+    "give idempotency_key='auto' or idempotent=True": "give --idempotency-key auto",
+}
+"""What errors advise in Python, and what it is called here."""
+METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
+
+
+def register(app: typer.Typer) -> None:
+    """Add a command for each verb."""
+    for name in METHODS:
+        method = name.upper()
+        app.command(name, help=f"One {method}: the body to stdout; exit code 0 below 400, else 1.")(_verb(method))
+
+
+def _verb(method: str) -> Callable[..., int]:
+    def command(
+        url: options.Url,
+        header: options.Headers = None,
+        param: options.Params = None,
+        json: options.Json = None,
+        data: options.Data = None,
+        user: options.User = None,
+        idempotency_key: options.Key = None,
+        timeout: options.Total = None,
+        attempt_timeout: options.Attempt = None,
+        max_attempts: options.MaxAttempts = None,
+        no_retry: options.NoRetry = False,
+        redirects: options.Redirects = None,
+        include: options.Include = False,
+        output: options.Output = None,
+        trace: options.Trace = False,
+        explain: options.Explain = False,
+    ) -> int:
+        given: dict[str, Any] = {
+            **_body(json, data),
+            **inputs.timeout_of(timeout, attempt_timeout),
+            **inputs.retry_of(max_attempts, no_retry),
+        }
+        if header or "headers" in given:
+            given["headers"] = [*given.pop("headers", ()), *inputs.header_pairs(header or ())]
+        if param:
+            given["params"] = inputs.param_pairs(param)
+        if idempotency_key is not None:
+            given["idempotency_key"] = idempotency_key
+        call: Call[Response] = Call(method, inputs.checked_url(url), **given)
+        api = APIClient(
+            auth=BasicAuth(*inputs.credentials(user)) if user is not None else None,
+            follow_redirects=_REDIRECTS[redirects],
+        )
+        if explain:
+            return _explain(api, call)
+        if trace:
+            api.subscribe(Trace(err()))
+        return _finish(api, call, include=include or method == "HEAD", destination=inputs.checked_destination(output))
+
+    return command
+
+
+def _body(json: str | None, data: str | None) -> dict[str, Any]:
+    if json is not None and data is not None:
+        raise InvalidRequestError("--json and --data exclude each other; give one")
+    if json is not None:
+        return {"content": inputs.json_body(json), "headers": [("Content-Type", "application/json")]}
+    return {} if data is None else {"content": inputs.raw_body(data)}
+
+
+def _explain(api: APIClient, call: Call[Response]) -> int:
+    console = out()
+    told = api.explain(call.method, call.path, **call.given)
+    console.print(explanation(told) if console.is_terminal else str(told), soft_wrap=not console.is_terminal)
+    return OK
+
+
+def _finish(api: APIClient, call: Call[Response], *, include: bool, destination: Path | None) -> int:
+    """Make the call, show what came of it, and give the exit code."""
+    try:
+        response = asyncio.run(_make(api, call))
+    except InvalidRequestError:
+        raise
+    except APIStatusError as error:
+        reply.show(error.response, include=include, destination=destination)
+        return _failed(error)
+    except APIError as error:
+        return _failed(error)
+    try:
+        reply.show(response, include=include, destination=destination)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return complain(f"--output: {str(destination)!r} cannot be written: {inputs.reason(error)}", FAILED)
+    return OK
+
+
+def _failed(error: APIError) -> int:
+    sentence = str(error)
+    for python, here in _REMEDIES.items():
+        sentence = sentence.replace(python, here)
+    return complain(sentence, FAILED)
+
+
+async def _make(api: APIClient, call: Call[Response]) -> Response:
+    async with api:
+        return await api.send(call)
