@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import fmean
 from typing import Final
 
 from rich.text import Text
@@ -39,7 +40,7 @@ class Axis:
     Attributes:
         columns: How long they are.
         done: The share of the run that is over.
-        top: How many calls in one column fill the whole height.
+        top: How many calls in one slice of time fill the whole height.
         rows: Their height in lines.
     """
 
@@ -55,8 +56,10 @@ def panel(upstream: UpstreamNow, axis: Axis, width: int) -> list[Text]:
     sick = ["red" if any(cells) else "cyan" for cells in slices(upstream.sick, columns, done)]
     states = [most_telling(cells) for cells in slices(upstream.states, columns, done)]
     colours = [_CIRCUITS[state][2] for state in states]
-    calls = bars([sum(cells) for cells in slices(upstream.calls, columns, done)], axis.top, axis.rows)
-    sent = bars([sum(cells) for cells in slices(upstream.sent, columns, done)], axis.top, axis.rows)
+    calls, sent = (
+        bars([fmean(cells) for cells in slices(series, columns, done)], axis.top, axis.rows)
+        for series in (upstream.calls, upstream.sent)
+    )
     marks = "".join(_CIRCUITS[state][1] for state in states)
     in_flight = Text(f"in flight        {upstream.in_flight:5}")
     share = upstream.sent_per_second / upstream.calls_per_second if upstream.calls_per_second else 1.0

@@ -16,6 +16,7 @@ from resilient_client.cli.demo.charts import gauge
 from resilient_client.cli.demo.journal import Entry
 from resilient_client.cli.demo.panel import ASIDE, LABEL, Axis, panel
 from resilient_client.cli.demo.snapshot import Snapshot
+from resilient_client.cli.demo.tally import CELLS
 
 SMALLEST: Final = (76, 22)
 """Columns and lines that a picture needs at the least."""
@@ -50,7 +51,8 @@ def _flows(now: Snapshot, width: int, rows: int) -> list[Text]:
     """Everything but the news: a title, the time, the upstreams, the total."""
     timetable = now.timetable
     columns = width - LABEL - ASIDE
-    axis = Axis(columns, now.elapsed / timetable.seconds, _TOP * timetable.rate * timetable.seconds / columns, rows)
+    top = _TOP * timetable.rate * timetable.seconds / CELLS
+    axis = Axis(columns, now.elapsed / timetable.seconds, top, rows)
     lines = [_title(now, width), _time(now, columns)]
     for upstream in now.upstreams:
         lines += panel(upstream, axis, width)

@@ -17,7 +17,6 @@ from resilient_client.events import (
     CircuitOpened,
     Event,
     RetryRefused,
-    RetryScheduled,
 )
 from resilient_client.policies.circuit import CircuitState
 
@@ -72,7 +71,6 @@ class Flow:
         outcomes: How the calls ended: ``ok``, or the kind of failure.
         healed: How many of the ``ok`` needed more than one attempt.
         states: The states of the circuit with the loop time of each.
-        scheduled: Retries announced.
         refused: Retries denied.
     """
 
@@ -83,7 +81,6 @@ class Flow:
         self.outcomes = Counter[str]()
         self.healed = 0
         self.states: list[tuple[float, CircuitState]] = [(started, CircuitState.CLOSED)]
-        self.scheduled = 0
         self.refused = 0
 
     @property
@@ -118,8 +115,6 @@ class Tally:
                 self._flow(endpoint).sent.add(at, -1)
             case CallFinished(tags=tags):
                 _count_outcome(self.flows[tags["upstream"]], event)
-            case RetryScheduled(tags=tags):
-                self.flows[tags["upstream"]].scheduled += 1
             case RetryRefused(tags=tags):
                 self.flows[tags["upstream"]].refused += 1
             case (

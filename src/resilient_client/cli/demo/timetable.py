@@ -17,7 +17,7 @@ class Condition(StrEnum):
     WELL = "well"
     DOWN = "down: every connection is reset"
     SLOW = "slow: each answer takes 3 s"
-    OVERLOADED = "overloaded: 503 beyond 24 a second"
+    OVERLOADED = "overloaded: 503 beyond 22 a second"
     SPOILT = "spoilt: some replies are no HTTP, or unfit"
     FORGETFUL = "forgetful: acts, but loses some replies"
 

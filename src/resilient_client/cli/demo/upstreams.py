@@ -21,7 +21,7 @@ from resilient_client.testing.wire import ReceivedRequest, Step, Wire
 _ANSWERS: Final[dict[str, dict[str, object]]] = {"inventory": {"shelf": "A7"}, "logistics": {"day": "Monday"}}
 _LATENCY: Final = (0.01, 0.04)  # seconds an upstream takes when it is well: from, to
 _SLOW: Final = 3.0  # seconds, when it is slow
-_CAPACITY: Final = 24  # requests a second that one which is overloaded still answers,
+_CAPACITY: Final = 22  # requests a second that one which is overloaded still answers,
 _SLACK: Final = 2.0  # of these at most at once
 
 
@@ -84,7 +84,7 @@ class _Manner:
         self._ledger = ledger
         self._loop = asyncio.get_running_loop()
         self._started = started
-        self._room = 0.0  # places now, while overloaded
+        self._room = _SLACK  # places now, while overloaded
         self._counted = started
 
     async def __call__(self, request: ReceivedRequest, wire: Wire) -> None:
