@@ -33,7 +33,7 @@ def checked_url(text: str) -> str:
     if not text.strip():
         raise ConfigurationError(f"the URL is empty; {example}")
     if "://" not in text:
-        bare = shown_url(f"//{text}").removeprefix("//")
+        bare = shown_url(f"//{text}").removeprefix("//").removesuffix("" if text.endswith("/") else "/")
         raise ConfigurationError(f"the URL {bare!r} has no scheme; write 'https://{bare}' or 'http://{bare}'")
     try:
         url = URL(text)

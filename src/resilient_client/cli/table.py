@@ -1,7 +1,7 @@
 """The table of a health check, for a terminal: a line a target, and below it what is wrong with it. Pure functions.
 
-The columns fit the width: a narrow terminal gets state, status and time, a wide one the stages and the reason beside
-them. What does not fit the height is left out, well targets first.
+The columns fit the width: every terminal gets state, status and time, a wide one each stage and the certificate. What
+does not fit the height is left out, well targets first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ MARKS = {
 }
 """The mark and the colour of a state; the word stands beside it, for those who see no colours."""
 _WIDE = 120  # columns from which on each stage has a column of its own
-_WIDER = 160  # columns from which on the reason stands beside its target instead of below
 _GAP = "  "
 _SPARKS = "▁▂▃▄▅▆▇"
 
@@ -63,14 +62,13 @@ def table(rows: Sequence[Row], summary: Text, *, width: int, height: int | None 
         colours: Whether colours tell the stages apart; without, there are no bars.
     """
     columns = _columns(rows, width, colours=colours)
-    beside = columns[-1].title == "reason"
     named = [name for name in STAGES if any(dict(spent(row.result.timings)).get(name) for row in rows)]
     keys = [legend(named)] if colours and named else []
-    kept = rows if height is None else _fitting(rows, height - 3 - len(keys), beside=beside)
+    kept = rows if height is None else _fitting(rows, height - 3 - len(keys))
     lines = [Text(_GAP.join(_cell(c.title, c) for c in columns).rstrip(), style="dim")]
     for row in kept:
         lines.append(_line(row, columns))
-        if not beside and (why := reason(row)):
+        if why := reason(row.result):
             lines.append(Text(f"  └ {shortened(why, width - 4)}", style="dim"))
     if left_out := len(rows) - len(kept):
         lines.append(Text(f"  … and {left_out} more", style="dim"))
@@ -85,11 +83,13 @@ def summed_up(rows: Sequence[Row], state: HealthState, elapsed: float) -> Text:
     return Text.assemble((f"{mark} {_word(state)}", f"bold {style}"), (f"  {told} · {shown_seconds(elapsed)}", "dim"))
 
 
-def reason(row: Row) -> str:
-    """Why a target is not simply up; ``""`` while nobody knows."""
-    if row.pending or not row.result.reason:
-        return ""
-    return row.result.reason if row.result.critical else f"not critical: {row.result.reason}"
+def reason(result: ProbeResult) -> str:
+    """Why a target is not simply up, as far as anybody knows; ``""`` if it is."""
+    text = result.reason
+    if result.streak:  # the latest looks speak against the state, but are not enough to turn it
+        times = "once" if result.streak == 1 else f"{result.streak} times in a row"
+        text = f"answered {times}, not yet taken for up" if result.ok else f"failed {times}: {text}"
+    return f"not critical: {text}" if text and not result.critical else text
 
 
 def sparkline(history: Sequence[float | None], cells: int) -> Text:
@@ -117,21 +117,18 @@ def _columns(rows: Sequence[Row], width: int, *, colours: bool) -> list[_Column]
         columns += [_stage(name) for name in STAGES if any(getattr(row.result.timings, name) for row in rows)]
     if width >= 100 and any(row.result.days_left is not None for row in rows):
         columns.append(_Column("cert", 6, _days, right=True))
-    if any(row.history for row in rows):
-        cells = 30 if wide else 12
-        columns.append(_Column("history", cells, lambda row: sparkline(row.history, cells)))
+    watched = any(row.history for row in rows)
+    if watched:
+        looks = 30 if wide else 12
+        columns.append(_Column("history", looks, lambda row: sparkline(row.history, looks)))
     slowest = max((row.result.elapsed for row in rows), default=0.0)
     if colours:
-        cells = 24 if wide else 16
+        cells = 24 if wide else 10 if watched else 16
         columns.append(_Column("", cells, lambda row: bar(spent(row.result.timings), slowest, cells)))
     taken = 2 + sum(column.width + len(_GAP) for column in columns)
-    longest = max(cell_len(row.result.name) for row in rows)
-    name = max(8, min(longest, 60 if width >= _WIDER else width, width - taken))
-    columns.insert(0, _Column("  target", 2 + name, lambda row: _name(row, name)))
-    rest = width - taken - name - len(_GAP)
-    if width >= _WIDER and rest >= 20:
-        columns.append(_Column("reason", rest, lambda row: Text(shortened(reason(row), rest), style="dim")))
-    return columns
+    longest = max((cell_len(row.result.name) for row in rows), default=0)
+    name = max(8, min(longest, width - taken))
+    return [_Column("  target", 2 + name, lambda row: _name(row, name)), *columns]
 
 
 def _line(row: Row, columns: Sequence[_Column]) -> Text:
@@ -182,9 +179,9 @@ def _days(row: Row) -> Text:
     return Text("" if days is None else f"{days:.0f} d", style="dim")
 
 
-def _fitting(rows: Sequence[Row], lines: int, *, beside: bool) -> Sequence[Row]:
+def _fitting(rows: Sequence[Row], lines: int) -> Sequence[Row]:
     """The rows for which there is room, in their order; what is not well goes before what is pending or well."""
-    cost = [1 if beside or not reason(row) else 2 for row in rows]
+    cost = [2 if reason(row.result) else 1 for row in rows]
     if sum(cost) <= lines:
         return rows
     room, kept = lines - 1, set[int]()

@@ -60,7 +60,7 @@ def read_targets(path: str) -> TargetFile:
     for key in table:
         if key not in _TOP:
             raise ConfigurationError(f"{path}: there is no key {key!r} at the top; {suggest(key, _TOP)}")
-    options = {key: table[key] for key in ("concurrency", "rise", "fall") if key in table}
+    options: dict[str, Any] = {key: table[key] for key in ("concurrency", "rise", "fall") if key in table}
     if "timeout" in table:
         options["timeout"] = inputs.seconds(f"{path}: timeout", table["timeout"])
     targets = table.get("targets", {})
@@ -90,7 +90,7 @@ def _probes(path: str, targets: Mapping[str, object]) -> Iterator[Probe]:
                 raise ConfigurationError(f"{where} has no key {key!r}; {suggest(key, _KEYS)}")
         if "url" not in entry:
             raise ConfigurationError(f"{where} has no url; add one such as url = 'https://users.example.com/health'")
-        values = {key: _KEYS[key](f"{where}.{key}", value) for key, value in entry.items()}
+        values: dict[str, Any] = {key: _KEYS[key](f"{where}.{key}", value) for key, value in entry.items()}
         try:
             yield Probe(values.pop("url"), name=name, **values)
         except (ConfigurationError, InvalidRequestError) as error:
@@ -125,9 +125,12 @@ def _number(where: str, value: object) -> float:
 def _statuses(where: str, value: object) -> int | Collection[int]:
     if isinstance(value, str) and (span := _SPAN.fullmatch(value)):
         return range(int(span[1]), int(span[2]) + 1)
-    numbers = value if isinstance(value, list) else [value]
-    if not numbers or not all(isinstance(one, int) and not isinstance(one, bool) for one in numbers):
-        raise ConfigurationError(f"{where} is {value!r:.80}; give a status, a list of them, or a span such as '200-299'")
+    given: list[object] = value if isinstance(value, list) else [value]
+    numbers = [one for one in given if isinstance(one, int) and not isinstance(one, bool)]
+    if not numbers or len(numbers) < len(given):
+        raise ConfigurationError(
+            f"{where} is {value!r:.80}; give a status, a list of them, or a span such as '200-299'"
+        )
     return numbers
 
 
