@@ -37,7 +37,7 @@ TERMINATED = 143
 
 
 def ending(command: Callable[[], object]) -> int:
-    """Run ``command`` and give the exit code for whatever became of it. Raises nothing but ``SystemExit``, on SIGTERM."""
+    """Run ``command`` and give the exit code for whatever became of it. Raises only on SIGTERM: ``SystemExit``."""
     try:
         with _terminable():
             result = command()
@@ -74,7 +74,7 @@ def _terminable() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def complain(sentence: str, code: int = USAGE) -> int:

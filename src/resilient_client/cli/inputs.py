@@ -101,9 +101,8 @@ def json_body(text: str) -> bytes:
     try:
         json.loads(content)
     except json.JSONDecodeError as error:
-        raise ConfigurationError(
-            f"--json is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
+        what = error.msg.removesuffix(" at")
+        raise ConfigurationError(f"--json is no JSON: {what} at line {error.lineno}, column {error.colno}") from None
     except ValueError:
         raise ConfigurationError("--json is no JSON: not text") from None
     return content

@@ -1,7 +1,7 @@
 """The table of a health check, for a terminal: a line a target, and below it what is wrong with it. Pure functions.
 
-The columns fit the width: every terminal gets state, status and time, a wide one each stage and the certificate. What
-does not fit the height is left out, well targets first.
+The columns fit the width: every terminal gets state, status and time; bar, history, certificate and each stage come
+as there is room. What does not fit the height is left out, well targets first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MARKS = {
     HealthState.UNKNOWN: ("○", "dim"),
 }
 """The mark and the colour of a state; the word stands beside it, for those who see no colours."""
-_WIDE = 120  # columns from which on each stage has a column of its own
+_NAME = 32  # cells that a name gets before anything optional does
 _GAP = "  "
 _SPARKS = "▁▂▃▄▅▆▇"
 
@@ -51,6 +51,23 @@ class _Column(NamedTuple):
     right: bool = False
 
 
+class _Layout(NamedTuple):
+    stages: bool
+    certificate: bool
+    looks: int
+    bar: int
+
+
+_LAYOUTS = (
+    _Layout(stages=True, certificate=True, looks=30, bar=24),
+    _Layout(stages=False, certificate=True, looks=20, bar=24),
+    _Layout(stages=False, certificate=True, looks=10, bar=16),
+    _Layout(stages=False, certificate=False, looks=10, bar=8),
+    _Layout(stages=False, certificate=False, looks=0, bar=0),
+)
+"""From the richest to the poorest: whether stages and certificate have columns, how many looks, how long a bar."""
+
+
 def table(rows: Sequence[Row], summary: Text, *, width: int, height: int | None = None, colours: bool = True) -> Group:
     """The whole picture.
 
@@ -62,8 +79,8 @@ def table(rows: Sequence[Row], summary: Text, *, width: int, height: int | None 
         colours: Whether colours tell the stages apart; without, there are no bars.
     """
     columns = _columns(rows, width, colours=colours)
-    named = [name for name in STAGES if any(dict(spent(row.result.timings)).get(name) for row in rows)]
-    keys = [legend(named)] if colours and named else []
+    named = [name for name in STAGES if name in _stages_of(rows)]
+    keys = [legend(named)] if named and columns[-1].title == "" else []
     kept = rows if height is None else _fitting(rows, height - 3 - len(keys))
     lines = [Text(_GAP.join(_cell(c.title, c) for c in columns).rstrip(), style="dim")]
     for row in kept:
@@ -107,28 +124,39 @@ def sparkline(history: Sequence[float | None], cells: int) -> Text:
 
 
 def _columns(rows: Sequence[Row], width: int, *, colours: bool) -> list[_Column]:
-    wide = width >= _WIDE
+    """The columns of the richest layout that leaves room for the names."""
+    longest = max((cell_len(row.result.name) for row in rows), default=0)
+    columns, room = [], 0
+    for layout in _LAYOUTS:
+        columns = _beside_names(rows, layout, colours=colours)
+        room = width - 2 - sum(len(_GAP) + column.width for column in columns)
+        if room >= min(longest, _NAME):
+            break
+    name = max(1, min(longest, room))
+    return [_Column("  target", 2 + name, lambda row: _name(row, name)), *columns]
+
+
+def _beside_names(rows: Sequence[Row], layout: _Layout, *, colours: bool) -> list[_Column]:
     columns = [
         _Column("state", 8, _state),
         _Column("status", 6, lambda row: Text("" if row.result.status is None else str(row.result.status)), right=True),
         _Column("time", 7, _time, right=True),
     ]
-    if wide:
-        columns += [_stage(name) for name in STAGES if any(getattr(row.result.timings, name) for row in rows)]
-    if width >= 100 and any(row.result.days_left is not None for row in rows):
+    if layout.stages:
+        columns += [_stage(name) for name in STAGES if name in _stages_of(rows)]
+    if layout.certificate and any(row.result.days_left is not None for row in rows):
         columns.append(_Column("cert", 6, _days, right=True))
-    watched = any(row.history for row in rows)
-    if watched:
-        looks = 30 if wide else 12
-        columns.append(_Column("history", looks, lambda row: sparkline(row.history, looks)))
-    slowest = max((row.result.elapsed for row in rows), default=0.0)
-    if colours:
-        cells = 24 if wide else 10 if watched else 16
-        columns.append(_Column("", cells, lambda row: bar(spent(row.result.timings), slowest, cells)))
-    taken = 2 + sum(column.width + len(_GAP) for column in columns)
-    longest = max((cell_len(row.result.name) for row in rows), default=0)
-    name = max(8, min(longest, width - taken))
-    return [_Column("  target", 2 + name, lambda row: _name(row, name)), *columns]
+    if layout.looks and any(row.history for row in rows):
+        columns.append(_Column("history", layout.looks, lambda row: sparkline(row.history, layout.looks)))
+    if layout.bar and colours:
+        slowest = max((row.result.elapsed for row in rows), default=0.0)
+        columns.append(_Column("", layout.bar, lambda row: bar(spent(row.result.timings), slowest, layout.bar)))
+    return columns
+
+
+def _stages_of(rows: Sequence[Row]) -> set[str]:
+    """The stages in which any target spent time."""
+    return {stage for row in rows for stage, _ in spent(row.result.timings)}
 
 
 def _line(row: Row, columns: Sequence[_Column]) -> Text:

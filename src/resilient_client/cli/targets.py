@@ -70,10 +70,12 @@ def read_targets(path: str) -> TargetFile:
 
 
 def _parsed(path: str) -> dict[str, Any]:
+    content = inputs.read_file(path, "--config")
     try:
-        return tomllib.loads(inputs.read_file(path, "--config").decode())
+        return tomllib.loads(content.decode())
     except tomllib.TOMLDecodeError as error:
-        message = str(error)  # ends in: (at line 3, column 5)
+        end = f"at line {len(content.splitlines())}, the end of the file"
+        message = str(error).replace("at end of document", end)  # else it says: (at line 3, column 5)
         raise ConfigurationError(f"{path} is no TOML: {message[:1].lower()}{message[1:]}") from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is no TOML: byte {error.start} is not UTF-8") from None
