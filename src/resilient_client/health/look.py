@@ -141,7 +141,7 @@ async def _ask(function: Function, limit: float | None) -> Look:
         async with timer:
             look = _answered(await _awaited(function))
     except APIError as error:
-        look = failed(error)
+        look = failed(error)._replace(reason=str(error))
     except Exception as error:
         if timer.expired():
             late = DeadlineExceededError(f"no answer within {end - now:.3g} s", stage=Stage.LOCAL, maybe_processed=True)
