@@ -227,7 +227,7 @@ async def test_probe_of_a_function_that_hangs_ends_in_time() -> None:
     """It is cancelled, awaited and down."""
     result = await result_of(hang, timeout=0.1)
     assert (result.state, result.kind) == (DOWN, ErrorKind.DEADLINE)
-    assert result.reason == "no answer within 0.1 s"
+    assert result.reason == "no answer within 0.10 s"
 
 
 async def test_probe_of_a_function_that_raises_a_timeout_of_its_own_is_not_taken_for_ours() -> None:
@@ -484,6 +484,27 @@ def test_prober_on_another_event_loop_says_so() -> None:
         with asyncio.Runner() as abroad, pytest.raises(WrongLoopError):
             abroad.run(prober.check())
         home.run(prober.close())
+
+
+async def test_prober_behind_an_endpoint_costs_its_target_one_look_for_many_requests(server: FaultServer) -> None:
+    """As in FastAPI: a load balancer asks often, the target is asked once in a while; 200 and 503 tell how it is."""
+    from fastapi import FastAPI
+    from fastapi.responses import JSONResponse
+    from httpx import ASGITransport, AsyncClient
+
+    app = FastAPI()
+    server.script(reply(), reply(503))
+    async with Prober([server.url], fall=1) as anew, Prober([server.url], max_age=60) as young:
+
+        @app.get("/{which}")
+        async def health(which: str) -> JSONResponse:
+            report = await (young if which == "young" else anew).check()
+            return JSONResponse(report.to_dict(), 200 if report.ok else 503)
+
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://service") as balancer:
+            statuses = [(await soon(balancer.get("/young"))).status_code for _ in range(3)]
+            assert (statuses, server.hits) == ([200] * 3, 1)
+            assert (await soon(balancer.get("/anew"))).status_code == 503
 
 
 # -- what is shown -----------------------------------------------------------------------------------------------------
