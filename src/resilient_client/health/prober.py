@@ -120,7 +120,7 @@ class Prober:
         Raises:
             ConfigurationError: There are no targets, one cannot be asked, or a value is out of range.
         """
-        self._probes = probes_of(targets)
+        self._probes = probes_of(targets, client)
         self._calls = tuple(each.call(index) for index, each in enumerate(self._probes))
         self._timeout = positive("timeout", timeout)
         self._concurrency = _count("concurrency", concurrency)
