@@ -9,6 +9,7 @@ import typer
 
 from resilient_client._version import __version__
 from resilient_client.cli import errors, probe, verbs
+from resilient_client.cli.demo.command import demo
 from resilient_client.cli.output import out
 
 PROGRAM = "resilient-client"
@@ -44,6 +45,7 @@ def top(
 
 verbs.register(app)
 probe.register(app)
+app.command("demo")(demo)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -18,10 +18,12 @@ when it *starts* (as in Finagle), the outage would feed the retries: 1.37 and 1.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Final
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Final, TypeVar
 
 from resilient_client.settings.retry import RetryBudget
+
+K = TypeVar("K", bound=Hashable)
 
 RETRY_COST: Final = 1.0
 """Tokens an extra attempt takes."""
@@ -80,8 +82,8 @@ class RetryTokens:
         return self._tokens
 
 
-class RetryBudgets:
-    """The buckets of one client, one per upstream, made when first asked for.
+class RetryBudgets(Mapping[K, RetryTokens]):
+    """The buckets of one client, one per upstream, made when first asked for; people read them as a mapping.
 
     With too many, the least recently used is dropped; an upstream that returns starts anew, with ``initial``.
 
@@ -95,10 +97,10 @@ class RetryBudgets:
     def __init__(self, settings: RetryBudget, *, limit: int = 10_000) -> None:
         self._settings = settings
         self._limit = limit
-        self._buckets: OrderedDict[Hashable, RetryTokens] = OrderedDict()
+        self._buckets: OrderedDict[K, RetryTokens] = OrderedDict()
 
-    def for_upstream(self, key: Hashable, now: float) -> RetryTokens:
-        """The bucket of the upstream ``key``: its endpoints share it."""
+    def for_upstream(self, key: K, now: float) -> RetryTokens:
+        """The bucket of the upstream ``key``: its endpoints share it. Counts as a use, unlike ``budgets[key]``."""
         tokens = self._buckets.get(key)
         if tokens is None:
             tokens = self._buckets[key] = RetryTokens(self._settings, now)
@@ -107,3 +109,12 @@ class RetryBudgets:
         elif len(self._buckets) > 1:
             self._buckets.move_to_end(key)
         return tokens
+
+    def __getitem__(self, key: K) -> RetryTokens:
+        return self._buckets[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(tuple(self._buckets))  # a copy: calls made while iterating reorder the original
+
+    def __len__(self) -> int:
+        return len(self._buckets)
