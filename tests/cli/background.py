@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from resilient_client.testing.fault_server import FaultServer
 
 
+class BackgroundServer(FaultServer):
+    """A `FaultServer` on an event loop of another thread; script it before the requests come."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Run something on the server's loop, such as the release of a held request."""
+        self.loop.call_soon_threadsafe(function)
+
+
 @contextmanager
-def running() -> Iterator[FaultServer]:
-    """A started `FaultServer`; script it from here, but before the requests come."""
-    started: threading.Event = threading.Event()
-    kept: list[FaultServer] = []
-    loop = asyncio.new_event_loop()
-    done = asyncio.Event()
+def running() -> Iterator[BackgroundServer]:
+    """A started server; ended, and its thread with it, on leaving."""
+    server, started, done = BackgroundServer(), threading.Event(), asyncio.Event()
 
     async def serve() -> None:
-        async with FaultServer() as server:
-            kept.append(server)
+        server.loop = asyncio.get_running_loop()
+        async with server:
             started.set()
             await done.wait()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     assert started.wait(5)
     try:
-        yield kept[0]
+        yield server
     finally:
-        loop.call_soon_threadsafe(done.set)
+        server.soon(done.set)
         thread.join(5)
-        loop.close()

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.cli.background import running
-
-from resilient_client.testing.fault_server import FaultServer
+from tests.cli.background import BackgroundServer, running
 
 
 @pytest.fixture
-def upstream() -> Iterator[FaultServer]:
+def upstream() -> Iterator[BackgroundServer]:
     """A misbehaving upstream in a thread, whose hit counter is the oracle for what was sent."""
     with running() as server:
         yield server

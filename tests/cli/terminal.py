@@ -24,7 +24,7 @@ PATIENCE = 20.0
 
 def piped(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run the program with pipes for stdin, stdout and stderr."""
-    return subprocess.run(
+    return subprocess.run(  # noqa: S603 -- our own program
         [*PROGRAM, *arguments], input=stdin, capture_output=True, timeout=PATIENCE, check=False, env=_env(**environment)
     )
 
@@ -43,7 +43,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603 -- our own program
             [*PROGRAM, *arguments],
             stdin=theirs,
             stdout=theirs,

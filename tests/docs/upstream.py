@@ -94,6 +94,8 @@ def _content(request: Request, path: list[str]) -> object:
             return {"title": "No such user"}
         case ["users", number]:
             return {"id": int(number), "name": "Ada"}
+        case ["health"]:
+            return {"status": "up"}
         case ["me"]:
             return {"name": "Ada"}
         case ["prices", sku]:

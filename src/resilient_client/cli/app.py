@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from resilient_client._version import __version__
-from resilient_client.cli import errors, verbs
+from resilient_client.cli import errors, probe, verbs
 from resilient_client.cli.demo.command import demo
 from resilient_client.cli.output import out
 
@@ -44,6 +44,7 @@ def top(
 
 
 verbs.register(app)
+probe.register(app)
 app.command("demo")(demo)
 
 

@@ -6,10 +6,14 @@ Commands raise: ``ConfigurationError`` and ``InvalidRequestError`` for input tha
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import typer
 
@@ -28,12 +32,15 @@ INTERRUPTED = 130
 """Ctrl-C: 128 + SIGINT."""
 BROKEN_PIPE = 141
 """Nobody reads our output any more: 128 + SIGPIPE."""
+TERMINATED = 143
+"""Somebody asked us to end: 128 + SIGTERM."""
 
 
 def ending(command: Callable[[], object]) -> int:
-    """Run ``command`` and give the exit code for whatever became of it. Never raises, but for ``SystemExit``."""
+    """Run ``command`` and give the exit code for whatever became of it. Raises only on SIGTERM: ``SystemExit``."""
     try:
-        result = command()
+        with _terminable():
+            result = command()
         sys.stdout.flush()
         return result if isinstance(result, int) else OK
     except typer.Exit as end:
@@ -51,6 +58,23 @@ def ending(command: Callable[[], object]) -> int:
     except Exception:
         traceback.print_exc()
         return INTERNAL
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the program as Ctrl-C does, so that a terminal gets its cursor back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_signal: int, _frame: object) -> NoReturn:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def complain(sentence: str, code: int = USAGE) -> int:

@@ -33,7 +33,7 @@ def checked_url(text: str) -> str:
     if not text.strip():
         raise ConfigurationError(f"the URL is empty; {example}")
     if "://" not in text:
-        bare = shown_url(f"//{text}").removeprefix("//")
+        bare = shown_url(f"//{text}").removeprefix("//").removesuffix("" if text.endswith("/") else "/")
         raise ConfigurationError(f"the URL {bare!r} has no scheme; write 'https://{bare}' or 'http://{bare}'")
     try:
         url = URL(text)
@@ -101,9 +101,8 @@ def json_body(text: str) -> bytes:
     try:
         json.loads(content)
     except json.JSONDecodeError as error:
-        raise ConfigurationError(
-            f"--json is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from None
+        what = error.msg.removesuffix(" at")
+        raise ConfigurationError(f"--json is no JSON: {what} at line {error.lineno}, column {error.colno}") from None
     except ValueError:
         raise ConfigurationError("--json is no JSON: not text") from None
     return content

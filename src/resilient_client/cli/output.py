@@ -27,3 +27,13 @@ def out() -> Console:
 def err() -> Console:
     """The console for progress and errors: stderr as it is now."""
     return _Console(file=sys.stderr, highlight=False)
+
+
+def lively(console: Console) -> bool:
+    """Whether somebody looks who can be shown a picture that moves."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def coloured(console: Console) -> bool:
+    """Whether colours can tell things apart: not through a pipe, with ``NO_COLOR`` or on a dumb terminal."""
+    return console.color_system is not None and not console.no_color

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from multidict import CIMultiDictProxy
 from rich.console import Console
-from rich.json import JSON
+from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from resilient_client.cli.output import err, out
@@ -59,7 +59,7 @@ def head(status: int, headers: CIMultiDictProxy[str]) -> Text:
     return text
 
 
-def body(content: bytes, content_type: str, text: str) -> JSON | Text | None:
+def body(content: bytes, content_type: str, text: str) -> Text | None:
     """A body for people, or ``None`` for one that only programs can read.
 
     Args:
@@ -75,7 +75,7 @@ def body(content: bytes, content_type: str, text: str) -> JSON | Text | None:
             indented = json.dumps(json.loads(content), indent=2, ensure_ascii=False)
         except (ValueError, RecursionError):
             return Text(harmless(text).rstrip("\n"))
-        return JSON(harmless(indented), indent=2, ensure_ascii=False)
+        return JSONHighlighter()(harmless(indented))
     return Text(harmless(text).rstrip("\n"))
 
 

@@ -1,7 +1,7 @@
 """The table of a health check, for a terminal: a line a target, and below it what is wrong with it. Pure functions.
 
-The columns fit the width: a narrow terminal gets state, status and time, a wide one the stages and the reason beside
-them. What does not fit the height is left out, well targets first.
+The columns fit the width: every terminal gets state, status and time; bar, history, certificate and each stage come
+as there is room. What does not fit the height is left out, well targets first.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ MARKS = {
     HealthState.UNKNOWN: ("○", "dim"),
 }
 """The mark and the colour of a state; the word stands beside it, for those who see no colours."""
-_WIDE = 120  # columns from which on each stage has a column of its own
-_WIDER = 160  # columns from which on the reason stands beside its target instead of below
+_NAME = 32  # cells that a name gets before anything optional does
 _GAP = "  "
 _SPARKS = "▁▂▃▄▅▆▇"
 
@@ -52,6 +51,23 @@ class _Column(NamedTuple):
     right: bool = False
 
 
+class _Layout(NamedTuple):
+    stages: bool
+    certificate: bool
+    looks: int
+    bar: int
+
+
+_LAYOUTS = (
+    _Layout(stages=True, certificate=True, looks=30, bar=24),
+    _Layout(stages=False, certificate=True, looks=20, bar=24),
+    _Layout(stages=False, certificate=True, looks=10, bar=16),
+    _Layout(stages=False, certificate=False, looks=10, bar=8),
+    _Layout(stages=False, certificate=False, looks=0, bar=0),
+)
+"""From the richest to the poorest: whether stages and certificate have columns, how many looks, how long a bar."""
+
+
 def table(rows: Sequence[Row], summary: Text, *, width: int, height: int | None = None, colours: bool = True) -> Group:
     """The whole picture.
 
@@ -63,14 +79,13 @@ def table(rows: Sequence[Row], summary: Text, *, width: int, height: int | None 
         colours: Whether colours tell the stages apart; without, there are no bars.
     """
     columns = _columns(rows, width, colours=colours)
-    beside = columns[-1].title == "reason"
-    named = [name for name in STAGES if any(dict(spent(row.result.timings)).get(name) for row in rows)]
-    keys = [legend(named)] if colours and named else []
-    kept = rows if height is None else _fitting(rows, height - 3 - len(keys), beside=beside)
+    named = [name for name in STAGES if name in _stages_of(rows)]
+    keys = [legend(named)] if named and columns[-1].title == "" else []
+    kept = rows if height is None else _fitting(rows, height - 3 - len(keys))
     lines = [Text(_GAP.join(_cell(c.title, c) for c in columns).rstrip(), style="dim")]
     for row in kept:
         lines.append(_line(row, columns))
-        if not beside and (why := reason(row)):
+        if why := reason(row.result):
             lines.append(Text(f"  └ {shortened(why, width - 4)}", style="dim"))
     if left_out := len(rows) - len(kept):
         lines.append(Text(f"  … and {left_out} more", style="dim"))
@@ -85,11 +100,13 @@ def summed_up(rows: Sequence[Row], state: HealthState, elapsed: float) -> Text:
     return Text.assemble((f"{mark} {_word(state)}", f"bold {style}"), (f"  {told} · {shown_seconds(elapsed)}", "dim"))
 
 
-def reason(row: Row) -> str:
-    """Why a target is not simply up; ``""`` while nobody knows."""
-    if row.pending or not row.result.reason:
-        return ""
-    return row.result.reason if row.result.critical else f"not critical: {row.result.reason}"
+def reason(result: ProbeResult) -> str:
+    """Why a target is not simply up, as far as anybody knows; ``""`` if it is."""
+    text = result.reason
+    if result.streak:  # the latest looks speak against the state, but are not enough to turn it
+        times = "once" if result.streak == 1 else f"{result.streak} times in a row"
+        text = f"answered {times}, not yet taken for up" if result.ok else f"failed {times}: {text}"
+    return f"not critical: {text}" if text and not result.critical else text
 
 
 def sparkline(history: Sequence[float | None], cells: int) -> Text:
@@ -107,31 +124,39 @@ def sparkline(history: Sequence[float | None], cells: int) -> Text:
 
 
 def _columns(rows: Sequence[Row], width: int, *, colours: bool) -> list[_Column]:
-    wide = width >= _WIDE
+    """The columns of the richest layout that leaves room for the names."""
+    longest = max((cell_len(row.result.name) for row in rows), default=0)
+    columns, room = [], 0
+    for layout in _LAYOUTS:
+        columns = _beside_names(rows, layout, colours=colours)
+        room = width - 2 - sum(len(_GAP) + column.width for column in columns)
+        if room >= min(longest, _NAME):
+            break
+    name = max(1, min(longest, room))
+    return [_Column("  target", 2 + name, lambda row: _name(row, name)), *columns]
+
+
+def _beside_names(rows: Sequence[Row], layout: _Layout, *, colours: bool) -> list[_Column]:
     columns = [
         _Column("state", 8, _state),
         _Column("status", 6, lambda row: Text("" if row.result.status is None else str(row.result.status)), right=True),
         _Column("time", 7, _time, right=True),
     ]
-    if wide:
-        columns += [_stage(name) for name in STAGES if any(getattr(row.result.timings, name) for row in rows)]
-    if width >= 100 and any(row.result.days_left is not None for row in rows):
+    if layout.stages:
+        columns += [_stage(name) for name in STAGES if name in _stages_of(rows)]
+    if layout.certificate and any(row.result.days_left is not None for row in rows):
         columns.append(_Column("cert", 6, _days, right=True))
-    if any(row.history for row in rows):
-        cells = 30 if wide else 12
-        columns.append(_Column("history", cells, lambda row: sparkline(row.history, cells)))
-    slowest = max((row.result.elapsed for row in rows), default=0.0)
-    if colours:
-        cells = 24 if wide else 16
-        columns.append(_Column("", cells, lambda row: bar(spent(row.result.timings), slowest, cells)))
-    taken = 2 + sum(column.width + len(_GAP) for column in columns)
-    longest = max(cell_len(row.result.name) for row in rows)
-    name = max(8, min(longest, 60 if width >= _WIDER else width, width - taken))
-    columns.insert(0, _Column("  target", 2 + name, lambda row: _name(row, name)))
-    rest = width - taken - name - len(_GAP)
-    if width >= _WIDER and rest >= 20:
-        columns.append(_Column("reason", rest, lambda row: Text(shortened(reason(row), rest), style="dim")))
+    if layout.looks and any(row.history for row in rows):
+        columns.append(_Column("history", layout.looks, lambda row: sparkline(row.history, layout.looks)))
+    if layout.bar and colours:
+        slowest = max((row.result.elapsed for row in rows), default=0.0)
+        columns.append(_Column("", layout.bar, lambda row: bar(spent(row.result.timings), slowest, layout.bar)))
     return columns
+
+
+def _stages_of(rows: Sequence[Row]) -> set[str]:
+    """The stages in which any target spent time."""
+    return {stage for row in rows for stage, _ in spent(row.result.timings)}
 
 
 def _line(row: Row, columns: Sequence[_Column]) -> Text:
@@ -182,9 +207,9 @@ def _days(row: Row) -> Text:
     return Text("" if days is None else f"{days:.0f} d", style="dim")
 
 
-def _fitting(rows: Sequence[Row], lines: int, *, beside: bool) -> Sequence[Row]:
+def _fitting(rows: Sequence[Row], lines: int) -> Sequence[Row]:
     """The rows for which there is room, in their order; what is not well goes before what is pending or well."""
-    cost = [1 if beside or not reason(row) else 2 for row in rows]
+    cost = [2 if reason(row.result) else 1 for row in rows]
     if sum(cost) <= lines:
         return rows
     room, kept = lines - 1, set[int]()

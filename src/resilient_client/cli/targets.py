@@ -60,7 +60,7 @@ def read_targets(path: str) -> TargetFile:
     for key in table:
         if key not in _TOP:
             raise ConfigurationError(f"{path}: there is no key {key!r} at the top; {suggest(key, _TOP)}")
-    options = {key: table[key] for key in ("concurrency", "rise", "fall") if key in table}
+    options: dict[str, Any] = {key: table[key] for key in ("concurrency", "rise", "fall") if key in table}
     if "timeout" in table:
         options["timeout"] = inputs.seconds(f"{path}: timeout", table["timeout"])
     targets = table.get("targets", {})
@@ -70,10 +70,12 @@ def read_targets(path: str) -> TargetFile:
 
 
 def _parsed(path: str) -> dict[str, Any]:
+    content = inputs.read_file(path, "--config")
     try:
-        return tomllib.loads(inputs.read_file(path, "--config").decode())
+        return tomllib.loads(content.decode())
     except tomllib.TOMLDecodeError as error:
-        message = str(error)  # ends in: (at line 3, column 5)
+        end = f"at line {len(content.splitlines())}, the end of the file"
+        message = str(error).replace("at end of document", end)  # else it says: (at line 3, column 5)
         raise ConfigurationError(f"{path} is no TOML: {message[:1].lower()}{message[1:]}") from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is no TOML: byte {error.start} is not UTF-8") from None
@@ -90,7 +92,7 @@ def _probes(path: str, targets: Mapping[str, object]) -> Iterator[Probe]:
                 raise ConfigurationError(f"{where} has no key {key!r}; {suggest(key, _KEYS)}")
         if "url" not in entry:
             raise ConfigurationError(f"{where} has no url; add one such as url = 'https://users.example.com/health'")
-        values = {key: _KEYS[key](f"{where}.{key}", value) for key, value in entry.items()}
+        values: dict[str, Any] = {key: _KEYS[key](f"{where}.{key}", value) for key, value in entry.items()}
         try:
             yield Probe(values.pop("url"), name=name, **values)
         except (ConfigurationError, InvalidRequestError) as error:
@@ -125,8 +127,9 @@ def _number(where: str, value: object) -> float:
 def _statuses(where: str, value: object) -> int | Collection[int]:
     if isinstance(value, str) and (span := _SPAN.fullmatch(value)):
         return range(int(span[1]), int(span[2]) + 1)
-    numbers = value if isinstance(value, list) else [value]
-    if not numbers or not all(isinstance(one, int) and not isinstance(one, bool) for one in numbers):
+    given: list[object] = value if isinstance(value, list) else [value]
+    numbers = [one for one in given if isinstance(one, int) and not isinstance(one, bool)]
+    if not numbers or len(numbers) < len(given):
         raise ConfigurationError(
             f"{where} is {value!r:.80}; give a status, a list of them, or a span such as '200-299'"
         )

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
+from resilient_client.cli.output import coloured
+from resilient_client.cli.stages import STAGES, bar, label, spent
 from resilient_client.cli.text import harmless, shown_seconds, shown_status, status_style
 from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.events import (
@@ -24,12 +26,8 @@ from resilient_client.core.events import (
     RetryScheduled,
 )
 from resilient_client.core.kinds import ErrorKind
-from resilient_client.core.response import Timings
 
-STAGES = {"pool": "blue", "dns": "cyan", "connect": "yellow", "tls": "magenta", "first_byte": "green", "body": "white"}
-"""The stages of an attempt, in order, with their colours."""
 _BAR = 48
-_NOTEWORTHY_WAIT = 0.001  # seconds in the pool; a call on its own never waits there
 
 
 class Trace:
@@ -38,7 +36,7 @@ class Trace:
     def __init__(self, console: Console) -> None:
         """Print to ``console``; the bar of stages only where colours tell them apart."""
         self._console = console
-        self._bars = console.is_terminal and console.color_system is not None
+        self._bars = coloured(console)
 
     def __call__(self, event: Event) -> None:
         """Print one event at once."""
@@ -75,11 +73,10 @@ def lines(event: Event, *, bars: bool) -> Iterator[Text]:
 
 
 def _attempt(record: AttemptRecord, *, bars: bool) -> Iterator[Text]:
-    timings = getattr(record, "timings", None)
-    if timings is not None and (spent := list(_spent(timings))):
-        yield _stages(record, spent)
+    if stages := spent(record.timings):
+        yield _stages(stages, kept=bool(record.reused))
         if bars:
-            yield _bar(spent, record.elapsed)
+            yield Text("  ").append_text(bar(stages, record.elapsed, _BAR))
     for target in record.redirects:
         yield _note("↪", f"redirected to {harmless(target)}", "cyan")
     if record.kind is ErrorKind.CIRCUIT_OPEN:
@@ -91,31 +88,11 @@ def _attempt(record: AttemptRecord, *, bars: bool) -> Iterator[Text]:
         yield _result("✗", f"{record.kind}: {harmless(record.error)}", "red", record.elapsed)
 
 
-def _spent(timings: Timings) -> Iterator[tuple[str, float]]:
-    """The stages that took place, with their seconds."""
-    for stage in STAGES:
-        seconds = getattr(timings, stage, None)
-        if seconds is not None and (stage != "pool" or seconds >= _NOTEWORTHY_WAIT):
-            yield stage, seconds
-
-
-def _stages(record: AttemptRecord, spent: list[tuple[str, float]]) -> Text:
-    line = Text("  ")
-    if record.reused:
-        line.append("kept connection", style="dim").append(" · ", style="dim")
-    for position, (stage, seconds) in enumerate(spent):
-        line.append(" · " if position else "", style="dim")
-        line.append(stage.replace("_", " "), style=STAGES[stage]).append(f" {shown_seconds(seconds)}")
-    return line
-
-
-def _bar(spent: list[tuple[str, float]], elapsed: float) -> Text:
-    """The stages to scale; each gets at least one cell, so that none disappears."""
-    line = Text("  ")
-    whole = max(elapsed, sum(seconds for _, seconds in spent)) or 1.0
-    for stage, seconds in spent:
-        line.append("━" * max(1, round(_BAR * seconds / whole)), style=STAGES[stage])
-    return line
+def _stages(stages: list[tuple[str, float]], *, kept: bool) -> Text:
+    parts = [Text("kept connection", style="dim")] if kept else []
+    for stage, seconds in stages:
+        parts.append(Text.assemble((label(stage), STAGES[stage]), f" {shown_seconds(seconds)}"))
+    return Text("  ").append_text(Text(" · ", style="dim").join(parts))
 
 
 def _result(mark: str, what: str, style: str, elapsed: float) -> Text:

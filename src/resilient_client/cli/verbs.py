@@ -21,7 +21,7 @@ from resilient_client.cli.output import err, out
 from resilient_client.cli.trace import Trace
 from resilient_client.client import APIClient
 from resilient_client.core.call import Call
-from resilient_client.core.errors import APIError, APIStatusError, InvalidRequestError
+from resilient_client.core.errors import APIError, APIStatusError, ConfigurationError, InvalidRequestError
 from resilient_client.core.response import Response
 from resilient_client.core.types import NOT_GIVEN, NotGiven
 from resilient_client.settings.config import FollowRedirects
@@ -67,16 +67,14 @@ def _verb(method: str) -> Callable[..., int]:
         explain: options.Explain = False,
     ) -> int:
         given: dict[str, Any] = {
-            **_body(json, data),
+            "headers": inputs.header_pairs(header or ()),
+            "params": inputs.param_pairs(param or ()),
             **inputs.timeout_of(timeout, attempt_timeout),
             **inputs.retry_of(max_attempts, no_retry),
         }
-        if header or "headers" in given:
-            given["headers"] = [*given.pop("headers", ()), *inputs.header_pairs(header or ())]
-        if param:
-            given["params"] = inputs.param_pairs(param)
         if idempotency_key is not None:
             given["idempotency_key"] = idempotency_key
+        _put_body(given, json, data)
         call: Call[Response] = Call(method, inputs.checked_url(url), **given)
         api = APIClient(
             auth=BasicAuth(*inputs.credentials(user)) if user is not None else None,
@@ -91,12 +89,16 @@ def _verb(method: str) -> Callable[..., int]:
     return command
 
 
-def _body(json: str | None, data: str | None) -> dict[str, Any]:
+def _put_body(given: dict[str, Any], json: str | None, data: str | None) -> None:
+    """Add the body to the options of a call, and its media type unless a header says another."""
     if json is not None and data is not None:
-        raise InvalidRequestError("--json and --data exclude each other; give one")
+        raise ConfigurationError("--json and --data exclude each other; give one")
     if json is not None:
-        return {"content": inputs.json_body(json), "headers": [("Content-Type", "application/json")]}
-    return {} if data is None else {"content": inputs.raw_body(data)}
+        given["content"] = inputs.json_body(json)
+        if not any(name.lower() == "content-type" for name, _ in given["headers"]):
+            given["headers"].append(("Content-Type", "application/json"))
+    elif data is not None:
+        given["content"] = inputs.raw_body(data)
 
 
 def _explain(api: APIClient, call: Call[Response]) -> int:

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,18 +71,26 @@ async def look_at(probe: Probe, call: Call[Response], client: APIClient) -> Look
     else:
         look = await _call(probe, call, client)
     if look.state is HealthState.UP and probe.slow is not None and look.elapsed > probe.slow:
-        reason = f"slow: {look.elapsed:.3g} s, expected at most {probe.slow:.3g} s"
+        reason = f"slow: {look.elapsed:.2f} s, expected at most {probe.slow:g} s"
         return look._replace(state=HealthState.DEGRADED, reason=reason)
     return look
 
 
 def failed(error: APIError) -> Look:
     """What a failed call tells."""
-    record = error.history[-1] if error.history else None
-    reason = _LABEL.sub("", str(error.args[0]) if error.args else type(error).__name__, count=1)
-    return _look(HealthState.DOWN, record, reason=reason, kind=error.kind, error=error, elapsed=error.elapsed)._replace(
-        attempts=error.attempts
-    )
+    if isinstance(error, DeadlineExceededError) and error.history:
+        reason = f"no answer within {error.elapsed:.2f} s, stuck in stage {error.stage}"
+    else:
+        reason = _LABEL.sub("", str(error.args[0]) if error.args else type(error).__name__, count=1)
+    reply: Response | None = getattr(error, "response", None)
+    status = None if reply is None else reply.status
+    traced = _traced(error.history)
+    return Look(HealthState.DOWN, reason, error.kind, error, status, error.elapsed, *traced, attempts=error.attempts)
+
+
+def _traced(history: Sequence[AttemptRecord]) -> tuple[Timings, Certificate | None]:
+    """What is known of the one attempt."""
+    return (history[-1].timings, history[-1].certificate) if history else (Timings(), None)
 
 
 async def _call(probe: Probe, call: Call[Response], client: APIClient) -> Look:
@@ -101,8 +109,8 @@ async def _call(probe: Probe, call: Call[Response], client: APIClient) -> Look:
 
 
 def _judge(probe: Probe, reply: Response) -> Look:
-    record = reply.history[-1] if reply.history else None
-    look = _look(HealthState.UP, record, status=reply.status, elapsed=reply.elapsed)
+    traced = _traced(reply.history)
+    look = Look(HealthState.UP, "", None, None, reply.status, reply.elapsed, *traced, attempts=reply.attempts)
     if reply.status not in probe.expect_status:
         reason = f"status {reply.status}, expected {shown_statuses(probe.expect_status)}"
         kind = kind_of_status(reply.status) or ErrorKind.INVALID_RESPONSE
@@ -141,10 +149,10 @@ async def _ask(function: Function, limit: float | None) -> Look:
         async with timer:
             look = _answered(await _awaited(function))
     except APIError as error:
-        look = failed(error)
+        look = failed(error)._replace(reason=str(error))
     except Exception as error:
         if timer.expired():
-            late = DeadlineExceededError(f"no answer within {end - now:.3g} s", stage=Stage.LOCAL, maybe_processed=True)
+            late = DeadlineExceededError(f"no answer within {end - now:.2f} s", stage=Stage.LOCAL, maybe_processed=True)
             look = failed(late)
         else:  # its text may hold anything, a password in an address even: only its type shows
             look = Look(HealthState.DOWN, type(error).__name__, ErrorKind.UNEXPECTED, error)
@@ -166,22 +174,6 @@ def _answered(answer: object) -> Look:
     if answer is HealthState.DEGRADED:
         return Look(HealthState.DEGRADED, "it says so")
     return Look(HealthState.UP)
-
-
-def _look(
-    state: HealthState,
-    record: AttemptRecord | None,
-    *,
-    reason: str = "",
-    kind: ErrorKind | None = None,
-    error: Exception | None = None,
-    status: int | None = None,
-    elapsed: float = 0.0,
-) -> Look:
-    """A look with what the record of its attempt can tell."""
-    if record is None:
-        return Look(state, reason, kind, error, status, elapsed)
-    return Look(state, reason, kind, error, status, elapsed, record.timings, record.certificate, 1)
 
 
 def shown_statuses(expected: Collection[int]) -> str:

@@ -59,8 +59,8 @@ class ProbeResult(NamedTuple):
     tags: Mapping[str, str] = {}
 
     def __str__(self) -> str:
-        status = "" if self.status is None else f"{self.status} in "
-        what = f"{status}{_duration(self.elapsed)}" if self.attempts else ""
+        took = _duration(self.elapsed)
+        what = f"{self.status} in {took}" if self.status is not None else took if self.ok else ""
         return "; ".join(part for part in (what, self.reason) if part)
 
     def to_dict(self) -> dict[str, Any]:

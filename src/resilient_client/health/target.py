@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from yarl import URL
 
@@ -28,8 +28,6 @@ USUAL_STATUS = range(200, 400)
 """What counts as up unless said otherwise, as with the probes of Kubernetes."""
 CERTIFICATE_DAYS = 14.0
 """Days before its certificate expires from which a target counts as degraded."""
-
-C = TypeVar("C", bound=Collection[object])
 
 
 class Probe:
@@ -103,17 +101,19 @@ class Probe:
             ConfigurationError: Something of this cannot be.
             InvalidRequestError: The URL or the method cannot be sent.
         """
+        if client is not None and not hasattr(client, "explain"):
+            raise ConfigurationError(f"client is {type(client).__name__}; give an APIClient, or leave it out")
         self._target = target
         self.critical = critical
         self.expect_status = _statuses(expect_status)
-        self.expect_body = expect_body
+        self.expect_body = _body_check(expect_body)
         self._method = method
         self._headers = None if headers is None else checked_headers(headers, ConfigurationError)
         self.timeout = None if timeout is None else positive("timeout", timeout)
         self.slow = None if slow is None else positive("slow", slow)
         self.certificate_days = _days(certificate_days)
         self.client = client
-        self.tags = dict(tags or {})
+        self.tags = _tags(tags)
         self.shown = self._check_url(target) if isinstance(target, str) else self._check_function(target)
         self.name = _name(name if name is not None else self.shown.partition("://")[2].partition("?")[0] or self.shown)
 
@@ -135,10 +135,27 @@ class Probe:
 
     def named(self, name: str) -> Probe:
         """The same target by another name."""
+        other = self._copy()
+        other.name = _name(name)
+        return other
+
+    def through(self, client: APIClient) -> Probe:
+        """The same target, asked through ``client`` unless it has one of its own.
+
+        Raises:
+            InvalidRequestError: The URL does not lie below the base URL of ``client``.
+        """
+        if self.client is not None or not isinstance(self._target, str):
+            return self
+        other = self._copy()
+        other.client = client
+        other.shown = other._check_url(self._target)
+        return other
+
+    def _copy(self) -> Probe:
         other = object.__new__(Probe)
         for slot in self.__slots__:
             setattr(other, slot, getattr(self, slot))
-        other.name = _name(name)
         return other
 
     def _check_url(self, url: str) -> str:
@@ -177,8 +194,12 @@ Targets: TypeAlias = "Mapping[str, Target] | Iterable[Target]"
 """Targets by name, or targets that name themselves."""
 
 
-def probes_of(targets: Targets) -> tuple[Probe, ...]:
+def probes_of(targets: Targets, client: APIClient | None) -> tuple[Probe, ...]:
     """All targets as probes, each with a name of its own.
+
+    Args:
+        targets: As they were given.
+        client: Whom to ask through where a target does not say.
 
     Raises:
         ConfigurationError: There are none, one is nothing that can be asked, or two have one name.
@@ -189,9 +210,9 @@ def probes_of(targets: Targets) -> tuple[Probe, ...]:
         )
     if isinstance(targets, Mapping):
         named = cast("Mapping[str, Target]", targets)
-        probes = tuple(_probe(target).named(name) for name, target in named.items())
+        probes = tuple(_probe(target, client).named(name) for name, target in named.items())
     else:
-        probes = tuple(_probe(target) for target in targets)
+        probes = tuple(_probe(target, client) for target in targets)
     if not probes:
         raise ConfigurationError("there are no targets; give at least one, such as 'https://users.example.com/health'")
     names = [probe.name for probe in probes]
@@ -211,8 +232,19 @@ def positive(what: str, value: float) -> float:
     return float(value)
 
 
-def _probe(target: Target) -> Probe:
-    return target if isinstance(target, Probe) else Probe(target)
+def _probe(target: Target, client: APIClient | None) -> Probe:
+    if isinstance(target, Probe):
+        return target if client is None else target.through(client)
+    return Probe(target, client=client if isinstance(target, str) else None)
+
+
+def _body_check(given: BodyCheck | None) -> BodyCheck | None:
+    of_bytes = isinstance(given, re.Pattern) and not isinstance(given.pattern, str)
+    if given is None or isinstance(given, str) or (not of_bytes and (isinstance(given, re.Pattern) or callable(given))):
+        return given
+    raise ConfigurationError(
+        f"expect_body is {type(given).__name__}; give a text, a compiled pattern of text, or a function of the Response"
+    )
 
 
 def _statuses(given: int | Collection[int]) -> Collection[int]:
@@ -220,12 +252,20 @@ def _statuses(given: int | Collection[int]) -> Collection[int]:
     if isinstance(expected, Collection) and expected and all(_is_status(one) for one in expected):
         return expected if isinstance(expected, range) else frozenset(expected)
     raise ConfigurationError(
-        f"expect_status is {given!r:.80}; give a status such as 200, or several, such as {{200, 404}} or range(200, 300)"
+        f"expect_status is {given!r:.80}; give a status such as 200, or several: {{200, 404}} or range(200, 300)"
     )
 
 
 def _is_status(value: object) -> bool:
     return isinstance(value, int) and 100 <= value <= 599
+
+
+def _tags(given: Mapping[str, str] | None) -> dict[str, str]:
+    if given is None:
+        return {}
+    if isinstance(given, Mapping) and all(isinstance(text, str) for pair in given.items() for text in pair):
+        return dict(given)
+    raise ConfigurationError(f"tags is of type {type(given).__name__}; give a mapping of texts to texts")
 
 
 def _days(value: float) -> float:

@@ -69,7 +69,8 @@ class Progress:
     def mark_failed(self) -> Stage:
         """It is over; gives the stage in which it ended."""
         self.ended = self.clock()
-        return self.stage()
+        stage, self.sockets = self.stage(), ()
+        return stage
 
     def stage(self) -> Stage:
         """Where the request stands."""
@@ -119,6 +120,7 @@ def make_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socke
     if (progress := current.get()) is not None:
         if progress.connecting is None:
             progress.connecting = progress.clock()
+        progress.connected = None  # of an earlier address, whose handshake failed
         progress.sockets = (*progress.sockets, made)
         made.progress = progress
     return made
