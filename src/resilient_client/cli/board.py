@@ -36,7 +36,7 @@ class Board:
         self._over = False
         self._spinner = Spinner("dots", style="dim")
         self._live = Live(
-            console=console, get_renderable=self._picture, refresh_per_second=8, vertical_overflow="visible"
+            console=console, get_renderable=self.picture, refresh_per_second=8, vertical_overflow="visible"
         )
 
     def __enter__(self) -> None:
@@ -61,7 +61,8 @@ class Board:
         """The check is over."""
         self._report = report
 
-    def _picture(self) -> Group:
+    def picture(self) -> Group:
+        """The check as it stands now."""
         rows = list(self._rows.values())
         return table(
             rows,

@@ -28,6 +28,11 @@ _how = partial(typer.Option, rich_help_panel="The check")
 _shown = partial(typer.Option, rich_help_panel="What is shown")
 
 
+_ENDS = (
+    "Exit code: 0 if everything critical lives, 1 if not, 2 for wrong input (nothing was asked), 130 when interrupted."
+)
+
+
 class Screen(Protocol):
     """Where a check is shown; a context manager around all of it."""
 
@@ -40,7 +45,7 @@ class Screen(Protocol):
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("probe", help="Ask targets how they are: exit code 0 if everything critical lives, else 1.")(probe)
+    app.command("probe", help="Ask targets how they are, once or again and again.", epilog=_ENDS)(probe)
 
 
 def probe(

@@ -37,14 +37,17 @@ _REMEDIES = {
     "give idempotency_key='auto' or idempotent=True": "give --idempotency-key auto",
 }
 """What errors advise in Python, and what it is called here."""
+_ENDS = "Exit code: 0 below status 400, 1 for any failure, 2 for wrong input (nothing was sent), 130 when interrupted."
+
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 
 def register(app: typer.Typer) -> None:
     """Add a command for each verb."""
     for name in METHODS:
-        method = name.upper()
-        app.command(name, help=f"One {method}: the body to stdout; exit code 0 below 400, else 1.")(_verb(method))
+        app.command(name, help=f"Make one {name.upper()} call; its body goes to stdout.", epilog=_ENDS)(
+            _verb(name.upper())
+        )
 
 
 def _verb(method: str) -> Callable[..., int]:
