@@ -8,7 +8,7 @@ from tests.cli.demo.kit import dark, drawn, snapshot, upstream
 from resilient_client.cli.demo.journal import Entry
 from resilient_client.cli.demo.picture import SMALLEST, picture
 from resilient_client.cli.demo.snapshot import Snapshot
-from resilient_client.cli.demo.timetable import Condition
+from resilient_client.cli.demo.timetable import UPSTREAMS, Condition
 from resilient_client.policies.circuit import CircuitState
 
 ENTRIES = tuple(Entry(float(second), "payment", "~", f"#{second} status 503", second) for second in range(40))
@@ -65,6 +65,22 @@ def test_picture_of_a_half_open_circuit_shows_a_symbol_of_its_own() -> None:
     text = "\n".join(shown(snapshot(probing)))
     assert "circuit ◐ half-open ──" in text
     assert "◐" * 37 in text
+
+
+@pytest.mark.parametrize("condition", Condition)
+@pytest.mark.parametrize("name", UPSTREAMS)
+def test_picture_of_the_smallest_size_has_room_for_the_words_of_every_state(name: str, condition: Condition) -> None:
+    """How an upstream is stands left, its circuit right; neither pushes the other out."""
+    worst = upstream(name, condition=condition, circuit=CircuitState.OPEN, opens_in=60.0)
+    (line,) = (line for line in shown(snapshot(worst), *SMALLEST) if line.startswith(f"── {name}"))
+    assert f" {condition} " in line
+    assert line.endswith(" circuit ○ OPEN, 60 s ──")
+
+
+@pytest.mark.parametrize("width", [1, 20, 43, 60])
+def test_picture_of_a_terminal_that_shrank_can_still_be_drawn(width: int) -> None:
+    """It is a sight, but nothing breaks."""
+    assert shown(MOMENT, width, 5)
 
 
 def test_picture_sums_up_all_upstreams() -> None:

@@ -77,7 +77,7 @@ def panel(upstream: UpstreamNow, axis: Axis, width: int) -> list[Text]:
 def _head(upstream: UpstreamNow, width: int) -> Text:
     well = upstream.condition is Condition.WELL
     state, _, colour = _CIRCUITS[upstream.circuit]
-    countdown = "" if upstream.opens_in is None else f", {upstream.opens_in:.1f} s"
+    countdown = "" if upstream.opens_in is None else f", {upstream.opens_in:.{1 if upstream.opens_in < 10 else 0}f} s"
     left = [("── ", "dim"), (upstream.name, "bold"), ("  ✓ " if well else "  ✗ ", "green" if well else "bold red")]
     left.append((f"{upstream.condition} ", "green" if well else "red"))
     right = [(" circuit ", ""), (state + countdown, f"bold {colour}"), (" ──", "dim")]

@@ -50,7 +50,7 @@ def _rows(height: int) -> int:
 def _flows(now: Snapshot, width: int, rows: int) -> list[Text]:
     """Everything but the news: a title, the time, the upstreams, the total."""
     timetable = now.timetable
-    columns = width - LABEL - ASIDE
+    columns = max(1, width - LABEL - ASIDE)  # a terminal may shrink while we draw
     top = _TOP * timetable.rate * timetable.seconds / CELLS
     axis = Axis(columns, now.elapsed / timetable.seconds, top, rows)
     lines = [_title(now, width), _time(now, columns)]
@@ -70,7 +70,7 @@ def _time(now: Snapshot, columns: int) -> Text:
     seconds = now.timetable.seconds
     elapsed = min(now.elapsed, seconds)
     done, missing = gauge(elapsed, seconds, columns)
-    late = "  the last calls end" if now.elapsed > seconds and now.outcomes.total() < 3 * now.orders else ""
+    late = "  the last calls end" if now.elapsed > seconds and now.outcomes.total() < now.calls else ""
     return Text.assemble(
         f"  {elapsed:.1f} of {seconds:g} s".ljust(LABEL),
         ("━" * len(done), "bold"),
@@ -84,8 +84,8 @@ def _total(now: Snapshot, width: int) -> Text:
     outcomes = now.outcomes
     good, refused = outcomes["ok"], outcomes["circuit_open"]
     healed = sum(upstream.healed for upstream in now.upstreams)
-    calls = f"  {now.orders} orders, {3 * now.orders} calls: "
-    text = Text.assemble(("── ", "dim"), ("all", "bold"), calls, no_wrap=True)
+    asked = f"  {now.orders} orders, {now.calls} calls: "
+    text = Text.assemble(("── ", "dim"), ("all", "bold"), asked, no_wrap=True, overflow="ellipsis")
     text.append(f"{good} ok", "green").append(f" ({healed} by a retry)", "yellow").append(", ")
     text.append(f"{outcomes.total() - good - refused} failed", "red").append(", ")
     text.append(f"{refused} refused", "cyan").append(" ")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from resilient_client import APIClient
 from resilient_client.cli.demo.journal import Entry, Journal
 from resilient_client.cli.demo.tally import CELLS, Flow, Tally, states_by_cell
-from resilient_client.cli.demo.timetable import Condition, Timetable
+from resilient_client.cli.demo.timetable import UPSTREAMS, Condition, Timetable
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.policies.circuit import CircuitState
 
@@ -76,6 +76,11 @@ class Snapshot:
     orders: int
     upstreams: tuple[UpstreamNow, ...]
     entries: tuple[Entry, ...]
+
+    @property
+    def calls(self) -> int:
+        """Calls made so far: one to each upstream for each order."""
+        return len(UPSTREAMS) * self.orders
 
     @property
     def outcomes(self) -> Counter[str]:

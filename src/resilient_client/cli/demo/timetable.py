@@ -18,8 +18,8 @@ class Condition(StrEnum):
     DOWN = "down: every connection is reset"
     SLOW = "slow: each answer takes 3 s"
     OVERLOADED = "overloaded: 503 beyond 22 a second"
-    SPOILT = "spoilt: some replies are no HTTP, or unfit"
-    FORGETFUL = "forgetful: acts, but loses some replies"
+    SPOILT = "spoilt: some replies are garbage"
+    FORGETFUL = "forgetful: acts, but loses replies"
 
 
 class Trouble(NamedTuple):
