@@ -468,6 +468,40 @@ def test_prober_with_a_max_age_gives_a_young_report_again(max_age: float, looks:
     assert count == looks
 
 
+async def test_prober_tells_each_result_as_it_comes(server: FaultServer) -> None:
+    """While other targets are still being asked; with the state that will stand in the report."""
+    told: list[ProbeResult] = []
+    held = hold()
+    server.script(held)
+    async with Prober({"users": server.url, "db": ping}, on_result=told.append) as prober:
+        asking = asyncio.create_task(prober.check())
+        await soon(server.wait_for_hits(1))
+        await turns()
+        assert [result.name for result in told] == ["db"]
+        held.release()
+        report = await soon(asking)
+    assert told == [report["db"], report["users"]]
+
+
+async def test_prober_tells_the_result_of_a_target_that_had_no_turn() -> None:
+    """Whoever counts the results gets them all."""
+    told: list[ProbeResult] = []
+    async with Prober({"hangs": hang, "waits": ping}, timeout=0.1, concurrency=1, on_result=told.append) as prober:
+        await soon(prober.check())
+    assert [(result.name, result.state) for result in told] == [("hangs", DOWN), ("waits", UNKNOWN)]
+
+
+async def test_prober_whose_listener_raises_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """That is logged, and harms no target."""
+
+    def broken(_result: ProbeResult) -> None:
+        raise ValueError
+
+    async with Prober([ping], on_result=broken) as prober:
+        assert (await soon(prober.check())).ok
+    assert "on_result failed on ping" in caplog.text
+
+
 async def test_prober_that_is_closed_says_so(server: FaultServer) -> None:
     """Rather than call everything down."""
     async with Prober([server.url]) as prober:

@@ -7,7 +7,8 @@ retried, no circuit answers in a target's place, no kept-alive connection hides 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -28,6 +29,8 @@ from resilient_client.policies.health import HealthState, Verdict
 from resilient_client.settings.connection import ConnectionSettings
 
 T = TypeVar("T")
+
+_log = logging.getLogger("resilient_client.health")
 
 CONCURRENCY = 100
 """Targets asked at once: more than most checks have, so that those that hang do not keep others from their turn."""
@@ -79,6 +82,7 @@ class Prober:
         "_flight",
         "_latest",
         "_max_age",
+        "_on_result",
         "_owner",
         "_probes",
         "_report",
@@ -97,6 +101,7 @@ class Prober:
         max_age: float = 0.0,
         client: APIClient | None = None,
         connection: ConnectionSettings | None = None,
+        on_result: Callable[[ProbeResult], object] | None = None,
     ) -> None:
         """Describe a check. Touches no event loop.
 
@@ -109,6 +114,8 @@ class Prober:
             max_age: Seconds for which ``check`` gives the report it has, instead of asking anew; 0: never.
             client: As for ``probe``; never closed here.
             connection: As for ``probe``.
+            on_result: Told of each result as soon as its target was looked at, while others still are. It must not
+                block; if it raises, that is logged and the check goes on.
 
         Raises:
             ConfigurationError: There are no targets, one cannot be asked, or a value is out of range.
@@ -121,6 +128,7 @@ class Prober:
         self._client = _client(client, connection)
         self._owner = client is None
         self._closed = False
+        self._on_result = on_result
         rise, fall = _count("rise", rise), _count("fall", fall)
         self._verdicts = tuple(Verdict(rise, fall) for _ in self._probes)
         self._flight: SingleFlight[HealthReport] = SingleFlight()
@@ -166,14 +174,28 @@ class Prober:
         loop = asyncio.get_running_loop()
         clock = clock_of(loop)
         began, at = clock(), datetime.now(UTC)
-        outcomes = await fanout.gather(
-            _Looker(self._probes, self._client), self._calls, concurrency=self._concurrency, timeout=self._timeout
-        )
-        looks = map(_look_of, outcomes)
-        results = [_result(*pair, look, at) for pair, look in zip(self._pairs(), looks, strict=True)]
-        self._report = HealthReport(results, checked_at=at, elapsed=clock() - began)
+        results: dict[int, ProbeResult] = {}
+
+        def settle(index: int, look: Look) -> None:
+            result = results[index] = _result(self._probes[index], self._verdicts[index], look, at)
+            self._tell(result)
+
+        looker = _Looker(self._probes, self._client, settle)
+        outcomes = await fanout.gather(looker, self._calls, concurrency=self._concurrency, timeout=self._timeout)
+        for index, outcome in enumerate(outcomes):
+            if index not in results:
+                settle(index, _look_of(outcome))
+        self._report = HealthReport(map(results.__getitem__, sorted(results)), checked_at=at, elapsed=clock() - began)
         self._latest = loop.time()
         return self._report
+
+    def _tell(self, result: ProbeResult) -> None:
+        if self._on_result is None:
+            return
+        try:
+            self._on_result(result)
+        except Exception:
+            _log.exception("on_result failed on %s; the check goes on", result.name)
 
     def _pairs(self) -> zip[tuple[Probe, Verdict]]:
         return zip(self._probes, self._verdicts, strict=True)
@@ -182,16 +204,19 @@ class Prober:
 class _Looker:
     """What the fan-out runs: a call stands for a target, and a look is always a success."""
 
-    __slots__ = ("_client", "_probes")
+    __slots__ = ("_client", "_probes", "_settle")
 
-    def __init__(self, probes: Sequence[Probe], client: APIClient) -> None:
+    def __init__(self, probes: Sequence[Probe], client: APIClient, settle: Callable[[int, Look], object]) -> None:
         self._probes = probes
         self._client = client
+        self._settle = settle
 
     async def run(self, call: Call[T]) -> Outcome[T]:
         """Look at the target that ``call`` stands for."""
-        target = self._probes[cast("int", call.key)]
+        index = cast("int", call.key)
+        target = self._probes[index]
         look = await look_at(target, cast("Call[Response]", call), target.client or self._client)
+        self._settle(index, look)
         return cast("Outcome[T]", Success(look, key=call.key))
 
 
