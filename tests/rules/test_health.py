@@ -17,12 +17,15 @@ from resilient_client import (
     CircuitBreaker,
     ClientClosedError,
     ErrorKind,
+    Handler,
     HealthReport,
     HealthState,
     InternalServerError,
     Probe,
     Prober,
     ProbeResult,
+    Request,
+    Response,
     WrongLoopError,
     deadline,
     probe,
@@ -330,6 +333,18 @@ async def test_probe_through_a_client_sees_what_its_calls_see(server: FaultServe
         result = await result_of(Probe("/health", client=api))
         assert (result.state, result.kind, result.attempts) == (DOWN, ErrorKind.CIRCUIT_OPEN, 0)
         assert server.hits == 1
+
+
+async def test_probe_through_a_client_with_a_broken_middleware_is_down(server: FaultServer) -> None:
+    """A bug there fails that target, not the whole check; the text of the exception may hold anything."""
+
+    async def broken(_request: Request, _call_next: Handler) -> Response:
+        raise ValueError("hunter2")
+
+    async with APIClient(server.url, middleware=[broken]) as api:
+        report = await soon(probe({"users": Probe("/", client=api), "db": ping}))
+    assert (report["users"].reason, report["users"].kind) == ("ValueError", ErrorKind.UNEXPECTED)
+    assert report["db"].state is UP
 
 
 async def test_probe_through_a_client_does_not_use_its_retries(server: FaultServer) -> None:

@@ -18,7 +18,13 @@ from resilient_client.core.call import Call
 from resilient_client.core.certificate import Certificate
 from resilient_client.core.clock import clock_of
 from resilient_client.core.deadline import ambient_deadline
-from resilient_client.core.errors import APIError, DeadlineExceededError, InvalidRequestError, RedirectError
+from resilient_client.core.errors import (
+    APIError,
+    ConfigurationError,
+    DeadlineExceededError,
+    InvalidRequestError,
+    RedirectError,
+)
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.response import Response
 from resilient_client.core.timings import Timings
@@ -105,6 +111,10 @@ async def _call(probe: Probe, call: Call[Response], client: APIClient) -> Look:
         reply.history, reply.elapsed = error.history, error.elapsed
     except APIError as error:
         return failed(error)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # of a middleware of the client's, say
+        return _foreign(error)
     return _judge(probe, reply)
 
 
@@ -154,9 +164,14 @@ async def _ask(function: Function, limit: float | None) -> Look:
         if timer.expired():
             late = DeadlineExceededError(f"no answer within {end - now:.2f} s", stage=Stage.LOCAL, maybe_processed=True)
             look = failed(late)
-        else:  # its text may hold anything, a password in an address even: only its type shows
-            look = Look(HealthState.DOWN, type(error).__name__, ErrorKind.UNEXPECTED, error)
+        else:
+            look = _foreign(error)
     return look._replace(elapsed=clock() - began, attempts=1)
+
+
+def _foreign(error: Exception) -> Look:
+    """What nobody foresaw. Its text may hold anything, such as a password in an address; only its type shows."""
+    return Look(HealthState.DOWN, type(error).__name__, ErrorKind.UNEXPECTED, error, attempts=1)
 
 
 async def _awaited(function: Function) -> object:
