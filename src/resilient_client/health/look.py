@@ -17,7 +17,7 @@ from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.call import Call
 from resilient_client.core.certificate import Certificate
 from resilient_client.core.clock import clock_of
-from resilient_client.core.deadline import ambient_deadline
+from resilient_client.core.deadline import RESOLUTION, ambient_deadline
 from resilient_client.core.errors import (
     APIError,
     ConfigurationError,
@@ -66,12 +66,22 @@ class Look(NamedTuple):
     attempts: int = 0
 
 
+NO_TURN = Look(
+    HealthState.UNKNOWN,
+    "no time was left to look; raise the timeout or the concurrency of the check",
+    ErrorKind.DEADLINE,
+)
+"""What is seen of a target when the check is over before it is asked: nothing, and that is no failure of its own."""
+
+
 async def look_at(probe: Probe, call: Call[Response], client: APIClient) -> Look:
     """Ask a target, under the deadline around this code, and judge what comes.
 
     Raises:
         ConfigurationError: The client is closed or belongs to another event loop.
     """
+    if ambient_deadline() - asyncio.get_running_loop().time() < RESOLUTION:
+        return NO_TURN
     if probe.function is not None:
         look = await _ask(probe.function, probe.timeout)
     else:

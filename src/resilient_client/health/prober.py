@@ -22,7 +22,7 @@ from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.outcome import Failure, Outcome, Success
 from resilient_client.core.response import Response
 from resilient_client.core.single_flight import SingleFlight
-from resilient_client.health.look import Look, failed, look_at
+from resilient_client.health.look import NO_TURN, Look, failed, look_at
 from resilient_client.health.numbers import above_zero, one_or_more, zero_or_more
 from resilient_client.health.report import HealthReport, ProbeResult
 from resilient_client.health.target import Probe, Targets, probes_of
@@ -224,13 +224,9 @@ class _Looker:
 def _look_of(outcome: Outcome[Any]) -> Look:
     """The look that came of a target; without one, it had no turn, or was cancelled from within."""
     if isinstance(outcome, Failure):
-        look = failed(outcome.error)
         never = outcome.kind is ErrorKind.DEADLINE and outcome.error.stage is Stage.LOCAL
-        return look._replace(state=HealthState.UNKNOWN, reason=_NO_TURN) if never else look
+        return NO_TURN if never else failed(outcome.error)
     return cast("Look", outcome.value)
-
-
-_NO_TURN = "no time was left to look; raise the timeout or the concurrency of the check"
 
 
 def _result(target: Probe, verdict: Verdict, look: Look | None, at: datetime | None) -> ProbeResult:
