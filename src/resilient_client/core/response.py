@@ -38,17 +38,9 @@ class Response:
         timings: Where the last attempt spent its time.
     """
 
-    __slots__ = (
-        "_trace",
-        "attempts",
-        "content",
-        "elapsed",
-        "headers",
-        "history",
-        "status",
-        "truncated",
-        "url",
-    )
+    attempts = 1
+    elapsed = 0.0
+    history: tuple[AttemptRecord, ...] = ()
 
     def __init__(
         self,
@@ -57,17 +49,14 @@ class Response:
         content: bytes,
         url: URL,
         truncated: bool = False,
-        trace: Trace | None = None,
+        timings: Trace | None = None,
     ) -> None:
         self.status = status
         self.headers = headers
         self.content = content
         self.url = url
         self.truncated = truncated
-        self._trace = trace
-        self.attempts = 1
-        self.elapsed = 0.0
-        self.history: tuple[AttemptRecord, ...] = ()
+        self._timings = timings
 
     @property
     def ok(self) -> bool:
@@ -118,7 +107,7 @@ class Response:
     @property
     def timings(self) -> Timings:
         """Where the last attempt spent its time; empty after pickling."""
-        return Timings() if self._trace is None else self._trace.timings()
+        return Timings() if self._timings is None else self._timings.timings()
 
     @property
     def request_id(self) -> str | None:
@@ -145,8 +134,7 @@ class Response:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: getattr(self, name) for name in self.__slots__}
-        return state | {"headers": list(self.headers.items()), "_trace": None}
+        return vars(self) | {"headers": list(self.headers.items()), "_timings": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from multidict import CIMultiDict
