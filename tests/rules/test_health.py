@@ -17,12 +17,15 @@ from resilient_client import (
     CircuitBreaker,
     ClientClosedError,
     ErrorKind,
+    Handler,
     HealthReport,
     HealthState,
     InternalServerError,
     Probe,
     Prober,
     ProbeResult,
+    Request,
+    Response,
     WrongLoopError,
     deadline,
     probe,
@@ -332,6 +335,18 @@ async def test_probe_through_a_client_sees_what_its_calls_see(server: FaultServe
         assert server.hits == 1
 
 
+async def test_probe_through_a_client_with_a_broken_middleware_is_down(server: FaultServer) -> None:
+    """A bug there fails that target, not the whole check; the text of the exception may hold anything."""
+
+    async def broken(_request: Request, _call_next: Handler) -> Response:
+        raise ValueError("hunter2")
+
+    async with APIClient(server.url, middleware=[broken]) as api:
+        report = await soon(probe({"users": Probe("/", client=api), "db": ping}))
+    assert (report["users"].reason, report["users"].kind) == ("ValueError", ErrorKind.UNEXPECTED)
+    assert report["db"].state is UP
+
+
 async def test_probe_through_a_client_does_not_use_its_retries(server: FaultServer) -> None:
     """One look is one request, whatever the client does for others."""
     server.script(reply(503))
@@ -466,6 +481,40 @@ def test_prober_with_a_max_age_gives_a_young_report_again(max_age: float, looks:
 
     run_virtual(scenario())
     assert count == looks
+
+
+async def test_prober_tells_each_result_as_it_comes(server: FaultServer) -> None:
+    """While other targets are still being asked; with the state that will stand in the report."""
+    told: list[ProbeResult] = []
+    held = hold()
+    server.script(held)
+    async with Prober({"users": server.url, "db": ping}, on_result=told.append) as prober:
+        asking = asyncio.create_task(prober.check())
+        await soon(server.wait_for_hits(1))
+        await turns()
+        assert [result.name for result in told] == ["db"]
+        held.release()
+        report = await soon(asking)
+    assert told == [report["db"], report["users"]]
+
+
+async def test_prober_tells_the_result_of_a_target_that_had_no_turn() -> None:
+    """Whoever counts the results gets them all."""
+    told: list[ProbeResult] = []
+    async with Prober({"hangs": hang, "waits": ping}, timeout=0.1, concurrency=1, on_result=told.append) as prober:
+        await soon(prober.check())
+    assert [(result.name, result.state) for result in told] == [("hangs", DOWN), ("waits", UNKNOWN)]
+
+
+async def test_prober_whose_listener_raises_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """That is logged, and harms no target."""
+
+    def broken(_result: ProbeResult) -> None:
+        raise ValueError
+
+    async with Prober([ping], on_result=broken) as prober:
+        assert (await soon(prober.check())).ok
+    assert "on_result failed on ping" in caplog.text
 
 
 async def test_prober_that_is_closed_says_so(server: FaultServer) -> None:

@@ -39,7 +39,7 @@ class Response:
     """
 
     __slots__ = (
-        "_trace",
+        "_timings",
         "attempts",
         "content",
         "elapsed",
@@ -57,14 +57,14 @@ class Response:
         content: bytes,
         url: URL,
         truncated: bool = False,
-        trace: Trace | None = None,
+        timings: Trace | None = None,
     ) -> None:
         self.status = status
         self.headers = headers
         self.content = content
         self.url = url
         self.truncated = truncated
-        self._trace = trace
+        self._timings = timings
         self.attempts = 1
         self.elapsed = 0.0
         self.history: tuple[AttemptRecord, ...] = ()
@@ -118,7 +118,7 @@ class Response:
     @property
     def timings(self) -> Timings:
         """Where the last attempt spent its time; empty after pickling."""
-        return Timings() if self._trace is None else self._trace.timings()
+        return Timings() if self._timings is None else self._timings.timings()
 
     @property
     def request_id(self) -> str | None:
@@ -146,7 +146,7 @@ class Response:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: getattr(self, name) for name in self.__slots__}
-        return state | {"headers": list(self.headers.items()), "_trace": None}
+        return state | {"headers": list(self.headers.items()), "_timings": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from multidict import CIMultiDict

@@ -17,8 +17,14 @@ from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.call import Call
 from resilient_client.core.certificate import Certificate
 from resilient_client.core.clock import clock_of
-from resilient_client.core.deadline import ambient_deadline
-from resilient_client.core.errors import APIError, DeadlineExceededError, InvalidRequestError, RedirectError
+from resilient_client.core.deadline import RESOLUTION, ambient_deadline
+from resilient_client.core.errors import (
+    APIError,
+    ConfigurationError,
+    DeadlineExceededError,
+    InvalidRequestError,
+    RedirectError,
+)
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.response import Response
 from resilient_client.core.timings import Timings
@@ -60,12 +66,22 @@ class Look(NamedTuple):
     attempts: int = 0
 
 
+NO_TURN = Look(
+    HealthState.UNKNOWN,
+    "no time was left to look; raise the timeout or the concurrency of the check",
+    ErrorKind.DEADLINE,
+)
+"""What is seen of a target when the check is over before it is asked: nothing, and that is no failure of its own."""
+
+
 async def look_at(probe: Probe, call: Call[Response], client: APIClient) -> Look:
     """Ask a target, under the deadline around this code, and judge what comes.
 
     Raises:
         ConfigurationError: The client is closed or belongs to another event loop.
     """
+    if ambient_deadline() - asyncio.get_running_loop().time() < RESOLUTION:
+        return NO_TURN
     if probe.function is not None:
         look = await _ask(probe.function, probe.timeout)
     else:
@@ -105,6 +121,10 @@ async def _call(probe: Probe, call: Call[Response], client: APIClient) -> Look:
         reply.history, reply.elapsed = error.history, error.elapsed
     except APIError as error:
         return failed(error)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # of a middleware of the client's, say
+        return _foreign(error)
     return _judge(probe, reply)
 
 
@@ -154,9 +174,14 @@ async def _ask(function: Function, limit: float | None) -> Look:
         if timer.expired():
             late = DeadlineExceededError(f"no answer within {end - now:.2f} s", stage=Stage.LOCAL, maybe_processed=True)
             look = failed(late)
-        else:  # its text may hold anything, a password in an address even: only its type shows
-            look = Look(HealthState.DOWN, type(error).__name__, ErrorKind.UNEXPECTED, error)
+        else:
+            look = _foreign(error)
     return look._replace(elapsed=clock() - began, attempts=1)
+
+
+def _foreign(error: Exception) -> Look:
+    """What nobody foresaw. Its text may hold anything, such as a password in an address; only its type shows."""
+    return Look(HealthState.DOWN, type(error).__name__, ErrorKind.UNEXPECTED, error, attempts=1)
 
 
 async def _awaited(function: Function) -> object:

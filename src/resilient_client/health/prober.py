@@ -22,9 +22,10 @@ from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.outcome import Failure, Outcome, Success
 from resilient_client.core.response import Response
 from resilient_client.core.single_flight import SingleFlight
-from resilient_client.health.look import Look, failed, look_at
+from resilient_client.health.look import NO_TURN, Look, failed, look_at
+from resilient_client.health.numbers import above_zero, one_or_more, zero_or_more
 from resilient_client.health.report import HealthReport, ProbeResult
-from resilient_client.health.target import Probe, Targets, positive, probes_of
+from resilient_client.health.target import Probe, Targets, probes_of
 from resilient_client.policies.health import HealthState, Verdict
 from resilient_client.settings.connection import ConnectionSettings
 
@@ -122,14 +123,14 @@ class Prober:
         """
         self._probes = probes_of(targets, client)
         self._calls = tuple(each.call(index) for index, each in enumerate(self._probes))
-        self._timeout = positive("timeout", timeout)
-        self._concurrency = _count("concurrency", concurrency)
-        self._max_age = _age(max_age)
+        self._timeout = above_zero("timeout", timeout)
+        self._concurrency = one_or_more("concurrency", concurrency)
+        self._max_age = zero_or_more("max_age", max_age)
         self._client = _client(client, connection)
         self._owner = client is None
         self._closed = False
         self._on_result = on_result
-        rise, fall = _count("rise", rise), _count("fall", fall)
+        rise, fall = one_or_more("rise", rise), one_or_more("fall", fall)
         self._verdicts = tuple(Verdict(rise, fall) for _ in self._probes)
         self._flight: SingleFlight[HealthReport] = SingleFlight()
         self._report = HealthReport(_result(each, verdict, None, None) for each, verdict in self._pairs())
@@ -141,9 +142,9 @@ class Prober:
         return self._report
 
     async def check(self) -> HealthReport:
-        """The report of a check that ends now: one under way if there is one, so that many who ask cost one check.
+        """Ask all targets, or wait for the check under way, so that many who ask at once cost one.
 
-        Nobody's cancellation ends a check that others wait for.
+        Nobody's cancellation ends a check that others wait for; when the last one leaves, it ends.
 
         Raises:
             ConfigurationError: The prober, or a client given to it, is closed or belongs to another event loop.
@@ -223,13 +224,9 @@ class _Looker:
 def _look_of(outcome: Outcome[Any]) -> Look:
     """The look that came of a target; without one, it had no turn, or was cancelled from within."""
     if isinstance(outcome, Failure):
-        look = failed(outcome.error)
         never = outcome.kind is ErrorKind.DEADLINE and outcome.error.stage is Stage.LOCAL
-        return look._replace(state=HealthState.UNKNOWN, reason=_NO_TURN) if never else look
+        return NO_TURN if never else failed(outcome.error)
     return cast("Look", outcome.value)
-
-
-_NO_TURN = "no time was left to look; raise the timeout or the concurrency of the check"
 
 
 def _result(target: Probe, verdict: Verdict, look: Look | None, at: datetime | None) -> ProbeResult:
@@ -266,15 +263,3 @@ def _client(given: APIClient | None, connection: ConnectionSettings | None) -> A
     return APIClient(
         name="probe", timeout=None, retry=None, retry_budget=None, circuit_breaker=None, connection=settings
     )
-
-
-def _count(what: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{what} is {value!r:.80}; give a whole number, 1 or more")
-    return value
-
-
-def _age(value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-        raise ConfigurationError(f"max_age is {value!r:.80}; give a number of seconds, 0 or more")
-    return float(value)

@@ -115,15 +115,17 @@ class HealthReport(Sequence[ProbeResult]):
     def state(self) -> HealthState:
         """The whole in one word.
 
-        ``DOWN`` if something critical is down; else ``UNKNOWN`` if something critical is unknown; else ``DEGRADED`` if
-        anything at all is not simply up; else ``UP``.
+        ``DOWN`` if something critical is down; else ``UNKNOWN`` if something critical is, or everything;
+        else ``DEGRADED`` if anything is not simply up; else ``UP``.
         """
         critical = {result.state for result in self.results if result.critical}
         for state in (HealthState.DOWN, HealthState.UNKNOWN):
             if state in critical:
                 return state
-        everything = {result.state for result in self.results}
-        return HealthState.UP if everything == {HealthState.UP} else HealthState.DEGRADED
+        everything = {result.state for result in self.results} or {HealthState.UNKNOWN}
+        if len(everything) == 1 and everything <= {HealthState.UP, HealthState.UNKNOWN}:
+            return everything.pop()
+        return HealthState.DEGRADED
 
     @property
     def ok(self) -> bool:
@@ -158,7 +160,7 @@ class HealthReport(Sequence[ProbeResult]):
         return iter(self.results)
 
     def __str__(self) -> str:
-        width = max(len(result.name) for result in self.results)
+        width = max((len(result.name) for result in self.results), default=0)
         lines = [self._summary()]
         lines += [
             f"{'!' if result.critical else ' '} {result.name:<{width}}  {_shown(result.state):<8}  {result}".rstrip()

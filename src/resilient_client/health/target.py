@@ -12,6 +12,7 @@ from resilient_client.core.call import Call, CallOptions
 from resilient_client.core.errors import ConfigurationError
 from resilient_client.core.response import Response
 from resilient_client.core.types import HeadersLike
+from resilient_client.health.numbers import above_zero, zero_or_more
 from resilient_client.policies.addressing import address
 from resilient_client.policies.headers import checked_headers
 from resilient_client.policies.redaction import shown_text, shown_url
@@ -109,9 +110,9 @@ class Probe:
         self.expect_body = _body_check(expect_body)
         self._method = method
         self._headers = None if headers is None else checked_headers(headers, ConfigurationError)
-        self.timeout = None if timeout is None else positive("timeout", timeout)
-        self.slow = None if slow is None else positive("slow", slow)
-        self.certificate_days = _days(certificate_days)
+        self.timeout = None if timeout is None else above_zero("timeout", timeout)
+        self.slow = None if slow is None else above_zero("slow", slow)
+        self.certificate_days = zero_or_more("certificate_days", certificate_days, "days")
         self.client = client
         self.tags = _tags(tags)
         self.shown = self._check_url(target) if isinstance(target, str) else self._check_function(target)
@@ -221,17 +222,6 @@ def probes_of(targets: Targets, client: APIClient | None) -> tuple[Probe, ...]:
     return probes
 
 
-def positive(what: str, value: float) -> float:
-    """A number of seconds above zero.
-
-    Raises:
-        ConfigurationError: It is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise ConfigurationError(f"{what} is {value!r:.80}; give a number of seconds above 0")
-    return float(value)
-
-
 def _probe(target: Target, client: APIClient | None) -> Probe:
     if isinstance(target, Probe):
         return target if client is None else target.through(client)
@@ -266,12 +256,6 @@ def _tags(given: Mapping[str, str] | None) -> dict[str, str]:
     if isinstance(given, Mapping) and all(isinstance(text, str) for pair in given.items() for text in pair):
         return dict(given)
     raise ConfigurationError(f"tags is of type {type(given).__name__}; give a mapping of texts to texts")
-
-
-def _days(value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-        raise ConfigurationError(f"certificate_days is {value!r:.80}; give a number of days, 0 or more")
-    return float(value)
 
 
 def _name(name: object) -> str:

@@ -32,8 +32,8 @@ from resilient_client.transport.progress import (
     Progress,
     current,
     guard,
-    make_socket,
 )
+from resilient_client.transport.sockets import make_socket
 from resilient_client.transport.upload import Upload, is_small
 
 _NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds
@@ -79,7 +79,7 @@ class AiohttpTransport:
         """Send one wire request and read its reply; see ``core.protocols.Transport``."""
         session = self._session if self._pool is not None and self._session is not None else self._open(request)
         endpoint, pool = request.endpoint, self._pool
-        progress = Progress(self._clock, request.record.number, tls=endpoint.scheme == "https")
+        progress = Progress(self._clock, request.record.number, endpoint.scheme == "https")
         request.record.trace = progress
         if pool is None:
             raise ClientClosedError("the client is closed; make a new one")
