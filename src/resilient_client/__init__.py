@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, probe
     from resilient_client.policies.circuit import Circuit, CircuitState
     from resilient_client.policies.health import HealthState
+    from resilient_client.policies.retry_budget import RetryTokens
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
@@ -132,6 +133,7 @@ __all__ = [
     "ResponseTooLargeError",
     "Retry",
     "RetryBudget",
+    "RetryTokens",
     "Stage",
     "StreamResponse",
     "Success",
@@ -203,6 +205,7 @@ _HOMES = {
     "ResponseTooLargeError": "core.errors",
     "Retry": "settings.retry",
     "RetryBudget": "settings.retry",
+    "RetryTokens": "policies.retry_budget",
     "Stage": "core.kinds",
     "StreamResponse": "streaming",
     "Success": "core.outcome",

@@ -21,7 +21,7 @@ CallRejectedError Certificate Circuit CircuitBreaker CircuitOpenError CircuitSta
 ConfigurationError ConflictError ConnectionSettings DeadlineExceededError Endpoint ErrorKind Failure GatherResult
 Handler HealthReport HealthState InternalServerError InvalidRequestError Middleware MissingExtraError NotFoundError
 OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult Prober RateLimitError RedirectError Request
-RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget Stage StreamResponse Success Timeout
+RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget RetryTokens Stage StreamResponse Success Timeout
 Timings Token Transport UnprocessableEntityError WrongLoopError __version__ deadline probe
 """
 TESTING = """

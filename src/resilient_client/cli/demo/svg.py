@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.terminal_theme import MONOKAI
 
 from resilient_client.cli.demo.picture import picture
 from resilient_client.cli.demo.snapshot import Snapshot
@@ -24,5 +25,5 @@ def write_svg(now: Snapshot, path: Path) -> None:
     """
     console = Console(record=True, width=_SIZE[0], file=StringIO(), force_terminal=True, color_system="standard")
     console.print(picture(now, *_SIZE))
-    svg = console.export_svg(title="resilient-client demo", unique_id="demo")
+    svg = console.export_svg(title="resilient-client demo", unique_id="demo", theme=MONOKAI)
     path.write_text(_FOREIGN_FONT.sub("", svg), encoding="utf-8")
