@@ -535,46 +535,6 @@ def test_prober_on_another_event_loop_says_so() -> None:
         home.run(prober.close())
 
 
-async def test_prober_tells_of_each_result_while_others_are_still_asked(server: FaultServer) -> None:
-    """A result is told as soon as its target was looked at, and is the one that the report holds."""
-    held, first, told = hold(), asyncio.Event(), list[ProbeResult]()
-    server.route("GET", "/held", held)
-
-    def learn(result: ProbeResult) -> None:
-        told.append(result)
-        first.set()
-
-    targets = {"held": f"{server.url}/held", "quick": f"{server.url}/quick"}
-    async with Prober(targets, on_result=learn) as prober:
-        check = asyncio.ensure_future(prober.check())
-        await soon(first.wait())
-        assert [result.name for result in told] == ["quick"]
-        held.release()
-        report = await soon(check)
-    assert told == [report["quick"], report["held"]]
-
-
-async def test_prober_tells_of_targets_that_had_no_time_to_answer(server: FaultServer) -> None:
-    """Whoever is cut off by the end of the check is told of, too, and once."""
-    server.script(hang_before_headers())
-    told = list[ProbeResult]()
-    async with Prober({"it": server.url}, timeout=0.1, on_result=told.append) as prober:
-        report = await soon(prober.check())
-    assert told == [report["it"]]
-
-
-async def test_prober_survives_a_listener_that_fails(server: FaultServer, caplog: pytest.LogCaptureFixture) -> None:
-    """What ``on_result`` raises is logged, and harms no check."""
-
-    def fail(result: ProbeResult) -> None:
-        raise RuntimeError(result.name)
-
-    async with Prober({"it": server.url}, on_result=fail) as prober:
-        report = await soon(prober.check())
-    assert report.ok
-    assert "on_result failed on it" in caplog.text
-
-
 async def test_prober_behind_an_endpoint_costs_its_target_one_look_for_many_requests(server: FaultServer) -> None:
     """As in FastAPI: a load balancer asks often, the target is asked once in a while; 200 and 503 tell how it is."""
     from fastapi import FastAPI
