@@ -14,7 +14,7 @@ from tests.cli.background import BackgroundServer
 from tests.cli.terminal import PATIENCE, PROGRAM, piped
 
 import resilient_client
-from resilient_client.testing.faults import hang_before_headers, reply
+from resilient_client.testing.faults import hang_before_headers, hold, reply
 
 
 def test_version_is_that_of_the_package() -> None:
@@ -78,6 +78,36 @@ def test_reader_that_leaves_ends_the_program_in_silence(upstream: BackgroundServ
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(PATIENCE) == 141
+
+
+def test_reader_of_stderr_that_leaves_ends_the_program_in_silence(upstream: BackgroundServer) -> None:
+    """As behind ``2>&1 | head -1``, in the middle of a trace."""
+    held = hold(reply(503))
+    upstream.script(held)
+    command = [*PROGRAM, "get", upstream.url, "--trace", "--no-retry"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:  # noqa: S603 -- our own program
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"attempt 1")
+        process.stdout.close()
+        upstream.soon(held.release)
+        assert process.wait(PATIENCE) == 141
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
+def test_full_disk_is_told_in_one_sentence(upstream: BackgroundServer) -> None:
+    """What cannot be written is a failure, not a traceback."""
+    with open("/dev/full", "wb") as full:
+        end = subprocess.run([*PROGRAM, "get", upstream.url, "-i"], stdout=full, stderr=subprocess.PIPE, check=False)  # noqa: S603 -- our own program
+    assert end.returncode == 1
+    assert end.stderr.decode().startswith("error: ")
+    assert "No space left on device" in end.stderr.decode()
+    assert end.stderr.count(b"\n") == 1
+
+
+def test_encoding_without_our_marks_is_no_reason_to_fail() -> None:
+    """What a terminal cannot show is replaced."""
+    end = piped("get", "--help", PYTHONIOENCODING="ascii")
+    assert (end.returncode, end.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

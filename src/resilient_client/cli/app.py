@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -39,7 +41,7 @@ def top(
 ) -> None:
     """Resilient HTTP calls from the command line: one call with everything that happened to it, or many probes."""
     if context.invoked_subcommand is None:
-        out().print(context.get_help(), markup=False)
+        out().print(context.get_help())
         raise typer.Exit(errors.USAGE)
 
 
@@ -51,6 +53,8 @@ app.command("demo")(demo)
 def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code. typer's own endings are not used: ours are in ``cli.errors``."""
     command = typer.main.get_command(app)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a mark that an old terminal cannot show is no reason to fail
 
     def invoke() -> object:
         with command.make_context(PROGRAM, list(arguments)) as context:

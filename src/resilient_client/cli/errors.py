@@ -39,6 +39,20 @@ TERMINATED = 143
 def ending(command: Callable[[], object]) -> int:
     """Run ``command`` and give the exit code for whatever became of it. Raises only on SIGTERM: ``SystemExit``."""
     try:
+        return _ending(command)
+    except BrokenPipeError:
+        _silence()
+        return BROKEN_PIPE
+    except OSError as error:  # such as a full disk behind stdout
+        _silence()
+        return complain(str(error), FAILED)
+    except Exception:
+        traceback.print_exc()
+        return INTERNAL
+
+
+def _ending(command: Callable[[], object]) -> int:
+    try:
         with _terminable():
             result = command()
         sys.stdout.flush()
@@ -52,12 +66,6 @@ def ending(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         err().print("interrupted", style="yellow")
         return INTERRUPTED
-    except BrokenPipeError:
-        silence_stdout()
-        return BROKEN_PIPE
-    except Exception:
-        traceback.print_exc()
-        return INTERNAL
 
 
 @contextlib.contextmanager
@@ -81,15 +89,14 @@ def complain(sentence: str, code: int = USAGE) -> int:
     """Say what is wrong, on stderr, and give the exit code."""
     console = err()
     console.print("error: ", style="bold red", end="")
-    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    console.print(sentence, soft_wrap=True)
     return code
 
 
-def silence_stdout() -> None:
-    """Let whatever is still to be flushed go nowhere: the interpreter flushes stdout once more when it ends."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
+def _silence() -> None:
+    """Let what is still to be flushed go nowhere: the interpreter flushes stdout once more when it ends."""
+    with contextlib.suppress(OSError), open(os.devnull, "wb") as null:  # no file behind it: nothing to silence
+        os.dup2(null.fileno(), sys.stdout.fileno())
 
 
 def _sentence(wrong: typer.TyperException) -> str:

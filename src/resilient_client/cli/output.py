@@ -6,7 +6,7 @@ rich honours ``NO_COLOR``, ``TERM=dumb`` and pipes by itself; here is what it le
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from rich.console import Console
 
@@ -21,12 +21,17 @@ class _Console(Console):
 
 def out() -> Console:
     """The console for data: stdout as it is now."""
-    return _Console(file=sys.stdout, highlight=False)
+    return _console(sys.stdout)
 
 
 def err() -> Console:
     """The console for progress and errors: stderr as it is now."""
-    return _Console(file=sys.stderr, highlight=False)
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    """Text is taken as it is: what came from elsewhere may look like markup."""
+    return _Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
 def lively(console: Console) -> bool:

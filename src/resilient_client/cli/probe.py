@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any, Protocol
 
@@ -21,12 +21,11 @@ from resilient_client.cli.output import lively, out
 from resilient_client.cli.reports import Written, as_json, as_lines
 from resilient_client.cli.targets import read_targets
 from resilient_client.core.errors import ConfigurationError
-from resilient_client.health import HealthReport, Probe, Prober, openmetrics
+from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, openmetrics
 
-_one_by_one = partial(typer.Option, rich_help_panel="Targets")
+_asked = partial(typer.Option, rich_help_panel="Targets")
 _how = partial(typer.Option, rich_help_panel="The check")
 _shown = partial(typer.Option, rich_help_panel="What is shown")
-
 
 _ENDS = (
     "Exit code: 0 if everything critical lives, 1 if not, 2 for wrong input (nothing was asked), 130 when interrupted."
@@ -38,6 +37,12 @@ class Screen(Protocol):
 
     def __enter__(self) -> None: ...
     def __exit__(self, *_: object) -> None: ...
+
+    def expect(self, results: Iterable[ProbeResult]) -> None:
+        """These targets will be asked; nothing is known of them yet."""
+
+    def learned(self, result: ProbeResult) -> None:
+        """A target was looked at."""
 
     def finished(self, report: HealthReport) -> None:
         """A check is over."""
@@ -51,10 +56,10 @@ def register(app: typer.Typer) -> None:
 def probe(
     urls: Annotated[list[str] | None, typer.Argument(metavar="URL...", help="Targets, critical ones.")] = None,
     config: Annotated[
-        str | None, _one_by_one("--config", "-c", metavar="FILE", help="A TOML file of targets and their expectations.")
+        str | None, _asked("--config", "-c", metavar="FILE", help="A TOML file of targets and their expectations.")
     ] = None,
     not_critical: Annotated[
-        list[str] | None, _one_by_one("--not-critical", metavar="URL", help="One more, which may be down.")
+        list[str] | None, _asked("--not-critical", metavar="URL", help="One more, which may be down.")
     ] = None,
     timeout: Annotated[
         str | None, _how("--timeout", metavar="TIME", help="For the whole check; 2 s if left out.")
@@ -76,6 +81,8 @@ def probe(
     if json and metrics:
         raise ConfigurationError("--json and --openmetrics exclude each other; give one")
     probes, options = _targets(urls or (), not_critical or (), config)
+    if watch is None and (rise is not None or fall is not None):
+        raise ConfigurationError("--rise and --fall are for --watch: a single check has nothing to compare with")
     given = {"concurrency": concurrency, "rise": rise, "fall": fall}
     options |= {name: value for name, value in given.items() if value is not None}
     if timeout is not None:
@@ -83,18 +90,20 @@ def probe(
     every = None if watch is None else inputs.seconds("--watch", watch)
     if every is None:
         options |= {"rise": 1, "fall": 1}
-    if json or metrics:
-        form = as_json if json else openmetrics
-        return asyncio.run(_check(Prober(probes, **options), Written(form), every))
+    screen = _screen(every, json=json, metrics=metrics)
+    prober = Prober(probes, on_result=screen.learned, **options)
+    screen.expect(prober.report)
+    return asyncio.run(_check(prober, screen, every))
+
+
+def _screen(every: float | None, *, json: bool, metrics: bool) -> Screen:
+    """What suits the reader: a program, a person, or a pipe."""
     console = out()
-    if not lively(console):
-        return asyncio.run(
-            _check(Prober(probes, **options), Written(partial(as_lines, dated=every is not None)), every)
-        )
-    board = Board(console, every=every)
-    prober = Prober(probes, on_result=board.learned, **options)
-    board.expect(prober.report)
-    return asyncio.run(_check(prober, board, every))
+    if json or metrics:
+        return Written(as_json if json else openmetrics)
+    if lively(console):
+        return Board(console, every=every)
+    return Written(partial(as_lines, dated=every is not None))
 
 
 async def _check(prober: Prober, screen: Screen, every: float | None) -> int:

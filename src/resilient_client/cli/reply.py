@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 from multidict import CIMultiDictProxy
 from rich.console import Console
@@ -23,26 +22,22 @@ _LONGEST_COLOURED = 1 << 20  # bytes of JSON; colouring more takes seconds, and 
 _TEXTUAL = ("text/", "application/json", "application/xml", "application/javascript", "application/x-www-form")
 
 
-def show(response: Response, *, include: bool, destination: Path | None) -> None:
-    """Write a reply where it belongs: head and body to stdout, or the body to a file.
+def show(response: Response, *, include: bool, with_body: bool = True) -> None:
+    """Write a reply to stdout, as suits who reads it.
 
     Args:
         response: What came.
         include: Whether status and headers are shown, too.
-        destination: Where the body goes instead of stdout; the file is replaced. Not used for an error status.
-
-    Raises:
-        OSError: The file cannot be written, or nobody reads stdout any more.
+        with_body: Whether its body is; ``False`` if that went elsewhere.
     """
     console = out()
     if include:
         console.print(head(response.status, response.headers), soft_wrap=True)
-        console.print()
-    if destination is not None and response.ok:
-        destination.write_bytes(response.content)
-    elif console.is_terminal:
+        if response.content and with_body:
+            console.print()
+    if console.is_terminal and with_body and (response.content or not include):
         _show_body(console, response)
-    else:
+    elif with_body:
         sys.stdout.flush()
         sys.stdout.buffer.write(response.content)
     if response.truncated:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
 
 from resilient_client.cli.table import reason
 from resilient_client.cli.text import shown_seconds
-from resilient_client.health import HealthReport, HealthState
+from resilient_client.health import HealthReport, HealthState, ProbeResult
 
 
 def plain(report: HealthReport, *, dated: bool) -> Iterator[str]:
@@ -52,6 +52,12 @@ class Written:
 
     def __exit__(self, *_: object) -> None:
         """Nothing to restore."""
+
+    def expect(self, results: Iterable[ProbeResult]) -> None:
+        """Nothing to write yet."""
+
+    def learned(self, result: ProbeResult) -> None:
+        """Nothing to write yet: lines stand in the order of the targets, not of their answers."""
 
     def finished(self, report: HealthReport) -> None:
         """Write a report, at once even into a pipe."""

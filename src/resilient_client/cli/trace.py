@@ -92,7 +92,7 @@ def _stages(stages: list[tuple[str, float]], *, kept: bool) -> Text:
     parts = [Text("kept connection", style="dim")] if kept else []
     for stage, seconds in stages:
         parts.append(Text.assemble((label(stage), STAGES[stage]), f" {shown_seconds(seconds)}"))
-    return Text("  ").append_text(Text(" · ", style="dim").join(parts))
+    return Text("  ").append_text(Text.assemble((" · ", "dim")).join(parts))
 
 
 def _result(mark: str, what: str, style: str, elapsed: float) -> Text:

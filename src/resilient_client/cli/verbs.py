@@ -112,22 +112,25 @@ def _explain(api: APIClient, call: Call[Response]) -> int:
 
 
 def _finish(api: APIClient, call: Call[Response], *, include: bool, destination: Path | None) -> int:
-    """Make the call, show what came of it, and give the exit code."""
+    """Make the call, show what came of it, and give the exit code.
+
+    An error reply goes to stdout even if its body was meant for a file, which may hold something better.
+    """
     try:
         response = asyncio.run(_make(api, call))
     except InvalidRequestError:
         raise
     except APIStatusError as error:
-        reply.show(error.response, include=include, destination=destination)
+        reply.show(error.response, include=include)
         return _failed(error)
     except APIError as error:
         return _failed(error)
-    try:
-        reply.show(response, include=include, destination=destination)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        return complain(f"--output: {str(destination)!r} cannot be written: {inputs.reason(error)}", FAILED)
+    if destination is not None:
+        try:
+            destination.write_bytes(response.content)
+        except OSError as error:
+            return complain(f"--output: {str(destination)!r} cannot be written: {inputs.reason(error)}", FAILED)
+    reply.show(response, include=include, with_body=destination is None)
     return OK
 
 

@@ -81,6 +81,7 @@ def test_openmetrics_ends_with_its_mark(partly_down: BackgroundServer) -> None:
         (["http://127.0.0.1:1/", "--timeout", "0"], "--timeout is '0'; give seconds above 0"),
         (["http://127.0.0.1:1/", "--watch", "-1"], "--watch is '-1'; give seconds above 0"),
         (["http://127.0.0.1:1/", "--watch", "1", "--fall", "0"], "fall is 0; give a whole number"),
+        (["http://127.0.0.1:1/", "--rise", "1"], "--rise and --fall are for --watch"),
         (["--config", "none.toml"], "'none.toml' cannot be read: no such file or directory"),
     ],
 )
