@@ -20,8 +20,8 @@ def demo(
 ) -> None:
     """Watch an order service whose three upstreams fail in turn: calls, attempts, budgets, circuits.
 
-    Everything runs on this machine, on real sockets. Ends by itself, with exit code 0 if what the client reports is
-    what the servers counted, and 1 if not.
+    Everything runs on this machine, on real sockets, and ends by itself:
+    with exit code 0 if what the client reports is what the servers counted, else with 1.
     """
     if not 3 <= seconds <= 600:  # false for NaN, too
         raise ConfigurationError(f"--seconds is {seconds:g}; give 3 to 600")
