@@ -21,8 +21,8 @@ CallRejectedError Certificate Circuit CircuitBreaker CircuitOpenError CircuitSta
 ConfigurationError ConflictError ConnectionSettings DeadlineExceededError Endpoint ErrorKind Failure GatherResult
 Handler HealthReport HealthState InternalServerError InvalidRequestError Middleware MissingExtraError NotFoundError
 OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult Prober RateLimitError RedirectError Request
-RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget RetryTokens Stage StreamResponse Success Timeout
-Timings Token Transport UnprocessableEntityError WrongLoopError __version__ deadline probe
+RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget RetryTokens Stage StreamResponse
+Success Timeout Timings Token Transport UnprocessableEntityError WrongLoopError __version__ deadline probe
 """
 TESTING = """
 DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLoop assert_no_leaks black_hole fail
