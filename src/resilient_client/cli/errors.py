@@ -101,7 +101,7 @@ def _silence() -> None:
 
 def _sentence(wrong: typer.TyperException) -> str:
     """What typer says, in our form: no final stop, and the way to the help."""
-    message = wrong.format_message().replace("Value error, ", "").rstrip(".")
+    message = wrong.format_message().replace("Value error, ", "").replace(". Did", "; did").rstrip(".")
     context = getattr(wrong, "ctx", None)
-    where = "" if context is None else f"; see '{context.command_path} --help'"
-    return f"{message[:1].lower()}{message[1:]}{where}"
+    message = f"{message[:1].lower()}{message[1:]}"
+    return message if context is None else f"{message}; see '{context.command_path} --help'"

@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
 
 def probe(
-    urls: Annotated[list[str] | None, typer.Argument(metavar="URL...", help="Targets, critical ones.")] = None,
+    urls: Annotated[list[str] | None, typer.Argument(metavar="URL", help="Targets; critical ones.")] = None,
     config: Annotated[
         str | None, _asked("--config", "-c", metavar="FILE", help="A TOML file of targets and their expectations.")
     ] = None,

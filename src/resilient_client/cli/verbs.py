@@ -45,9 +45,9 @@ METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 def register(app: typer.Typer) -> None:
     """Add a command for each verb."""
     for name in METHODS:
-        app.command(name, help=f"Make one {name.upper()} call; its body goes to stdout.", epilog=_ENDS)(
-            _verb(name.upper())
-        )
+        what = "status and headers go" if name == "head" else "body goes"
+        help_ = f"Make one {name.upper()} call; its {what} to stdout."
+        app.command(name, help=help_, epilog=_ENDS)(_verb(name.upper()))
 
 
 def _verb(method: str) -> Callable[..., int]:
