@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,21 +84,25 @@ def binary(name: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
+    """Ports that nobody listens on, below those that the system hands out to others in the meantime."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as taken, contextlib.suppress(OSError):
+            taken.bind(("127.0.0.1", port))
+            ports.add(port)
+    return list(ports)
 
 
 def started(command: list[str], port: int) -> subprocess.Popen[bytes]:
     """A server process that accepts connections."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603 -- ours
     for _ in range(500):
+        if process.poll() is not None:
+            break
         with socket.socket() as knock:
             if knock.connect_ex(("127.0.0.1", port)) == 0:
                 return process
-        if process.poll() is not None:
-            break
         time.sleep(0.01)  # it does not tell when it is ready
     process.kill()
     raise AssertionError(f"{command[0]} did not start: {process.communicate()[1].decode()}")
