@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from typing_extensions import Unpack
 
@@ -41,6 +41,7 @@ from resilient_client.parts import (
 from resilient_client.policies.addressing import parse_base
 from resilient_client.policies.circuit import Circuit
 from resilient_client.policies.redaction import shown_url
+from resilient_client.policies.retry_budget import RetryTokens
 from resilient_client.preparation import Preparation
 from resilient_client.settings.base import suggest
 from resilient_client.settings.circuit_breaker import CircuitBreaker
@@ -250,6 +251,12 @@ class APIClient(Verbs):
         return MappingProxyType({}) if circuits is None else circuits
 
     @property
+    def retry_budgets(self) -> Mapping[Endpoint, RetryTokens]:
+        """The retry tokens by upstream, to be looked at: ``available(loop.time())``; empty when the budget is off."""
+        budgets = self._engine.budgets
+        return MappingProxyType({}) if budgets is None else budgets
+
+    @property
     def config(self) -> ClientConfig:
         """The settings in force."""
         return self._layers.config
@@ -277,9 +284,9 @@ class APIClient(Verbs):
     async def _make(self, call: Call[T], give: Callable[[Call[T], T, Response], R], *, wrap: bool = False) -> R:
         request, raises = self._begin(call)
         try:
-            response = edge.complete(request, await self._engine.handler(request), raises=raises)
+            response = edge.complete(request, await self._engine.handler(request), raises)
             model = call.response_model
-            value = cast("T", response) if model is None else edge.decode(request, response, model)
+            value: Any = response if model is None else edge.decode(request, response, model)
         except APIError as error:
             raise edge.fail(request, error) from error.__cause__
         except Exception as error:
@@ -295,7 +302,7 @@ class APIClient(Verbs):
         request, raises = self._begin(call, streaming=True)
         context = request.context
         try:
-            response = edge.complete(request, await self._engine.handler(request), raises=raises)
+            response = edge.complete(request, await self._engine.handler(request), raises)
             body, context.open_stream = context.open_stream, None
             return StreamResponse(response, body, request, partial(edge.conclude, request, response))
         except APIError as error:

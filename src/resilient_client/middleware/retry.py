@@ -34,7 +34,7 @@ class RetryMiddleware:
 
     def __init__(
         self,
-        budgets: RetryBudgets | None,
+        budgets: RetryBudgets[Endpoint] | None,
         wall_clock: Callable[[], float] = time.time,
         barred_for: Callable[[Endpoint, float], float] | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class RetryMiddleware:
             outcome = error
         else:
             if outcome.status < 400:
-                if tokens is not None:
+                if tokens is not None and not tokens.full:
                     tokens.deposit(context.client.loop_time())
                 return outcome
         try:
