@@ -17,7 +17,7 @@ from resilient_client.policies import retry
 from resilient_client.simulation import DEFAULT, NAIVE, NONE, Run, Stall, simulate
 
 JITTER_ALONE = ClientConfig(retry=Retry(backoff=Backoff()), retry_budget=None, circuit_breaker=None)
-FEW = range(1, 6)
+FEW = range(1, 4)
 
 each = pytest.mark.parametrize(("trouble", "clients"), [("spike", 1), ("stall", 1), ("spike", 40), ("stall", 40)])
 
