@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
     from resilient_client.core.request import Request, RequestInfo
     from resilient_client.core.response import Response, Timings
-    from resilient_client.fanout import GatherResult
+    from resilient_client.fanout import GatherResult, as_completed, gather
     from resilient_client.policies.circuit import Circuit, CircuitState
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
@@ -132,7 +132,9 @@ __all__ = [
     "UnprocessableEntityError",
     "WrongLoopError",
     "__version__",
+    "as_completed",
     "deadline",
+    "gather",
 ]
 
 _HOMES = {
@@ -195,7 +197,9 @@ _HOMES = {
     "Transport": "core.protocols",
     "UnprocessableEntityError": "core.errors",
     "WrongLoopError": "core.errors",
+    "as_completed": "fanout",
     "deadline": "core.deadline",
+    "gather": "fanout",
 }
 """Where each name is at home. What nobody asks for is not loaded: the pytest plugin lies in this package, too."""
 

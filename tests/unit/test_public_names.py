@@ -22,7 +22,7 @@ ConfigurationError ConflictError ConnectionSettings DeadlineExceededError Endpoi
 Handler InternalServerError InvalidRequestError Middleware MissingExtraError NotFoundError OAuth2ClientCredentials
 Outcome PermissionDeniedError RateLimitError RedirectError Request RequestInfo ResilientClientError Response
 ResponseTooLargeError Retry RetryBudget Stage StreamResponse Success Timeout Timings Token Transport
-UnprocessableEntityError WrongLoopError __version__ deadline
+UnprocessableEntityError WrongLoopError __version__ as_completed deadline gather
 """
 TESTING = """
 DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLoop assert_no_leaks black_hole fail
