@@ -121,8 +121,9 @@ def unexpected(error: Exception) -> APIError:
 
     Its text may hold anything, so only its type shows; but our own are safe to show.
     """
-    told = str(error) if isinstance(error, ResilientClientError) else f"{type(error).__name__}, which nobody foresaw"
-    wrapped = APIError(f"{told}; see __cause__", kind=ErrorKind.UNEXPECTED, stage=Stage.LOCAL)
+    ours = isinstance(error, ResilientClientError)
+    told = str(error) if ours else f"{type(error).__name__}, which nobody foresaw; see __cause__"
+    wrapped = APIError(told, kind=ErrorKind.UNEXPECTED, stage=Stage.LOCAL)
     wrapped.__cause__ = error
     return wrapped
 

@@ -55,3 +55,9 @@ def in_use(api: APIClient) -> int:
     """Connections that calls of this client hold right now."""
     pool = api._engine.transport._pool  # type: ignore[attr-defined]  # the public surface does not show it
     return 0 if pool is None else pool.in_use + pool.waiting
+
+
+def working() -> int:
+    """Tasks of fan-outs that have not ended."""
+    codes = [getattr(task.get_coro(), "cr_code", None) for task in asyncio.all_tasks()]
+    return sum("resilient_client/fanout" in code.co_filename for code in codes if code is not None)
