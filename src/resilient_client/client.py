@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from typing_extensions import Unpack
 
@@ -270,9 +270,9 @@ class APIClient(Verbs, Many):
     async def _make(self, call: Call[T], give: Callable[[Call[T], T, Response], R], *, wrap: bool = False) -> R:
         request, raises = self._begin(call)
         try:
-            response = edge.complete(request, await self._engine.handler(request), raises=raises)
+            response = edge.complete(request, await self._engine.handler(request), raises)
             model = call.response_model
-            value = cast("T", response) if model is None else edge.decode(request, response, model)
+            value: Any = response if model is None else edge.decode(request, response, model)
         except APIError as error:
             raise edge.fail(request, error) from error.__cause__
         except asyncio.CancelledError as cancellation:
@@ -291,7 +291,7 @@ class APIClient(Verbs, Many):
         request, raises = self._begin(call, streaming=True)
         context = request.context
         try:
-            response = edge.complete(request, await self._engine.handler(request), raises=raises)
+            response = edge.complete(request, await self._engine.handler(request), raises)
             body, context.open_stream = context.open_stream, None
             return StreamResponse(response, body, request, partial(edge.conclude, request, response))
         except APIError as error:

@@ -31,7 +31,7 @@ from resilient_client.policies.retry_after import retry_after
 T = TypeVar("T")
 
 
-def complete(request: Request, response: Response, *, raises: bool) -> Response:
+def complete(request: Request, response: Response, raises: bool) -> Response:
     """Tell the reply about its call.
 
     Raises:

@@ -67,7 +67,9 @@ class Preparation:
         """
         given = call.given
         if not given:
-            url = self._urls.get(call.path) or self._url(call.path)
+            url = self._urls.get(call.path)
+            if url is None:
+                url = self._url(call.path)
             return url, self._endpoint or Endpoint.of(url), self._headers.copy(), None, None
         _check_shapes(given)
         if "params" in given or "path_params" in given:

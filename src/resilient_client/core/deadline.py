@@ -112,8 +112,6 @@ class Alarm:
         ends_at: When the task is cancelled, in loop time; infinity means never. Fixed.
     """
 
-    __slots__ = ("_cancelling", "_rung", "_task", "_timers", "ends_at")
-
     def __init__(self, timers: Timers, ends_at: float) -> None:
         """Watch the current task.
 

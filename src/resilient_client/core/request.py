@@ -186,8 +186,6 @@ class Request:
         record: The record of the attempt it belongs to; there is none before the attempt middleware.
     """
 
-    __slots__ = ("_url", "body", "context", "endpoint", "headers", "method", "record")
-
     record: AttemptRecord
 
     def __init__(

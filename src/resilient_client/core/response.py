@@ -58,17 +58,9 @@ class Response:
         timings: Where the last attempt spent its time.
     """
 
-    __slots__ = (
-        "_timings",
-        "attempts",
-        "content",
-        "elapsed",
-        "headers",
-        "history",
-        "status",
-        "truncated",
-        "url",
-    )
+    attempts = 1
+    elapsed = 0.0
+    history: tuple[AttemptRecord, ...] = ()
 
     def __init__(
         self,
@@ -85,9 +77,6 @@ class Response:
         self.url = url
         self.truncated = truncated
         self._timings = timings
-        self.attempts = 1
-        self.elapsed = 0.0
-        self.history: tuple[AttemptRecord, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -165,8 +154,7 @@ class Response:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: getattr(self, name) for name in self.__slots__}
-        return state | {"headers": list(self.headers.items()), "_timings": None}
+        return vars(self) | {"headers": list(self.headers.items()), "_timings": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from multidict import CIMultiDict

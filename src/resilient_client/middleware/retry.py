@@ -68,7 +68,7 @@ class RetryMiddleware:
             outcome = error
         else:
             if outcome.status < 400:
-                if tokens is not None:
+                if tokens is not None and not tokens.full:
                     tokens.deposit(context.client.loop_time())
                 return outcome
         try:

@@ -53,8 +53,6 @@ class Ticket:
     ``now`` is the time and ``elapsed`` how long the attempt took, both in seconds.
     """
 
-    __slots__ = ("_circuit", "_generation")
-
     def __init__(self, circuit: Circuit, generation: int) -> None:
         self._circuit = circuit
         self._generation = generation

@@ -49,12 +49,14 @@ class RetryTokens:
         self._tokens = min(settings.initial, settings.burst)
         self._accrued_until = now
 
+    @property
+    def full(self) -> bool:
+        """Whether there is nothing to deposit to: the usual case, which needs no look at the clock."""
+        return self._tokens >= self._burst
+
     def deposit(self, now: float) -> None:
         """Credit one call that got an answer which is no failure, however many attempts it took."""
-        if self._tokens < self._burst:
-            self._tokens = min(self._burst, self.available(now) + self._ratio)
-        elif now > self._accrued_until:  # a full bucket, the usual case, takes nothing in
-            self._accrued_until = now
+        self._tokens = min(self._burst, self.available(now) + self._ratio)
 
     def try_spend(self, now: float, cost: float) -> bool:
         """Take ``cost`` tokens if all of them are there, else none.
@@ -90,20 +92,25 @@ class RetryBudgets:
         limit: The most buckets kept.
     """
 
-    __slots__ = ("_buckets", "_limit", "_settings")
+    __slots__ = ("_buckets", "_latest", "_latest_key", "_limit", "_settings")
 
     def __init__(self, settings: RetryBudget, *, limit: int = 10_000) -> None:
         self._settings = settings
         self._limit = limit
         self._buckets: OrderedDict[Hashable, RetryTokens] = OrderedDict()
+        self._latest_key: Hashable = None
+        self._latest: RetryTokens | None = None
 
     def for_upstream(self, key: Hashable, now: float) -> RetryTokens:
         """The bucket of the upstream ``key``: its endpoints share it."""
+        if key is self._latest_key and self._latest is not None:
+            return self._latest  # the same upstream again, the usual case: no hashing, no reordering
         tokens = self._buckets.get(key)
         if tokens is None:
             tokens = self._buckets[key] = RetryTokens(self._settings, now)
             if len(self._buckets) > self._limit:
                 self._buckets.popitem(last=False)
-        elif len(self._buckets) > 1:
+        else:
             self._buckets.move_to_end(key)
+        self._latest_key, self._latest = key, tokens
         return tokens

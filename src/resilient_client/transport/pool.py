@@ -48,9 +48,14 @@ class Pool:
 
     def try_acquire(self, endpoint: Endpoint) -> bool:
         """Take a place if one is free. It overtakes nobody: a waiter that could have it would have it."""
-        if self._full() or self._host_full(endpoint):
+        if self._limit_per_host:
+            if self._full() or self._host_full(endpoint):
+                return False
+            self._take(endpoint)
+            return True
+        if self._in_use >= self._limit > 0:
             return False
-        self._take(endpoint)
+        self._in_use += 1
         return True
 
     async def acquire(self, endpoint: Endpoint) -> None:

@@ -48,7 +48,7 @@ class Progress:
     uploading = False
     sockets: tuple[socket.socket, ...] = ()
 
-    def __init__(self, clock: Callable[[], float], record: AttemptRecord, *, tls: bool) -> None:
+    def __init__(self, clock: Callable[[], float], record: AttemptRecord, tls: bool) -> None:
         self.clock = clock
         self.record = record
         self.tls = tls

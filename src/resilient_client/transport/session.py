@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from http.cookies import SimpleCookie
 from typing import Any, Final
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.typedefs import LooseHeaders
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -79,7 +80,7 @@ class AiohttpTransport:
         """Send one wire request and read its reply; see ``core.protocols.Transport``."""
         session = self._session if self._pool is not None and self._session is not None else self._open(request)
         endpoint, pool = request.endpoint, self._pool
-        progress = Progress(self._clock, request.record, tls=endpoint.scheme == "https")
+        progress = Progress(self._clock, request.record, endpoint.scheme == "https")
         if pool is None:
             raise ClientClosedError("the client is closed; make a new one")
         if (abandoned := request.context.open_stream) is not None:  # by who sends again: it holds a connection
@@ -100,14 +101,15 @@ class AiohttpTransport:
                 upload = Upload(request.body, progress)
             usual = request.body is None and request.context.limits is self._usual_limits
             options: dict[str, Any] = {"headers": request.headers} if usual else self._options(session, request, upload)
-            reply = await session.request(request.method, request.url, allow_redirects=False, **options)
+            url = request.url
+            reply = await session.request(request.method, url, allow_redirects=False, **options)
             progress.replied = progress.ended = progress.clock()
             truncated = False
             content = None if reply.status >= 400 or request.context.streaming else body_at_hand(reply, self._max_size)
             if content is None:
                 content, truncated = await self._read(reply, request, progress, upload, session)
                 progress.ended = progress.clock()
-            return Response(reply.status, reply.headers, content, request.url, truncated, progress)
+            return Response(reply.status, reply.headers, content, url, truncated, progress)
         except asyncio.CancelledError:
             request.record.stage = progress.stage()
             raise
@@ -264,9 +266,21 @@ _OWN_HEADERS = {hdrs.ACCEPT_ENCODING: ACCEPT_ENCODING, hdrs.USER_AGENT: f"resili
 
 
 class _OwnRequest(aiohttp.ClientRequest):
-    """Fills in our headers where a request has none; a third of the price of headers of the session."""
+    """Lays a request's headers over ours in one step, instead of a step a header."""
 
-    DEFAULT_HEADERS = aiohttp.ClientRequest.DEFAULT_HEADERS | _OWN_HEADERS
+    def update_headers(self, headers: LooseHeaders | None) -> None:
+        """Start from what every request to this host carries; ``headers`` are those of the session and the call."""
+        self.headers = _usual_headers(self.url.host_port_subcomponent or "").copy()
+        if headers:
+            self.headers.update(headers)
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        """Nothing is left to add."""
+
+
+@lru_cache(maxsize=256)
+def _usual_headers(host: str) -> CIMultiDict[str]:
+    return CIMultiDict({hdrs.HOST: host} | aiohttp.ClientRequest.DEFAULT_HEADERS | _OWN_HEADERS)
 
 
 class _NoCookies(aiohttp.DummyCookieJar):
