@@ -21,9 +21,9 @@ from resilient_client import (
     Retry,
     RetryBudget,
     Timeout,
-    fanout,
 )
 from resilient_client.core import events
+from resilient_client.many import Many
 from resilient_client.policies import circuit, circuits, redirect, retry_after, retry_budget
 from resilient_client.settings.base import Settings
 from resilient_client.transport import decoding, download
@@ -94,10 +94,11 @@ def test_stages_of_the_table_say_whether_the_server_may_have_acted() -> None:
 
 
 def test_table_of_defaults_is_that_of_the_settings_classes() -> None:
-    """Every field of every settings class stands in the table, with its default; so do those of ``gather``."""
-    gather = inspect.signature(fanout.gather).parameters
+    """Every field of every settings class stands in the table, with its default; so do those of the fan-outs."""
     expected = {f"{kind.__name__}.{field}": value for kind in SETTINGS for field, value in _defaults(kind).items()}
-    expected |= {f"gather({name})": gather[name].default for name in ("concurrency", "timeout")}
+    for fan_out in (Many.gather, Many.as_completed):
+        options = [p for p in inspect.signature(fan_out).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        expected |= {f"{fan_out.__name__}({option.name})": option.default for option in options}
     told = {cells[0].strip("`"): cells[1] for cells in rows(DOCS / "defaults.md") if cells[0].startswith("`")}
     assert {name: ast.literal_eval(value.strip("`")) for name, value in told.items()} == expected
 
