@@ -247,16 +247,32 @@ async def test_dropped_calls_count_for_nothing_in_the_circuit(server: FaultServe
     assert circuit.failure_ratio(asyncio.get_running_loop().time()) == 0
 
 
+class Stubborn(Lasting):
+    """A runner that keeps cancellations to itself."""
+
+    async def run(self, call: Call[Any]) -> Outcome[Any]:
+        try:
+            return await super().run(call)
+        except asyncio.CancelledError:
+            return Success("late", key=call.key)
+
+
+def test_call_that_keeps_its_cancellation_to_itself_cannot_keep_a_cancelled_fan_out_going() -> None:
+    """The caller has gone: no further call is made, and the cancellation comes out."""
+
+    async def scenario() -> float:
+        gathering = asyncio.create_task(gather(lasting(9, 9, 9, 9), client=Stubborn(), concurrency=2))
+        await asyncio.sleep(1)
+        gathering.cancel()
+        await asyncio.wait([gathering])
+        assert gathering.cancelled()
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario()) == 1
+
+
 def test_call_that_keeps_its_cancellation_to_itself_keeps_its_outcome() -> None:
     """A runner that finishes all the same is believed, and its worker is as good as before."""
-
-    class Stubborn(Lasting):
-        async def run(self, call: Call[Any]) -> Outcome[Any]:
-            try:
-                return await super().run(call)
-            except asyncio.CancelledError:
-                return Success("late", key=call.key)
-
     result = run_virtual(gather(lasting(1, 9, 2), client=Stubborn(), concurrency=2, successes=1))
     assert [getattr(outcome, "value", None) for outcome in result] == [1, "late", None]
     assert result[2].key == 2

@@ -124,6 +124,8 @@ class Workers(Generic[T]):
         finally:
             if self._making.pop(task):
                 task.uncancel()
+        if task.cancelling():
+            raise asyncio.CancelledError  # the call kept it to itself
         self._put(place, outcome)
 
     def _put(self, index: int, outcome: Outcome[T]) -> None:
