@@ -374,6 +374,27 @@ def test_as_completed_whose_iterable_raises_gives_what_was_finished_first() -> N
     assert run_virtual(consume()) == [1, 2, 9]
 
 
+def test_as_completed_whose_iterable_raises_while_calls_are_held_back_gives_what_was_finished_first() -> None:
+    """A worker that waited for room is gone by then, and need not be told that there is some."""
+
+    async def source() -> AsyncIterator[Call[Response]]:
+        for drawn in lasting(1, 2, 3):
+            yield drawn
+        await asyncio.sleep(5)
+        raise KeyError("a bug of the user's")
+
+    async def consume() -> list[object]:
+        found: list[object] = []
+        async with as_completed(source(), client=Lasting(), concurrency=3) as stream:
+            await asyncio.sleep(20)
+            with pytest.raises(KeyError):
+                while True:
+                    found.append((await anext(stream)).key)
+        return found
+
+    assert run_virtual(consume()) == [1, 2, 3]
+
+
 async def test_as_completed_of_a_closed_client_is_refused_before_anything_starts(server: FaultServer) -> None:
     """One clear sentence, at once."""
     api = client(server)
