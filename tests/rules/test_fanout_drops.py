@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from tests.rules.kit import client, in_use, soon
+from tests.rules.kit import Lasting, client, in_use, lasting, soon
 
 from resilient_client import (
     APIClient,
@@ -47,19 +47,6 @@ def calls(count: int) -> list[Call[Response]]:
 def kinds(result: GatherResult[Any]) -> list[str]:
     """What each call came to, in order."""
     return ["ok" if outcome.ok else str(outcome.kind) for outcome in result if isinstance(outcome, Success | Failure)]
-
-
-class Lasting:
-    """A runner that takes ``key`` seconds for a call, and heeds no deadline."""
-
-    async def run(self, call: Call[Any]) -> Outcome[Any]:
-        assert isinstance(call.key, (int, float))
-        await asyncio.sleep(call.key)
-        return Success(call.key, key=call.key)
-
-
-def lasting(*seconds: float) -> list[Call[Response]]:
-    return [Call.get("/", key=second) for second in seconds]
 
 
 # --- successes ---

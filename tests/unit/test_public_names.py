@@ -29,7 +29,18 @@ TESTING = """
 DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLoop assert_no_leaks black_hole fail
 faults install_aioresponses_compat record_events refused_url reply run_virtual
 """
-EXTRAS = {"aioresponses", "backports.zstd", "brotli", "fastapi", "pytest", "starlette", "uvloop"}
+EXTRAS = {
+    "aioresponses",
+    "backports.zstd",
+    "brotli",
+    "fastapi",
+    "pytest",
+    "rich",
+    "starlette",
+    "tqdm",
+    "typer",
+    "uvloop",
+}
 
 both_modules = pytest.mark.parametrize(
     ("module", "names"),
