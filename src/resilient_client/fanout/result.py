@@ -100,8 +100,6 @@ class GatherResult(Sequence[Outcome[T]], Generic[T]):
         parts = [f"{len(self) - len(failures)} of {len(self)} calls succeeded"]
         if self._wanted is not None:
             parts[0] += f" ({self._wanted} wanted)"
-        if self.elapsed is not None:
-            parts[0] += f" in {self.elapsed:.3g} s"
         if kinds:
             parts.append("failed: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
         if dropped:
@@ -113,11 +111,12 @@ class GatherResult(Sequence[Outcome[T]], Generic[T]):
 
     def _repr_html_(self) -> str:
         """A table for notebooks: the first hundred outcomes, one a row."""
+        title = str(self) if self.elapsed is None else f"{self}; {self.elapsed:.3g} s in all"
         head = "".join(f"<th>{name}</th>" for name in ("", "key", "outcome", "attempts", "seconds", "what"))
         rows = [_row(index, outcome) for index, outcome in enumerate(self._outcomes[:_ROWS])]
         if len(self) > _ROWS:
             rows.append(f'<tr><td colspan="6">and {len(self) - _ROWS} more</td></tr>')
-        return f"<table><caption>{escape(str(self))}</caption><tr>{head}</tr>{''.join(rows)}</table>"
+        return f"<table><caption>{escape(title)}</caption><tr>{head}</tr>{''.join(rows)}</table>"
 
 
 def _row(index: int, outcome: Outcome[object]) -> str:
