@@ -23,7 +23,8 @@ ConfigurationError ConflictError ConnectionSettings DeadlineExceededError Endpoi
 Handler HealthReport HealthState InternalServerError InvalidRequestError Middleware MissingExtraError NotFoundError
 OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult Prober RateLimitError RedirectError Request
 RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget RetryTokens Stage StreamResponse
-Success Timeout Timings Token Transport UnprocessableEntityError WrongLoopError __version__ deadline probe
+Success Timeout Timings Token Transport UnprocessableEntityError WrongLoopError __version__ as_completed deadline
+gather probe
 """
 TESTING = """
 DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLoop assert_no_leaks black_hole fail
@@ -34,7 +35,18 @@ CallTally Callers Capacity ClosedLoop Constant DEFAULT Errors Exponential Herd L
 Mixture NAIVE NONE Network Outage Poisson RateChange Reply Run Scenario Share Slowdown Stall Steady Totals Transition
 Upstream UpstreamTally Visit simulate
 """
-EXTRAS = {"aioresponses", "backports.zstd", "brotli", "fastapi", "pytest", "starlette", "uvloop"}
+EXTRAS = {
+    "aioresponses",
+    "backports.zstd",
+    "brotli",
+    "fastapi",
+    "pytest",
+    "rich",
+    "starlette",
+    "tqdm",
+    "typer",
+    "uvloop",
+}
 
 each_module = pytest.mark.parametrize(
     ("module", "names"),
