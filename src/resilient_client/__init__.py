@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
+    from resilient_client.settings.fallback import Fallback
     from resilient_client.settings.retry import Backoff, Retry, RetryBudget
     from resilient_client.settings.timeout import Timeout
     from resilient_client.streaming import StreamResponse
@@ -103,6 +104,7 @@ __all__ = [
     "Endpoint",
     "ErrorKind",
     "Failure",
+    "Fallback",
     "GatherResult",
     "Handler",
     "InternalServerError",
@@ -167,6 +169,7 @@ _HOMES = {
     "Endpoint": "core.endpoint",
     "ErrorKind": "core.kinds",
     "Failure": "core.outcome",
+    "Fallback": "settings.fallback",
     "GatherResult": "fanout",
     "Handler": "core.protocols",
     "InternalServerError": "core.errors",

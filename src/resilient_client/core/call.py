@@ -13,6 +13,7 @@ from resilient_client.core.types import HeadersLike, QueryParams, Scalar
 
 if TYPE_CHECKING:
     from resilient_client.core.response import Response
+    from resilient_client.settings.fallback import Fallback
     from resilient_client.settings.retry import Retry
     from resilient_client.settings.timeout import Timeout
 
@@ -50,6 +51,10 @@ class CallOptions(TypedDict, total=False):
     """Whether a repeat is harmless; ``None`` or absent: the method decides."""
     raise_for_status: bool
     """Whether a 4xx or 5xx reply raises."""
+    fallback: Fallback | None
+    """What to give in place of an error, instead of the client's; ``None``: nothing. Not for streams."""
+    coalesce: bool
+    """Whether a GET or HEAD may share the flight of one that is alike. Not for streams."""
     tags: Mapping[str, str]
     """Labels of your own; they appear in events."""
 
