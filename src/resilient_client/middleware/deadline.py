@@ -1,8 +1,8 @@
 """The end of the call, for what awaits outside the attempts: middlewares around the retries.
 
 Per call, outermost, and only in chains that have such middlewares: the alarms of the attempts hold the deadline
-otherwise. Rings a moment later than those and than whoever waits for a shared flight, so that their own errors, which know more,
-come first.
+otherwise. Rings a moment later than those, and than that of who waits for a shared flight, so that their own errors,
+which know more, come first.
 """
 
 from __future__ import annotations
