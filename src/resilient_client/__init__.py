@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from resilient_client.client import APIClient
     from resilient_client.core.attempts import AttemptRecord
     from resilient_client.core.call import Call, CallOptions
+    from resilient_client.core.certificate import Certificate
     from resilient_client.core.deadline import deadline
     from resilient_client.core.endpoint import Endpoint
     from resilient_client.core.errors import (
@@ -61,9 +62,13 @@ if TYPE_CHECKING:
     from resilient_client.core.outcome import Failure, Outcome, Success
     from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
     from resilient_client.core.request import Request, RequestInfo
-    from resilient_client.core.response import Response, Timings
+    from resilient_client.core.response import Response
+    from resilient_client.core.timings import Timings
     from resilient_client.fanout import GatherResult
+    from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, probe
     from resilient_client.policies.circuit import Circuit, CircuitState
+    from resilient_client.policies.health import HealthState
+    from resilient_client.policies.retry_budget import RetryTokens
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
@@ -91,6 +96,7 @@ __all__ = [
     "CallCancelledError",
     "CallOptions",
     "CallRejectedError",
+    "Certificate",
     "Circuit",
     "CircuitBreaker",
     "CircuitOpenError",
@@ -107,6 +113,8 @@ __all__ = [
     "Fallback",
     "GatherResult",
     "Handler",
+    "HealthReport",
+    "HealthState",
     "InternalServerError",
     "InvalidRequestError",
     "Middleware",
@@ -115,6 +123,9 @@ __all__ = [
     "OAuth2ClientCredentials",
     "Outcome",
     "PermissionDeniedError",
+    "Probe",
+    "ProbeResult",
+    "Prober",
     "RateLimitError",
     "RedirectError",
     "Request",
@@ -124,6 +135,7 @@ __all__ = [
     "ResponseTooLargeError",
     "Retry",
     "RetryBudget",
+    "RetryTokens",
     "Stage",
     "StreamResponse",
     "Success",
@@ -135,6 +147,7 @@ __all__ = [
     "WrongLoopError",
     "__version__",
     "deadline",
+    "probe",
 ]
 
 _HOMES = {
@@ -156,6 +169,7 @@ _HOMES = {
     "CallCancelledError": "core.errors",
     "CallOptions": "core.call",
     "CallRejectedError": "core.errors",
+    "Certificate": "core.certificate",
     "Circuit": "policies.circuit",
     "CircuitBreaker": "settings.circuit_breaker",
     "CircuitOpenError": "core.errors",
@@ -172,6 +186,8 @@ _HOMES = {
     "Fallback": "settings.fallback",
     "GatherResult": "fanout",
     "Handler": "core.protocols",
+    "HealthReport": "health",
+    "HealthState": "policies.health",
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
     "Middleware": "core.protocols",
@@ -180,6 +196,9 @@ _HOMES = {
     "OAuth2ClientCredentials": "auth",
     "Outcome": "core.outcome",
     "PermissionDeniedError": "core.errors",
+    "Probe": "health",
+    "ProbeResult": "health",
+    "Prober": "health",
     "RateLimitError": "core.errors",
     "RedirectError": "core.errors",
     "Request": "core.request",
@@ -189,16 +208,18 @@ _HOMES = {
     "ResponseTooLargeError": "core.errors",
     "Retry": "settings.retry",
     "RetryBudget": "settings.retry",
+    "RetryTokens": "policies.retry_budget",
     "Stage": "core.kinds",
     "StreamResponse": "streaming",
     "Success": "core.outcome",
     "Timeout": "settings.timeout",
-    "Timings": "core.response",
+    "Timings": "core.timings",
     "Token": "auth",
     "Transport": "core.protocols",
     "UnprocessableEntityError": "core.errors",
     "WrongLoopError": "core.errors",
     "deadline": "core.deadline",
+    "probe": "health",
 }
 """Where each name is at home. What nobody asks for is not loaded: the pytest plugin lies in this package, too."""
 

@@ -41,7 +41,7 @@ class Link(NamedTuple):
 def standard_chain(
     *,
     middleware: Sequence[Middleware],
-    budgets: RetryBudgets | None,
+    budgets: RetryBudgets[Endpoint] | None,
     circuits: Circuits[Endpoint] | None,
     auth: Auth | None,
     attempt_middleware: Sequence[Middleware],

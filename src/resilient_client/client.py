@@ -42,6 +42,7 @@ from resilient_client.parts import (
 from resilient_client.policies.addressing import parse_base
 from resilient_client.policies.circuit import Circuit
 from resilient_client.policies.redaction import shown_url
+from resilient_client.policies.retry_budget import RetryTokens
 from resilient_client.preparation import Preparation
 from resilient_client.settings.base import suggest
 from resilient_client.settings.circuit_breaker import CircuitBreaker
@@ -265,6 +266,12 @@ class APIClient(Verbs):
         """The circuits by endpoint; empty when the pattern is off."""
         circuits = self._engine.circuits
         return MappingProxyType({}) if circuits is None else circuits
+
+    @property
+    def retry_budgets(self) -> Mapping[Endpoint, RetryTokens]:
+        """The retry tokens by upstream, to be looked at: ``available(loop.time())``; empty when the budget is off."""
+        budgets = self._engine.budgets
+        return MappingProxyType({}) if budgets is None else budgets
 
     @property
     def config(self) -> ClientConfig:

@@ -27,7 +27,7 @@ from resilient_client.settings.config import ClientConfig
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
-    __slots__ = ("_closed", "_links", "circuits", "coalescing", "context", "handler", "loop", "transport")
+    __slots__ = ("_closed", "_links", "budgets", "circuits", "coalescing", "context", "handler", "loop", "transport")
 
     def __init__(
         self,
@@ -46,9 +46,11 @@ class Engine:
         self.circuits: Circuits[Endpoint] | None = None
         if breaker is not None and breaker.mode != "disabled":
             self.circuits = Circuits(breaker, rng, self._tell)
+        budget = config.retry_budget
+        self.budgets: RetryBudgets[Endpoint] | None = None if budget is None else RetryBudgets(budget)
         self._links: tuple[Link, ...] = standard_chain(
             middleware=middleware,
-            budgets=None if config.retry_budget is None else RetryBudgets(config.retry_budget),
+            budgets=self.budgets,
             circuits=self.circuits,
             auth=auth,
             attempt_middleware=attempt_middleware,

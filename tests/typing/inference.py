@@ -6,7 +6,20 @@ from typing import assert_type
 
 from pydantic import BaseModel
 
-from resilient_client import APIClient, Call, Failure, GatherResult, Outcome, Response, Success
+from resilient_client import (
+    APIClient,
+    Call,
+    Failure,
+    GatherResult,
+    HealthReport,
+    Outcome,
+    Probe,
+    Prober,
+    ProbeResult,
+    Response,
+    Success,
+    probe,
+)
 
 
 class User(BaseModel):
@@ -39,3 +52,18 @@ async def calls(api: APIClient) -> None:
 
 def unknown_keyword() -> None:
     APIClient("https://api.example.com", timout=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the point
+
+
+async def ping() -> int:
+    return 1
+
+
+async def health(api: APIClient) -> None:
+    report = await probe({"a": "https://a.example", "b": ping, "c": Probe("/", client=api, expect_status={200, 204})})
+    assert_type(report, HealthReport)
+    assert_type(report["a"], ProbeResult)
+    assert_type(report[0], ProbeResult)
+    assert_type(report[:1], tuple[ProbeResult, ...])
+    await probe(["https://a.example", ping, lambda: api.get("/"), Probe(ping)])
+    async with Prober({"b": ping}, on_result=print) as prober:
+        assert_type(await prober.check(), HealthReport)
