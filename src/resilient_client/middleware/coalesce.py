@@ -113,22 +113,23 @@ class _Shared:
             self._tell(context, late)
         task = self.flight.task
         if late:
-            raise _late(request, self._reached(), "in the flight that it shared")
+            raise _late(request, self._reached(), "and left the flight that it shared")
         if task.cancelled():
             raise CallCancelledError(f"{request.label}: the flight that this call shared was cancelled from within")
         error = task.exception()
         if error is None:
             return _twin(task.result())
         if isinstance(error, DeadlineExceededError):
-            raise _late(request, error.stage, "stuck")  # with the start and the timeout of this very call
+            # With the start and the timeout of this very call.
+            raise _late(request, error.stage, f"stuck in stage {error.stage}")
         raise _own(error)
 
     def _reached(self) -> Stage:
-        """How far the attempt under way has come, as far as can be told before its end."""
+        """How far the attempt under way may have come: on the wire, for all that can be told before its end."""
         record = self._context.records[-1] if self._context.records else None
         if record is None or record.kind is not None:
             return Stage.LOCAL  # in the pause before the next
-        return record.stage or (Stage.SEND if record.sent else Stage.LOCAL)
+        return record.stage or Stage.SEND
 
     def _tell(self, context: CallContext, late: bool) -> None:
         """Put what became of the flight so far into the caller's context."""
@@ -154,11 +155,9 @@ def _of_flight(limits: TimeLimits, total: float) -> TimeLimits:
     return TimeLimits(_or_none(total), _or_none(min(_or_inf(attempt), total)), connect, idle, limits.unclipped)
 
 
-def _late(request: Request, stage: Stage, where: str) -> DeadlineExceededError:
+def _late(request: Request, stage: Stage, how: str) -> DeadlineExceededError:
     given = request.context.deadline - request.context.started
-    return DeadlineExceededError(
-        f"{request.label}: the call was not done after {given:.3g} s, {where} in stage {stage}", stage=stage
-    )
+    return DeadlineExceededError(f"{request.label}: the call was not done after {given:.3g} s, {how}", stage=stage)
 
 
 def _twin(thing: T) -> T:
