@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from resilient_client.core.request import Request, RequestInfo
     from resilient_client.core.response import Response
     from resilient_client.core.timings import Timings
-    from resilient_client.fanout import GatherResult
+    from resilient_client.fanout import GatherResult, as_completed, gather
     from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, probe
     from resilient_client.policies.circuit import Circuit, CircuitState
     from resilient_client.policies.health import HealthState
@@ -146,7 +146,9 @@ __all__ = [
     "UnprocessableEntityError",
     "WrongLoopError",
     "__version__",
+    "as_completed",
     "deadline",
+    "gather",
     "probe",
 ]
 
@@ -218,7 +220,9 @@ _HOMES = {
     "Transport": "core.protocols",
     "UnprocessableEntityError": "core.errors",
     "WrongLoopError": "core.errors",
+    "as_completed": "fanout",
     "deadline": "core.deadline",
+    "gather": "fanout",
     "probe": "health",
 }
 """Where each name is at home. What nobody asks for is not loaded: the pytest plugin lies in this package, too."""

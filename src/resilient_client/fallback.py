@@ -46,7 +46,7 @@ async def fall_back(request: Request, error: APIError, fallback: Fallback, clien
         request: What failed.
         error: How; complete.
         fallback: What stands in for it.
-        client: Who makes the ``Call`` of a fallback.
+        client: Who makes the ``Call`` of a fallback, unless that carries a client.
 
     Raises:
         APIError: ``error``, when there is no value to be had. It says so, and its ``__context__`` is why.
@@ -94,7 +94,7 @@ async def _value(request: Request, error: APIError, source: object, client: Runn
 
 
 async def _made(call: Call[Any], instead: Call[Any], client: Runner) -> Any:
-    outcome = await client.run(instead)
+    outcome = await (instead.client or client).run(instead)
     if isinstance(outcome, Failure):
         raise outcome.error
     value = outcome.value

@@ -21,9 +21,9 @@ from resilient_client import (
     Retry,
     RetryBudget,
     Timeout,
-    fanout,
 )
 from resilient_client.core import events
+from resilient_client.many import Many
 from resilient_client.policies import circuit, circuits, redirect, retry_after, retry_budget
 from resilient_client.settings.base import Settings
 from resilient_client.transport import decoding, download
@@ -37,7 +37,8 @@ PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do n
 SETTINGS = (Timeout, Retry, Backoff, RetryBudget, CircuitBreaker, ConnectionSettings, ClientConfig)
 
 FUNCTIONS = {
-    fanout.gather: "concurrency timeout",
+    Many.gather: "concurrency timeout successes stop_on_failure on_outcome progress",
+    Many.as_completed: "concurrency timeout ordered",
     resilient_client.probe: "timeout concurrency",
     resilient_client.Prober: "rise fall max_age",
     resilient_client.Probe: "critical slow certificate_days",

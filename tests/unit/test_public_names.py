@@ -23,13 +23,24 @@ GatherResult Handler HealthReport HealthState InternalServerError InvalidRequest
 NotFoundError OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult Prober RateLimitError
 RedirectError Request RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget RetryTokens
 Stage StreamResponse Success Timeout Timings Token Transport UnprocessableEntityError WrongLoopError __version__
-deadline probe
+as_completed deadline gather probe
 """
 TESTING = """
 DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLoop assert_no_leaks black_hole fail
 faults install_aioresponses_compat record_events refused_url reply run_virtual
 """
-EXTRAS = {"aioresponses", "backports.zstd", "brotli", "fastapi", "pytest", "starlette", "uvloop"}
+EXTRAS = {
+    "aioresponses",
+    "backports.zstd",
+    "brotli",
+    "fastapi",
+    "pytest",
+    "rich",
+    "starlette",
+    "tqdm",
+    "typer",
+    "uvloop",
+}
 
 both_modules = pytest.mark.parametrize(
     ("module", "names"),

@@ -182,7 +182,7 @@ class Prober:
             self._tell(result)
 
         looker = _Looker(self._probes, self._client, settle)
-        outcomes = await fanout.gather(looker, self._calls, concurrency=self._concurrency, timeout=self._timeout)
+        outcomes = await fanout.gather(self._calls, client=looker, concurrency=self._concurrency, timeout=self._timeout)
         for index, outcome in enumerate(outcomes):
             if index not in results:
                 settle(index, _look_of(outcome))

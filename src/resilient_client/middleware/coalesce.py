@@ -110,10 +110,10 @@ class _Shared:
             late = not self.flight.task.done() or self.flight.task.cancelled()
         finally:
             alarm.close()
-            self._tell(context, late)
+            self._tell(context)
         task = self.flight.task
         if late:
-            raise _late(request, self._reached(), "and left the flight that it shared")
+            raise _left(request)
         if task.cancelled():
             raise CallCancelledError(f"{request.label}: the flight that this call shared was cancelled from within")
         error = task.exception()
@@ -124,23 +124,15 @@ class _Shared:
             raise _late(request, error.stage, f"stuck in stage {error.stage}")
         raise _own(error)
 
-    def _reached(self) -> Stage:
-        """How far the attempt under way may have come: on the wire, for all that can be told before its end."""
-        record = self._context.records[-1] if self._context.records else None
-        if record is None or record.kind is not None:
-            return Stage.LOCAL  # in the pause before the next
-        return record.stage or Stage.SEND
-
-    def _tell(self, context: CallContext, late: bool) -> None:
+    def _tell(self, context: CallContext) -> None:
         """Put what became of the flight so far into the caller's context."""
         mine = self._context
         shift = mine.started_clock - context.started_clock
         for known in mine.records:
             record = _twin(known)
             record.started += shift
-            if late and record.status is None and record.kind is None:
-                record.kind, record.error = ErrorKind.DEADLINE, "the time of the call was over"
-                record.stage = self._reached()
+            if _under_way(record) and not self.flight.task.done():
+                record.sent, record.stage = True, Stage.SEND  # for all that can be told before its end
                 record.elapsed = context.client.clock() - context.started_clock - record.started
             context.records.append(record)
         context.attempts += mine.attempts
@@ -153,6 +145,20 @@ def _of_flight(limits: TimeLimits, total: float) -> TimeLimits:
         return limits
     attempt, connect, idle = limits.unclipped
     return TimeLimits(_or_none(total), _or_none(min(_or_inf(attempt), total)), connect, idle, limits.unclipped)
+
+
+def _under_way(record: AttemptRecord) -> bool:
+    return record.status is None and record.kind is None
+
+
+def _left(request: Request) -> DeadlineExceededError:
+    """The error of a caller whose time was over before that of the flight."""
+    last = request.context.records[-1] if request.context.records else None
+    stage = None
+    if last is not None and _under_way(last):
+        stage = last.stage
+        last.kind, last.error = ErrorKind.DEADLINE, "the time of the call was over"
+    return _late(request, stage or Stage.LOCAL, "and left the flight that it shared")
 
 
 def _late(request: Request, stage: Stage, how: str) -> DeadlineExceededError:
