@@ -5,9 +5,9 @@
     client.get("/users/{id}", path_params={"id": 7}, response_model=User)
        │  Call         frozen: what the caller asked
        ▼
-       the edge        decode, complete errors, make outcomes                                  client.py, edge.py
+       the edge        fallback( decode( ... ) ), complete errors, make outcomes               client.py, edge.py
        ▼
-       per call        deadline · your middleware · retry                                      the only repeater
+       per call        deadline · your middleware · coalesce · retry                           the only repeater
        ▼
        per attempt     attempt timer · circuit breaker · auth · your middleware · redirect     chain.py has the order
        ▼

@@ -480,6 +480,22 @@ async def test_each_waiter_has_its_own_fallback(server: FaultServer) -> None:
     assert (first, second, third.kind, server.hits) == ("a", "b", ErrorKind.SERVER_ERROR, 1)
 
 
+async def test_call_dropped_while_its_flight_goes_on_may_have_been_sent(server: FaultServer) -> None:
+    """A fan-out that has enough drops it: nobody can say that the server has not acted, and the others fly on."""
+    gate = hold(reply(json=1))
+    server.route("GET", "/slow", gate)
+    async with coalescing(server) as api:
+        (other,) = await begun(api.get("/slow"))
+        await soon(server.wait_for_hits(1))
+        result = await soon(api.gather([Call.get("/slow"), Call.get("/quick")], successes=1))
+        gate.release()
+        assert (await soon(other)).json() == 1
+    dropped = result[0]
+    assert isinstance(dropped, Failure)
+    assert (dropped.dropped, dropped.attempts, dropped.error.maybe_processed) == (True, 1, True)
+    assert dropped.history[0].kind is ErrorKind.CANCELLED
+
+
 # --- what is told ---
 
 

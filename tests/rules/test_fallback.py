@@ -206,6 +206,15 @@ async def test_fallback_call_is_made_in_place_of_the_failed_one(server: FaultSer
     assert pickle.loads(pickle.dumps(answer)).from_fallback is True  # noqa: S301 -- our own bytes
 
 
+async def test_fallback_call_that_carries_a_client_is_made_by_that(server: FaultServer) -> None:
+    """The backup may be another service, with its own limits and credentials."""
+    server.script(reply(json=1))
+    async with client(server, headers={"X-Backup": "yes"}) as backup, client(refused_url()) as api:
+        fallback = Fallback(Call.get("/", client=backup))
+        assert await soon(api.get("/", response_model=int, fallback=fallback)) == 1
+    assert server.requests[0].headers["X-Backup"] == "yes"
+
+
 @pytest.mark.parametrize("own", [None, dict[str, int]])
 async def test_fallback_call_without_a_model_is_decoded_to_that_of_the_failed_one(
     server: FaultServer, own: object
@@ -384,6 +393,21 @@ async def test_cancellation_passes_through_a_fallback(server: FaultServer) -> No
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+async def test_call_dropped_in_its_fallback_tells_how_far_it_had_come(server: FaultServer) -> None:
+    """A fan-out that drops it says what was sent, as for any call."""
+    server.route("GET", "/bad", reply(503))
+    server.route("GET", "/good", reply(delay=0.05))
+
+    async def hangs(_error: APIError) -> None:
+        await asyncio.Event().wait()
+
+    async with client(server, fallback=Fallback(hangs)) as api:
+        result = await soon(api.gather([Call.get("/bad"), Call.get("/good")], successes=1))
+    dropped = result[0]
+    assert isinstance(dropped, Failure)
+    assert (dropped.dropped, dropped.attempts, dropped.error.maybe_processed) == (True, 1, True)
 
 
 # --- when it fails ---
