@@ -147,6 +147,13 @@ async def test_probe_checks_the_body(server: FaultServer, expected: Any, reason:
     assert result.reason.startswith(reason)
 
 
+async def test_probe_of_a_body_in_no_charset_harms_no_other_target(server: FaultServer) -> None:
+    """Whatever a server declares, its body is looked at, and the check goes on."""
+    server.script(reply(body=b"ready", headers={"Content-Type": "text/plain; charset=hex"}))
+    report = await soon(probe({"odd": Probe(server.url, expect_body="ready"), "db": ping}))
+    assert [result.state for result in report] == [UP, UP]
+
+
 async def test_probe_of_a_slow_target_is_degraded(server: FaultServer) -> None:
     """It answers, so it is not down; the report says what is amiss."""
     server.script(reply(delay=0.05))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -216,9 +217,9 @@ def probes_of(targets: Targets, client: APIClient | None) -> tuple[Probe, ...]:
         probes = tuple(_probe(target, client) for target in targets)
     if not probes:
         raise ConfigurationError("there are no targets; give at least one, such as 'https://users.example.com/health'")
-    names = [probe.name for probe in probes]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigurationError(f"two targets are called {twice!r}; name them, as in {{'users': ..., 'orders': ...}}")
+    name, times = Counter(probe.name for probe in probes).most_common(1)[0]
+    if times > 1:
+        raise ConfigurationError(f"two targets are called {name!r}; name them, as in {{'users': ..., 'orders': ...}}")
     return probes
 
 
