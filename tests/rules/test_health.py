@@ -204,7 +204,7 @@ def giving(answer: object) -> Callable[[], Awaitable[object]]:
 
 @pytest.mark.parametrize(
     ("answer", "state"),
-    [(None, UP), (True, UP), (0, UP), ([], UP), (False, DOWN), (DOWN, DOWN), (DEGRADED, DEGRADED), (UP, UP)],
+    [(None, UP), (True, UP), (0, UP), ([], UP), (False, DOWN), (DOWN, DOWN), (DEGRADED, DEGRADED), (UP, UP), (UNKNOWN, UNKNOWN)],
 )
 async def test_probe_of_a_function_is_up_unless_it_says_otherwise(answer: object, state: HealthState) -> None:
     """A ping returns all sorts of things; only ``False`` and a state are verdicts."""
@@ -524,10 +524,11 @@ async def test_prober_whose_listener_raises_goes_on(caplog: pytest.LogCaptureFix
     assert "on_result failed on ping" in caplog.text
 
 
-async def test_prober_that_is_closed_says_so(server: FaultServer) -> None:
-    """Rather than call everything down."""
-    async with Prober([server.url]) as prober:
-        pass
+@pytest.mark.parametrize("max_age", [0, 60])
+async def test_prober_that_is_closed_says_so(server: FaultServer, max_age: float) -> None:
+    """Rather than call everything down, or as it was."""
+    async with Prober([server.url], max_age=max_age) as prober:
+        await soon(prober.check())
     with pytest.raises(ClientClosedError, match="the prober is closed"):
         await soon(prober.check())
 

@@ -83,7 +83,8 @@ class Probe:
         Args:
             target: An http(s) URL; with ``client``, also a path below its base URL. Or an async function without
                 arguments: it is up when it returns, whatever it returns, but for ``False`` and
-                ``HealthState.DOWN``, which are down, and ``HealthState.DEGRADED``; it is down when it raises.
+                ``HealthState.DOWN``, which are down, ``HealthState.DEGRADED``, and ``HealthState.UNKNOWN``, which
+                turns nothing; it is down when it raises.
             name: What reports call it; the URL without its scheme and query, or the function's name, if left out.
             critical: Whether the whole is down when this target is.
             expect_status: One status, or several, such as ``{200, 404}`` or ``range(200, 300)``.
