@@ -159,7 +159,7 @@ async def test_probe_of_a_slow_target_is_degraded(server: FaultServer) -> None:
     server.script(reply(delay=0.05))
     result = await result_of(Probe(server.url, slow=0.01))
     assert (result.state, result.ok) == (DEGRADED, True)
-    assert result.reason.startswith("slow: 0.0")
+    assert re.fullmatch(r"slow: \d\.\d\d s, expected at most 0.01 s", result.reason)
 
 
 async def test_probe_follows_redirects_at_home(server: FaultServer) -> None:
@@ -298,8 +298,8 @@ async def test_check_of_a_hundred_targets_of_which_five_hang_ends_at_its_timeout
     server.route("GET", "/hang", hang_before_headers())
     targets = {f"t{n}": f"{server.url}{'/hang' if n % 20 == 0 else '/'}" for n in range(100)}
     began = asyncio.get_running_loop().time()
-    report = await soon(probe(targets, timeout=1.0, concurrency=20))
-    assert 0.9 < asyncio.get_running_loop().time() - began < 2
+    report = await soon(probe(targets, timeout=2.0, concurrency=20))
+    assert 1.9 < asyncio.get_running_loop().time() - began < 3
     assert sorted(result.name for result in report if not result.ok) == ["t0", "t20", "t40", "t60", "t80"]
     assert {result.kind for result in report if not result.ok} == {ErrorKind.DEADLINE}
     assert server.hits == 100
