@@ -204,7 +204,17 @@ def giving(answer: object) -> Callable[[], Awaitable[object]]:
 
 @pytest.mark.parametrize(
     ("answer", "state"),
-    [(None, UP), (True, UP), (0, UP), ([], UP), (False, DOWN), (DOWN, DOWN), (DEGRADED, DEGRADED), (UP, UP), (UNKNOWN, UNKNOWN)],
+    [
+        (None, UP),
+        (True, UP),
+        (0, UP),
+        ([], UP),
+        (False, DOWN),
+        (DOWN, DOWN),
+        (DEGRADED, DEGRADED),
+        (UP, UP),
+        (UNKNOWN, UNKNOWN),
+    ],
 )
 async def test_probe_of_a_function_is_up_unless_it_says_otherwise(answer: object, state: HealthState) -> None:
     """A ping returns all sorts of things; only ``False`` and a state are verdicts."""
