@@ -23,8 +23,12 @@ from resilient_client.settings.timeout import Timeout
 _DURATION: TypeAdapter[float] = TypeAdapter(PositiveSeconds)
 
 
-def checked_url(text: str) -> str:
+def checked_url(text: str, credentials: str = "--user NAME:PASSWORD") -> str:
     """An absolute http(s) URL; braces in it are quoted, because a client would take them for placeholders.
+
+    Args:
+        text: As it was given.
+        credentials: Where those belong that stand in the URL.
 
     Raises:
         ConfigurationError: It is none; says what to write instead.
@@ -45,7 +49,7 @@ def checked_url(text: str) -> str:
     if not url.host:
         raise ConfigurationError(f"the URL names no host; {example}")
     if url.user is not None or url.password is not None:
-        raise ConfigurationError(f"the URL of {url.host} carries credentials; give them as --user NAME:PASSWORD")
+        raise ConfigurationError(f"the URL of {url.host} carries credentials; give them as {credentials}")
     return text.replace("{", "%7B").replace("}", "%7D")
 
 
@@ -99,12 +103,14 @@ def json_body(text: str) -> bytes:
     """
     content = raw_body(text, "--json")
     try:
-        json.loads(content)
+        json.loads(content, parse_int=str)  # not as numbers: Python limits their digits, JSON does not
     except json.JSONDecodeError as error:
         what = error.msg.removesuffix(" at")
         raise ConfigurationError(f"--json is no JSON: {what} at line {error.lineno}, column {error.colno}") from None
     except ValueError:
         raise ConfigurationError("--json is no JSON: not text") from None
+    except RecursionError:
+        raise ConfigurationError("--json is no JSON: nested too deeply") from None
     return content
 
 

@@ -19,7 +19,7 @@ from resilient_client.cli.board import Board
 from resilient_client.cli.errors import FAILED, OK
 from resilient_client.cli.output import lively, out
 from resilient_client.cli.reports import Written, as_json, as_lines
-from resilient_client.cli.targets import read_targets
+from resilient_client.cli.targets import CREDENTIALS, read_targets
 from resilient_client.core.errors import ConfigurationError
 from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, openmetrics
 
@@ -128,8 +128,8 @@ def _targets(
     if config is not None:
         file = read_targets(config)
         probes, options = list(file.probes), file.options
-    probes += [Probe(inputs.checked_url(url)) for url in urls]
-    probes += [Probe(inputs.checked_url(url), critical=False) for url in not_critical]
+    probes += [Probe(inputs.checked_url(url, CREDENTIALS)) for url in urls]
+    probes += [Probe(inputs.checked_url(url, CREDENTIALS), critical=False) for url in not_critical]
     if not probes:
         raise ConfigurationError("there are no targets; give URLs, or a file of them with --config")
     return list(_told_apart(probes)), options

@@ -35,6 +35,8 @@ from resilient_client.health import Probe
 from resilient_client.settings.base import suggest
 
 _TOP = ("timeout", "concurrency", "rise", "fall", "targets")
+CREDENTIALS = "an Authorization header in a file of targets"
+"""Where the credentials for a target belong."""
 _SPAN = re.compile(r"\s*(\d{3})\s*-\s*(\d{3})\s*")
 
 
@@ -72,13 +74,17 @@ def read_targets(path: str) -> TargetFile:
 def _parsed(path: str) -> dict[str, Any]:
     content = inputs.read_file(path, "--config")
     try:
-        return tomllib.loads(content.decode())
+        return tomllib.loads(content.decode("utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         end = f"at line {len(content.splitlines())}, the end of the file"
         message = str(error).replace("at end of document", end)  # else it says: (at line 3, column 5)
         raise ConfigurationError(f"{path} is no TOML: {message[:1].lower()}{message[1:]}") from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is no TOML: byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path} is no TOML: nested too deeply") from None
+    except ValueError:  # what Python makes of it; TOML itself ends at 64 bits
+        raise ConfigurationError(f"{path} is no TOML: a number of too many digits") from None
 
 
 def _probes(path: str, targets: Mapping[str, object]) -> Iterator[Probe]:
@@ -100,8 +106,9 @@ def _probes(path: str, targets: Mapping[str, object]) -> Iterator[Probe]:
 
 
 def _url(where: str, value: object) -> str:
+    text = _text(where, value)
     try:
-        return inputs.checked_url(_text(where, value))
+        return inputs.checked_url(text, CREDENTIALS)
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from None
 

@@ -54,6 +54,7 @@ def test_braces_in_a_url_are_sent_as_they_are_typed(upstream: BackgroundServer) 
         (["--param", "secret"], "--param number 1 has no equals sign"),
         (["--user", "secret"], "--user has no colon"),
         (["--json", '{"secret'], "--json is no JSON: Unterminated string starting at line 1, column 2"),
+        (["--json", "[" * 100_000], "--json is no JSON: nested too deeply"),
         (["--json", "{", "--data", "x"], "--json and --data exclude each other"),
         (["--data", "@no-such-file"], "'no-such-file' cannot be read: no such file or directory"),
         (["--timeout", "0"], "Timeout.total is '0', but must be greater than 0"),
@@ -78,6 +79,13 @@ def test_wrong_option_ends_with_one_sentence_and_nothing_sent(
     assert end.err.count("\n") == 1
     assert told in end.err
     assert "secret" not in end.err
+
+
+def test_json_is_sent_as_it_is_typed(upstream: BackgroundServer) -> None:
+    """Digit by digit: what Python would refuse to read or write otherwise is good JSON all the same."""
+    for text in ('{"a":  1.10}', "9" * 5_000):
+        assert ran("post", upstream.url, "--json", text).code == 0
+        assert upstream.requests[-1].body == text.encode()
 
 
 def test_file_as_body_is_sent_byte_for_byte(upstream: BackgroundServer, tmp_path: Path) -> None:
