@@ -9,7 +9,8 @@
        ▼
        per call        deadline · your middleware · retry                                      the only repeater
        ▼
-       per attempt     attempt timer · circuit breaker · auth · your middleware · redirect     chain.py has the order
+       per attempt     attempt timer · rate limit · bulkhead · circuit breaker · auth ·
+                       your middleware · redirect                              chain.py has the order
        ▼
        transport       exactly one wire request; body read; foreign errors translated, once
        ▼
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         APITimeoutError,
         AuthenticationError,
         BadRequestError,
+        BulkheadFullError,
         CallCancelledError,
         CallRejectedError,
         CircuitOpenError,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
         DeadlineExceededError,
         InternalServerError,
         InvalidRequestError,
+        LocalRateLimitError,
         MissingExtraError,
         NotFoundError,
         PermissionDeniedError,
@@ -64,9 +67,12 @@ if TYPE_CHECKING:
     from resilient_client.core.response import Response, Timings
     from resilient_client.fanout import GatherResult
     from resilient_client.policies.circuit import Circuit, CircuitState
+    from resilient_client.policies.permits import Permits
+    from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
+    from resilient_client.settings.rate_limit import RateLimit
     from resilient_client.settings.retry import Backoff, Retry, RetryBudget
     from resilient_client.settings.timeout import Timeout
     from resilient_client.streaming import StreamResponse
@@ -79,6 +85,7 @@ __all__ = [
     "APIResponseValidationError",
     "APIStatusError",
     "APITimeoutError",
+    "AdaptiveConcurrency",
     "AttemptRecord",
     "Auth",
     "AuthenticationError",
@@ -86,6 +93,8 @@ __all__ = [
     "BadRequestError",
     "BasicAuth",
     "BearerAuth",
+    "Bulkhead",
+    "BulkheadFullError",
     "Call",
     "CallCancelledError",
     "CallOptions",
@@ -107,12 +116,15 @@ __all__ = [
     "Handler",
     "InternalServerError",
     "InvalidRequestError",
+    "LocalRateLimitError",
     "Middleware",
     "MissingExtraError",
     "NotFoundError",
     "OAuth2ClientCredentials",
     "Outcome",
     "PermissionDeniedError",
+    "Permits",
+    "RateLimit",
     "RateLimitError",
     "RedirectError",
     "Request",
@@ -143,6 +155,7 @@ _HOMES = {
     "APIResponseValidationError": "core.errors",
     "APIStatusError": "core.errors",
     "APITimeoutError": "core.errors",
+    "AdaptiveConcurrency": "settings.bulkhead",
     "AttemptRecord": "core.attempts",
     "Auth": "core.protocols",
     "AuthenticationError": "core.errors",
@@ -150,6 +163,8 @@ _HOMES = {
     "BadRequestError": "core.errors",
     "BasicAuth": "auth",
     "BearerAuth": "auth",
+    "Bulkhead": "settings.bulkhead",
+    "BulkheadFullError": "core.errors",
     "Call": "core.call",
     "CallCancelledError": "core.errors",
     "CallOptions": "core.call",
@@ -171,12 +186,15 @@ _HOMES = {
     "Handler": "core.protocols",
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
+    "LocalRateLimitError": "core.errors",
     "Middleware": "core.protocols",
     "MissingExtraError": "core.errors",
     "NotFoundError": "core.errors",
     "OAuth2ClientCredentials": "auth",
     "Outcome": "core.outcome",
     "PermissionDeniedError": "core.errors",
+    "Permits": "policies.permits",
+    "RateLimit": "settings.rate_limit",
     "RateLimitError": "core.errors",
     "RedirectError": "core.errors",
     "Request": "core.request",

@@ -26,7 +26,7 @@ from resilient_client.core.outcome import Failure, Outcome, Success
 from resilient_client.core.protocols import Auth, Middleware, Transport
 from resilient_client.core.request import CallContext, Request
 from resilient_client.core.response import Response
-from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, QueryParams
+from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, Priority, QueryParams
 from resilient_client.engine import Engine
 from resilient_client.explain import Explanation
 from resilient_client.options import Layers
@@ -40,12 +40,15 @@ from resilient_client.parts import (
 )
 from resilient_client.policies.addressing import parse_base
 from resilient_client.policies.circuit import Circuit
+from resilient_client.policies.permits import Permits
 from resilient_client.policies.redaction import shown_url
 from resilient_client.preparation import Preparation
 from resilient_client.settings.base import suggest
+from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.config import ClientConfig, FollowRedirects
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.rate_limit import RateLimit
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
 from resilient_client.streaming import StreamContext, StreamResponse
@@ -80,6 +83,8 @@ class APIClient(Verbs):
         retry: Retry | NotGiven | None = NOT_GIVEN,
         retry_budget: RetryBudget | NotGiven | None = NOT_GIVEN,
         circuit_breaker: CircuitBreaker | NotGiven | None = NOT_GIVEN,
+        rate_limit: RateLimit | NotGiven | None = NOT_GIVEN,
+        bulkhead: Bulkhead | AdaptiveConcurrency | NotGiven | None = NOT_GIVEN,
         follow_redirects: FollowRedirects | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
         connection: ConnectionSettings | NotGiven = NOT_GIVEN,
@@ -103,6 +108,8 @@ class APIClient(Verbs):
             retry: When an attempt is repeated; ``None``: exactly one wire request a call.
             retry_budget: What bounds retries in an outage.
             circuit_breaker: When a failing endpoint is left alone.
+            rate_limit: How many attempts an endpoint gets in a stretch of time; off if left out.
+            bulkhead: How many it gets at once, fixed or learnt (``AdaptiveConcurrency``); off if left out.
             follow_redirects: ``"same-origin"``, ``"any"``, or ``None``: redirects are given back.
             raise_for_status: Whether a 4xx or 5xx reply raises.
             connection: How connections are made and kept.
@@ -126,6 +133,8 @@ class APIClient(Verbs):
             "retry": retry,
             "retry_budget": retry_budget,
             "circuit_breaker": circuit_breaker,
+            "rate_limit": rate_limit,
+            "bulkhead": bulkhead,
             "follow_redirects": follow_redirects,
             "raise_for_status": raise_for_status,
             "connection": connection,
@@ -202,6 +211,7 @@ class APIClient(Verbs):
         timeout: Timeout | float | str | NotGiven | None = NOT_GIVEN,
         retry: Retry | NotGiven | None = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
+        priority: Priority | NotGiven = NOT_GIVEN,
         headers: HeadersLike | None = None,
         params: QueryParams | None = None,
         **unknown: Never,
@@ -215,7 +225,7 @@ class APIClient(Verbs):
         """
         if unknown:
             raise _unknown_keyword(next(iter(unknown)), "with_options()", _VIEW_OPTIONS)
-        given = {"timeout": timeout, "retry": retry, "raise_for_status": raise_for_status}
+        given = {"timeout": timeout, "retry": retry, "raise_for_status": raise_for_status, "priority": priority}
         view = object.__new__(type(self))
         view._engine = self._engine
         view._layers = self._layers.over(
@@ -248,6 +258,12 @@ class APIClient(Verbs):
         """The circuits by endpoint; empty when the pattern is off."""
         circuits = self._engine.circuits
         return MappingProxyType({}) if circuits is None else circuits
+
+    @property
+    def bulkheads(self) -> Mapping[Endpoint, Permits]:
+        """The permits by endpoint; empty when the pattern is off."""
+        bulkheads = self._engine.bulkheads
+        return MappingProxyType({}) if bulkheads is None else bulkheads
 
     @property
     def config(self) -> ClientConfig:
@@ -314,11 +330,13 @@ class APIClient(Verbs):
         if call.response_model is not None:
             validator_for(call.response_model)  # one that cannot be used is complained of before anything is sent
         given = call.given
-        limits, retry, raises = self._layers.plan(given) if given else self._layers.usual
+        limits, retry, raises, priority = self._layers.plan(given) if given else self._layers.usual
         end = ambient_deadline()
         if limits.total is not None and now + limits.total < end:
             end = now + limits.total
         context = CallContext(call, engine.context, limits, retry, endpoint, now, end, key, streaming)
+        if priority != "user":
+            context.priority = priority
         return Request(call.method, url, headers, body, context, None, endpoint), raises
 
 
@@ -330,7 +348,7 @@ def _success(call: Call[T], value: T, response: Response) -> Outcome[T]:
     return Success(value, key=call.key, attempts=response.attempts, elapsed=response.elapsed, history=response.history)
 
 
-_VIEW_OPTIONS = frozenset({"timeout", "retry", "raise_for_status", "headers", "params"})
+_VIEW_OPTIONS = frozenset({"timeout", "retry", "raise_for_status", "priority", "headers", "params"})
 _KEYWORDS = frozenset(APIClient.__init__.__annotations__) - {"return", "unknown"}
 
 

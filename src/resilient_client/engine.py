@@ -19,6 +19,8 @@ from resilient_client.core.request import ClientContext
 from resilient_client.pipeline import compose
 from resilient_client.policies.circuit import Circuit, CircuitState
 from resilient_client.policies.circuits import Circuits
+from resilient_client.policies.per_endpoint import PerEndpoint
+from resilient_client.policies.permits import Permits
 from resilient_client.policies.retry_budget import RetryBudgets
 from resilient_client.settings.config import ClientConfig
 
@@ -26,7 +28,7 @@ from resilient_client.settings.config import ClientConfig
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
-    __slots__ = ("_closed", "circuits", "context", "handler", "links", "loop", "transport")
+    __slots__ = ("_closed", "bulkheads", "circuits", "context", "handler", "links", "loop", "transport")
 
     def __init__(
         self,
@@ -45,9 +47,15 @@ class Engine:
         self.circuits: Circuits[Endpoint] | None = None
         if breaker is not None and breaker.mode != "disabled":
             self.circuits = Circuits(breaker, rng, self._tell)
+        bulkhead = config.bulkhead
+        self.bulkheads: PerEndpoint[Endpoint, Permits] | None = None
+        if bulkhead is not None:
+            self.bulkheads = PerEndpoint(lambda: Permits(bulkhead), idle=lambda permits: permits.idle)
         self.links: tuple[Link, ...] = standard_chain(
             middleware=middleware,
             budgets=None if config.retry_budget is None else RetryBudgets(config.retry_budget),
+            rate_limit=config.rate_limit,
+            bulkheads=self.bulkheads,
             circuits=self.circuits,
             auth=auth,
             attempt_middleware=attempt_middleware,

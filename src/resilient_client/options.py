@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from resilient_client.core.call import CallOptions
 from resilient_client.core.errors import InvalidRequestError, ResilientClientError
+from resilient_client.core.types import Priority
 from resilient_client.settings.base import Settings
 from resilient_client.settings.config import ClientConfig
 from resilient_client.settings.retry import Retry
@@ -27,11 +28,13 @@ class Plan(NamedTuple):
         limits: How long things may take.
         retry: When an attempt is repeated, or ``None``.
         raise_for_status: Whether an error status raises.
+        priority: Who goes first where calls have to wait.
     """
 
     limits: TimeLimits
     retry: Retry | None
     raise_for_status: bool
+    priority: Priority
 
 
 class Row(NamedTuple):
@@ -104,7 +107,7 @@ class Layers:
         return _rows("", self.config, self._stack)
 
 
-_PER_CALL = frozenset({"timeout", "retry", "raise_for_status"})
+_PER_CALL = frozenset({"timeout", "retry", "raise_for_status", "priority"})
 
 
 def _as_given(value: object) -> object:
@@ -119,7 +122,7 @@ def _as_given(value: object) -> object:
 
 def _plan(config: ClientConfig) -> Plan:
     limits = _NO_LIMITS if config.timeout is None else config.timeout.limits()
-    return Plan(limits, config.retry, config.raise_for_status)
+    return Plan(limits, config.retry, config.raise_for_status, config.priority)
 
 
 def _rows(prefix: str, value: Settings, stack: tuple[tuple[str, Settings], ...]) -> list[Row]:

@@ -135,6 +135,8 @@ def _sentence(model: type[Settings], error: Any) -> str:
         return f"{model.__name__} has no setting {field!r}; {suggest(field, model.model_fields)}"
     where = ".".join(part for part in (model._speaks_as, *map(str, error["loc"])) if part)
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] == "missing":
+        return f"{where} is missing; give {model._hints.get(field, 'it')}"
     if error["type"] == "value_error":
         return f"{where}: {message}"
     hint = model._hints.get(field)
