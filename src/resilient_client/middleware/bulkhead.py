@@ -8,6 +8,7 @@ circuit never hears of it. Who gets a permit, and who is next, is decided by ``p
 from __future__ import annotations
 
 import asyncio
+import math
 from enum import Enum
 
 from resilient_client.core.endpoint import Endpoint
@@ -88,16 +89,14 @@ class BulkheadMiddleware:
         )
         if place is None:
             raise _refused(request, permits, "the bulkhead is full")
-        began = loop.time()
-        timer = None if permits.max_wait is None else loop.call_later(permits.max_wait, end, _End.LATE)
+        patience = _patience(request, permits)
+        timer = None if math.isinf(patience) else loop.call_later(patience, end, _End.LATE)
         try:
             how = await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.result() is _End.GRANTED:
                 permits.release()  # granted in the very tick in which the waiter was cancelled
-            if not _attempt_is_over(request):
-                raise
-            how = _End.LATE
+            raise
         finally:
             place.leave()
             if timer is not None:
@@ -105,7 +104,7 @@ class BulkheadMiddleware:
         if how is _End.DISPLACED:
             raise _refused(request, permits, "a call of higher priority took the place in the queue")
         if how is _End.LATE:
-            raise _refused(request, permits, f"no permit came free in {loop.time() - began:.3g} s")
+            raise _refused(request, permits, f"no permit came free in {patience:.3g} s")
 
 
 class _Held:
@@ -136,10 +135,15 @@ class _Held:
             permits.release()
 
 
-def _attempt_is_over(request: Request) -> bool:
-    """Whether the alarm that rings is that of the attempt: the end of the call itself has an error of its own."""
+def _patience(request: Request, permits: Permits) -> float:
+    """Seconds to wait for a permit: half of the attempt's time at most.
+
+    Who gets a permit at the last moment is sent, and given up before the answer can come: all work for nothing. A
+    queue of such attempts keeps an upstream busy with answers that nobody waits for, and never drains.
+    """
     alarm = request.context.alarm
-    return alarm is not None and alarm.ringing and alarm.ends_at < request.context.deadline
+    half = math.inf if alarm is None else max(0.0, alarm.ends_at - request.context.client.loop_time()) / 2
+    return half if permits.max_wait is None else min(permits.max_wait, half)
 
 
 def _too_slow(error: BaseException, request: Request, waited: float) -> bool:

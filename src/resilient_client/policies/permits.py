@@ -52,7 +52,7 @@ class Permits:
         settings: How many permits there are, and how many may wait. ``AdaptiveConcurrency``: it learns how many.
 
     Attributes:
-        max_wait: Seconds that one may wait; ``None``: as long as the attempt may take.
+        max_wait: Seconds that one may wait; ``None``: no limit of its own.
     """
 
     __slots__ = ("_gauge", "_in_use", "_limit", "_max_queue", "_queues", "max_wait")

@@ -24,7 +24,7 @@ class Bulkhead(Settings):
     max_queue: Annotated[int, Field(ge=0)] = 0
     """Attempts that may wait for a permit; any more are refused at once."""
     max_wait: PositiveSeconds | None = None
-    """Seconds an attempt may wait for one; ``None``: as long as the attempt itself may take."""
+    """Seconds an attempt may wait for one, and never more than half of the time it has; ``None``: half of that."""
 
     @model_validator(mode="after")
     def _somebody_waits(self) -> Self:
@@ -54,7 +54,7 @@ class AdaptiveConcurrency(Settings):
     max_queue: Annotated[int, Field(ge=0)] = 100
     """Attempts that may wait for a permit; any more are refused at once."""
     max_wait: PositiveSeconds | None = None
-    """Seconds an attempt may wait for one; ``None``: as long as the attempt itself may take."""
+    """Seconds an attempt may wait for one, and never more than half of the time it has; ``None``: half of that."""
 
     @model_validator(mode="after")
     def _somebody_waits(self) -> Self:
