@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from resilient_client.client import APIClient
     from resilient_client.core.attempts import AttemptRecord
     from resilient_client.core.call import Call, CallOptions
+    from resilient_client.core.certificate import Certificate
     from resilient_client.core.deadline import deadline
     from resilient_client.core.endpoint import Endpoint
     from resilient_client.core.errors import (
@@ -64,10 +65,14 @@ if TYPE_CHECKING:
     from resilient_client.core.outcome import Failure, Outcome, Success
     from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
     from resilient_client.core.request import Request, RequestInfo
-    from resilient_client.core.response import Response, Timings
-    from resilient_client.fanout import GatherResult
+    from resilient_client.core.response import Response
+    from resilient_client.core.timings import Timings
+    from resilient_client.fanout import GatherResult, as_completed, gather
+    from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, probe
     from resilient_client.policies.circuit import Circuit, CircuitState
+    from resilient_client.policies.health import HealthState
     from resilient_client.policies.permits import Permits
+    from resilient_client.policies.retry_budget import RetryTokens
     from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
@@ -99,6 +104,7 @@ __all__ = [
     "CallCancelledError",
     "CallOptions",
     "CallRejectedError",
+    "Certificate",
     "Circuit",
     "CircuitBreaker",
     "CircuitOpenError",
@@ -114,6 +120,8 @@ __all__ = [
     "Failure",
     "GatherResult",
     "Handler",
+    "HealthReport",
+    "HealthState",
     "InternalServerError",
     "InvalidRequestError",
     "LocalRateLimitError",
@@ -124,6 +132,9 @@ __all__ = [
     "Outcome",
     "PermissionDeniedError",
     "Permits",
+    "Probe",
+    "ProbeResult",
+    "Prober",
     "RateLimit",
     "RateLimitError",
     "RedirectError",
@@ -134,6 +145,7 @@ __all__ = [
     "ResponseTooLargeError",
     "Retry",
     "RetryBudget",
+    "RetryTokens",
     "Stage",
     "StreamResponse",
     "Success",
@@ -144,7 +156,10 @@ __all__ = [
     "UnprocessableEntityError",
     "WrongLoopError",
     "__version__",
+    "as_completed",
     "deadline",
+    "gather",
+    "probe",
 ]
 
 _HOMES = {
@@ -169,6 +184,7 @@ _HOMES = {
     "CallCancelledError": "core.errors",
     "CallOptions": "core.call",
     "CallRejectedError": "core.errors",
+    "Certificate": "core.certificate",
     "Circuit": "policies.circuit",
     "CircuitBreaker": "settings.circuit_breaker",
     "CircuitOpenError": "core.errors",
@@ -184,6 +200,8 @@ _HOMES = {
     "Failure": "core.outcome",
     "GatherResult": "fanout",
     "Handler": "core.protocols",
+    "HealthReport": "health",
+    "HealthState": "policies.health",
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
     "LocalRateLimitError": "core.errors",
@@ -194,6 +212,9 @@ _HOMES = {
     "Outcome": "core.outcome",
     "PermissionDeniedError": "core.errors",
     "Permits": "policies.permits",
+    "Probe": "health",
+    "ProbeResult": "health",
+    "Prober": "health",
     "RateLimit": "settings.rate_limit",
     "RateLimitError": "core.errors",
     "RedirectError": "core.errors",
@@ -204,16 +225,20 @@ _HOMES = {
     "ResponseTooLargeError": "core.errors",
     "Retry": "settings.retry",
     "RetryBudget": "settings.retry",
+    "RetryTokens": "policies.retry_budget",
     "Stage": "core.kinds",
     "StreamResponse": "streaming",
     "Success": "core.outcome",
     "Timeout": "settings.timeout",
-    "Timings": "core.response",
+    "Timings": "core.timings",
     "Token": "auth",
     "Transport": "core.protocols",
     "UnprocessableEntityError": "core.errors",
     "WrongLoopError": "core.errors",
+    "as_completed": "fanout",
     "deadline": "core.deadline",
+    "gather": "fanout",
+    "probe": "health",
 }
 """Where each name is at home. What nobody asks for is not loaded: the pytest plugin lies in this package, too."""
 

@@ -45,7 +45,7 @@ class Link(NamedTuple):
 def standard_chain(
     *,
     middleware: Sequence[Middleware],
-    budgets: RetryBudgets | None,
+    budgets: RetryBudgets[Endpoint] | None,
     rate_limit: RateLimit | None,
     bulkheads: PerEndpoint[Endpoint, Permits] | None,
     circuits: Circuits[Endpoint] | None,

@@ -28,7 +28,7 @@ from resilient_client.settings.config import ClientConfig
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
-    __slots__ = ("_closed", "bulkheads", "circuits", "context", "handler", "links", "loop", "transport")
+    __slots__ = ("_closed", "budgets", "bulkheads", "circuits", "context", "handler", "links", "loop", "transport")
 
     def __init__(
         self,
@@ -51,9 +51,11 @@ class Engine:
         self.bulkheads: PerEndpoint[Endpoint, Permits] | None = None
         if bulkhead is not None:
             self.bulkheads = PerEndpoint(lambda: Permits(bulkhead), idle=lambda permits: permits.idle)
+        budget = config.retry_budget
+        self.budgets: RetryBudgets[Endpoint] | None = None if budget is None else RetryBudgets(budget)
         self.links: tuple[Link, ...] = standard_chain(
             middleware=middleware,
-            budgets=None if config.retry_budget is None else RetryBudgets(config.retry_budget),
+            budgets=self.budgets,
             rate_limit=config.rate_limit,
             bulkheads=self.bulkheads,
             circuits=self.circuits,
