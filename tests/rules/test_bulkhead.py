@@ -9,9 +9,7 @@ from tests.rules.kit import cancelled, client, failure, soon, turns
 
 from resilient_client import (
     APIClient,
-    APIConnectionError,
     APITimeoutError,
-    Backoff,
     Bulkhead,
     BulkheadFullError,
     Call,
@@ -20,12 +18,9 @@ from resilient_client import (
     CircuitState,
     ClientConfig,
     ErrorKind,
-    Handler,
     InternalServerError,
     InvalidRequestError,
     Permits,
-    Request,
-    Response,
     Retry,
     Stage,
     Timeout,
@@ -34,7 +29,7 @@ from resilient_client.events import AttemptFinished, CallRejected
 from resilient_client.testing import MockUpstream, record_events, run_virtual
 from resilient_client.testing import reply as mock_reply
 from resilient_client.testing.fault_server import FaultServer
-from resilient_client.testing.faults import drip, hold, reply, truncate
+from resilient_client.testing.faults import hold, reply
 
 URL = "https://api.example.com"
 
@@ -42,10 +37,6 @@ URL = "https://api.example.com"
 def permits_of(api: APIClient) -> Permits:
     (permits,) = api.bulkheads.values()
     return permits
-
-
-def free(permits: Permits) -> bool:
-    return permits.idle and permits.in_use == permits.waiting == 0
 
 
 # --- so many at once ---
@@ -79,7 +70,7 @@ async def test_bulkhead_full_refuses_at_once_without_sending(server: FaultServer
             error = await failure(api.get("/orders/7"))
         held.release()
         await soon(asyncio.gather(*calls))
-        assert free(permits_of(api))
+        assert permits_of(api).idle
     assert isinstance(error, BulkheadFullError)
     assert isinstance(error, CallRejectedError)
     assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.REJECTED, Stage.LOCAL, False)
@@ -224,7 +215,7 @@ async def test_waiter_cancelled_in_the_tick_in_which_it_gets_its_permit_hands_it
         assert (await soon(third)).status == 200
         await cancelled([second])
         assert second.cancelled()
-        assert free(permits_of(api))
+        assert permits_of(api).idle
     assert [request.path for request in server.requests] == ["/0", "/2"]
 
 
@@ -338,75 +329,3 @@ async def test_refusal_of_a_retry_gives_the_failure_before_it(server: FaultServe
     assert (error.attempts, server.hits) == (1, 2)
     assert "not retried further: the bulkhead is full" in str(error)
     assert "nothing was sent" not in str(error)
-
-
-# --- streams ---
-
-
-async def test_stream_holds_its_permit_until_it_is_closed(server: FaultServer) -> None:
-    """A body that is being read is an attempt under way."""
-    server.script(reply(body=b"abc"))
-    async with client(server, bulkhead=Bulkhead(max_concurrent=1)) as api:
-        async with api.stream("GET", "/") as stream:
-            assert permits_of(api).in_use == 1
-            assert isinstance(await failure(api.get("/")), BulkheadFullError)
-            assert await stream.read() == b"abc"
-            assert free(permits_of(api))  # at the end of the body, which closes it
-            await api.get("/")
-        assert free(permits_of(api))
-
-
-async def test_stream_that_is_left_early_gives_its_permit_back(server: FaultServer) -> None:
-    """With the end of its block, whatever was read."""
-    server.script(drip(interval=0.05), reply())
-    async with client(server, bulkhead=Bulkhead(max_concurrent=1)) as api:
-        async with api.stream("GET", "/") as stream:
-            async for _ in stream.iter_bytes():
-                break
-        assert free(permits_of(api))
-        await api.get("/")
-
-
-async def test_stream_whose_body_breaks_gives_its_permit_back(server: FaultServer) -> None:
-    """With the error, not only at the end of its block."""
-    server.script(truncate(), reply())
-    async with client(server, bulkhead=Bulkhead(max_concurrent=1)) as api, api.stream("GET", "/") as stream:
-        with pytest.raises(APIConnectionError):
-            await stream.read()
-        assert free(permits_of(api))
-        await api.get("/")
-
-
-async def test_stream_with_an_error_status_gives_its_permit_back_at_once(server: FaultServer) -> None:
-    """Its body is read already."""
-    server.script(reply(404, body=b"no"))
-    api = client(server, bulkhead=Bulkhead(max_concurrent=1), raise_for_status=False)
-    async with api, api.stream("GET", "/"):
-        assert free(permits_of(api))
-
-
-async def test_retry_after_a_lingering_stream_finds_its_own_permit_free(server: FaultServer) -> None:
-    """An attempt that timed out above an open reply left a permit behind: the next one takes it over."""
-    lingered = False
-
-    async def lingers(request: Request, call_next: Handler) -> Response:
-        nonlocal lingered
-        response = await call_next(request)
-        if not lingered:
-            lingered = True
-            await asyncio.sleep(10)
-        return response
-
-    server.script(reply(body=b"abc"))
-    retry = Retry(max_attempts=2, backoff=Backoff(kind="fixed", initial=0.01))
-    async with APIClient(
-        server.url,
-        retry=retry,
-        bulkhead=Bulkhead(max_concurrent=1),
-        timeout=Timeout(attempt=0.1),
-        attempt_middleware=[lingers],
-    ) as api:
-        async with api.stream("GET", "/", idempotent=True) as stream:
-            assert await soon(stream.read()) == b"abc"
-            assert stream.attempts == 2
-        assert free(permits_of(api))
