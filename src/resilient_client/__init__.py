@@ -5,9 +5,9 @@
     client.get("/users/{id}", path_params={"id": 7}, response_model=User)
        │  Call         frozen: what the caller asked
        ▼
-       the edge        decode, complete errors, make outcomes                                  client.py, edge.py
+       the edge        fallback( decode( ... ) ), complete errors, make outcomes               client.py, edge.py
        ▼
-       per call        deadline · your middleware · retry                                      the only repeater
+       per call        deadline · your middleware · coalesce · retry                           the only repeater
        ▼
        per attempt     attempt timer · rate limit · bulkhead · circuit breaker · auth ·
                        your middleware · redirect                              chain.py has the order
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
+    from resilient_client.settings.fallback import Fallback
     from resilient_client.settings.rate_limit import RateLimit
     from resilient_client.settings.retry import Backoff, Retry, RetryBudget
     from resilient_client.settings.timeout import Timeout
@@ -118,6 +119,7 @@ __all__ = [
     "Endpoint",
     "ErrorKind",
     "Failure",
+    "Fallback",
     "GatherResult",
     "Handler",
     "HealthReport",
@@ -198,6 +200,7 @@ _HOMES = {
     "Endpoint": "core.endpoint",
     "ErrorKind": "core.kinds",
     "Failure": "core.outcome",
+    "Fallback": "settings.fallback",
     "GatherResult": "fanout",
     "Handler": "core.protocols",
     "HealthReport": "health",

@@ -3,6 +3,7 @@
 from resilient_client.core.events import (
     AttemptFinished,
     AttemptStarted,
+    CallCoalesced,
     CallEvent,
     CallFinished,
     CallRejected,
@@ -12,6 +13,7 @@ from resilient_client.core.events import (
     CircuitOpened,
     EndpointPaused,
     Event,
+    FallbackUsed,
     Listener,
     RetryRefused,
     RetryScheduled,
@@ -21,6 +23,7 @@ from resilient_client.core.events import (
 __all__ = [
     "AttemptFinished",
     "AttemptStarted",
+    "CallCoalesced",
     "CallEvent",
     "CallFinished",
     "CallRejected",
@@ -30,6 +33,7 @@ __all__ = [
     "CircuitOpened",
     "EndpointPaused",
     "Event",
+    "FallbackUsed",
     "Listener",
     "RetryRefused",
     "RetryScheduled",

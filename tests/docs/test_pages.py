@@ -35,14 +35,8 @@ DOCS = ROOT / "docs"
 PATTERNS = [
     DOCS / f"{name}.md"
     for name in (
-        "deadline",
-        "retry",
-        "circuit-breaker",
-        "bulkhead",
-        "rate-limit",
-        "auth",
-        "connections",
-        "fan-out",
+        *("deadline", "retry", "circuit-breaker", "bulkhead", "rate-limit", "fallback", "coalescing"),
+        *("auth", "connections", "fan-out"),
         "health-probes",
     )
 ]

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import ClassVar, Literal, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, InstanceOf, field_validator
 
 from resilient_client.core.types import Priority
 from resilient_client.settings.base import Settings
 from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.fallback import Fallback
 from resilient_client.settings.rate_limit import RateLimit
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
@@ -35,6 +36,8 @@ class ClientConfig(Settings):
         "rate_limit": "RateLimit(rate=...), or None for none",
         "bulkhead": "Bulkhead(max_concurrent=...), AdaptiveConcurrency(), or None for none",
         "priority": "'user', 'batch' or 'probe'",
+        "fallback": "Fallback(value), Fallback(function of the error), Fallback(Call.get(...)), or None for none",
+        "coalesce": "True or False",
         "connection": "ConnectionSettings(...)",
         "follow_redirects": "'same-origin', 'any', or None to follow none",
         "raise_for_status": "True or False",
@@ -54,6 +57,10 @@ class ClientConfig(Settings):
     """How many attempts to one endpoint may be under way at once: a fixed number, or one that is learnt."""
     priority: Priority = "user"
     """Who goes first where calls wait for a permit of the bulkhead: ``user``, then ``batch``, then ``probe``."""
+    fallback: InstanceOf[Fallback] | None = None
+    """What calls give in place of an error; ``None``: nothing, the error is raised."""
+    coalesce: bool = False
+    """Whether GET and HEAD calls that are alike, at the same time, share one flight."""
     connection: ConnectionSettings = Field(default_factory=ConnectionSettings)
     """How connections are made and kept."""
     follow_redirects: FollowRedirects = "same-origin"
