@@ -14,17 +14,20 @@ from tests.docs.pages import PAGES, ROOT, anchors, headings, links, name_of, row
 
 import resilient_client
 from resilient_client import (
+    AdaptiveConcurrency,
     Backoff,
+    Bulkhead,
     CircuitBreaker,
     ClientConfig,
     ConnectionSettings,
+    RateLimit,
     Retry,
     RetryBudget,
     Timeout,
 )
 from resilient_client.core import events
 from resilient_client.many import Many
-from resilient_client.policies import circuit, circuits, redirect, retry_after, retry_budget
+from resilient_client.policies import circuit, circuits, per_endpoint, redirect, retry_after, retry_budget
 from resilient_client.settings.base import Settings
 from resilient_client.transport import decoding, download
 
@@ -32,12 +35,24 @@ DOCS = ROOT / "docs"
 PATTERNS = [
     DOCS / f"{name}.md"
     for name in (
-        *("deadline", "retry", "circuit-breaker", "fallback", "coalescing", "auth", "connections", "fan-out"),
+        *("deadline", "retry", "circuit-breaker", "bulkhead", "rate-limit", "fallback", "coalescing"),
+        *("auth", "connections", "fan-out"),
         "health-probes",
     )
 ]
 PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
-SETTINGS = (Timeout, Retry, Backoff, RetryBudget, CircuitBreaker, ConnectionSettings, ClientConfig)
+SETTINGS = (
+    Timeout,
+    Retry,
+    Backoff,
+    RetryBudget,
+    CircuitBreaker,
+    Bulkhead,
+    AdaptiveConcurrency,
+    RateLimit,
+    ConnectionSettings,
+    ClientConfig,
+)
 
 FUNCTIONS = {
     Many.gather: "concurrency timeout successes stop_on_failure on_outcome progress",
@@ -56,6 +71,7 @@ FIXED = {
     "tokens of a retry after a timeout": retry_budget.TIMEOUT_COST,
     "jitter upward on `Retry-After`": retry_after.LARGEST_SHARE,
     "jitter upward on a break": circuit._JITTER,
+    "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
     "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,
 }
 
@@ -151,5 +167,5 @@ def _resolves(page: Path, link: str) -> bool:
 def _defaults(kind: type[Settings]) -> dict[str, object]:
     """The fields of a settings class with their defaults; those that are settings themselves stand on their own."""
     given = {name: field.get_default(call_default_factory=True) for name, field in kind.model_fields.items()}
-    assert PydanticUndefined not in given.values()
+    given = {name: ... if value is PydanticUndefined else value for name, value in given.items()}  # has to be given
     return {name: value for name, value in given.items() if not isinstance(value, Settings)}

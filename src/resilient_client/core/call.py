@@ -9,7 +9,7 @@ from typing_extensions import TypeForm, Unpack
 
 from resilient_client.core.body import ContentLike, Described, FilesLike, FormLike
 from resilient_client.core.errors import InvalidRequestError
-from resilient_client.core.types import HeadersLike, QueryParams, Scalar
+from resilient_client.core.types import HeadersLike, Priority, QueryParams, Scalar
 
 if TYPE_CHECKING:
     from resilient_client.core.protocols import Runner
@@ -52,6 +52,8 @@ class CallOptions(TypedDict, total=False):
     """Whether a repeat is harmless; ``None`` or absent: the method decides."""
     raise_for_status: bool
     """Whether a 4xx or 5xx reply raises."""
+    priority: Priority
+    """Who goes first where calls wait for one another: ``"user"`` (the default), ``"batch"``, then ``"probe"``."""
     fallback: Fallback | None
     """What to give in place of an error, instead of the client's; ``None``: nothing. Not for streams."""
     coalesce: bool
