@@ -80,14 +80,11 @@ def simulate(
         results = _run(experiment)
     except AssertionError as broken:  # a law of conservation: a bug, and the message says which
         return complain(str(broken), FAILED)
-    if json:
-        _write_json(experiment, results)
-    else:
-        _show(experiment, results)
     try:
         draw(experiment, results)
     except OSError as error:
         return complain(f"--output: {output!r} cannot be written: {inputs.reason(error)}", FAILED)
+    _show(experiment, results, json)
     return OK
 
 
@@ -152,18 +149,17 @@ def _progress(seconds: int) -> Iterator[Callable[[], object]]:
         yield lambda: progress.advance(task)
 
 
-def _show(experiment: Experiment, results: tuple[Result, ...]) -> None:
+def _show(experiment: Experiment, results: tuple[Result, ...], json: bool) -> None:
+    if json:
+        from resilient_client.cli.simulate.as_json import as_json
+
+        sys.stdout.write(f"{as_json(experiment, results)}\n")
+        return
     from resilient_client.cli.simulate.report import report
 
     console = out()
     for line in report(experiment, results, console.width):
         console.print(line, soft_wrap=True)
-
-
-def _write_json(experiment: Experiment, results: tuple[Result, ...]) -> None:
-    from resilient_client.cli.simulate.as_json import as_json
-
-    sys.stdout.write(f"{as_json(experiment, results)}\n")
 
 
 def _drawing(output: str | None) -> Callable[[Experiment, tuple[Result, ...]], None]:

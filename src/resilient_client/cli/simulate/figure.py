@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from resilient_client.cli.simulate.experiment import Experiment, Result
-from resilient_client.cli.simulate.numbers import MEASURES, over_seeds, shown, spread
+from resilient_client.cli.simulate.numbers import MEASURES, Spread, over_seeds, shown, spread
 from resilient_client.cli.simulate.series import Series, Trouble, in_focus, series, troubles
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
     focus = in_focus(scenario)
     across = 2 if len(results) == 4 else min(3, len(results))
     down = math.ceil(len(results) / across)
-    picture = Figure(figsize=(max(5.6, 3.7 * across), 3.3 * down + 0.9), layout="constrained")
+    picture = Figure(figsize=(max(5.6, 3.9 * across), 3.3 * down + 0.9), layout="constrained")
     FigureCanvasAgg(picture)
     heights = [row for _ in range(down) for row in (4.0, 1.0)]
     grid = picture.subplots(2 * down, across, squeeze=False, sharex=True, height_ratios=heights)
@@ -78,7 +78,7 @@ def _figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
         top = max(top, *(max(*one.attempts, *one.offered) for one in runs))
         _panel(grid[row][column], grid[row + 1][column], result, runs, troubles(scenario, focus))
         if column == 0:
-            grid[row][column].set_ylabel(f"to {focus}, per second")
+            grid[row][column].set_ylabel(f"requests to {focus} per second")
             grid[row + 1][column].set_ylabel("circuits\nopen, %")
         if row + 2 == 2 * down or number + across >= len(results):
             grid[row + 1][column].set_xlabel("time, s")
@@ -97,8 +97,11 @@ def _figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
 
 
 def _panel(loads: Axes, circuits: Axes, result: Result, runs: Sequence[Series], found: Sequence[Trouble]) -> None:
-    loads.set_title(result.name, loc="left", fontweight="bold", fontsize=10)
-    loads.set_title(_in_short(result), loc="right", fontsize=8, color=GREY)
+    loads.set_title(result.name, loc="left", fontweight="bold", fontsize=9.5 if len(result.name) < 30 else 8, pad=18)
+    loads.annotate(
+        _in_short(result), (0, 1), xycoords="axes fraction", xytext=(0, 5), textcoords="offset points", fontsize=8,
+        color=GREY,
+    )  # fmt: skip  # one name a line says no more
     for trouble in found:
         for axes in (loads, circuits):
             axes.axvspan(trouble.begins, trouble.ends, color=_BAND, zorder=0, linewidth=0)
@@ -136,8 +139,7 @@ def _medians(runs: Sequence[Sequence[float]]) -> tuple[list[float], list[float],
 
 
 def _in_short(result: Result) -> str:
-    told = {measure.key: (measure, spread(result, measure)) for measure in MEASURES}
-    success = shown(*told["success"])
-    recovery = shown(*told["recovery"])
+    told = {measure.key: (measure, spread(result, measure).median) for measure in MEASURES}
+    success, recovery = (shown(measure, Spread(*[median] * 3)) for measure, median in (told["success"], told["recovery"]))
     back = {"-": "", "never": " · never recovers"}.get(recovery, f" · back in {recovery} s")
     return f"success {success} %{back}"

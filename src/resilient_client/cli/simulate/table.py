@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -25,19 +26,22 @@ def heading(experiment: Experiment, width: int) -> Iterator[Text]:
 
 def table(results: Sequence[Result], width: int) -> Iterator[Text]:
     """The numbers, as many tables below one another as the width needs."""
-    labels = [f"{measure.name}, {measure.unit}" if measure.unit else measure.name for measure in MEASURES]
+    labels = [f"{measure.name}, {measure.unit}" for measure in MEASURES]
     first = max(map(cell_len, labels))
     columns = [_column(result) for result in results]
     while columns:
-        taken, room = 0, width - first
-        while taken < len(columns) and (taken == 0 or room >= _wide(columns[taken])):
-            room -= _wide(columns[taken])
-            taken += 1
-        for line, label in enumerate(["", *labels]):
+        taken = _fitting(columns, width - first)
+        lines = max(len(column.head) for column in columns[:taken])
+        heads = [[""] * (lines - len(column.head)) + column.head for column in columns[:taken]]
+        for line in range(lines):
+            text = Text(" " * first)
+            for head, column in zip(heads, columns, strict=False):
+                text.append(head[line].rjust(column.width), style="bold")
+            yield text
+        for line, label in enumerate(labels):
             text = Text(label.ljust(first))
             for column in columns[:taken]:
-                cell = column[line]
-                text.append(cell.rjust(_wide(column)), style=_style(line, cell))
+                text.append(column.cells[line].rjust(column.width), style="red" if "never" in column.cells[line] else "")
             yield text
         columns = columns[taken:]
         if columns:
@@ -50,15 +54,25 @@ def legend(width: int) -> Iterator[Text]:
         yield Text(line, style="dim")
 
 
-def _column(result: Result) -> list[str]:
-    return [result.name, *(shown(measure, spread(result, measure)) for measure in MEASURES)]
+class _Column(NamedTuple):
+    head: list[str]
+    cells: list[str]
+    width: int
 
 
-def _wide(column: Sequence[str]) -> int:
-    return max(map(cell_len, column)) + _GAP
+def _column(result: Result) -> _Column:
+    head = [f"{part}," for part in result.name.split(", ")]
+    head[-1] = head[-1].removesuffix(",")
+    cells = [shown(measure, spread(result, measure)) for measure in MEASURES]
+    return _Column(head, cells, max(map(cell_len, (*head, *cells))) + _GAP)
 
 
-def _style(line: int, cell: str) -> str:
-    if line == 0:
-        return "bold"
-    return "red" if "never" in cell else ""
+def _fitting(columns: Sequence[_Column], room: int) -> int:
+    """How many columns there is room for, at least one."""
+    taken = 0
+    for column in columns:
+        room -= column.width
+        if room < 0:
+            break
+        taken += 1
+    return max(1, taken)

@@ -95,8 +95,16 @@ def _laid(what: str, value: str) -> ClientConfig:
             nested = {step: nested}
         return ClientConfig(**nested)
     except ConfigurationError as error:
-        more = f"; {what} is also 'none', 'naive', 'default' or 'off'" if what == "retry" else ""
-        raise ConfigurationError(f"--compare {what}={value}: {in_toml(str(error))}{more}") from None
+        raise ConfigurationError(f"--compare {what}={value}: {_remedy(what, value) or in_toml(str(error))}") from None
+
+
+def _remedy(what: str, value: str) -> str | None:
+    """What to write instead of a word that is no whole pattern; ``None``: the setting knows better."""
+    inner = [path for path in _paths(ClientConfig) if path.startswith(f"{what}.")]
+    if not inner or "." in what or not isinstance(_read(value), str):
+        return None
+    words = ["off", *(_WAYS if what == "retry" else ["default"])]
+    return f"{suggest(value, words)} or one of its settings, such as {inner[0]}"
 
 
 def _whole(value: str) -> ClientConfig:
