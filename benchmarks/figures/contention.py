@@ -87,13 +87,23 @@ def draw(contests: dict[str, Sequence[Contest]]) -> Figure:
         color = BLUE if "default" in name else GREY if name != "no pause" and name != "exponential" else ORANGE
         jitter = Random(place)
         writes = [max(0.02, at) for at in runs[0].writes]
-        when.plot(writes, [place + jitter.uniform(-0.3, 0.3) for _ in writes], ".", ms=2.5, alpha=0.5, color=color, rasterized=True)
+        when.plot(
+            writes,
+            [place + jitter.uniform(-0.3, 0.3) for _ in writes],
+            ".",
+            ms=2.5,
+            alpha=0.5,
+            color=color,
+            rasterized=True,
+        )
         for axes, values in ((calls, [len(run.writes) for run in runs]), (seconds, [run.settled for run in runs])):
             middle = statistics.median(values)
             axes.barh(place, middle, height=0.6, color=color, alpha=0.85)
             axes.plot([min(values), max(values)], [place, place], color="#202124", linewidth=1.2)
             label = f"{middle:.0f}" if middle >= 100 else f"{middle:.1f}"
-            axes.annotate(label, (max(values), place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5)
+            axes.annotate(
+                label, (max(values), place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5
+            )
     when.set(yticks=range(len(contests)), yticklabels=list(contests), xscale="log", xlim=(0.02, 100))
     when.set_xticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
     when.set_xlabel("time of each write, s (seed 1)")

@@ -64,7 +64,9 @@ def draw() -> Figure:
 def line(axes: Axes, x: list[float], runs: list[list[float]], name: str, style: dict[str, object]) -> None:
     """The median of several runs, and how far they reach."""
     axes.plot(x, [statistics.median(each) for each in runs], label=name, markersize=4, **style)
-    axes.fill_between(x, [min(each) for each in runs], [max(each) for each in runs], color=str(style["color"]), alpha=0.2)
+    axes.fill_between(
+        x, [min(each) for each in runs], [max(each) for each in runs], color=str(style["color"]), alpha=0.2
+    )
 
 
 if __name__ == "__main__":

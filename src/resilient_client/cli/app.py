@@ -11,9 +11,9 @@ import typer
 
 from resilient_client._version import __version__
 from resilient_client.cli import errors, probe, verbs
-from resilient_client.cli.simulate import command as simulate
 from resilient_client.cli.demo.command import demo
 from resilient_client.cli.output import out
+from resilient_client.cli.simulate import command as simulate
 
 PROGRAM = "resilient-client"
 

@@ -12,6 +12,7 @@ from tests.cli.simulate.kit import SHORT
 from tests.cli.terminal import Terminal, piped
 
 from resilient_client.cli import main
+from resilient_client.simulation import LawBrokenError
 from resilient_client.simulation.ready import READY
 
 THREE = ("--compare", "retry=none,naive,default")
@@ -124,7 +125,10 @@ def test_printed_scenario_is_one_to_run(tmp_path: Path, capsys: pytest.CaptureFi
         (("stall", "--seeds", "0"), "--seeds is 0; give 1 to 1000"),
         (("stall", "--seeds", "x"), "invalid value for '--seeds'"),
         (("stall", "--duration", "x"), "--duration is 'x'; give seconds above 0"),
-        (("stall", "--output", "x.gif"), "--output: 'x.gif' is no picture; name a file that ends in .png, .svg or .html"),
+        (
+            ("stall", "--output", "x.gif"),
+            "--output: 'x.gif' is no picture; name a file that ends in .png, .svg or .html",
+        ),
         (("stall", "--output", "/no/such/x.png"), "--output: there is no directory '/no/such'"),
     ],
 )
@@ -145,7 +149,7 @@ def test_law_that_is_broken_ends_with_1(
     """A bug in what was run is told, not shown as a result."""
 
     def broken(*_: object) -> None:
-        raise AssertionError("1 tasks are still running")
+        raise LawBrokenError("1 tasks are still running")
 
     monkeypatch.setattr("resilient_client.simulation.laws.check", broken)
     assert main(["simulate", short]) == 1

@@ -34,7 +34,9 @@ def test_picture_drawn_again_is_the_same(kind: str) -> None:
     assert saved(figure(*results), kind) == saved(figure(*results), kind)
 
 
-@pytest.mark.parametrize("compare", [(), ("retry_budget=off,default", "circuit_breaker=off,default"), ("timeout=1,2,3,4,5",)])
+@pytest.mark.parametrize(
+    "compare", [(), ("retry_budget=off,default", "circuit_breaker=off,default"), ("timeout=1,2,3,4,5",)]
+)
 def test_picture_has_a_panel_for_each_variant(compare: tuple[str, ...]) -> None:
     """One, a square, more than fit in a row: all on one scale, named, with units on the axes."""
     experiment, results = compared(*compare)

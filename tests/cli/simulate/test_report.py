@@ -8,8 +8,8 @@ import pytest
 from tests.cli.simulate.kit import compared
 
 from resilient_client.cli.simulate.report import report
-from resilient_client.cli.simulate.timeline import Panel, panel
 from resilient_client.cli.simulate.series import Series, Trouble
+from resilient_client.cli.simulate.timeline import Panel, panel
 
 THREE = "retry=none,naive,default"
 
@@ -67,7 +67,9 @@ def drawn(series: Series, *found: Trouble, width: int = 25, scale: float = 10) -
 
 def test_panel_draws_one_scale_for_all_strips() -> None:
     """Twice the calls are twice as high; ``◐`` is half-open, a bar the share that is open."""
-    told = Series((10.0,) * 10, (10.0,) * 5 + (20.0,) * 5, (10.0,) * 5 + (0.0,) * 5, (0.0,) * 8 + (1.0, 0.0), (0.0,) * 9 + (1.0,))
+    told = Series(
+        (10.0,) * 10, (10.0,) * 5 + (20.0,) * 5, (10.0,) * 5 + (0.0,) * 5, (0.0,) * 8 + (1.0, 0.0), (0.0,) * 9 + (1.0,)
+    )
     assert drawn(told, Trouble("stall", 5, 6)) == [
         "── x ────────────────────",
         "offered     10 ██████████",

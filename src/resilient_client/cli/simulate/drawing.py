@@ -23,9 +23,7 @@ def drawing(path: Path) -> Callable[[Experiment, Sequence[Result]], None]:
     if suffix not in FORMATS:
         raise ConfigurationError(f"--output: {str(path)!r} is no picture; name a file that ends in {_or(FORMATS)}")
     if find_spec("matplotlib") is None:
-        raise MissingExtraError(
-            "pictures need matplotlib; install with: pip install 'resilient-client[cli,figures]'"
-        )
+        raise MissingExtraError("pictures need matplotlib; install with: pip install 'resilient-client[cli,figures]'")
 
     def draw(experiment: Experiment, results: Sequence[Result]) -> None:
         from resilient_client.cli.simulate.figure import figure, saved

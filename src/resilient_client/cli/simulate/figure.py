@@ -10,7 +10,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,7 +28,7 @@ BLUE: Final = "#0072b2"
 ORANGE: Final = "#d55e00"
 GREEN: Final = "#009e73"
 PURPLE: Final = "#a0407a"
-STYLE: Final = {
+STYLE: Final[dict[Any, Any]] = {  # matplotlib types it as a literal of every name there is
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.spines.top": False,
@@ -53,7 +53,7 @@ def figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
         return _figure(experiment, results)
 
 
-def saved(picture: Figure, kind: Literal["png", "svg"] | str) -> bytes:
+def saved(picture: Figure, kind: str) -> bytes:
     """A figure as a file, without a date: drawn again, it is the same."""
     taken = BytesIO()
     with mpl.rc_context(STYLE):
@@ -92,7 +92,9 @@ def _figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
     handles, labels = grid[0][0].get_legend_handles_labels()
     picture.legend(handles, labels, loc="outside upper right", ncols=len(labels))
     picture.suptitle(f"{scenario.name}", x=0.01, ha="left", fontweight="bold")
-    picture.supxlabel(f"{experiment.command}\n{over_seeds(experiment.seeds)}", fontsize=7.5, color=GREY, x=0.01, ha="left")
+    picture.supxlabel(
+        f"{experiment.command}\n{over_seeds(experiment.seeds)}", fontsize=7.5, color=GREY, x=0.01, ha="left"
+    )
     return picture
 
 
@@ -114,7 +116,9 @@ def _panel(loads: Axes, circuits: Axes, result: Result, runs: Sequence[Series], 
     _line(loads, runs, lambda one: one.goodput, color=BLUE, label="goodput", linewidth=2.0)
     circuits.set(ylim=(0, 105), yticks=(0, 100))
     if runs[0].open is None:
-        circuits.text(0.5, 0.5, "no circuit breaker", transform=circuits.transAxes, ha="center", va="center", color=GREY)
+        circuits.text(
+            0.5, 0.5, "no circuit breaker", transform=circuits.transAxes, ha="center", va="center", color=GREY
+        )
         return
     middle, low, high = _medians([one.open or () for one in runs])
     seconds = range(len(middle) + 1)
@@ -140,6 +144,8 @@ def _medians(runs: Sequence[Sequence[float]]) -> tuple[list[float], list[float],
 
 def _in_short(result: Result) -> str:
     told = {measure.key: (measure, spread(result, measure).median) for measure in MEASURES}
-    success, recovery = (shown(measure, Spread(*[median] * 3)) for measure, median in (told["success"], told["recovery"]))
+    success, recovery = (
+        shown(measure, Spread(*[median] * 3)) for measure, median in (told["success"], told["recovery"])
+    )
     back = {"-": "", "never": " · never recovers"}.get(recovery, f" · back in {recovery} s")
     return f"success {success} %{back}"

@@ -41,7 +41,9 @@ def table(results: Sequence[Result], width: int) -> Iterator[Text]:
         for line, label in enumerate(labels):
             text = Text(label.ljust(first))
             for column in columns[:taken]:
-                text.append(column.cells[line].rjust(column.width), style="red" if "never" in column.cells[line] else "")
+                text.append(
+                    column.cells[line].rjust(column.width), style="red" if "never" in column.cells[line] else ""
+                )
             yield text
         columns = columns[taken:]
         if columns:

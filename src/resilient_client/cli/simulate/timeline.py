@@ -117,7 +117,9 @@ def _circuits(told: Series, columns: int) -> str:
         return "none"
     opened, half = _means(told.open, columns), _means(told.half_open, columns)
     (line,) = bars(opened, 1.0)
-    return "".join(_HALF_OPEN if some and not share else bar for bar, some, share in zip(line, half, opened, strict=True))
+    return "".join(
+        _HALF_OPEN if some and not share else bar for bar, some, share in zip(line, half, opened, strict=True)
+    )
 
 
 def _troubles(found: Sequence[Trouble], seconds: int, columns: int) -> str:

@@ -78,7 +78,9 @@ def _setting(text: str) -> tuple[str, list[Variant]]:
         raise ConfigurationError(f"--compare: there is no setting {what!r}; {_suggested(what, known)}")
     if twice := next((value for value in values if values.count(value) > 1), None):
         raise ConfigurationError(f"--compare: {what} has {twice!r} twice; give each value once")
-    return what, [Variant(Path(value).stem if value.endswith(".toml") else value, _laid(what, value)) for value in values]
+    return what, [
+        Variant(Path(value).stem if value.endswith(".toml") else value, _laid(what, value)) for value in values
+    ]
 
 
 def _laid(what: str, value: str) -> ClientConfig:
@@ -101,7 +103,7 @@ def _laid(what: str, value: str) -> ClientConfig:
 def _remedy(what: str, value: str) -> str | None:
     """What to write instead of a word that is no whole pattern; ``None``: the setting knows better."""
     inner = [path for path in _paths(ClientConfig) if path.startswith(f"{what}.")]
-    if not inner or "." in what or not isinstance(_read(value), str):
+    if not inner or "." in what or value == "off" or not isinstance(_read(value), str):
         return None
     words = ["off", *(_WAYS if what == "retry" else ["default"])]
     return f"{suggest(value, words)} or one of its settings, such as {inner[0]}"
