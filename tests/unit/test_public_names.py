@@ -19,12 +19,12 @@ PUBLIC = """
 APIClient APIConnectionError APIError APIKeyAuth APIResponseValidationError APIStatusError APITimeoutError AttemptRecord
 Auth AuthenticationError Backoff BadRequestError BasicAuth BearerAuth Call CallCancelledError CallOptions
 CallRejectedError Certificate Circuit CircuitBreaker CircuitOpenError CircuitState ClientClosedError ClientConfig
-ConfigurationError ConflictError ConnectionSettings DeadlineExceededError Endpoint ErrorKind Failure GatherResult
-Handler HealthReport HealthState InternalServerError InvalidRequestError Middleware MissingExtraError NotFoundError
-OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult Prober RateLimitError RedirectError Request
-RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget RetryTokens Stage StreamResponse
-Success Timeout Timings Token Transport UnprocessableEntityError WrongLoopError __version__ as_completed deadline
-gather probe
+ConfigurationError ConflictError ConnectionSettings DeadlineExceededError Endpoint ErrorKind Failure Fallback
+GatherResult Handler HealthReport HealthState InternalServerError InvalidRequestError Middleware MissingExtraError
+NotFoundError OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult Prober RateLimitError
+RedirectError Request RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget RetryTokens
+Stage StreamResponse Success Timeout Timings Token Transport UnprocessableEntityError WrongLoopError __version__
+as_completed deadline gather probe
 """
 TESTING = """
 DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLoop assert_no_leaks black_hole fail
