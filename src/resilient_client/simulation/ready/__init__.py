@@ -30,5 +30,5 @@ def ready_scenario(name: str) -> ScenarioFile:
     """
     if name not in READY:
         raise ConfigurationError(f"there is no ready scenario {name!r}; {suggest(name, READY)}")
-    text = resources.files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    text = resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
     return parsed_scenario(text, f"{name}.toml", name)
