@@ -13,6 +13,7 @@ from resilient_client._version import __version__
 from resilient_client.cli import errors, probe, verbs
 from resilient_client.cli.demo.command import demo
 from resilient_client.cli.output import out
+from resilient_client.cli.simulate import command as simulate
 
 PROGRAM = "resilient-client"
 
@@ -47,6 +48,7 @@ def top(
 
 verbs.register(app)
 probe.register(app)
+simulate.register(app)
 app.command("demo")(demo)
 
 
