@@ -112,11 +112,13 @@ def raw_body(text: str, option: str = "--data") -> bytes:
     """A body as it was typed; ``@FILE`` stands for the content of a file, ``@-`` for what stdin holds.
 
     Raises:
-        ConfigurationError: The file cannot be read.
+        ConfigurationError: The file cannot be read, or stdin is closed.
     """
     if not text.startswith("@"):
         return text.encode("utf-8", "surrogateescape")
     if text == "@-":
+        if sys.stdin is None:  # closed by who started us: an empty body is not what they mean
+            raise ConfigurationError(f"{option}: '@-' reads stdin, and that is closed")
         return sys.stdin.buffer.read()
     return read_file(text[1:], option)
 
