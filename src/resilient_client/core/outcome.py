@@ -46,7 +46,8 @@ class Success(Generic[T_co]):
         return True
 
     def __repr__(self) -> str:
-        return f"<Success key={self.key!r}: {self.attempts} attempts, {self.elapsed:.3f} s>"
+        count = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        return f"<Success key={self.key!r}: {count}, {self.elapsed:.3f} s>"
 
 
 class Failure:
