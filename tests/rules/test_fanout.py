@@ -274,6 +274,8 @@ async def test_gather_raise_for_failures_raises_all_of_them(server: FaultServer,
     [
         {"concurrency": 0},
         {"concurrency": -1},
+        {"concurrency": True},
+        {"timeout": True},
         {"concurrency": 1.5},
         {"timeout": 0},
         {"timeout": -1},

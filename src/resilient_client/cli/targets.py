@@ -62,7 +62,9 @@ def read_targets(path: str) -> TargetFile:
     for key in table:
         if key not in _TOP:
             raise ConfigurationError(f"{path}: there is no key {key!r} at the top; {suggest(key, _TOP)}")
-    options: dict[str, Any] = {key: table[key] for key in ("concurrency", "rise", "fall") if key in table}
+    options: dict[str, Any] = {
+        key: _count(f"{path}: {key}", table[key]) for key in ("concurrency", "rise", "fall") if key in table
+    }
     if "timeout" in table:
         options["timeout"] = inputs.seconds(f"{path}: timeout", table["timeout"])
     targets = table.get("targets", {})
@@ -108,7 +110,7 @@ def _probes(path: str, targets: Mapping[str, object]) -> Iterator[Probe]:
 def _url(where: str, value: object) -> str:
     text = _text(where, value)
     try:
-        return inputs.checked_url(text, CREDENTIALS)
+        return inputs.checked_url(text, credentials="give an Authorization in headers")
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from None
 
@@ -131,16 +133,22 @@ def _number(where: str, value: object) -> float:
     return value
 
 
-def _statuses(where: str, value: object) -> int | Collection[int]:
+def _count(where: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigurationError(f"{where} is {value!r:.80}; give a whole number, 1 or more")
+    return value
+
+
+def _statuses(where: str, value: object) -> Collection[int]:
+    given: Collection[object] = value if isinstance(value, list) else [value]
     if isinstance(value, str) and (span := _SPAN.fullmatch(value)):
-        return range(int(span[1]), int(span[2]) + 1)
-    given: list[object] = value if isinstance(value, list) else [value]
-    numbers = [one for one in given if isinstance(one, int) and not isinstance(one, bool)]
-    if not numbers or len(numbers) < len(given):
+        given = range(int(span[1]), int(span[2]) + 1)
+    statuses = [one for one in given if isinstance(one, int) and not isinstance(one, bool) and 100 <= one <= 599]
+    if not statuses or len(statuses) < len(given):
         raise ConfigurationError(
             f"{where} is {value!r:.80}; give a status, a list of them, or a span such as '200-299'"
         )
-    return numbers
+    return given if isinstance(given, range) else statuses
 
 
 def _headers(where: str, value: object) -> dict[str, str]:
