@@ -19,7 +19,7 @@ from resilient_client.cli.board import Board
 from resilient_client.cli.errors import FAILED, OK
 from resilient_client.cli.output import lively, out
 from resilient_client.cli.reports import Written, as_json, as_lines
-from resilient_client.cli.targets import CREDENTIALS, read_targets
+from resilient_client.cli.targets import read_targets
 from resilient_client.core.errors import ConfigurationError
 from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, openmetrics
 

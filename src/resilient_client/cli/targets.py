@@ -35,8 +35,6 @@ from resilient_client.health import Probe
 from resilient_client.settings.base import suggest
 
 _TOP = ("timeout", "concurrency", "rise", "fall", "targets")
-CREDENTIALS = "an Authorization header in a file of targets"
-"""Where the credentials for a target belong."""
 _SPAN = re.compile(r"\s*(\d{3})\s*-\s*(\d{3})\s*")
 
 
