@@ -176,6 +176,21 @@ async def test_priority_of_a_view_and_of_a_config_holds_for_its_calls(server: Fa
     assert [request.path for request in server.requests] == ["/first", "/user", "/batch", "/probe"]
 
 
+async def test_priority_holds_for_calls_that_coalesce(server: FaultServer) -> None:
+    """A flight has that of its calls: those of another priority have one of their own."""
+    held = hold()
+    server.script(held)
+    async with client(server, bulkhead=Bulkhead(max_concurrent=1, max_queue=9), coalesce=True) as api:
+        calls = [asyncio.create_task(api.get("/first"))]
+        await soon(server.wait_for_hits(1))
+        for path, priority in (("/batch", "batch"), ("/both", "batch"), ("/both", "user"), ("/both", "batch")):
+            calls.append(asyncio.create_task(api.get(path, priority=priority)))
+            await turns()
+        held.release()
+        await soon(asyncio.gather(*calls))
+    assert [request.path for request in server.requests] == ["/first", "/both", "/batch", "/both"]
+
+
 async def test_user_call_at_a_queue_full_of_batches_takes_the_place_of_the_last(server: FaultServer) -> None:
     """The last batch is refused at once, with the reason; the user's call is served."""
     held = hold()
