@@ -25,9 +25,9 @@ SIMULATE := $(BIN)/resilient-client simulate
 IMAGES := docs/images
 
 figures: $(STAMP)  ## the figures of the documentation, drawn again from their seeds: about a minute
-	$(SIMULATE) stall --compare retry=naive,default --seeds 5 --output $(IMAGES)/stall.svg
+	$(SIMULATE) stall --compare retry=naive,default --seeds 5 --output $(IMAGES)/stall.svg > /dev/null
 	$(SIMULATE) outage --compare retry_budget=off,default --compare circuit_breaker=off,default \
-		--output $(IMAGES)/outage.svg
+		--output $(IMAGES)/outage.svg > /dev/null
 	$(BIN)/python benchmarks/figures/contention.py $(IMAGES)/contention.svg
 	$(BIN)/python benchmarks/figures/random_failures.py $(IMAGES)/random-failures.svg
 

@@ -33,14 +33,15 @@ faults install_aioresponses_compat record_events refused_url reply run_virtual
 """
 SIMULATION = """
 CallTally Callers Capacity ClosedLoop Constant DEFAULT Errors Exponential Herd LawBrokenError LoadDependent Lognormal
-Mixture NAIVE NONE Network Outage Poisson RateChange Reply Run Scenario Share Slowdown Stall Steady Totals Transition
-Upstream UpstreamTally Visit simulate
+Mixture NAIVE NONE Network Outage Poisson RateChange Reply Run Scenario ScenarioFile Share Slowdown Stall Steady Totals
+Transition Upstream UpstreamTally Visit read_scenario ready_scenario simulate
 """
 EXTRAS = {
     "aioresponses",
     "backports.zstd",
     "brotli",
     "fastapi",
+    "matplotlib",
     "pytest",
     "rich",
     "starlette",
