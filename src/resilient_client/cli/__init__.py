@@ -26,8 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MissingExtraError as missing:
         sys.stderr.write(f"{missing}\n")
         return 2
-    from resilient_client.cli.app import run
-
+    try:
+        from resilient_client.cli.app import run
+    except KeyboardInterrupt:  # loading takes longer than some people wait
+        return 130
     return run(sys.argv[1:] if arguments is None else arguments)
 
 
