@@ -208,7 +208,9 @@ def check_limits(concurrency: int, timeout: float | None) -> None:
     Raises:
         InvalidRequestError: Naming the value and what is allowed.
     """
-    if not isinstance(concurrency, int) or concurrency < 1:
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
         raise InvalidRequestError(f"concurrency is {concurrency!r}; give a whole number of calls at once, 1 or more")
-    if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout > 0):
+    if timeout is None:
+        return
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0:
         raise InvalidRequestError(f"timeout is {timeout!r}; give seconds above 0, or None for no shared limit")
