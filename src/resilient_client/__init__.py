@@ -5,9 +5,9 @@
     client.get("/users/{id}", path_params={"id": 7}, response_model=User)
        │  Call         frozen: what the caller asked
        ▼
-       the edge        decode, complete errors, make outcomes                                  client.py, edge.py
+       the edge        fallback( decode( ... ) ), complete errors, make outcomes               client.py, edge.py
        ▼
-       per call        deadline · your middleware · retry                                      the only repeater
+       per call        deadline · your middleware · coalesce · retry                           the only repeater
        ▼
        per attempt     attempt timer · circuit breaker · auth · your middleware · redirect     chain.py has the order
        ▼
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
+    from resilient_client.settings.fallback import Fallback
     from resilient_client.settings.retry import Backoff, Retry, RetryBudget
     from resilient_client.settings.timeout import Timeout
     from resilient_client.streaming import StreamResponse
@@ -109,6 +110,7 @@ __all__ = [
     "Endpoint",
     "ErrorKind",
     "Failure",
+    "Fallback",
     "GatherResult",
     "Handler",
     "HealthReport",
@@ -183,6 +185,7 @@ _HOMES = {
     "Endpoint": "core.endpoint",
     "ErrorKind": "core.kinds",
     "Failure": "core.outcome",
+    "Fallback": "settings.fallback",
     "GatherResult": "fanout",
     "Handler": "core.protocols",
     "HealthReport": "health",

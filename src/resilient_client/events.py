@@ -3,6 +3,7 @@
 from resilient_client.core.events import (
     AttemptFinished,
     AttemptStarted,
+    CallCoalesced,
     CallEvent,
     CallFinished,
     CallRejected,
@@ -11,6 +12,7 @@ from resilient_client.core.events import (
     CircuitHalfOpened,
     CircuitOpened,
     Event,
+    FallbackUsed,
     Listener,
     RetryRefused,
     RetryScheduled,
@@ -20,6 +22,7 @@ from resilient_client.core.events import (
 __all__ = [
     "AttemptFinished",
     "AttemptStarted",
+    "CallCoalesced",
     "CallEvent",
     "CallFinished",
     "CallRejected",
@@ -28,6 +31,7 @@ __all__ = [
     "CircuitHalfOpened",
     "CircuitOpened",
     "Event",
+    "FallbackUsed",
     "Listener",
     "RetryRefused",
     "RetryScheduled",

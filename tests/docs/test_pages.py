@@ -31,7 +31,10 @@ from resilient_client.transport import decoding, download
 DOCS = ROOT / "docs"
 PATTERNS = [
     DOCS / f"{name}.md"
-    for name in ("deadline", "retry", "circuit-breaker", "auth", "connections", "fan-out", "health-probes")
+    for name in (
+        *("deadline", "retry", "circuit-breaker", "fallback", "coalescing", "auth", "connections", "fan-out"),
+        "health-probes",
+    )
 ]
 PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
 SETTINGS = (Timeout, Retry, Backoff, RetryBudget, CircuitBreaker, ConnectionSettings, ClientConfig)
