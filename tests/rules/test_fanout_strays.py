@@ -164,3 +164,27 @@ def test_as_completed_whose_workers_somebody_cancelled_does_not_end_as_if_comple
 
     with pytest.raises(CallCancelledError, match="fan-out was cancelled from outside"):
         run_virtual(consume())
+
+
+def test_gather_whose_iterable_raises_takes_its_own_cancellations_for_no_strays() -> None:
+    """The calls in flight end with it: they have no outcome, and nothing more is made in their places."""
+    runner, told = Lasting(), list[Outcome[Any]]()
+
+    class Broken:
+        """Raises once, and would give more."""
+
+        def __init__(self) -> None:
+            self.drawn = 0
+
+        def __iter__(self) -> Iterator[Call[Response]]:
+            return self
+
+        def __next__(self) -> Call[Response]:
+            self.drawn += 1
+            if self.drawn == 3:
+                raise KeyError("a bug of the user's")
+            return Call.get("/", key=9)
+
+    with pytest.raises(KeyError):
+        run_virtual(gather(Broken(), client=runner, on_outcome=told.append, concurrency=3, timeout=99))
+    assert (runner.begun, told) == (2, [])

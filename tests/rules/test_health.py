@@ -79,6 +79,13 @@ async def test_probe_again_makes_a_new_connection(server: FaultServer) -> None:
     assert server.connections == 3
 
 
+async def test_probe_again_resolves_the_name_again(server: FaultServer) -> None:
+    """A name that points elsewhere by now is noticed."""
+    async with Prober([f"http://localhost:{server.port}"]) as prober:
+        reports = [await soon(prober.check()) for _ in range(2)]
+    assert [report[0].timings.dns is not None for report in reports] == [True, True]
+
+
 async def test_probe_of_a_closed_port_says_so() -> None:
     """In the system's words."""
     result = await result_of(refused_url())
@@ -160,6 +167,11 @@ async def test_probe_of_a_slow_target_is_degraded(server: FaultServer) -> None:
     result = await result_of(Probe(server.url, slow=0.01))
     assert (result.state, result.ok) == (DEGRADED, True)
     assert re.fullmatch(r"slow: \d\.\d\d s, expected at most 0.01 s", result.reason)
+
+
+async def test_probe_of_a_target_that_is_quick_enough_is_up(server: FaultServer) -> None:
+    """Negative control: ``slow`` is a limit, and below it nothing is amiss."""
+    assert (await result_of(Probe(server.url, slow=5))).state is UP
 
 
 async def test_probe_follows_redirects_at_home(server: FaultServer) -> None:

@@ -32,7 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # loading takes long enough for a change of mind; from here on cli.errors sees to it
         sys.stderr.write("interrupted\n")
         return 130
-
     return run(sys.argv[1:] if arguments is None else arguments)
 
 

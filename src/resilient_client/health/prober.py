@@ -158,7 +158,6 @@ class Prober:
     async def close(self) -> None:
         """Give back the connections. May be called twice."""
         self._closed = True
-        await self._flight.end()
         if self._owner:
             await self._client.close()
 
