@@ -71,7 +71,7 @@ def _figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
     FigureCanvasAgg(picture)
     heights = [row for _ in range(down) for row in (4.0, 1.0)]
     grid = picture.subplots(2 * down, across, squeeze=False, sharex=True, height_ratios=heights)
-    top = 0.0
+    top = 1.0
     for number, result in enumerate(results):
         row, column = 2 * (number // across), number % across
         runs = [series(run, focus) for run in result.runs]

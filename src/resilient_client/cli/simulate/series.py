@@ -83,7 +83,9 @@ def troubles(scenario: Scenario, upstream: str) -> list[Trouble]:
             ]
         elif isinstance(group.arrivals, Herd):
             found.append(Trouble("herd", group.arrivals.at, group.arrivals.at + 1))
-    return sorted(found, key=lambda trouble: (trouble.begins, trouble.ends))
+    return sorted(
+        (trouble for trouble in found if trouble.begins < end), key=lambda trouble: (trouble.begins, trouble.ends)
+    )
 
 
 def _circuits(scenario: Scenario, upstream: str) -> int:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from resilient_client.cli.simulate.experiment import Experiment, Result
 from resilient_client.cli.simulate.numbers import LEGEND, MEASURES, over_seeds, shown, spread
+from resilient_client.cli.text import harmless
 
 _GAP = 2
 
@@ -19,7 +20,7 @@ def heading(experiment: Experiment, width: int) -> Iterator[Text]:
     """What was run, in what words the file has for it, and how to read the numbers."""
     scenario = experiment.scenario
     told = f"{scenario.name}: {experiment.about}" if experiment.about else scenario.name
-    for number, line in enumerate(textwrap.wrap(told, width)):
+    for number, line in enumerate(textwrap.wrap(harmless(told), width)):
         yield Text(line, style="bold" if number == 0 else "")
     yield Text(f"{scenario.duration:g} s; {over_seeds(experiment.seeds)}", style="dim")
 
