@@ -168,22 +168,6 @@ def test_closed_output_is_no_reason_to_fail(upstream: BackgroundServer, command:
     assert (end.returncode, end.stderr) == (0, b"")
 
 
-def test_interrupt_while_the_program_is_loaded_is_an_interrupt() -> None:
-    """Loading takes a moment; Ctrl-C in it shows no traceback either."""
-    source = """if True:
-        import sys
-        from resilient_client.cli import main
-        class Impatient:
-            def find_spec(self, name, path=None, target=None):
-                if name == "resilient_client.cli.app":
-                    raise KeyboardInterrupt
-        sys.meta_path.insert(0, Impatient())
-        sys.exit(main(["--version"]))
-    """
-    end = subprocess.run([sys.executable, "-c", source], capture_output=True, check=False, timeout=PATIENCE)  # noqa: S603 -- our own text
-    assert (end.returncode, end.stdout, end.stderr) == (130, b"", b"")
-
-
 def test_encoding_without_our_marks_is_no_reason_to_fail() -> None:
     """What a terminal cannot show is replaced."""
     end = piped("get", "--help", PYTHONIOENCODING="ascii")
