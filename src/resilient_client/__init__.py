@@ -9,7 +9,7 @@
        ▼
        per call        deadline · your middleware · retry                                      the only repeater
        ▼
-       per attempt     attempt timer · circuit breaker · auth · your middleware · redirect     chain.py has the order
+       per attempt     pick endpoint · attempt timer · circuit breaker · auth · your middleware · redirect     chain.py
        ▼
        transport       exactly one wire request; body read; foreign errors translated, once
        ▼
@@ -64,9 +64,11 @@ if TYPE_CHECKING:
     from resilient_client.core.response import Response, Timings
     from resilient_client.fanout import GatherResult
     from resilient_client.policies.circuit import Circuit, CircuitState
+    from resilient_client.policies.member import EndpointState
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
+    from resilient_client.settings.load_balancing import HealthCheck, LoadBalancing
     from resilient_client.settings.retry import Backoff, Retry, RetryBudget
     from resilient_client.settings.timeout import Timeout
     from resilient_client.streaming import StreamResponse
@@ -101,12 +103,15 @@ __all__ = [
     "ConnectionSettings",
     "DeadlineExceededError",
     "Endpoint",
+    "EndpointState",
     "ErrorKind",
     "Failure",
     "GatherResult",
     "Handler",
+    "HealthCheck",
     "InternalServerError",
     "InvalidRequestError",
+    "LoadBalancing",
     "Middleware",
     "MissingExtraError",
     "NotFoundError",
@@ -165,12 +170,15 @@ _HOMES = {
     "ConnectionSettings": "settings.connection",
     "DeadlineExceededError": "core.errors",
     "Endpoint": "core.endpoint",
+    "EndpointState": "policies.member",
     "ErrorKind": "core.kinds",
     "Failure": "core.outcome",
     "GatherResult": "fanout",
     "Handler": "core.protocols",
+    "HealthCheck": "settings.load_balancing",
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
+    "LoadBalancing": "settings.load_balancing",
     "Middleware": "core.protocols",
     "MissingExtraError": "core.errors",
     "NotFoundError": "core.errors",

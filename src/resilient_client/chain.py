@@ -15,9 +15,11 @@ from resilient_client.middleware.attempt import AttemptMiddleware
 from resilient_client.middleware.auth import AuthMiddleware
 from resilient_client.middleware.circuit_breaker import CircuitBreakerMiddleware
 from resilient_client.middleware.deadline import DeadlineMiddleware
+from resilient_client.middleware.endpoint import EndpointMiddleware
 from resilient_client.middleware.redirect import RedirectMiddleware
 from resilient_client.middleware.retry import RetryMiddleware
 from resilient_client.pipeline import describe
+from resilient_client.policies.balancer import Balancer
 from resilient_client.policies.circuits import Circuits
 from resilient_client.policies.retry_budget import RetryBudgets
 from resilient_client.settings.config import FollowRedirects
@@ -42,16 +44,17 @@ def standard_chain(
     middleware: Sequence[Middleware],
     budgets: RetryBudgets | None,
     circuits: Circuits[Endpoint] | None,
+    balancer: Balancer | None = None,
     auth: Auth | None,
     attempt_middleware: Sequence[Middleware],
     follow_redirects: FollowRedirects,
 ) -> tuple[Link, ...]:
     """The links between the edge and the transport, outermost first; ``None`` leaves a link out."""
-    barred_for = None if circuits is None else circuits.barred_for
     chain: list[Link | None] = [
         Link("per call", "deadline", DeadlineMiddleware()) if middleware else None,
         *(Link("per call", describe(user), user) for user in middleware),
-        Link("per call", "retry", RetryMiddleware(budgets, barred_for=barred_for)),
+        Link("per call", "retry", _retry(budgets, circuits, balancer)),
+        _picking(balancer) if balancer is not None else None,
         Link("per attempt", "attempt", AttemptMiddleware()),
         Link("per attempt", "circuit breaker", CircuitBreakerMiddleware(circuits)) if circuits is not None else None,
         Link("per attempt", "auth", AuthMiddleware(auth)) if auth is not None else None,
@@ -59,3 +62,18 @@ def standard_chain(
         Link("per attempt", "redirect", RedirectMiddleware(follow_redirects)) if follow_redirects else None,
     ]
     return tuple(link for link in chain if link is not None)
+
+
+def _retry(
+    budgets: RetryBudgets | None, circuits: Circuits[Endpoint] | None, balancer: Balancer | None
+) -> RetryMiddleware:
+    """Retry, told how long it would be refused: by the circuit of its endpoint, or by all circuits."""
+    if circuits is None:
+        return RetryMiddleware(budgets)
+    if balancer is None:
+        return RetryMiddleware(budgets, barred_for=circuits.barred_for)
+    return RetryMiddleware(budgets, barred_for=lambda _, now: balancer.barred_for(now), several=True)
+
+
+def _picking(balancer: Balancer) -> Link:
+    return Link("per attempt", f"pick endpoint ({balancer.strategy})", EndpointMiddleware(balancer))

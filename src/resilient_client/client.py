@@ -32,20 +32,22 @@ from resilient_client.explain import Explanation
 from resilient_client.options import Layers
 from resilient_client.parts import (
     checked_auth,
+    checked_base,
     checked_config,
     checked_middlewares,
     checked_name,
     checked_rng,
     checked_transport,
 )
-from resilient_client.policies.addressing import parse_base
 from resilient_client.policies.circuit import Circuit
+from resilient_client.policies.member import EndpointState
 from resilient_client.policies.redaction import shown_url
 from resilient_client.preparation import Preparation
 from resilient_client.settings.base import suggest
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.config import ClientConfig, FollowRedirects
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.load_balancing import LoadBalancing
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
 from resilient_client.streaming import StreamContext, StreamResponse
@@ -70,7 +72,7 @@ class APIClient(Verbs):
 
     def __init__(
         self,
-        base_url: str | None = None,
+        base_url: str | Sequence[str] | None = None,
         *,
         name: str | None = None,
         headers: HeadersLike | None = None,
@@ -82,6 +84,7 @@ class APIClient(Verbs):
         circuit_breaker: CircuitBreaker | NotGiven | None = NOT_GIVEN,
         follow_redirects: FollowRedirects | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
+        load_balancing: LoadBalancing | NotGiven = NOT_GIVEN,
         connection: ConnectionSettings | NotGiven = NOT_GIVEN,
         middleware: Sequence[Middleware] = (),
         attempt_middleware: Sequence[Middleware] = (),
@@ -94,7 +97,8 @@ class APIClient(Verbs):
         """Describe a client. Settings left out keep their safe defaults; ``None`` switches a pattern off.
 
         Args:
-            base_url: What every path is appended to; ``None``: every call names an absolute URL.
+            base_url: What every path is appended to; several that serve the same: a list. ``None``: every call names
+                an absolute URL.
             name: For events and errors; the host of the base URL if left out.
             headers: Sent with every call.
             params: Query parameters of every call.
@@ -105,6 +109,7 @@ class APIClient(Verbs):
             circuit_breaker: When a failing endpoint is left alone.
             follow_redirects: ``"same-origin"``, ``"any"``, or ``None``: redirects are given back.
             raise_for_status: Whether a 4xx or 5xx reply raises.
+            load_balancing: Which of several endpoints an attempt goes to.
             connection: How connections are made and kept.
             middleware: Your own, once a call, outermost first; outside retry.
             attempt_middleware: Your own, once an attempt, outermost first; inside auth.
@@ -128,17 +133,20 @@ class APIClient(Verbs):
             "circuit_breaker": circuit_breaker,
             "follow_redirects": follow_redirects,
             "raise_for_status": raise_for_status,
+            "load_balancing": load_balancing,
             "connection": connection,
         }
         layers = Layers().over("config", checked_config(config) or {})
         self._layers = layers.over("client", {key: value for key, value in given.items() if value is not NOT_GIVEN})
         settings = self._layers.config
-        base = None if base_url is None else parse_base(base_url)
+        base, several = checked_base(base_url, settings)
         self._preparation = Preparation.build(base, headers, params, settings.idempotency_header)
         self._engine = Engine(
             checked_name(name, None if base is None else base.host),
             settings,
             checked_transport(transport) or AiohttpTransport(settings.connection, session),
+            self._layers.usual.limits,
+            several,
             auth=checked_auth(auth),
             middleware=checked_middlewares("middleware", middleware),
             attempt_middleware=checked_middlewares("attempt_middleware", attempt_middleware),
@@ -241,13 +249,34 @@ class APIClient(Verbs):
         url, *_ = self._preparation.prepare(call)
         chosen = {key: value for key, value in options.items() if key in _VIEW_OPTIONS - {"headers", "params"}}
         layers = self._layers.over("call", chosen) if chosen else self._layers
-        return Explanation(f"{call.method} {shown_url(url)}", self._engine.links, tuple(layers.rows()))
+        others = len(self.endpoints) - 1
+        more = f", or at one of {others} other endpoints" if others > 0 else ""
+        return Explanation(f"{call.method} {shown_url(url)}{more}", self._engine.links, tuple(layers.rows()))
 
     @property
     def circuits(self) -> Mapping[Endpoint, Circuit]:
         """The circuits by endpoint; empty when the pattern is off."""
         circuits = self._engine.circuits
         return MappingProxyType({}) if circuits is None else circuits
+
+    @property
+    def endpoints(self) -> Mapping[Endpoint, EndpointState]:
+        """How each endpoint fares now, in order; empty for a client that was not given a list of them."""
+        endpoints = self._engine.endpoints
+        return MappingProxyType({}) if endpoints is None else endpoints.states()
+
+    def set_endpoints(self, base_urls: Sequence[str]) -> None:
+        """Have these endpoints from the next attempt on; attempts on their way are left to end.
+
+        What is known of those that stay is kept; new ones start slowly. Views have them, too.
+
+        Raises:
+            ConfigurationError: There is none, one is wrong, comes twice, or differs in scheme or path from the first
+                ones; or this client was not given a list of endpoints.
+        """
+        if self._engine.endpoints is None:
+            raise ConfigurationError("this client was built for one base URL; build it with a list, even of one URL")
+        self._engine.endpoints.replace(base_urls)
 
     @property
     def config(self) -> ClientConfig:

@@ -10,29 +10,35 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from yarl import URL
+
 from resilient_client.chain import Link, standard_chain
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import ClientClosedError, WrongLoopError
 from resilient_client.core.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Events
 from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
 from resilient_client.core.request import ClientContext
+from resilient_client.endpoints import Endpoints
 from resilient_client.pipeline import compose
 from resilient_client.policies.circuit import Circuit, CircuitState
 from resilient_client.policies.circuits import Circuits
 from resilient_client.policies.retry_budget import RetryBudgets
 from resilient_client.settings.config import ClientConfig
+from resilient_client.settings.timeout import TimeLimits
 
 
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
-    __slots__ = ("_closed", "circuits", "context", "handler", "links", "loop", "transport")
+    __slots__ = ("_closed", "circuits", "context", "endpoints", "handler", "links", "loop", "transport")
 
     def __init__(
         self,
         name: str,
         config: ClientConfig,
         transport: Transport,
+        limits: TimeLimits,
+        several: tuple[URL, ...] = (),
         *,
         auth: Auth | None,
         middleware: Sequence[Middleware],
@@ -45,10 +51,14 @@ class Engine:
         self.circuits: Circuits[Endpoint] | None = None
         if breaker is not None and breaker.mode != "disabled":
             self.circuits = Circuits(breaker, rng, self._tell)
+        self.endpoints: Endpoints | None = None
+        if several:
+            self.endpoints = Endpoints(several, config.load_balancing, self.context, self.circuits, transport, limits)
         self.links: tuple[Link, ...] = standard_chain(
             middleware=middleware,
             budgets=None if config.retry_budget is None else RetryBudgets(config.retry_budget),
             circuits=self.circuits,
+            balancer=None if self.endpoints is None else self.endpoints.balancer,
             auth=auth,
             attempt_middleware=attempt_middleware,
             follow_redirects=config.follow_redirects,
@@ -77,18 +87,26 @@ class Engine:
             )
         self.loop = loop
         self.context.bind(loop)
+        if self.endpoints is not None:
+            self.endpoints.start(loop)
         return loop
 
     async def close(self) -> None:
         """Give back all connections. May be called twice."""
         self._closed = True
         self.loop = None
-        await self.transport.close()
+        try:
+            if self.endpoints is not None:
+                await self.endpoints.close()
+        finally:
+            await self.transport.close()
 
     def _tell(
         self, endpoint: Endpoint, circuit: Circuit, _old: CircuitState, state: CircuitState, now: float | None
     ) -> None:
-        """Turn a transition of a circuit into an event."""
+        """Turn a transition of a circuit into an event; whoever comes back gets no full load at once."""
+        if state is CircuitState.CLOSED and self.endpoints is not None:
+            self.endpoints.balancer.recovered(endpoint, self.context.loop_time())
         if not self.context.events.active:
             return
         at = self.context.loop_time() if now is None else now
