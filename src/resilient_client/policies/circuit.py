@@ -174,6 +174,11 @@ class Circuit:
         """When the break ends, in seconds on the caller's clock; ``None`` if the state is not ``OPEN``."""
         return self._until if self._state is _OPEN else None
 
+    @property
+    def probes_out(self) -> int:
+        """Probes under way; above 0 in the state ``HALF_OPEN`` only."""
+        return self._probes
+
     def failure_ratio(self, now: float) -> float:
         """The share of failed attempts in the window ending at ``now`` (in seconds); 0 without attempts."""
         calls, failures, _ = self._window.totals(now)

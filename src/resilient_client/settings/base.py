@@ -133,7 +133,10 @@ def _sentence(model: type[Settings], error: Any) -> str:
     field = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
         return f"{model.__name__} has no setting {field!r}; {suggest(field, model.model_fields)}"
-    where = ".".join(part for part in (model._speaks_as, *map(str, error["loc"])) if part)
+    steps = (str(step) for step in error["loc"] if "[" not in str(step))  # a union's own name tells nobody anything
+    where = ".".join(part for part in (model._speaks_as, *steps) if part)
+    if error["type"] == "missing":
+        return f"{where} is missing; it has no default"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if error["type"] == "value_error":
         return f"{where}: {message}"

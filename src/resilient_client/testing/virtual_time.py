@@ -52,6 +52,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """The virtual time in seconds; it changes only between two turns of the loop."""
         return self._clock.now
 
+    @property
+    def timers(self) -> int:
+        """How many timers are set and not cancelled."""
+        # There is no public way to ask; `BaseEventLoop` keeps them in this heap in every version.
+        return sum(not timer.cancelled() for timer in self._scheduled)  # type: ignore[attr-defined]  # as said
+
     def call_at(
         self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:

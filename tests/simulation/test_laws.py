@@ -1,0 +1,112 @@
+"""The laws of conservation have teeth: whatever is broken on purpose is found by the law about it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.simulation.kit import plain
+
+from resilient_client import APIClient, Call, Handler, Outcome, Request, Response
+from resilient_client.policies.circuit import Circuit
+from resilient_client.policies.retry_budget import RetryTokens
+from resilient_client.simulation import LawBrokenError, Outage, Run, simulate
+from resilient_client.transport.pool import Pool
+
+
+def with_client(make: Any, *changes: object) -> Run:
+    """A few calls of a client that ``make`` makes."""
+    scenario = plain(*changes, rate=2, duration=10)
+    (group,) = scenario.callers
+    return simulate(scenario.model_copy(update={"callers": (group.model_copy(update={"client": make}),)}))
+
+
+def test_laws_hold_for_a_client_with_a_well_behaved_middleware() -> None:
+    """Negative control of all below: the same scenario with nothing broken passes."""
+
+    async def well_behaved(request: Request, call_next: Handler) -> Response:
+        return await call_next(request)
+
+    run = with_client(lambda *args, **parts: APIClient(*args, middleware=[well_behaved], **parts))
+    assert run.totals.success == 1
+
+
+def test_request_sent_behind_the_back_of_the_attempt_is_found() -> None:
+    """A middleware that sends twice in one attempt: the servers got more than the clients say."""
+
+    async def twice(request: Request, call_next: Handler) -> Response:
+        await call_next(request)
+        return await call_next(request)
+
+    with pytest.raises(LawBrokenError, match=r"the clients say they sent \d+ requests, the servers got \d+"):
+        with_client(lambda *args, **parts: APIClient(*args, attempt_middleware=[twice], **parts))
+
+
+def test_call_that_ends_twice_is_found() -> None:
+    """A client that makes two calls of one."""
+
+    class Double(APIClient):
+        async def run(self, call: Call[Any]) -> Outcome[Any]:
+            await super().run(call)
+            return await super().run(call)
+
+    with pytest.raises(LawBrokenError, match=r"shop-0 began \d+ calls, \d+ ended"):
+        with_client(Double)
+
+
+def test_call_that_outlives_its_deadline_is_found() -> None:
+    """A middleware that swallows the cancellation of the deadline and goes on."""
+
+    async def deaf(request: Request, call_next: Handler) -> Response:
+        response = await call_next(request)
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            await asyncio.sleep(100)
+        return response
+
+    with pytest.raises(LawBrokenError, match=r"shop-0 had a call of 130\.\d+ s, above total=30 s"):
+        with_client(lambda *args, **parts: APIClient(*args, middleware=[deaf], **parts))
+
+
+def test_task_left_running_is_found() -> None:
+    """A middleware that starts a task and forgets it."""
+    kept: list[asyncio.Task[None]] = []
+
+    async def forgetful(request: Request, call_next: Handler) -> Response:
+        kept.append(asyncio.create_task(asyncio.sleep(1e6), name="forgotten"))
+        return await call_next(request)
+
+    with pytest.raises(LawBrokenError, match=r"tasks are still running: forgotten.*timers are still set"):
+        with_client(lambda *args, **parts: APIClient(*args, attempt_middleware=[forgetful], **parts))
+
+
+def test_connection_not_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that never gets its places back."""
+    monkeypatch.setattr(Pool, "release", lambda _pool, _endpoint: None)
+    with pytest.raises(LawBrokenError, match=r"\d+ connections of shop-0 are still in use"):
+        with_client(APIClient)
+
+
+def test_probe_permit_not_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A circuit that says a probe is still out."""
+    monkeypatch.setattr(Circuit, "probes_out", property(lambda _circuit: 2))
+    with pytest.raises(LawBrokenError, match="2 probe permits of shop-0 for http://api are still out"):
+        with_client(APIClient)
+
+
+def test_repeats_beyond_the_budget_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket that always says yes."""
+    monkeypatch.setattr(RetryTokens, "try_spend", lambda _tokens, _now, _cost: True)
+    with pytest.raises(LawBrokenError, match=r"shop-0 made \d+ repeats on a budget of 5\.\d tokens"):
+        with_client(APIClient, Outage(at=0, how="error"))
+
+
+def test_request_that_a_server_loses_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that forgets what it dropped."""
+    from resilient_client.simulation import replica
+
+    monkeypatch.setattr(replica.Replica, "_fall", lambda _self, job, _outage: job.give(None))
+    with pytest.raises(LawBrokenError, match=r"api got \d+ requests, of which 0 came to an end"):
+        with_client(APIClient, Outage(at=0, how="reset"))

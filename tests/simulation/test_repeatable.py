@@ -1,0 +1,106 @@
+"""The same seed gives the same run, byte for byte; another seed another one."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import subprocess
+import sys
+from hashlib import sha256
+
+import pytest
+from tests.simulation.kit import plain
+
+from resilient_client.simulation import Callers, ClosedLoop, Errors, Outage, Scenario, Upstream, simulate
+
+EVERYTHING = Scenario(
+    upstreams=[
+        Upstream(name="front", calls=["db"], replicas=2, servers=20, queue=5, keeps_working=False),
+        Upstream(name="db", service={"kind": "lognormal", "median": 0.02}, replicas=2, error_rate=0.05),
+    ],
+    callers=[
+        Callers(name="web", calls="front", clients=3, arrivals=10),
+        Callers(name="batch", calls="db", clients=2, arrivals=ClosedLoop(workers=2, pause=0.1)),
+    ],
+    duration=12,
+)
+EVERYTHING = EVERYTHING.model_copy(
+    update={
+        "upstreams": (
+            EVERYTHING.upstreams[0],
+            EVERYTHING.upstreams[1].model_copy(update={"changes": (Outage(at=5, lasting=3, how="reset"),)}),
+        )
+    }
+)
+
+
+def trace_of(scenario: Scenario, seed: int = 1) -> str:
+    trace = io.StringIO()
+    simulate(scenario, seed=seed, trace=trace)
+    return trace.getvalue()
+
+
+def test_trace_of_the_same_seed_is_the_same_byte_for_byte() -> None:
+    """Services, replicas, outage, retries, circuits: all of it repeats, and tells something."""
+    first = trace_of(EVERYTHING)
+    assert trace_of(EVERYTHING) == first
+    for word in ("call ended", "attempt 2 ended", "will repeat", "will not repeat", "circuit of db: open"):
+        assert word in first
+
+
+def test_trace_of_another_seed_is_another() -> None:
+    """Negative control: the seed matters."""
+    assert trace_of(EVERYTHING, 2) != trace_of(EVERYTHING, 1)
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1", "4711"])
+def test_trace_does_not_depend_on_the_process(hash_seed: str) -> None:
+    """A fresh interpreter with another hash seed writes the same bytes: no set decides any order."""
+    code = (
+        "from hashlib import sha256; from tests.simulation.test_repeatable import EVERYTHING, trace_of; "
+        "print(sha256(trace_of(EVERYTHING).encode()).hexdigest())"
+    )
+    shown = subprocess.run(  # noqa: S603 -- our own interpreter on our own code
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.strip() == sha256(trace_of(EVERYTHING).encode()).hexdigest()
+
+
+def test_trace_of_a_client_is_not_changed_by_strangers() -> None:
+    """Chance is drawn by name: who shares nothing with a newcomer behaves as before, byte for byte."""
+    alone = plain(Errors(at=5, lasting=5, rate=0.5), duration=15, clients=3)
+    stranger = Upstream(name="elsewhere", error_rate=0.3)
+    together = alone.model_copy(
+        update={
+            "upstreams": (stranger, *alone.upstreams),
+            "callers": (Callers(name="others", calls="elsewhere", arrivals=20), *alone.callers),
+        }
+    )
+    ours = [line for line in trace_of(together).splitlines() if " others-" not in line]
+    assert ours == trace_of(alone).splitlines()
+
+
+def test_progress_is_told_of_every_second() -> None:
+    """``on_second`` counts the seconds of the scenario, and changes nothing."""
+    seconds: list[int] = []
+    with_progress = simulate(plain(duration=5), on_second=seconds.append)
+    assert seconds == [1, 2, 3, 4, 5]
+    assert with_progress.totals == simulate(plain(duration=5)).totals
+
+
+def test_run_within_a_running_loop_says_what_to_do_instead() -> None:
+    """Virtual time needs a loop of its own: a coroutine hands the run to a thread."""
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=r"await asyncio.to_thread\(simulate, ...\)"):
+            simulate(plain(duration=1))
+        run = await asyncio.to_thread(simulate, plain(duration=1))
+        assert run.totals == simulate_outside
+
+    simulate_outside = simulate(plain(duration=1)).totals
+    asyncio.run(main())
