@@ -45,24 +45,31 @@ class Lease:
     ``now`` is the time and ``elapsed`` how long the attempt took, both in seconds.
     """
 
-    __slots__ = ("_balancer", "_held", "member")
+    __slots__ = ("_balancer", "_held", "_unanswered", "member")
 
-    def __init__(self, balancer: Balancer, member: Member) -> None:
+    def __init__(self, balancer: Balancer, member: Member, now: float) -> None:
         self._balancer = balancer
-        self._held = True
+        self._held = self._unanswered = True
         self.member = member
+        if not member.unanswered:
+            member.silent_since = now
+        member.unanswered += 1
         member.in_flight += 1
 
     def success(self, now: float, elapsed: float | None) -> None:
         """It answered; ``None`` if how long that took is not known of this endpoint."""
+        self._heard(now)
         self._balancer.learn(self.member, now, elapsed)
 
     def failure(self, now: float, elapsed: float, *, silent: bool = False) -> None:
         """It failed; ``silent`` if it did not answer at all in this time."""
+        if not silent:
+            self._heard(now)
         self._balancer.learn_failure(self.member, now, elapsed, silent=silent)
 
     def throttled(self, now: float, elapsed: float) -> None:
         """It asked for fewer requests: it is well, but others are the better choice."""
+        self._heard(now)
         self._balancer.learn(self.member, now, None)
         self._balancer.penalize(self.member, now, elapsed)
 
@@ -71,6 +78,16 @@ class Lease:
         if self._held:
             self._held = False
             self.member.in_flight -= 1
+            self._no_longer_waits()
+
+    def _heard(self, now: float) -> None:
+        self.member.silent_since = now
+        self._no_longer_waits()
+
+    def _no_longer_waits(self) -> None:
+        if self._unanswered:
+            self._unanswered = False
+            self.member.unanswered -= 1
 
 
 OnChange: TypeAlias = Callable[[Endpoint, str], None]
@@ -129,7 +146,7 @@ class Balancer:
         if tried:
             members = _least_tried(members, tried)
         members = self._well(members)
-        return Lease(self, members[0] if len(members) == 1 else self._choose(members, now))
+        return Lease(self, members[0] if len(members) == 1 else self._choose(members, now), now)
 
     def barred_for(self, now: float) -> float:
         """Seconds from ``now`` in which every circuit is sure to refuse; may be infinite."""
@@ -176,8 +193,9 @@ class Balancer:
 
     def checked(self, member: Member, now: float, trouble: str) -> None:
         """A health check was made; ``trouble`` is what it found, ``""`` if all is well."""
-        standing = member.standing
-        if standing.checked(not trouble, now) and member in self.members and standing.well is not bool(trouble):
+        was_well = member.standing.well
+        member.standing.checked(not trouble, now)
+        if member.standing.well is not was_well and member in self.members:
             self._tell(member, f"health check: {trouble}" if trouble else "")
 
     def recovered(self, endpoint: Endpoint, now: float) -> None:
@@ -266,8 +284,10 @@ class Balancer:
         if ejected >= max(1, int(self._settings.max_ejected * len(members))):
             return
         if any(m.standing.well for m in members if m is not member):
+            news = standing.well
             standing.eject(now, self._rng)
-            self._tell(member, reason)
+            if news:
+                self._tell(member, reason)
 
     def _let_back(self, now: float) -> None:
         """End the ejections whose time is over."""

@@ -47,10 +47,8 @@ class Latency:
 
     def penalize(self, now: float, seconds: float, typical: float) -> None:
         """Expect replies to take so long; without one that did, so the median stays."""
-        expected = self.estimate(now, typical)
-        if self._peak is not None and seconds < expected:
-            kept = exp((self._at - now) / self._decay)
-            seconds += (expected - seconds) * kept
+        if self._peak is not None and seconds < (expected := self.estimate(now, typical)):
+            seconds += (expected - seconds) * self._left(now)
         self._peak = seconds
         self._at = max(now, self._at)
 
@@ -58,7 +56,7 @@ class Latency:
         """Seconds to expect of the next reply; ``typical`` where nothing is known, or not any more."""
         if self._peak is None:
             return typical
-        return typical + (self._peak - typical) * exp(min(0.0, self._at - now) / self._decay)
+        return typical + (self._peak - typical) * self._left(now)
 
     @property
     def median(self) -> float | None:
@@ -70,3 +68,7 @@ class Latency:
         self._peak = None
         self._recent.clear()
         self._sorted.clear()
+
+    def _left(self, now: float) -> float:
+        """The share of what was known last that still counts."""
+        return exp(min(0.0, self._at - now) / self._decay)

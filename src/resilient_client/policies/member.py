@@ -39,20 +39,31 @@ class Member:
     Attributes:
         url: Its base URL.
         endpoint: Who it is.
-        in_flight: Attempts on their way.
+        in_flight: Attempts on their way, open streams included.
+        unanswered: Those of them that have no answer yet.
+        silent_since: When it last answered one, or was asked the first of them; in seconds.
         latency: How long it takes.
         standing: Whether it is well.
     """
 
-    __slots__ = ("endpoint", "in_flight", "latency", "standing", "url")
+    __slots__ = ("endpoint", "in_flight", "latency", "silent_since", "standing", "unanswered", "url")
 
     def __init__(self, url: URL, settings: LoadBalancing, since: float = -math.inf) -> None:
         self.url = url
         self.endpoint = Endpoint.of(url)
         self.in_flight = 0
+        self.unanswered = 0
+        self.silent_since = 0.0
         self.latency = Latency(settings.decay)
         self.standing = Standing(settings, since)
 
     def load(self, now: float, typical: float) -> float:
-        """Seconds until a reply, were the attempts served one after the other; more in a slow start."""
-        return self.latency.estimate(now, typical) * (self.in_flight + 1) / self.standing.weight(now)
+        """Seconds until a reply, were the attempts served one after the other; more in a slow start.
+
+        While it is silent, a reply takes at least as long as that: one that hangs is avoided long before the first
+        attempt times out.
+        """
+        seconds = self.latency.estimate(now, typical)
+        if self.unanswered:
+            seconds = max(seconds, now - self.silent_since)
+        return seconds * (self.in_flight + 1) / self.standing.weight(now)

@@ -70,17 +70,15 @@ class Standing:
         self.ejected = False
         self.start_slowly(now)
 
-    def checked(self, good: bool, now: float) -> bool:
-        """Learn from a health check; whether that changed what they say."""
+    def checked(self, good: bool, now: float) -> None:
+        """Learn from a health check."""
         check = self._settings.health_check
-        if good is self.healthy or check is None:
+        if check is None or good is self.healthy:
             self._checks = 0
-            return False
+            return
         self._checks += 1
-        if self._checks < (check.rise if good else check.fall):
-            return False
-        self._checks = 0
-        self.healthy = good
-        if good:
-            self.start_slowly(now)
-        return True
+        if self._checks >= (check.rise if good else check.fall):
+            self._checks = 0
+            self.healthy = good
+            if good:
+                self.start_slowly(now)

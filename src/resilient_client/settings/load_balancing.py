@@ -57,7 +57,7 @@ class LoadBalancing(Settings):
     not."""
     ejection: PositiveSeconds = 10.0
     """Seconds of a first ejection; doubles each time the endpoint comes back unwell."""
-    max_ejection: PositiveSeconds = 60.0
+    max_ejection: PositiveSeconds = 30.0
     """The longest, in seconds, before jitter; and how long an endpoint must be well for the doubling to start over."""
     max_ejected: Ratio = 0.5
     """The share of the endpoints that may be ejected at once: one in any case, but never the last that is well."""
