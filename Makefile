@@ -18,8 +18,8 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
 	@touch $@
 
-demo: $(STAMP)  ## three upstreams failing in turn, and what each call came to
-	$(BIN)/python examples/orders.py
+demo: $(STAMP)  ## an order service whose three upstreams fail in turn, as a live picture
+	$(BIN)/resilient-client demo
 
 test: $(STAMP)  ## the tests, on asyncio and uvloop
 	$(BIN)/python -m pytest

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from resilient_client.client import APIClient
     from resilient_client.core.attempts import AttemptRecord
     from resilient_client.core.call import Call, CallOptions
+    from resilient_client.core.certificate import Certificate
     from resilient_client.core.deadline import deadline
     from resilient_client.core.endpoint import Endpoint
     from resilient_client.core.errors import (
@@ -61,10 +62,14 @@ if TYPE_CHECKING:
     from resilient_client.core.outcome import Failure, Outcome, Success
     from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
     from resilient_client.core.request import Request, RequestInfo
-    from resilient_client.core.response import Response, Timings
-    from resilient_client.fanout import GatherResult
+    from resilient_client.core.response import Response
+    from resilient_client.core.timings import Timings
+    from resilient_client.fanout import GatherResult, as_completed, gather
+    from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, probe
     from resilient_client.policies.circuit import Circuit, CircuitState
+    from resilient_client.policies.health import HealthState
     from resilient_client.policies.member import EndpointState
+    from resilient_client.policies.retry_budget import RetryTokens
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
@@ -92,6 +97,7 @@ __all__ = [
     "CallCancelledError",
     "CallOptions",
     "CallRejectedError",
+    "Certificate",
     "Circuit",
     "CircuitBreaker",
     "CircuitOpenError",
@@ -109,6 +115,8 @@ __all__ = [
     "GatherResult",
     "Handler",
     "HealthCheck",
+    "HealthReport",
+    "HealthState",
     "InternalServerError",
     "InvalidRequestError",
     "LoadBalancing",
@@ -118,6 +126,9 @@ __all__ = [
     "OAuth2ClientCredentials",
     "Outcome",
     "PermissionDeniedError",
+    "Probe",
+    "ProbeResult",
+    "Prober",
     "RateLimitError",
     "RedirectError",
     "Request",
@@ -127,6 +138,7 @@ __all__ = [
     "ResponseTooLargeError",
     "Retry",
     "RetryBudget",
+    "RetryTokens",
     "Stage",
     "StreamResponse",
     "Success",
@@ -137,7 +149,10 @@ __all__ = [
     "UnprocessableEntityError",
     "WrongLoopError",
     "__version__",
+    "as_completed",
     "deadline",
+    "gather",
+    "probe",
 ]
 
 _HOMES = {
@@ -159,6 +174,7 @@ _HOMES = {
     "CallCancelledError": "core.errors",
     "CallOptions": "core.call",
     "CallRejectedError": "core.errors",
+    "Certificate": "core.certificate",
     "Circuit": "policies.circuit",
     "CircuitBreaker": "settings.circuit_breaker",
     "CircuitOpenError": "core.errors",
@@ -176,6 +192,8 @@ _HOMES = {
     "GatherResult": "fanout",
     "Handler": "core.protocols",
     "HealthCheck": "settings.load_balancing",
+    "HealthReport": "health",
+    "HealthState": "policies.health",
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
     "LoadBalancing": "settings.load_balancing",
@@ -185,6 +203,9 @@ _HOMES = {
     "OAuth2ClientCredentials": "auth",
     "Outcome": "core.outcome",
     "PermissionDeniedError": "core.errors",
+    "Probe": "health",
+    "ProbeResult": "health",
+    "Prober": "health",
     "RateLimitError": "core.errors",
     "RedirectError": "core.errors",
     "Request": "core.request",
@@ -194,16 +215,20 @@ _HOMES = {
     "ResponseTooLargeError": "core.errors",
     "Retry": "settings.retry",
     "RetryBudget": "settings.retry",
+    "RetryTokens": "policies.retry_budget",
     "Stage": "core.kinds",
     "StreamResponse": "streaming",
     "Success": "core.outcome",
     "Timeout": "settings.timeout",
-    "Timings": "core.response",
+    "Timings": "core.timings",
     "Token": "auth",
     "Transport": "core.protocols",
     "UnprocessableEntityError": "core.errors",
     "WrongLoopError": "core.errors",
+    "as_completed": "fanout",
     "deadline": "core.deadline",
+    "gather": "fanout",
+    "probe": "health",
 }
 """Where each name is at home. What nobody asks for is not loaded: the pytest plugin lies in this package, too."""
 

@@ -42,7 +42,7 @@ class Link(NamedTuple):
 def standard_chain(
     *,
     middleware: Sequence[Middleware],
-    budgets: RetryBudgets | None,
+    budgets: RetryBudgets[Endpoint] | None,
     circuits: Circuits[Endpoint] | None,
     balancer: Balancer | None = None,
     auth: Auth | None,
@@ -65,7 +65,7 @@ def standard_chain(
 
 
 def _retry(
-    budgets: RetryBudgets | None, circuits: Circuits[Endpoint] | None, balancer: Balancer | None
+    budgets: RetryBudgets[Endpoint] | None, circuits: Circuits[Endpoint] | None, balancer: Balancer | None
 ) -> RetryMiddleware:
     """Retry, told how long it would be refused: by the circuit of its endpoint, or by all circuits."""
     if circuits is None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from typing_extensions import Unpack
 
-from resilient_client import edge, fanout
+from resilient_client import edge
 from resilient_client.core.call import Call, CallOptions
 from resilient_client.core.deadline import ambient_deadline
 from resilient_client.core.endpoint import Endpoint
@@ -29,6 +29,7 @@ from resilient_client.core.response import Response
 from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, QueryParams
 from resilient_client.engine import Engine
 from resilient_client.explain import Explanation
+from resilient_client.many import Many
 from resilient_client.options import Layers
 from resilient_client.parts import (
     checked_auth,
@@ -42,6 +43,7 @@ from resilient_client.parts import (
 from resilient_client.policies.circuit import Circuit
 from resilient_client.policies.member import EndpointState
 from resilient_client.policies.redaction import shown_url
+from resilient_client.policies.retry_budget import RetryTokens
 from resilient_client.preparation import Preparation
 from resilient_client.settings.base import suggest
 from resilient_client.settings.circuit_breaker import CircuitBreaker
@@ -61,7 +63,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class APIClient(Verbs):
+class APIClient(Verbs, Many):
     """Calls one upstream, or many, and can be trusted to end, to spare the upstream, and to say what happened.
 
     Touches no event loop until it is first used, so it may be built at import time; from then on it belongs to that
@@ -171,26 +173,10 @@ class APIClient(Verbs):
             return await self._make(call, _success, wrap=True)
         except APIError as error:
             return Failure(error, key=call.key)
-        except Exception as error:  # before there was a request: the client is closed, or bound to another loop
+        except ConfigurationError as error:  # before there was a request: the client is closed, or of another loop
+            return Failure(edge.misused(call, error), key=call.key)
+        except Exception as error:
             return Failure(edge.unexpected(error), key=call.key)
-
-    async def gather(
-        self, calls: Iterable[Call[T]], *, concurrency: int = 20, timeout: float | None = None
-    ) -> fanout.GatherResult[T]:
-        """Make many calls at once and give every one its outcome, in input order.
-
-        Args:
-            calls: Consumed lazily.
-            concurrency: Calls in flight at once, 1 or more.
-            timeout: Seconds for all together; at its end the finished ones are kept, the others are failures of
-                kind ``DEADLINE``.
-
-        Raises:
-            InvalidRequestError: ``concurrency`` or ``timeout`` is out of range, or an item is no ``Call``.
-            ConfigurationError: The client is closed or belongs to another event loop.
-        """
-        self._engine.bind()
-        return await fanout.gather(self, calls, concurrency=concurrency, timeout=timeout)
 
     def stream(self, method: str, path: str, **options: Unpack[CallOptions]) -> StreamContext:
         """Open a reply and leave its body to the caller: ``async with api.stream("GET", "/export") as reply``.
@@ -279,12 +265,26 @@ class APIClient(Verbs):
         self._engine.endpoints.replace(base_urls)
 
     @property
+    def retry_budgets(self) -> Mapping[Endpoint, RetryTokens]:
+        """The retry tokens by upstream, to be looked at: ``available(loop.time())``; empty when the budget is off."""
+        budgets = self._engine.budgets
+        return MappingProxyType({}) if budgets is None else budgets
+
+    @property
     def config(self) -> ClientConfig:
         """The settings in force."""
         return self._layers.config
 
-    async def __aenter__(self) -> Self:
+    def _bind(self) -> None:
+        """Make sure that this client may be used on the running event loop, to which it belongs from now on.
+
+        Raises:
+            ConfigurationError: The client is closed or belongs to another event loop.
+        """
         self._engine.bind()
+
+    async def __aenter__(self) -> Self:
+        self._bind()
         return self
 
     async def __aexit__(
@@ -311,6 +311,9 @@ class APIClient(Verbs):
             value: Any = response if model is None else edge.decode(request, response, model)
         except APIError as error:
             raise edge.fail(request, error) from error.__cause__
+        except asyncio.CancelledError as cancellation:
+            edge.leave(request, cancellation)
+            raise
         except Exception as error:
             wrapped = edge.fail(request, edge.unexpected(error))
             if wrap:

@@ -30,7 +30,7 @@ from resilient_client.settings.timeout import TimeLimits
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
-    __slots__ = ("_closed", "circuits", "context", "endpoints", "handler", "links", "loop", "transport")
+    __slots__ = ("_closed", "budgets", "circuits", "context", "endpoints", "handler", "links", "loop", "transport")
 
     def __init__(
         self,
@@ -54,9 +54,11 @@ class Engine:
         self.endpoints: Endpoints | None = None
         if several:
             self.endpoints = Endpoints(several, config.load_balancing, self.context, self.circuits, transport, limits)
+        budget = config.retry_budget
+        self.budgets: RetryBudgets[Endpoint] | None = None if budget is None else RetryBudgets(budget)
         self.links: tuple[Link, ...] = standard_chain(
             middleware=middleware,
-            budgets=None if config.retry_budget is None else RetryBudgets(config.retry_budget),
+            budgets=self.budgets,
             circuits=self.circuits,
             balancer=None if self.endpoints is None else self.endpoints.balancer,
             auth=auth,

@@ -26,11 +26,12 @@ class Explanation(NamedTuple):
         lines += [f"  {link.scope:<12} {link.name}" for link in self.chain]
         lines += [f"  {'wire':<12} transport", "", "settings in force:"]
         width = max(len(row.setting) for row in self.settings)
-        lines += [f"  {row.setting:<{width}}  {row.layer:<8} {_shown(row.value)}" for row in self.settings]
+        lines += [f"  {row.setting:<{width}}  {row.layer:<8} {shown_value(row.value)}" for row in self.settings]
         return "\n".join(lines)
 
 
-def _shown(value: object) -> str:
+def shown_value(value: object) -> str:
+    """A value in force, for people."""
     if isinstance(value, frozenset):
         return " ".join(map(str, sorted(value)))
     return "off" if value is None else str(value)

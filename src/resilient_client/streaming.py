@@ -19,7 +19,8 @@ from resilient_client.core.deadline import Alarm
 from resilient_client.core.errors import APIError, DeadlineExceededError, InvalidRequestError
 from resilient_client.core.kinds import Stage
 from resilient_client.core.request import OpenBody, Request
-from resilient_client.core.response import Response, Timings
+from resilient_client.core.response import Response
+from resilient_client.core.timings import Timings
 
 
 class StreamResponse:

@@ -21,17 +21,28 @@ from resilient_client import (
     Retry,
     RetryBudget,
     Timeout,
-    fanout,
 )
 from resilient_client.core import events
+from resilient_client.many import Many
 from resilient_client.policies import circuit, circuits, redirect, retry_after, retry_budget
 from resilient_client.settings.base import Settings
 from resilient_client.transport import decoding, download
 
 DOCS = ROOT / "docs"
-PATTERNS = [DOCS / f"{name}.md" for name in ("deadline", "retry", "circuit-breaker", "auth", "connections", "fan-out")]
+PATTERNS = [
+    DOCS / f"{name}.md"
+    for name in ("deadline", "retry", "circuit-breaker", "auth", "connections", "fan-out", "health-probes")
+]
 PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
 SETTINGS = (Timeout, Retry, Backoff, RetryBudget, CircuitBreaker, ConnectionSettings, ClientConfig)
+
+FUNCTIONS = {
+    Many.gather: "concurrency timeout successes stop_on_failure on_outcome progress",
+    Many.as_completed: "concurrency timeout ordered",
+    resilient_client.probe: "timeout concurrency",
+    resilient_client.Prober: "rise fall max_age",
+    resilient_client.Probe: "critical slow certificate_days",
+}
 
 FIXED = {
     "redirects in a row": redirect.MAX_HOPS,
@@ -94,10 +105,13 @@ def test_stages_of_the_table_say_whether_the_server_may_have_acted() -> None:
 
 
 def test_table_of_defaults_is_that_of_the_settings_classes() -> None:
-    """Every field of every settings class stands in the table, with its default; so do those of ``gather``."""
-    gather = inspect.signature(fanout.gather).parameters
+    """Every field of every settings class stands in the table, with its default; so do those of functions."""
     expected = {f"{kind.__name__}.{field}": value for kind in SETTINGS for field, value in _defaults(kind).items()}
-    expected |= {f"gather({name})": gather[name].default for name in ("concurrency", "timeout")}
+    expected |= {
+        f"{function.__name__}({name})": inspect.signature(function).parameters[name].default
+        for function, names in FUNCTIONS.items()
+        for name in names.split()
+    }
     told = {cells[0].strip("`"): cells[1] for cells in rows(DOCS / "defaults.md") if cells[0].startswith("`")}
     assert {name: ast.literal_eval(value.strip("`")) for name, value in told.items()} == expected
 

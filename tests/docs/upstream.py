@@ -17,10 +17,14 @@ from resilient_client.core.errors import APIConnectionError
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
+from resilient_client.core.timings import Timings, Told
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.transport import AiohttpTransport
 
 LATENCY = 0.02  # seconds a reply takes
+_CONNECTED = Timings(pool=0.0, dns=0.001, connect=0.003, tls=0.006)
+_KEPT = Timings(pool=0.0, first_byte=LATENCY - 0.001, body=0.001)
+_REPLIED = _CONNECTED._replace(first_byte=LATENCY - 0.011, body=0.001)
 SCRIPTS = {
     "/payments": (503, 201),
     "/flaky": (503, 503, 200),
@@ -67,9 +71,11 @@ class Upstream:
         """Answer one request, in the way of the real transport: stages, marks and all."""
         record = request.record
         self.hits[request.url.path] += 1
-        record.sent, record.reused, record.stage = True, False, Stage.HEADERS
+        kept = record.number > 1
+        record.sent, record.reused, record.stage = True, kept, Stage.HEADERS
+        record.trace = Told(Timings() if kept else _CONNECTED, None)
         response = await self._answer(request)
-        record.stage = None
+        record.stage, record.trace = None, Told(_KEPT if kept else _REPLIED, None)
         if request.context.streaming and response.status < 300:
             request.context.open_stream = _Open()
         return response
@@ -94,6 +100,8 @@ def _content(request: Request, path: list[str]) -> object:
             return {"title": "No such user"}
         case ["users", number]:
             return {"id": int(number), "name": "Ada"}
+        case ["health"]:
+            return {"status": "up"}
         case ["me"]:
             return {"name": "Ada"}
         case ["prices", sku]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.rules.kit import failure, soon
 
-from resilient_client import APIClient, Call, ErrorKind, Retry, RetryBudget, Timeout
+from resilient_client import APIClient, Call, Endpoint, ErrorKind, Retry, RetryBudget, Timeout
 from resilient_client.core.events import Event, RetryRefused
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.faults import drop, hang_before_headers, reply
@@ -148,3 +150,24 @@ async def test_empty_budget_raises_the_last_real_error_with_a_note(server: Fault
     assert [event.reason for event in events if isinstance(event, RetryRefused)] == [
         "not retried: the retry budget of this upstream is empty"
     ]
+
+
+# --- looking at it ---
+
+
+async def test_retry_budgets_show_the_tokens_each_upstream_has_left(server: FaultServer) -> None:
+    """What retries took is missing, and a view shows the same."""
+    server.script(drop())
+    async with budgeted(server, bucket(5)) as api:
+        assert dict(api.retry_budgets) == {}
+        await failure(api.get("/"))
+        tokens = api.retry_budgets[Endpoint.of(server.url)]
+        assert tokens.available(asyncio.get_running_loop().time()) == 5 - (server.hits - 1)
+        assert api.with_options(timeout=5).retry_budgets is api.retry_budgets
+
+
+async def test_retry_budgets_are_none_where_the_budget_is_off(server: FaultServer) -> None:
+    """An empty mapping, so that whoever looks need not ask."""
+    async with budgeted(server, None) as api:
+        await api.get("/")
+        assert dict(api.retry_budgets) == {}

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import assert_type
 
 from pydantic import BaseModel
 
-from resilient_client import APIClient, Call, Failure, GatherResult, Outcome, Response, Success
+from resilient_client import (
+    APIClient,
+    Call,
+    Failure,
+    GatherResult,
+    HealthReport,
+    Outcome,
+    Probe,
+    Prober,
+    ProbeResult,
+    Response,
+    Success,
+    as_completed,
+    gather,
+    probe,
+)
 
 
 class User(BaseModel):
@@ -37,5 +53,51 @@ async def calls(api: APIClient) -> None:
                 print(error.kind)
 
 
+async def pages() -> AsyncIterator[Call[User]]:
+    yield Call.get("/", response_model=User)
+
+
+async def fan_outs(api: APIClient) -> None:
+    call = Call.get("/", key=1, client=api, response_model=User)
+    assert_type(call, Call[User])
+    assert_type(await gather([call], successes=1, on_outcome=print), GatherResult[User])
+    assert_type(await api.gather(pages(), progress="users"), GatherResult[User])
+    assert_type(await api.gather(Call.post("/", json={}) for _ in range(3)), GatherResult[Response])
+    async with api.as_completed(pages(), ordered=True) as outcomes:
+        async for outcome in outcomes:
+            assert_type(outcome, Success[User] | Failure)
+    async for outcome in as_completed([call]):
+        match outcome:
+            case Success(value=user):
+                assert_type(user, User)
+            case Failure(dropped=dropped):
+                assert_type(dropped, bool)
+
+
+def kept(api: APIClient) -> AsyncIterator[Outcome[User]]:
+    return api.as_completed(pages())
+
+
+async def wrong_callback(api: APIClient) -> None:
+    def of_a_number(outcome: int) -> None: ...
+
+    await api.gather(pages(), on_outcome=of_a_number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the point
+
+
 def unknown_keyword() -> None:
     APIClient("https://api.example.com", timout=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the point
+
+
+async def ping() -> int:
+    return 1
+
+
+async def health(api: APIClient) -> None:
+    report = await probe({"a": "https://a.example", "b": ping, "c": Probe("/", client=api, expect_status={200, 204})})
+    assert_type(report, HealthReport)
+    assert_type(report["a"], ProbeResult)
+    assert_type(report[0], ProbeResult)
+    assert_type(report[:1], tuple[ProbeResult, ...])
+    await probe(["https://a.example", ping, lambda: api.get("/"), Probe(ping)])
+    async with Prober({"b": ping}, on_result=print) as prober:
+        assert_type(await prober.check(), HealthReport)

@@ -17,18 +17,30 @@ import resilient_client.testing
 PUBLIC = """
 APIClient APIConnectionError APIError APIKeyAuth APIResponseValidationError APIStatusError APITimeoutError AttemptRecord
 Auth AuthenticationError Backoff BadRequestError BasicAuth BearerAuth Call CallCancelledError CallOptions
-CallRejectedError Circuit CircuitBreaker CircuitOpenError CircuitState ClientClosedError ClientConfig ConfigurationError
-ConflictError ConnectionSettings DeadlineExceededError Endpoint EndpointState ErrorKind Failure GatherResult Handler
-HealthCheck InternalServerError InvalidRequestError LoadBalancing Middleware MissingExtraError NotFoundError
-OAuth2ClientCredentials Outcome PermissionDeniedError RateLimitError RedirectError Request RequestInfo
-ResilientClientError Response ResponseTooLargeError Retry RetryBudget Stage StreamResponse Success Timeout Timings Token
-Transport UnprocessableEntityError WrongLoopError __version__ deadline
+CallRejectedError Certificate Circuit CircuitBreaker CircuitOpenError CircuitState ClientClosedError ClientConfig
+ConfigurationError ConflictError ConnectionSettings DeadlineExceededError Endpoint EndpointState ErrorKind Failure
+GatherResult Handler HealthCheck HealthReport HealthState InternalServerError InvalidRequestError LoadBalancing
+Middleware MissingExtraError NotFoundError OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult
+Prober RateLimitError RedirectError Request RequestInfo ResilientClientError Response ResponseTooLargeError Retry
+RetryBudget RetryTokens Stage StreamResponse Success Timeout Timings Token Transport UnprocessableEntityError
+WrongLoopError __version__ as_completed deadline gather probe
 """
 TESTING = """
 DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLoop assert_no_leaks black_hole fail
 faults install_aioresponses_compat record_events refused_url reply run_virtual
 """
-EXTRAS = {"aioresponses", "backports.zstd", "brotli", "fastapi", "pytest", "starlette", "uvloop"}
+EXTRAS = {
+    "aioresponses",
+    "backports.zstd",
+    "brotli",
+    "fastapi",
+    "pytest",
+    "rich",
+    "starlette",
+    "tqdm",
+    "typer",
+    "uvloop",
+}
 
 both_modules = pytest.mark.parametrize(
     ("module", "names"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from resilient_client.core.certificate import Certificate
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.kinds import ErrorKind, Stage
+from resilient_client.core.timings import Timings, Told, Trace
 
 
 class AttemptRecord:
@@ -25,6 +29,7 @@ class AttemptRecord:
         reused: Whether it went out on a kept-alive connection; ``None`` when it never got one.
         blind: Whether it went through a session of the caller's, where nobody can tell, before ``sent``, whether it
             waits for a place in that session's pool or for the host.
+        trace: What can tell of its last wire request; ask ``timings`` and ``certificate`` instead.
     """
 
     elapsed = 0.0
@@ -38,11 +43,26 @@ class AttemptRecord:
     sent = False
     reused: bool | None = None
     blind = False
+    trace: Trace | None = None
 
     def __init__(self, number: int, endpoint: Endpoint, started: float) -> None:
         self.number = number
         self.endpoint = endpoint
         self.started = started
+
+    @property
+    def timings(self) -> Timings:
+        """Where it spent its time; all ``None`` when it never came to the wire."""
+        return Timings() if self.trace is None else self.trace.timings()
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The server's certificate, if this attempt made a connection of its own, and verified it."""
+        return None if self.trace is None else self.trace.certificate()
+
+    def __getstate__(self) -> dict[str, Any]:
+        told = None if self.trace is None else Told(self.timings, self.certificate)
+        return self.__dict__ | {"trace": told}
 
     def __str__(self) -> str:
         result = self.error or f"status {self.status}"

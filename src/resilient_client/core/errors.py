@@ -286,9 +286,14 @@ class InvalidRequestError(APIError, ValueError):
 
 
 class CallCancelledError(APIError):
-    """The fan-out dropped this call, or it was cancelled from within. A caller's own cancellation always propagates."""
+    """The fan-out dropped this call, or it was cancelled from within. A caller's own cancellation always propagates.
+
+    Attributes:
+        dropped: Whether the fan-out dropped it, because it had its ``successes`` or met its ``stop_on_failure``.
+    """
 
     _kind = ErrorKind.CANCELLED
+    dropped = False
 
 
 class CallRejectedError(APIError):

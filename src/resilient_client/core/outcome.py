@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeAlias, TypeVar
 
 from resilient_client.core.attempts import AttemptRecord
-from resilient_client.core.errors import APIError
+from resilient_client.core.errors import APIError, CallCancelledError
 from resilient_client.core.kinds import ErrorKind
 
 T_co = TypeVar("T_co", covariant=True)
@@ -73,6 +73,11 @@ class Failure:
     def kind(self) -> ErrorKind:
         """What happened, in one word."""
         return self.error.kind
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the call did not really fail: the fan-out dropped it, having its ``successes`` or its failure."""
+        return isinstance(self.error, CallCancelledError) and self.error.dropped
 
     @property
     def attempts(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json as jsonlib
 import re
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from multidict import CIMultiDictProxy
 from pydantic import ValidationError
@@ -15,32 +15,12 @@ from yarl import URL
 from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.errors import APIResponseValidationError
 from resilient_client.core.models import validator_for
+from resilient_client.core.timings import Timings, Trace
 
 T = TypeVar("T")
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid")
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
-
-
-class Timings(NamedTuple):
-    """Where the last attempt spent its time, in seconds; ``None`` for what did not happen or was not seen.
-
-    A kept-alive connection has no ``dns`` and no ``connect``. ``connect`` is TCP and TLS together.
-    """
-
-    pool: float | None = None
-    dns: float | None = None
-    connect: float | None = None
-    first_byte: float | None = None
-    body: float | None = None
-
-
-class TimingsSource(Protocol):
-    """Whatever can tell timings when asked: they are seldom wanted, so nobody computes them beforehand."""
-
-    def timings(self) -> Timings:
-        """The timings."""
-        ...
 
 
 class Response:
@@ -69,7 +49,7 @@ class Response:
         content: bytes,
         url: URL,
         truncated: bool = False,
-        timings: TimingsSource | None = None,
+        timings: Trace | None = None,
     ) -> None:
         self.status = status
         self.headers = headers

@@ -35,7 +35,7 @@ class RetryMiddleware:
 
     def __init__(
         self,
-        budgets: RetryBudgets | None,
+        budgets: RetryBudgets[Endpoint] | None,
         wall_clock: Callable[[], float] = time.time,
         barred_for: Callable[[Endpoint, float], float] | None = None,
         several: bool = False,

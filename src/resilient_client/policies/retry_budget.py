@@ -18,10 +18,12 @@ when it *starts* (as in Finagle), the outage would feed the retries: 1.37 and 1.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Final
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Final, TypeVar
 
 from resilient_client.settings.retry import RetryBudget
+
+K = TypeVar("K", bound=Hashable)
 
 RETRY_COST: Final = 1.0
 """Tokens an extra attempt takes."""
@@ -82,8 +84,8 @@ class RetryTokens:
         return self._tokens
 
 
-class RetryBudgets:
-    """The buckets of one client, one per upstream, made when first asked for.
+class RetryBudgets(Mapping[K, RetryTokens]):
+    """The buckets of one client, one per upstream, made when first asked for; people read them as a mapping.
 
     With too many, the least recently used is dropped; an upstream that returns starts anew, with ``initial``.
 
@@ -97,12 +99,12 @@ class RetryBudgets:
     def __init__(self, settings: RetryBudget, *, limit: int = 10_000) -> None:
         self._settings = settings
         self._limit = limit
-        self._buckets: OrderedDict[Hashable, RetryTokens] = OrderedDict()
-        self._latest_key: Hashable = None
+        self._buckets: OrderedDict[K, RetryTokens] = OrderedDict()
+        self._latest_key: K | None = None
         self._latest: RetryTokens | None = None
 
-    def for_upstream(self, key: Hashable, now: float) -> RetryTokens:
-        """The bucket of the upstream ``key``: its endpoints share it."""
+    def for_upstream(self, key: K, now: float) -> RetryTokens:
+        """The bucket of the upstream ``key``: its endpoints share it. Counts as a use, unlike ``budgets[key]``."""
         if key is self._latest_key and self._latest is not None:
             return self._latest  # the same upstream again, the usual case: no hashing, no reordering
         tokens = self._buckets.get(key)
@@ -114,3 +116,12 @@ class RetryBudgets:
             self._buckets.move_to_end(key)
         self._latest_key, self._latest = key, tokens
         return tokens
+
+    def __getitem__(self, key: K) -> RetryTokens:
+        return self._buckets[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(tuple(self._buckets))  # a copy: calls made while iterating reorder the original
+
+    def __len__(self) -> int:
+        return len(self._buckets)

@@ -10,6 +10,7 @@ import math
 import random
 from typing import Final
 
+from resilient_client.policies.health import HealthState, Verdict
 from resilient_client.settings.load_balancing import LoadBalancing
 
 LEAST_WEIGHT: Final = 0.1
@@ -25,21 +26,25 @@ class Standing:
         since: When it joined, in seconds; minus infinity: it needs no slow start.
     """
 
-    __slots__ = ("_began", "_checks", "_settings", "_span", "ejected", "failures", "healthy", "until")
+    __slots__ = ("_began", "_settings", "_span", "_verdict", "ejected", "failures", "until")
 
     def __init__(self, settings: LoadBalancing, since: float = -math.inf) -> None:
         self._settings = settings
         self._span = settings.ejection
         self._began = since  # of the slow start
-        self._checks = 0  # in a row, that contradict ``healthy``
+        check = settings.health_check
+        self._verdict = Verdict(1, 1) if check is None else Verdict(check.rise, check.fall)
         self.failures = 0
         """In a row; an ejection does not end the row, so one more failure after it ejects again."""
         self.ejected = False
         """Whether it is passed over for how it answered calls."""
         self.until = -math.inf
         """When the latest ejection ends, in seconds."""
-        self.healthy = True
-        """What the health checks say; without them, always true."""
+
+    @property
+    def healthy(self) -> bool:
+        """What the health checks say; true before the first, and without any."""
+        return self._verdict.state is not HealthState.DOWN
 
     @property
     def well(self) -> bool:
@@ -71,14 +76,8 @@ class Standing:
         self.start_slowly(now)
 
     def checked(self, good: bool, now: float) -> None:
-        """Learn from a health check."""
-        check = self._settings.health_check
-        if check is None or good is self.healthy:
-            self._checks = 0
-            return
-        self._checks += 1
-        if self._checks >= (check.rise if good else check.fall):
-            self._checks = 0
-            self.healthy = good
-            if good:
-                self.start_slowly(now)
+        """Learn from a health check: the first decides, then it takes several in a row to change its word."""
+        was_healthy = self.healthy
+        self._verdict.learn(HealthState.UP if good else HealthState.DOWN, now)
+        if self.healthy and not was_healthy:
+            self.start_slowly(now)

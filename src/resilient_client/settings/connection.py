@@ -21,7 +21,8 @@ class ConnectionSettings(Settings):
     pool_size_per_host: Annotated[int, Field(ge=0)] = 0
     """Connections at once to one endpoint; 0 means no limit beyond ``pool_size``."""
     keepalive: Seconds = 15.0
-    """Seconds an idle connection is kept for reuse. Keep it below the server's own, or reuse meets closed ones."""
+    """Seconds an idle connection is kept for reuse; 0: each request makes its own, and closes it. Keep it below the
+    server's own, or reuse meets closed ones."""
     dns_ttl: PositiveSeconds | None = 10.0
     """Seconds a resolved name is kept; ``None``: resolve for every new connection."""
     tls: ssl.SSLContext | bool = True

@@ -14,7 +14,10 @@ Resolve = Callable[[], Awaitable[Iterable[str]]]
 
 
 class HealthCheck(Settings):
-    """A request to each endpoint from time to time, beside the calls: without credentials, circuit or retries."""
+    """A request to each endpoint from time to time, beside the calls: without credentials, circuit or retries.
+
+    The first answer decides; from then on it takes several in a row to change what is thought of an endpoint.
+    """
 
     path: str = "/health"
     """What is asked for, with GET, from the root of the endpoint. Any status from 200 to 299 is a good answer."""

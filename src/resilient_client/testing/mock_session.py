@@ -116,7 +116,7 @@ class _ScriptedSession:
             query=url.query,
             headers=CIMultiDictProxy(headers.copy()),
             body=content,
-            attempt=progress.record.number,
+            attempt=progress.attempt,
             at=asyncio.get_running_loop().time(),
         )
         self._received(request)

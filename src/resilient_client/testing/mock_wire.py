@@ -12,7 +12,7 @@ import math
 import socket
 import ssl
 from collections import deque
-from typing import Any, Never, cast
+from typing import Any, Never
 
 import aiohttp
 from aiohttp import http_exceptions
@@ -40,6 +40,7 @@ class MemoryWire:
     def send(self) -> None:
         """Mark the request as sent, on a connection that was opened for it."""
         self._reach(Stage.CONNECT)
+        self._progress.connected = self._progress.connecting
         self._progress.mark_sent(False)
 
     async def silence(self, seconds: float) -> None:
@@ -54,7 +55,7 @@ class MemoryWire:
         """Bring the request to where the failure strikes, and let it strike."""
         self._reach(failure.stage)
         if failure.reused:
-            self._progress.record.reused = True
+            self._progress.reused = True
         silent = failure.kind in (ErrorKind.TIMEOUT, ErrorKind.POOL)
         seconds = math.inf if silent else failure.delay
         limit = self._timeout.connect
@@ -77,7 +78,7 @@ class MemoryWire:
         elif stage in (Stage.CONNECT, Stage.TLS):
             progress.resolving = progress.resolved = progress.connecting = now
             progress.tls = progress.tls or stage is Stage.TLS
-            progress.sockets = (_CONNECTED,) if stage is Stage.TLS else ()
+            progress.connected = now if stage is Stage.TLS else None
         progress.uploading = stage is Stage.SEND
 
 
@@ -88,14 +89,6 @@ async def _pass(seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-class _Connected:
-    """A socket in the eyes of `Progress`: connected."""
-
-    def getpeername(self) -> tuple[str, int]:
-        return "memory", 0
-
-
-_CONNECTED = cast("socket.socket", _Connected())
 _KEY = ConnectionKey("memory", 0, False, True, None, None, None)  # never shown: the translation leaves it out
 _INFO = aiohttp.RequestInfo(URL("memory:"), "GET", CIMultiDictProxy(CIMultiDict()))
 

@@ -87,7 +87,7 @@ def _lost(cause: Exception, request: Request, progress: Progress) -> APIError:
     where = "before the reply" if stage is not Stage.BODY else "within the reply"
     failure = _broken(request, ErrorKind.DISCONNECTED, stage, f"the server {what} {where}")
     no_byte_yet = not isinstance(cause, aiohttp.ServerDisconnectedError) or isinstance(cause.message, str)
-    failure.stale_connection = bool(progress.record.reused) and stage is not Stage.BODY and no_byte_yet
+    failure.stale_connection = bool(progress.reused) and stage is not Stage.BODY and no_byte_yet
     return failure
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from typing import Any
 from weakref import WeakSet
 
 import aiohttp
@@ -20,9 +21,10 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientResponse
 from aiohttp.connector import Connection
 
-from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.certificate import Certificate
 from resilient_client.core.kinds import Stage
-from resilient_client.core.response import Timings
+from resilient_client.core.timings import Timings
+from resilient_client.transport.certificate import certificate_of
 
 current: ContextVar[Progress | None] = ContextVar("resilient_client_progress", default=None)
 
@@ -42,23 +44,33 @@ class Progress:
     resolving: float | None = None
     resolved: float | None = None
     connecting: float | None = None
+    connected: float | None = None
     sent: float | None = None
     replied: float | None = None
     ended: float | None = None
     uploading = False
+    reused: bool | None = None
     sockets: tuple[socket.socket, ...] = ()
+    peer: Mapping[str, Any] | None = None
 
-    def __init__(self, clock: Callable[[], float], record: AttemptRecord, tls: bool) -> None:
+    def __init__(self, clock: Callable[[], float], attempt: int, tls: bool) -> None:
         self.clock = clock
-        self.record = record
+        self.attempt = attempt
         self.tls = tls
         self.began = clock()
 
     def mark_sent(self, reused: bool) -> None:
         """The head of the request is with a connection, new or ``reused``: from now on the server may act."""
         self.sent = self.clock()
-        self.record.sent = True
-        self.record.reused = reused
+        self.reused = reused
+        if self.sockets:
+            self.sockets = ()  # the connection has its own; whoever keeps this must not keep them
+
+    def mark_failed(self) -> Stage:
+        """It is over; gives the stage in which it ended."""
+        self.ended = self.clock()
+        stage, self.sockets = self.stage(), ()
+        return stage
 
     def stage(self) -> Stage:
         """Where the request stands."""
@@ -70,21 +82,27 @@ class Progress:
             return Stage.POOL
         if self.resolving is not None and self.resolved is None:
             return Stage.DNS
-        return Stage.TLS if self.tls and any(map(_connected, self.sockets)) else Stage.CONNECT
+        connected = self.connected is not None or any(map(_connected, self.sockets))
+        return Stage.TLS if self.tls and connected else Stage.CONNECT
 
     def timings(self) -> Timings:
-        """The durations between the marks."""
+        """The durations between the marks; what failed within one of them ends it."""
         return Timings(
-            pool=_between(self.began, self.pooled),
-            dns=_between(self.resolving, self.resolved),
-            connect=_between(self.connecting, self.sent),
-            first_byte=_between(self.sent, self.replied),
-            body=_between(self.replied, self.ended),
+            pool=self._between(self.began, self.pooled),
+            dns=self._between(self.resolving, self.resolved),
+            connect=self._between(self.connecting, self.sent if self.connected is None else self.connected),
+            tls=self._between(self.connected, self.sent) if self.tls else None,
+            first_byte=self._between(self.sent, self.replied),
+            body=self._between(self.replied, self.ended),
         )
 
+    def certificate(self) -> Certificate | None:
+        """The certificate that the server showed in the handshake of this very request."""
+        return certificate_of(self.peer)
 
-def _between(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else end - start
+    def _between(self, start: float | None, end: float | None) -> float | None:
+        end = self.ended if end is None else end
+        return None if start is None or end is None else end - start
 
 
 def _connected(sock: socket.socket) -> bool:
@@ -93,17 +111,6 @@ def _connected(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
-
-
-def make_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
-    """The socket factory for aiohttp: called once for each address that is tried."""
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    if (progress := current.get()) is not None:
-        if progress.connecting is None:
-            progress.connecting = progress.clock()
-        progress.sockets = (*progress.sockets, made)
-    return made
 
 
 class MarkingResolver(AbstractResolver):
@@ -140,6 +147,8 @@ class MarkingResponse(ClientResponse):
         progress = current.get()
         if progress is not None:
             progress.mark_sent(self._is_reused(connection, progress))
+            if progress.tls and not progress.reused and connection.transport is not None:
+                progress.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
         try:
             await super().start(connection)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
@@ -151,7 +160,7 @@ class MarkingResponse(ClientResponse):
         raise failure
 
     def _is_reused(self, connection: Connection, progress: Progress) -> bool:
-        return not progress.sockets  # our socket factory was not asked for one
+        return progress.connecting is None  # our socket factory was not asked for one
 
 
 class ForeignMarkingResponse(MarkingResponse):

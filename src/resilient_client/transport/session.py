@@ -33,8 +33,8 @@ from resilient_client.transport.progress import (
     Progress,
     current,
     guard,
-    make_socket,
 )
+from resilient_client.transport.sockets import make_socket
 from resilient_client.transport.upload import Upload, is_small
 
 _NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds
@@ -80,7 +80,8 @@ class AiohttpTransport:
         """Send one wire request and read its reply; see ``core.protocols.Transport``."""
         session = self._session if self._pool is not None and self._session is not None else self._open(request)
         endpoint, pool = request.endpoint, self._pool
-        progress = Progress(self._clock, request.record, endpoint.scheme == "https")
+        progress = Progress(self._clock, request.record.number, endpoint.scheme == "https")
+        request.record.trace = progress
         if pool is None:
             raise ClientClosedError("the client is closed; make a new one")
         if (abandoned := request.context.open_stream) is not None:  # by who sends again: it holds a connection
@@ -111,14 +112,16 @@ class AiohttpTransport:
                 progress.ended = progress.clock()
             return Response(reply.status, reply.headers, content, url, truncated, progress)
         except asyncio.CancelledError:
-            request.record.stage = progress.stage()
+            request.record.stage = progress.mark_failed()
             raise
         except Exception as error:
-            request.record.stage = progress.stage()
+            request.record.stage = progress.mark_failed()
             of_source = upload is not None and upload.failure
             failure = of_source or _translate(error, request, progress, session)
         finally:
             current.reset(token)
+            if progress.sent is not None:
+                request.record.sent, request.record.reused = True, progress.reused
             if request.context.open_stream is None:  # else they belong to it: the upload, too, may still go on
                 if upload is not None:
                     upload.close()
@@ -130,7 +133,7 @@ class AiohttpTransport:
         try:
             await pool.acquire(request.endpoint)
         except asyncio.CancelledError:
-            request.record.stage = progress.stage()
+            request.record.stage = progress.mark_failed()
             raise
         progress.pooled = progress.clock()
 
@@ -151,7 +154,8 @@ class AiohttpTransport:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
-                keepalive_timeout=settings.keepalive,
+                keepalive_timeout=settings.keepalive or None,
+                force_close=not settings.keepalive,
                 use_dns_cache=settings.dns_ttl is not None,
                 ttl_dns_cache=settings.dns_ttl,  # type: ignore[arg-type]  # a float works, the hint says int
                 resolver=MarkingResolver(),
@@ -220,6 +224,7 @@ class AiohttpTransport:
         endpoint, pool = request.endpoint, self._pool
 
         def on_close() -> None:
+            progress.ended = progress.clock()
             if upload is not None:
                 upload.close()
             if pool is not None:

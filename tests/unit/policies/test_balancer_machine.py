@@ -112,6 +112,16 @@ class Interleavings(RuleBasedStateMachine):
         for _ in range(1 + twice):
             lease.release()
 
+    @rule()
+    def break_down(self):
+        """A short way to where chance alone would seldom lead: everybody fails, one after the other."""
+        for endpoint in self.endpoints:
+            others = [other for other in self.endpoints if other != endpoint]
+            for _ in range(2):
+                if lease := self.balancer.pick(self.now, (), others):
+                    lease.failure(self.now, 0.001)
+                    lease.release()
+
     @rule(endpoint=st.sampled_from(ALL))
     def turn_circuit(self, endpoint):
         self.closed ^= {endpoint}

@@ -211,6 +211,17 @@ def test_budgets_beyond_the_limit_drop_the_least_recently_used() -> None:
     assert budgets.for_upstream("second", 3.0) is not second
 
 
+def test_budgets_read_as_a_mapping_hold_what_was_used_and_count_no_use() -> None:
+    """Looking neither makes a bucket nor keeps one."""
+    budgets = RetryBudgets(RetryBudget(), limit=2)
+    first, second = budgets.for_upstream("first", 0.0), budgets.for_upstream("second", 0.0)
+    assert dict(budgets) == {"first": first, "second": second}
+    assert budgets["first"] is first
+    assert budgets.get("never used") is None
+    budgets.for_upstream("third", 1.0)
+    assert list(budgets) == ["second", "third"]
+
+
 def test_tokens_given_back_are_there_again_but_never_above_burst() -> None:
     """What an attempt that never started had paid returns; a full bucket stays full."""
     tokens = RetryTokens(RetryBudget(initial=5, burst=10, min_per_second=0), 0.0)

@@ -60,7 +60,7 @@ def test_slow_start_switched_off_gives_the_full_share_at_once() -> None:
 
 
 def test_health_check_takes_fall_bad_answers_to_take_out_and_rise_good_ones_to_bring_back() -> None:
-    """A single answer to the contrary starts the count over."""
+    """A single answer to the contrary starts the count over; the very first decides at once."""
     standing = Standing(LoadBalancing(health_check=HealthCheck(rise=2, fall=3)))
 
     def after(*answers: bool) -> bool:
@@ -68,6 +68,8 @@ def test_health_check_takes_fall_bad_answers_to_take_out_and_rise_good_ones_to_b
             standing.checked(good, 0.0)
         return standing.well
 
+    assert not after(False)
+    assert after(True, True)
     assert after(False, False, True, False, False)
     assert not after(False)
     assert not after(True, False, True)

@@ -1,0 +1,45 @@
+"""Numbers that a caller gives, checked when they are given."""
+
+from __future__ import annotations
+
+import math
+
+from resilient_client.core.errors import ConfigurationError
+
+
+def above_zero(what: str, value: object, unit: str = "seconds") -> float:
+    """A number above zero.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if (number := _finite(value)) is not None and number > 0:
+        return number
+    raise ConfigurationError(f"{what} is {value!r:.80}; give a number of {unit} above 0")
+
+
+def zero_or_more(what: str, value: object, unit: str = "seconds") -> float:
+    """A number that is not negative.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if (number := _finite(value)) is not None and number >= 0:
+        return number
+    raise ConfigurationError(f"{what} is {value!r:.80}; give a number of {unit}, 0 or more")
+
+
+def one_or_more(what: str, value: object) -> int:
+    """A whole number above zero.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ConfigurationError(f"{what} is {value!r:.80}; give a whole number, 1 or more")
+
+
+def _finite(value: object) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None  # type: ignore[arg-type]  # it is a number

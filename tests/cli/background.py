@@ -1,0 +1,41 @@
+"""A misbehaving upstream in a thread of its own, so that the program under test may run in this one or in a process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from resilient_client.testing.fault_server import FaultServer
+
+
+class BackgroundServer(FaultServer):
+    """A `FaultServer` on an event loop of another thread; script it before the requests come."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def soon(self, function: Callable[[], object]) -> None:
+        """Run something on the server's loop, such as the release of a held request."""
+        self.loop.call_soon_threadsafe(function)
+
+
+@contextmanager
+def running() -> Iterator[BackgroundServer]:
+    """A started server; ended, and its thread with it, on leaving."""
+    server, started, done = BackgroundServer(), threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        server.loop = asyncio.get_running_loop()
+        async with server:
+            started.set()
+            await done.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert started.wait(5)
+    try:
+        yield server
+    finally:
+        server.soon(done.set)
+        thread.join(5)

@@ -1,0 +1,66 @@
+"""The commands on the pages write what the pages show."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import shlex
+from collections.abc import Iterator
+from doctest import ELLIPSIS, OutputChecker
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from tests.docs.pages import PAGES, Block, blocks, name_of
+from tests.docs.upstream import Upstream, Wire
+
+from resilient_client.cli import main
+from resilient_client.testing.virtual_time import run_virtual
+
+
+class Command(NamedTuple):
+    """A line after a ``$``, what the page shows below it, and where it stands."""
+
+    line: str
+    shown: str
+    at: int
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(b.info == "console" for b in blocks(p))], ids=name_of)
+def test_commands_of_a_page_write_what_it_shows(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every command of a ``console`` block runs, as through a pipe; a ``toml NAME`` block is a file beside it."""
+    monkeypatch.setattr("resilient_client.client.AiohttpTransport", partial(Wire, Upstream()))
+    monkeypatch.setattr(asyncio, "run", run_virtual)
+    monkeypatch.chdir(tmp_path)
+    code = 0
+    for block in blocks(page):
+        if block.info.startswith("toml "):
+            Path(block.info.removeprefix("toml ")).write_text(block.text)
+        elif block.info == "console":
+            for command in _commands(block):
+                written, code = _run(command.line, code)
+                shown = OutputChecker().check_output(command.shown, written, ELLIPSIS)
+                assert shown, f"{name_of(page)}:{command.at} shows\n{command.shown}\nbut it writes\n{written}"
+
+
+def _commands(block: Block) -> Iterator[Command]:
+    """The commands of a block, each with the lines up to the next one."""
+    for piece in f"\n{block.text}".split("\n$ ")[1:]:
+        line, _, shown = piece.rstrip("\n").partition("\n")
+        yield Command(line, f"{shown}\n" if shown else "", block.line)
+
+
+def _run(line: str, last: int) -> tuple[str, int]:
+    """What a command writes to stdout and stderr together, and its exit code. Knows ``echo $?``, too."""
+    if line == "echo $?":
+        return f"{last}\n", 0
+    program, *arguments = shlex.split(line)
+    assert program == "resilient-client", f"cannot run {line!r}"
+    taken = io.BytesIO()
+    stream = io.TextIOWrapper(taken, encoding="utf-8", write_through=True)
+    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+        code = main(arguments)
+    text = taken.getvalue().decode()
+    return text if text.endswith("\n") or not text else f"{text}\n", code

@@ -1,0 +1,15 @@
+"""What the unit tests of the command line share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.cli.background import BackgroundServer, running
+
+
+@pytest.fixture
+def upstream() -> Iterator[BackgroundServer]:
+    """A misbehaving upstream in a thread, whose hit counter is the oracle for what was sent."""
+    with running() as server:
+        yield server

@@ -1,0 +1,71 @@
+"""Whatever becomes of a command, it ends with an exit code and at most a word about it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+import typer
+
+from resilient_client import ConfigurationError
+from resilient_client.cli.errors import ending
+
+
+def _raising(error: BaseException) -> int:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (typer.Exit(3), 3, ""),
+        (ConfigurationError("wrong [bold]field[/]"), 2, "error: wrong [bold]field[/]\n"),
+        (typer.BadParameter("Odd."), 2, "error: invalid value: Odd\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_command_that_raises_ends_with_its_code(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, told: str
+) -> None:
+    """One sentence on stderr, nothing on stdout, no markup taken for such."""
+    assert ending(lambda: _raising(error)) == code
+    assert capsys.readouterr() == ("", told)
+
+
+def test_bug_is_told_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """What nobody foresaw is exit code 70, apart from a check that failed."""
+    assert ending(lambda: _raising(RuntimeError("a bug"))) == 70
+    assert "RuntimeError: a bug" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("result", "code"), [(1, 1), (None, 0)])
+def test_result_of_a_command_is_its_code(result: int | None, code: int) -> None:
+    """A command that says nothing ended well."""
+    assert ending(lambda: result) == code
+
+
+def test_sigterm_unwinds_the_command_and_its_handler_is_restored() -> None:
+    """What is open is closed; afterwards the signal is handled as before."""
+    before, closed = signal.getsignal(signal.SIGTERM), []
+
+    def command() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(5)
+        finally:
+            closed.append(True)
+
+    with pytest.raises(SystemExit) as end:
+        ending(command)
+    assert (end.value.code, closed, signal.getsignal(signal.SIGTERM)) == (143, [True], before)
+
+
+def test_command_runs_in_any_thread() -> None:
+    """Only the main thread may handle signals; elsewhere nothing is touched."""
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(ending(lambda: 5)))
+    thread.start()
+    thread.join()
+    assert codes == [5]

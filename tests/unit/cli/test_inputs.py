@@ -1,0 +1,100 @@
+"""What is typed is understood, or complained of in one sentence before anything is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.cli.background import BackgroundServer
+from tests.unit.cli.support import ran
+
+from resilient_client.cli import inputs
+from resilient_client.core.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "the URL is empty"),
+        ("api.example.com/users", "has no scheme; write 'https://api.example.com/users'"),
+        ("localhost:8080", "or 'http://localhost:8080'"),
+        ("ftp://example.com/x", "has the scheme 'ftp'"),
+        ("https:///users", "names no host"),
+        ("http://[::1", "cannot be read"),
+        ("https://ada:secret@example.com/", "--user NAME:PASSWORD"),
+    ],
+)
+def test_url_that_cannot_be_called_is_refused_with_the_remedy(text: str, told: str) -> None:
+    """Whatever is no absolute http(s) URL is refused, and the sentence says what to write."""
+    with pytest.raises(ConfigurationError, match=r"the URL") as refused:
+        inputs.checked_url(text)
+    assert told in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_url_without_scheme_hides_the_values_of_its_query() -> None:
+    """The suggestion repeats the URL, but not what its query carries."""
+    with pytest.raises(ConfigurationError) as refused:
+        inputs.checked_url("example.com/x?token=secret")
+    assert "secret" not in str(refused.value)
+
+
+def test_braces_in_a_url_are_sent_as_they_are_typed(upstream: BackgroundServer) -> None:
+    """On the command line braces are no placeholders."""
+    assert ran("get", f"{upstream.url}/a/{{b}}").code == 0
+    assert upstream.requests[0].path == "/a/%7Bb%7D"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--header", "X-Token secret"], "--header number 1 has no colon"),
+        (["--header", "bad name: secret"], "is not an HTTP token"),
+        (["--header", "Host: secret"], "frames the message"),
+        (["--param", "secret"], "--param number 1 has no equals sign"),
+        (["--user", "secret"], "--user has no colon"),
+        (["--json", '{"secret'], "--json is no JSON: Unterminated string starting at line 1, column 2"),
+        (["--json", "{", "--data", "x"], "--json and --data exclude each other"),
+        (["--data", "@no-such-file"], "'no-such-file' cannot be read: no such file or directory"),
+        (["--timeout", "0"], "Timeout.total is '0', but must be greater than 0"),
+        (["--timeout", "soon"], "Timeout.total is 'soon'"),
+        (["--timeout", "1", "--attempt-timeout", "2"], "attempt=2 exceeds total=1"),
+        (["--max-attempts", "0"], "Retry.max_attempts is 0"),
+        (["--max-attempts", "many"], "should be a valid integer"),
+        (["--max-attempts", "2", "--no-retry"], "--max-attempts and --no-retry exclude each other"),
+        (["--redirects", "all"], "'all' is not one of"),
+        (["--output", "/no/such/directory/x"], "there is no directory '/no/such/directory'"),
+        (["--output", "/"], "'/' is a directory"),
+        (["--nonsense"], "no such option: --nonsense"),
+    ],
+)
+def test_wrong_option_ends_with_one_sentence_and_nothing_sent(
+    upstream: BackgroundServer, arguments: list[str], told: str
+) -> None:
+    """Wrong input is exit code 2, one line on stderr, nothing on stdout, nothing on the wire, no secret shown."""
+    end = ran("get", upstream.url, *arguments)
+    assert (end.code, end.out, upstream.hits) == (2, "", 0)
+    assert end.err.startswith("error: ")
+    assert end.err.count("\n") == 1
+    assert told in end.err
+    assert "secret" not in end.err
+
+
+def test_file_as_body_is_sent_byte_for_byte(upstream: BackgroundServer, tmp_path: Path) -> None:
+    """``--data @FILE`` sends the file as it is."""
+    (tmp_path / "body").write_bytes(bytes(range(256)))
+    assert ran("post", upstream.url, "--data", f"@{tmp_path / 'body'}").code == 0
+    assert upstream.requests[0].body == bytes(range(256))
+
+
+@pytest.mark.parametrize(("value", "expected"), [(2, 2.0), ("500ms", 0.5), ("1.5m", 90.0)])
+def test_duration_is_read_as_settings_read_it(value: object, expected: float) -> None:
+    """Numbers are seconds, text may have a unit."""
+    assert inputs.seconds("--watch", value) == expected
+
+
+@pytest.mark.parametrize("value", [0, -1, "soon", True, None, float("nan")])
+def test_duration_that_is_none_is_refused(value: object) -> None:
+    """Zero, less, and what is no duration cannot be."""
+    with pytest.raises(ConfigurationError, match=r"--watch is .*; give seconds above 0"):
+        inputs.seconds("--watch", value)

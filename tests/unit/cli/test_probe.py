@@ -1,0 +1,120 @@
+"""Many targets from the command line: what is asked, what is written, how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tests.cli.background import BackgroundServer
+from tests.unit.cli.support import ran
+
+from resilient_client import HealthState
+from resilient_client.cli.board import Board
+from resilient_client.cli.reports import as_lines
+from resilient_client.health import HealthReport, ProbeResult
+from resilient_client.testing.faults import reply
+
+
+@pytest.fixture
+def partly_down(upstream: BackgroundServer) -> BackgroundServer:
+    """An upstream whose ``/down`` answers 503."""
+    upstream.route("GET", "/down", reply(503))
+    return upstream
+
+
+def test_all_up_is_exit_code_zero(upstream: BackgroundServer) -> None:
+    """Each target is asked once."""
+    assert ran("probe", f"{upstream.url}/a", f"{upstream.url}/b").code == 0
+    assert sorted(request.path for request in upstream.requests) == ["/a", "/b"]
+
+
+def test_critical_and_down_is_exit_code_one(partly_down: BackgroundServer) -> None:
+    """Targets are critical unless said otherwise."""
+    assert ran("probe", partly_down.url, f"{partly_down.url}/down").code == 1
+
+
+def test_not_critical_and_down_is_exit_code_zero(partly_down: BackgroundServer) -> None:
+    """What may be down does not fail the check, and the line says so."""
+    end = ran("probe", partly_down.url, "--not-critical", f"{partly_down.url}/down")
+    assert end.code == 0
+    assert "not critical: status 503" in end.out
+
+
+def test_file_and_arguments_add_up(upstream: BackgroundServer, tmp_path: Path) -> None:
+    """Targets of the file come first."""
+    (tmp_path / "t.toml").write_text(f'[targets]\nfile = "{upstream.url}/file"\n')
+    end = ran("probe", f"{upstream.url}/argument", "-c", str(tmp_path / "t.toml"))
+    assert [line.split()[1] for line in end.out.splitlines()] == ["file", f"127.0.0.1:{upstream.port}/argument"]
+
+
+def test_targets_of_one_name_are_told_apart(upstream: BackgroundServer) -> None:
+    """Names hold neither scheme nor query; the second of a kind gets a number."""
+    end = ran("probe", f"{upstream.url}/?a=1", f"{upstream.url}/?a=2")
+    assert [line.split()[2] for line in end.out.splitlines()] == ["200", "#2"]
+
+
+def test_json_is_one_object_in_one_line(partly_down: BackgroundServer) -> None:
+    """With the version of its form, whatever the exit code."""
+    end = ran("probe", f"{partly_down.url}/down", "--json")
+    told = json.loads(end.out)
+    assert (end.code, end.out.count("\n"), told["schema"], told["targets"][0]["status"]) == (1, 1, 1, 503)
+
+
+def test_openmetrics_ends_with_its_mark(partly_down: BackgroundServer) -> None:
+    """A scraper can read it."""
+    end = ran("probe", f"{partly_down.url}/down", "--openmetrics")
+    assert end.out.endswith("# EOF\n")
+    assert any(line.startswith("probe_success{") and line.endswith(" 0") for line in end.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "there are no targets; give URLs, or a file of them with --config"),
+        (["--json", "--openmetrics"], "--json and --openmetrics exclude each other"),
+        (["ftp://a/"], "has the scheme 'ftp'"),
+        (["http://127.0.0.1:1/", "--not-critical", "a"], "the URL 'a' has no scheme"),
+        (["http://127.0.0.1:1/", "--concurrency", "-1"], "concurrency is -1; give a whole number, 1 or more"),
+        (["http://127.0.0.1:1/", "--timeout", "0"], "--timeout is '0'; give seconds above 0"),
+        (["http://127.0.0.1:1/", "--watch", "-1"], "--watch is '-1'; give seconds above 0"),
+        (["http://127.0.0.1:1/", "--watch", "1", "--fall", "0"], "fall is 0; give a whole number"),
+        (["http://127.0.0.1:1/", "--rise", "1"], "--rise and --fall are for --watch"),
+        (["--config", "none.toml"], "'none.toml' cannot be read: no such file or directory"),
+    ],
+)
+def test_wrong_input_ends_with_one_sentence(arguments: list[str], told: str) -> None:
+    """Exit code 2, one line on stderr, nothing on stdout."""
+    end = ran("probe", *arguments)
+    assert (end.code, end.out) == (2, "")
+    assert end.err.startswith("error: ")
+    assert end.err.count("\n") == 1
+    assert told in end.err
+
+
+def test_lines_name_what_was_never_asked() -> None:
+    """Without a look there is neither status nor time."""
+    report = HealthReport([ProbeResult("late", "http://late/", True, HealthState.UNKNOWN, False, "no time was left")])
+    assert as_lines(report, dated=True) == "unknown   late    -        -  no time was left\n"
+
+
+def test_board_shows_progress_then_the_whole() -> None:
+    """The last line counts answers first, and sums up at the end; a single check has no history."""
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=80, height=20)
+    board = Board(console, every=None)
+    unknown = ProbeResult("users", "http://users/", True, HealthState.UNKNOWN, False)
+    up = unknown._replace(state=HealthState.UP, ok=True, status=200, elapsed=0.02, attempts=1)
+    board.expect([unknown])
+    assert " 0 of 1 answered · " in _last_line(board)
+    board.learned(up)
+    assert " 1 of 1 answered · " in _last_line(board)
+    board.finished(HealthReport([up], elapsed=0.02))
+    assert _last_line(board) == "● up  1 up · 20 ms"
+
+
+def _last_line(board: Board) -> str:
+    plain = Console(file=io.StringIO(), width=80)
+    plain.print(board.picture())
+    return str(plain.file.getvalue()).splitlines()[-1].rstrip()  # type: ignore[attr-defined]  # the StringIO above

@@ -1,0 +1,105 @@
+"""A file of targets is understood, or complained of: file, table, key, and what to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resilient_client.cli.targets import read_targets
+from resilient_client.core.errors import ConfigurationError
+
+
+def written(folder: Path, text: str) -> str:
+    """The name of a file with this text."""
+    path = folder / "targets.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_file_gives_targets_and_options(tmp_path: Path) -> None:
+    """Everything that a file may say arrives where it belongs."""
+    file = read_targets(
+        written(
+            tmp_path,
+            """
+            timeout = "3s"
+            concurrency = 7
+            rise = 1
+            fall = 2
+            [targets]
+            users = "https://users.example.com/health"
+            [targets.search]
+            url = "http://search.example.com/"
+            critical = false
+            expect_status = "200-299"
+            expect_body = "ready"
+            timeout = "500ms"
+            slow = 0.2
+            method = "POST"
+            headers = { X-One = "1" }
+            certificate_days = 30
+            """,
+        )
+    )
+    users, search = file.probes
+    assert file.options == {"timeout": 3.0, "concurrency": 7, "rise": 1, "fall": 2}
+    assert (users.name, users.shown, users.critical) == ("users", "https://users.example.com/health", True)
+    assert (search.critical, search.expect_status, search.expect_body) == (False, range(200, 300), "ready")
+    assert (search.timeout, search.slow, search.certificate_days) == (0.5, 0.2, 30)
+    assert (search.call(0).method, search.call(0).given["headers"]) == ("POST", [("X-One", "1")])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("204", {204}), ("[200, 404]", {200, 404}), ('"200 - 204"', set(range(200, 205)))]
+)
+def test_expected_status_is_one_or_several_or_a_span(tmp_path: Path, given: str, expected: set[int]) -> None:
+    """Three ways to say which statuses are good."""
+    file = read_targets(written(tmp_path, f'[targets.a]\nurl = "http://a/"\nexpect_status = {given}'))
+    assert set(file.probes[0].expect_status) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "there are no targets"),
+        ("targets = 1", "there are no targets"),
+        ("timeot = 1", "there is no key 'timeot' at the top; did you mean 'timeout'?"),
+        ("timeout = 0", "timeout is 0; give seconds above 0"),
+        ("[targets.a]\nurl = x", "is no TOML: invalid value (at line 2, column 7)"),
+        ("[targets.a]\nurl = ", "is no TOML: invalid value (at line 2, the end of the file)"),
+        ("[targets]\na = 1", "targets.a is 1; give a URL, or a table with a url"),
+        ("[targets.a]\ncritical = true", "targets.a has no url"),
+        ('[targets.a]\nurl = "ftp://a/"', "targets.a.url: the URL 'ftp://a/' has the scheme 'ftp'"),
+        ("[targets.a]\nurl = 1", "targets.a.url is 1; give a text"),
+        ('[targets.a]\nurl = "http://a/"\ncrtical = false', "targets.a has no key 'crtical'; did you mean 'critical'?"),
+        ('[targets.a]\nurl = "http://a/"\ncritical = "no"', "targets.a.critical is 'no'; give true or false"),
+        ('[targets.a]\nurl = "http://a/"\nslow = -1', "targets.a.slow is -1; give seconds above 0"),
+        ('[targets.a]\nurl = "http://a/"\nexpect_status = "2xx"', "targets.a.expect_status is '2xx'; give a status"),
+        ('[targets.a]\nurl = "http://a/"\nexpect_status = [true]', "targets.a.expect_status is [True]; give a status"),
+        ('[targets.a]\nurl = "http://a/"\nexpect_status = 99', "targets.a: expect_status is"),
+        ('[targets.a]\nurl = "http://a/"\nheaders = { A = 1 }', "targets.a.headers is no table of texts"),
+        ('[targets.a]\nurl = "http://a/"\ncertificate_days = "x"', "targets.a.certificate_days is 'x'; give a number"),
+        ('[targets.a]\nurl = "http://a/"\nmethod = "HEAD"\nexpect_body = "x"', "targets.a: expect_body needs a body"),
+    ],
+)
+def test_mistake_in_a_file_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+    """The sentence names the file, the table, the key and what to do."""
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigurationError) as refused:
+        read_targets(path)
+    assert str(refused.value).startswith(path)
+    assert told in str(refused.value)
+
+
+def test_file_that_is_not_text_is_told(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are no TOML."""
+    (tmp_path / "targets.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="is no TOML: byte 0 is not UTF-8"):
+        read_targets(str(tmp_path / "targets.toml"))
+
+
+def test_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """The sentence says which file and why."""
+    with pytest.raises(ConfigurationError, match=r"--config: '.*/none.toml' cannot be read: no such file or directory"):
+        read_targets(str(tmp_path / "none.toml"))

@@ -1,0 +1,103 @@
+"""What is told of each event of a call."""
+
+from __future__ import annotations
+
+import pytest
+
+from resilient_client import AttemptRecord, Endpoint, ErrorKind
+from resilient_client.cli.trace import lines
+from resilient_client.core.events import (
+    AttemptFinished,
+    AttemptStarted,
+    CallFinished,
+    CircuitClosed,
+    CircuitHalfOpened,
+    CircuitOpened,
+    Event,
+    RetryRefused,
+    RetryScheduled,
+    TokenRefreshed,
+)
+from resilient_client.core.timings import Timings, Told
+
+END = Endpoint("https", "api.example.com", 443)
+CALL = {"client": "c", "at": 0.0, "method": "GET", "route": "/"}
+CIRCUIT = {"client": "c", "at": 0.0, "endpoint": END}
+
+
+def record(**values: object) -> AttemptRecord:
+    """A finished attempt."""
+    made = AttemptRecord(1, END, 0.0)
+    made.elapsed = 0.05
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+def told(event: Event, *, bars: bool = False) -> list[str]:
+    """The lines, as plain text."""
+    return [line.plain.strip() for line in lines(event, bars=bars)]
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (AttemptStarted(**CALL, number=2, endpoint=END), "attempt 2 to https://api.example.com"),
+        (RetryScheduled(**CALL, number=1, delay=0.142, reason="status 503"), "↻ attempt 2 in 142 ms: status 503"),
+        (RetryRefused(**CALL, number=3, reason="not retried: no time"), "■ not retried: no time"),
+        (CircuitOpened(**CIRCUIT, retry_after=5.0), "⊘ the circuit of https://api.example.com opened for 5.00 s"),
+        (CircuitOpened(**CIRCUIT, retry_after=None), "⊘ the circuit of https://api.example.com opened"),
+        (CircuitHalfOpened(**CIRCUIT), "◑ the circuit of https://api.example.com lets probes through"),
+        (CircuitClosed(**CIRCUIT), "○ the circuit of https://api.example.com closed"),
+        (CallFinished(**CALL, status=200, kind=None, attempts=1, elapsed=1.5), "1 attempt in 1.50 s"),
+        (AttemptFinished(**CALL, record=record(status=204)), "✓ 204 No Content · 50 ms"),
+        (AttemptFinished(**CALL, record=record(status=599)), "✗ 599 · 50 ms"),
+        (
+            AttemptFinished(**CALL, record=record(kind=ErrorKind.CONNECT, error="refused")),
+            "✗ connect: refused · 50 ms",
+        ),
+        (
+            AttemptFinished(**CALL, record=record(kind=ErrorKind.CIRCUIT_OPEN, error="the circuit is open")),
+            "⊘ the circuit is open",
+        ),
+    ],
+)
+def test_event_is_told_in_one_line(event: Event, expected: str) -> None:
+    """Each event says in one line what happened."""
+    assert told(event) == [expected]
+
+
+def test_event_of_no_interest_is_not_told() -> None:
+    """What is no part of a call's story is left out."""
+    assert told(TokenRefreshed(client="c", at=0.0, ok=True)) == []
+
+
+def test_stages_of_an_attempt_are_told_in_order() -> None:
+    """Each stage that took place stands with its time; a wait for the pool only if there was one."""
+    spent = Told(Timings(pool=0.0, dns=0.002, connect=0.011, tls=0.024, first_byte=0.131, body=0.0004), None)
+    first, *_ = told(AttemptFinished(**CALL, record=record(status=200, trace=spent)))
+    assert first == "dns 2.0 ms · connect 11 ms · tls 24 ms · first byte 131 ms · body 0.4 ms"
+
+
+def test_bar_is_drawn_to_scale() -> None:
+    """A stage that took half of the time takes half of the bar."""
+    spent = Told(Timings(connect=0.025, first_byte=0.025), None)
+    _, bar, _ = list(lines(AttemptFinished(**CALL, record=record(status=200, trace=spent)), bars=True))
+    assert [(span.end - span.start, span.style) for span in bar.spans] == [(24, "yellow"), (24, "green")]
+
+
+def test_kept_connection_and_redirects_are_told() -> None:
+    """What explains missing stages, and where the attempt went, stands in the trace."""
+    told_lines = told(
+        AttemptFinished(
+            **CALL,
+            record=record(status=200, reused=True, trace=Told(Timings(body=0.001), None), redirects=("https://x/y",)),
+        )
+    )
+    assert told_lines == ["kept connection · body 1.0 ms", "↪ redirected to https://x/y", "✓ 200 OK · 50 ms"]
+
+
+def test_text_from_the_upstream_cannot_command_the_terminal() -> None:
+    """Escape sequences in what came from elsewhere are replaced."""
+    event = AttemptFinished(**CALL, record=record(kind=ErrorKind.PROTOCOL, error="bad \x1b[2J"))
+    assert "\x1b" not in told(event)[0]
