@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from resilient_client.core.request import Request, RequestInfo
     from resilient_client.core.response import Response
     from resilient_client.core.timings import Timings
+    from resilient_client.endpoints import resolve_dns
     from resilient_client.fanout import GatherResult, as_completed, gather
     from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, probe
     from resilient_client.policies.circuit import Circuit, CircuitState
@@ -153,6 +154,7 @@ __all__ = [
     "deadline",
     "gather",
     "probe",
+    "resolve_dns",
 ]
 
 _HOMES = {
@@ -229,6 +231,7 @@ _HOMES = {
     "deadline": "core.deadline",
     "gather": "fanout",
     "probe": "health",
+    "resolve_dns": "endpoints",
 }
 """Where each name is at home. What nobody asks for is not loaded: the pytest plugin lies in this package, too."""
 

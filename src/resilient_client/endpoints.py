@@ -8,6 +8,7 @@ credentials. Whatever fails here is told, and never harms a call.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextvars import Context
 from functools import partial
@@ -23,13 +24,41 @@ from resilient_client.core.errors import APIError, ConfigurationError
 from resilient_client.core.events import EndpointEjected, EndpointRestored, EndpointsResolved, Event
 from resilient_client.core.protocols import Transport
 from resilient_client.core.request import CallContext, ClientContext, Request
-from resilient_client.policies.addressing import parse_endpoints
+from resilient_client.policies.addressing import parse_base, parse_endpoints
 from resilient_client.policies.balancer import Admissions, Balancer
 from resilient_client.policies.member import EndpointState, Member
 from resilient_client.settings.load_balancing import HealthCheck, LoadBalancing, Resolve
 from resilient_client.settings.timeout import TimeLimits
 
 _SPREAD: Final = 0.1  # the share of an interval that chance adds, so that a fleet does not act in step
+
+
+def resolve_dns(base_url: str) -> Resolve:
+    """Each address of a host name as an endpoint of its own, for ``LoadBalancing(resolve=...)``.
+
+    Meant for names that stand for several servers, such as headless services. Only for http: over https the servers
+    would have to prove that they own an address instead of the name. They also see the address in ``Host``.
+
+    Args:
+        base_url: With the name as its host; scheme, port and path hold for all.
+
+    Raises:
+        ConfigurationError: It is no base URL, or not http.
+    """
+    base = parse_base(base_url)
+    if base.scheme != "http":
+        raise ConfigurationError(
+            f"{base.origin()} is https, whose certificate names the host and not its addresses; "
+            "give endpoints by their names, or http"
+        )
+
+    async def resolve() -> list[str]:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(base.host, base.port, type=socket.SOCK_STREAM)
+        addresses = sorted({str(address[0]) for *_, address in found})  # in an order that repeats, each once
+        return [str(base.with_host(address)) for address in addresses]
+
+    return resolve
 
 
 class Endpoints:

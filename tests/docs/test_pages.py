@@ -18,23 +18,44 @@ from resilient_client import (
     CircuitBreaker,
     ClientConfig,
     ConnectionSettings,
+    HealthCheck,
+    LoadBalancing,
     Retry,
     RetryBudget,
     Timeout,
 )
 from resilient_client.core import events
 from resilient_client.many import Many
-from resilient_client.policies import circuit, circuits, redirect, retry_after, retry_budget
+from resilient_client.policies import (
+    balancer,
+    circuit,
+    circuits,
+    latency,
+    redirect,
+    retry_after,
+    retry_budget,
+    standing,
+)
 from resilient_client.settings.base import Settings
 from resilient_client.transport import decoding, download
 
 DOCS = ROOT / "docs"
 PATTERNS = [
     DOCS / f"{name}.md"
-    for name in ("deadline", "retry", "circuit-breaker", "auth", "connections", "fan-out", "health-probes")
+    for name in ("deadline", "retry", "circuit-breaker", "auth", "connections", "fan-out", "health-probes", "endpoints")
 ]
 PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
-SETTINGS = (Timeout, Retry, Backoff, RetryBudget, CircuitBreaker, ConnectionSettings, ClientConfig)
+SETTINGS = (
+    Timeout,
+    Retry,
+    Backoff,
+    RetryBudget,
+    CircuitBreaker,
+    LoadBalancing,
+    HealthCheck,
+    ConnectionSettings,
+    ClientConfig,
+)
 
 FUNCTIONS = {
     Many.gather: "concurrency timeout successes stop_on_failure on_outcome progress",
@@ -53,6 +74,11 @@ FIXED = {
     "tokens of a retry after a timeout": retry_budget.TIMEOUT_COST,
     "jitter upward on `Retry-After`": retry_after.LARGEST_SHARE,
     "jitter upward on a break": circuit._JITTER,
+    "jitter upward on an ejection": standing._JITTER,
+    "share with which a slow start begins": standing.LEAST_WEIGHT,
+    "cost of a failure to the load of an endpoint": balancer.FAILURE_COST,
+    "replies without which nobody is ejected as slow": latency.ENOUGH,
+    "replies of which the median is taken": latency.RECENT,
     "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,
 }
 

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from tests.rules.kit import failure, soon, turns
 
-from resilient_client import APIClient, BearerAuth, ClientClosedError, Endpoint, HealthCheck, LoadBalancing, Retry
+from resilient_client import (
+    APIClient,
+    BearerAuth,
+    ClientClosedError,
+    ConfigurationError,
+    Endpoint,
+    HealthCheck,
+    LoadBalancing,
+    Retry,
+    resolve_dns,
+)
 from resilient_client.core.deadline import deadline
 from resilient_client.core.events import AttemptStarted, EndpointEjected, EndpointRestored, EndpointsResolved, Event
 from resilient_client.testing.fault_server import FaultServer
@@ -335,3 +345,31 @@ def test_retry_settings_do_not_reach_the_checks() -> None:
         assert len(fleet.checks()) == 1
 
     run_virtual(scenario(Fleet()))
+
+
+# --- names ---
+
+
+async def test_addresses_of_a_name_are_endpoints() -> None:
+    """Port and path are those of the name."""
+    assert "http://127.0.0.1:8080/v1" in await resolve_dns("http://localhost:8080/v1")()
+    assert await resolve_dns("http://[::1]:8080")() == ["http://[::1]:8080"]
+
+
+async def test_name_that_is_resolved_serves_calls() -> None:
+    """The name itself serves until its addresses are known, and they do from then on."""
+    async with FaultServer() as server:
+        name = f"http://localhost:{server.port}"
+        async with APIClient(name, load_balancing=LoadBalancing(resolve=resolve_dns(name))) as api:
+            known: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+            api.subscribe(lambda event: None if known.done() else known.set_result(event))
+            event = await soon(known)
+            assert isinstance(event, EndpointsResolved)
+            assert (event.ok, Endpoint.of(server.url) in event.endpoints) == (True, True)
+            assert (await soon(api.get("/"))).status == 200
+
+
+def test_addresses_of_an_https_name_are_refused() -> None:
+    """No certificate names them."""
+    with pytest.raises(ConfigurationError, match="is https, whose certificate names the host"):
+        resolve_dns("https://localhost")

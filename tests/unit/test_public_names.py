@@ -23,7 +23,7 @@ GatherResult Handler HealthCheck HealthReport HealthState InternalServerError In
 Middleware MissingExtraError NotFoundError OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult
 Prober RateLimitError RedirectError Request RequestInfo ResilientClientError Response ResponseTooLargeError Retry
 RetryBudget RetryTokens Stage StreamResponse Success Timeout Timings Token Transport UnprocessableEntityError
-WrongLoopError __version__ as_completed deadline gather probe
+WrongLoopError __version__ as_completed deadline gather probe resolve_dns
 """
 TESTING = """
 DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLoop assert_no_leaks black_hole fail
