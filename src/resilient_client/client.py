@@ -235,8 +235,8 @@ class APIClient(Verbs, Many):
         url, *_ = self._preparation.prepare(call)
         chosen = {key: value for key, value in options.items() if key in _VIEW_OPTIONS - {"headers", "params"}}
         layers = self._layers.over("call", chosen) if chosen else self._layers
-        others = len(self.endpoints) - 1
-        more = f", or at one of {others} other endpoints" if others > 0 else ""
+        count = len(self.endpoints)
+        more = f", or another of {count} endpoints" if count > 1 else ""
         return Explanation(f"{call.method} {shown_url(url)}{more}", self._engine.links, tuple(layers.rows()))
 
     @property

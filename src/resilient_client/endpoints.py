@@ -27,6 +27,7 @@ from resilient_client.core.request import CallContext, ClientContext, Request
 from resilient_client.policies.addressing import parse_base, parse_endpoints
 from resilient_client.policies.balancer import Admissions, Balancer
 from resilient_client.policies.member import EndpointState, Member
+from resilient_client.policies.roster import Roster
 from resilient_client.settings.load_balancing import HealthCheck, LoadBalancing, Resolve
 from resilient_client.settings.timeout import TimeLimits
 
@@ -64,7 +65,7 @@ def resolve_dns(base_url: str) -> Resolve:
 class Endpoints:
     """The set of one client, shared by its views."""
 
-    __slots__ = ("_context", "_limits", "_model", "_settings", "_tasks", "_transport", "balancer")
+    __slots__ = ("_context", "_limits", "_model", "_settings", "_tasks", "_transport", "balancer", "roster")
 
     def __init__(
         self,
@@ -91,7 +92,8 @@ class Endpoints:
         self._transport = transport
         self._limits = limits
         self._tasks: list[asyncio.Task[None]] = []
-        self.balancer = Balancer(settings, bases, context.rng, circuits, self._tell)
+        self.roster = Roster(settings, bases, context.rng, self._tell)
+        self.balancer = Balancer(settings, self.roster, context.rng, circuits)
 
     def states(self) -> Mapping[Endpoint, EndpointState]:
         """How each of them fares now."""
@@ -99,7 +101,7 @@ class Endpoints:
 
     def replace(self, urls: Iterable[str]) -> None:
         """Have these from now on; see ``APIClient.set_endpoints``."""
-        self.balancer.replace(parse_endpoints(urls, self._model), self._context.loop_time())
+        self.roster.replace(parse_endpoints(urls, self._model), self._context.loop_time())
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin what goes on beside the calls."""
@@ -131,7 +133,7 @@ class Endpoints:
 
     async def _check_all(self, check: HealthCheck) -> None:
         async with asyncio.TaskGroup() as group:
-            for member in self.balancer.members:
+            for member in self.roster.members:
                 group.create_task(self._check(member, check))
 
     async def _check(self, member: Member, check: HealthCheck) -> None:
@@ -145,7 +147,7 @@ class Endpoints:
             trouble = str(error.kind)
         except Exception as error:  # nobody's foreseen failure; its text may hold anything
             trouble = type(error).__name__
-        self.balancer.checked(member, self._context.loop_time(), trouble)
+        self.roster.checked(member, self._context.loop_time(), trouble)
 
     def _request(self, member: Member, check: HealthCheck) -> Request:
         client, endpoint = self._context, member.endpoint
@@ -165,7 +167,7 @@ class Endpoints:
         except Exception as error:
             trouble = type(error).__name__
         if self._context.events.active:
-            endpoints = tuple(member.endpoint for member in self.balancer.members)
+            endpoints = tuple(member.endpoint for member in self.roster.members)
             self._emit(EndpointsResolved, ok=not trouble, endpoints=endpoints, detail=trouble)
 
     def _tell(self, endpoint: Endpoint, reason: str) -> None:

@@ -108,7 +108,7 @@ class Engine:
     ) -> None:
         """Turn a transition of a circuit into an event; whoever comes back gets no full load at once."""
         if state is CircuitState.CLOSED and self.endpoints is not None:
-            self.endpoints.balancer.recovered(endpoint, self.context.loop_time())
+            self.endpoints.roster.recovered(endpoint, self.context.loop_time())
         if not self.context.events.active:
             return
         at = self.context.loop_time() if now is None else now

@@ -27,13 +27,13 @@ from resilient_client import (
 from resilient_client.core import events
 from resilient_client.many import Many
 from resilient_client.policies import (
-    balancer,
     circuit,
     circuits,
     latency,
     redirect,
     retry_after,
     retry_budget,
+    roster,
     standing,
 )
 from resilient_client.settings.base import Settings
@@ -76,7 +76,7 @@ FIXED = {
     "jitter upward on a break": circuit._JITTER,
     "jitter upward on an ejection": standing._JITTER,
     "share with which a slow start begins": standing.LEAST_WEIGHT,
-    "cost of a failure to the load of an endpoint": balancer.FAILURE_COST,
+    "cost of a failure to the load of an endpoint": roster.FAILURE_COST,
     "replies without which nobody is ejected as slow": latency.ENOUGH,
     "replies of which the median is taken": latency.RECENT,
     "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,

@@ -331,7 +331,7 @@ def test_explanation_shows_strategy_and_link() -> None:
     """Who asks what a call would do learns that an endpoint is picked, and how."""
     api = APIClient(["https://a.example", "https://b.example"], load_balancing=IN_ORDER)
     explained = str(api.explain("GET", "/users"))
-    assert "GET https://a.example/users, or at one of 1 other endpoints" in explained
+    assert "GET https://a.example/users, or another of 2 endpoints" in explained
     assert "per attempt  pick endpoint (ordered)\n  per attempt  attempt" in explained
     assert "load_balancing.strategy" in explained
 

@@ -18,8 +18,9 @@ from resilient_client.middleware.attempt import AttemptMiddleware
 from resilient_client.middleware.endpoint import EndpointMiddleware
 from resilient_client.middleware.retry import RetryMiddleware
 from resilient_client.pipeline import compose
-from resilient_client.policies.balancer import Balancer, Lease
+from resilient_client.policies.balancer import Balancer
 from resilient_client.policies.retry_budget import RetryBudgets
+from resilient_client.policies.roster import Lease, Roster
 from resilient_client.testing.cancellation import SweepReport, World, sweep_cancellation
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.faults import drip, reply
@@ -48,19 +49,20 @@ def world_of(*statuses: int) -> World:
     async def world() -> AsyncIterator[Step]:
         upstream = Upstream(*statuses)
         urls = [URL(f"http://{host}.example") for host in "abc"]
-        balancer = Balancer(LoadBalancing(strategy="ordered"), urls, Random(1))
+        settings = LoadBalancing(strategy="ordered")
+        roster = Roster(settings, urls, Random(1))
         links = (
             RetryMiddleware(RetryBudgets(RetryBudget())),
-            EndpointMiddleware(balancer),
+            EndpointMiddleware(Balancer(settings, roster, Random(1))),
             AttemptMiddleware(),
             refuse_the_first,
         )
         chain = compose(links, upstream)
         yield lambda: chain(a_request(RETRY))
         assert upstream.active == 0
-        assert [member.in_flight for member in balancer.members] == [0, 0, 0]
-        assert [member.unanswered for member in balancer.members] == [0, 0, 0]
-        assert sum(member.standing.failures for member in balancer.members) <= statuses.count(503)
+        assert [member.in_flight for member in roster.members] == [0, 0, 0]
+        assert [member.unanswered for member in roster.members] == [0, 0, 0]
+        assert sum(member.standing.failures for member in roster.members) <= statuses.count(503)
         upstream.script = [200]
         assert (await chain(a_request(RETRY))).status == 200
 

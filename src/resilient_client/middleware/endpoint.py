@@ -22,8 +22,9 @@ from resilient_client.core.protocols import Handler
 from resilient_client.core.request import OpenBody, Request
 from resilient_client.core.response import Response
 from resilient_client.policies.addressing import at_base
-from resilient_client.policies.balancer import Balancer, Lease
+from resilient_client.policies.balancer import Balancer
 from resilient_client.policies.classify import blames_upstream, silence_blames_upstream
+from resilient_client.policies.roster import Lease
 
 
 class EndpointMiddleware:
@@ -62,9 +63,10 @@ class EndpointMiddleware:
         context, balancer = request.context, self._balancer
         context.emit(CallRejected, reason="circuit_open", endpoint=request.endpoint)
         wait = balancer.retry_after(context.client.loop_time())
+        count = len(balancer.roster.members)
         when = "" if wait is None else f"; the first is tried again in {wait:.3g} s"
         return CircuitOpenError(
-            f"{request.label}: the circuits of all {len(balancer.members)} endpoints are open{when}; nothing was sent",
+            f"{request.label}: the circuits of all {count} endpoints are open{when}; nothing was sent",
             retry_after=wait,
         )
 

@@ -106,8 +106,8 @@ class _Repeats:
     """What follows the first failure of one call: tenacity's loop around our decisions."""
 
     __slots__ = (
-        "_call_next", "_delay", "_last", "_middleware", "_paid", "_request", "_retry", "_tokens", "_untouched",
-        "sent_to",
+        "_call_next", "_delay", "_last", "_middleware", "_paid", "_refused", "_request", "_retry", "_tokens",
+        "_untouched", "sent_to",
     )  # fmt: skip  # one name a line says no more
 
     def __init__(
@@ -127,6 +127,7 @@ class _Repeats:
         self._tokens = tokens
         self._last = first
         self.sent_to = sent_to
+        self._refused = ""  # by what name the refused attempt is called in its error
         self._untouched = True
         self._delay = 0.0
         self._paid = 0.0  # tokens spent on an attempt that has not started, or was refused here
@@ -152,6 +153,7 @@ class _Repeats:
         outcome = await _attempt(attempt, self._call_next)
         if isinstance(outcome, CallRejectedError):
             self._paid = price
+            self._refused = attempt.label
         else:
             self._last, self.sent_to = outcome, attempt.url  # the last *real* failure tells more
         return outcome
@@ -184,7 +186,7 @@ class _Repeats:
 
     def _bare(self, refusal: CallRejectedError) -> str:
         """Why an attempt was refused, fit to stand in the error of one that was sent."""
-        return str(refusal.args[0]).removeprefix(f"{self._request.label}: ").removesuffix("; nothing was sent")
+        return str(refusal.args[0]).removeprefix(f"{self._refused}: ").removesuffix("; nothing was sent")
 
     def _situation(self, outcome: Response | APIError) -> Situation:
         request = self._request

@@ -35,7 +35,7 @@ def parse_base(text: str) -> URL:
         raise ConfigurationError(
             f"base URL {_shown(text)!r} is not a URL; give one such as 'https://api.example.com'"
         ) from None
-    if url.scheme not in ("http", "https") or not url.host or _CONTROL.search(text):
+    if url.scheme not in ("http", "https") or not url.host or _CONTROL.search(str(text)):
         raise ConfigurationError(
             f"base URL {_shown(text)!r} needs the scheme http or https and a host, without spaces; give one such as 'https://api.example.com/v1'"
         )

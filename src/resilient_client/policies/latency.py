@@ -5,7 +5,6 @@ It knows numbers only: neither who is measured, nor what is made of it. The bala
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import deque
 from math import exp
 from typing import Final
@@ -28,22 +27,18 @@ class Latency:
         decay: Seconds in which the past loses all but a third (1/e) of its weight.
     """
 
-    __slots__ = ("_at", "_decay", "_peak", "_recent", "_sorted")
+    __slots__ = ("_at", "_decay", "_peak", "_recent")
 
     def __init__(self, decay: float) -> None:
         self._decay = decay
         self._at = 0.0
         self._peak: float | None = None
         self._recent: deque[float] = deque(maxlen=RECENT)
-        self._sorted: list[float] = []
 
     def observe(self, now: float, seconds: float, typical: float) -> None:
         """Learn from a reply that took so long, or from silence that lasted so long."""
         self.penalize(now, seconds, typical)
-        if len(self._recent) == RECENT:
-            self._sorted.remove(self._recent[0])
         self._recent.append(seconds)
-        insort(self._sorted, seconds)
 
     def penalize(self, now: float, seconds: float, typical: float) -> None:
         """Expect replies to take so long; without one that did, so the median stays."""
@@ -61,13 +56,12 @@ class Latency:
     @property
     def median(self) -> float | None:
         """Of the latest replies; ``None`` with less than ``ENOUGH`` of them."""
-        return self._sorted[len(self._sorted) // 2] if len(self._sorted) >= ENOUGH else None
+        return sorted(self._recent)[len(self._recent) // 2] if len(self._recent) >= ENOUGH else None
 
     def forget(self) -> None:
         """Know nothing."""
         self._peak = None
         self._recent.clear()
-        self._sorted.clear()
 
     def _left(self, now: float) -> float:
         """The share of what was known last that still counts."""

@@ -67,3 +67,15 @@ class Member:
         if self.unanswered:
             seconds = max(seconds, now - self.silent_since)
         return seconds * (self.in_flight + 1) / self.standing.weight(now)
+
+    def state(self, now: float, typical: float, admits: bool) -> EndpointState:
+        """How it fares at ``now``, for people."""
+        standing = self.standing
+        return EndpointState(
+            in_flight=self.in_flight,
+            latency=self.latency.estimate(now, typical),
+            healthy=standing.healthy,
+            ejected_for=max(0.0, standing.until - now) if standing.ejected else 0.0,
+            weight=standing.weight(now),
+            admits=admits,
+        )

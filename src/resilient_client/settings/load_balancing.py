@@ -9,6 +9,9 @@ from pydantic import Field, field_validator
 
 from resilient_client.settings.base import PositiveSeconds, Ratio, Seconds, Settings
 
+Strategy = Literal["least_loaded", "round_robin", "ordered"]
+"""How one of several endpoints is picked."""
+
 Resolve = Callable[[], Awaitable[Iterable[str]]]
 """An async function that gives the endpoints there are now, as base URLs."""
 
@@ -48,7 +51,7 @@ class LoadBalancing(Settings):
     _ordered = (("ejection", "max_ejection"),)
     _hints: ClassVar[dict[str, str]] = {"resolve": "an async function that returns a list of base URLs, or None"}
 
-    strategy: Literal["least_loaded", "round_robin", "ordered"] = "least_loaded"
+    strategy: Strategy = "least_loaded"
     """``least_loaded``: of two drawn by chance the one that promises the earlier answer. ``round_robin``: in turn.
     ``ordered``: always the first that is well; the others are backups."""
     decay: PositiveSeconds = 10.0

@@ -7,7 +7,8 @@ import pytest
 from yarl import URL
 
 from resilient_client.core.endpoint import Endpoint
-from resilient_client.policies.balancer import FAILURE_COST, GUESS, Balancer, Lease
+from resilient_client.policies.balancer import Balancer
+from resilient_client.policies.roster import FAILURE_COST, GUESS, Lease, OnChange, Roster
 from resilient_client.settings.load_balancing import HealthCheck, LoadBalancing
 
 A, B, C, D = (Endpoint("http", host, 80) for host in "abcd")
@@ -27,11 +28,16 @@ class Doors:
 
 
 def balancer(
-    hosts: str = "abc", strategy: str = "least_loaded", circuits: Doors | None = None, **settings: object
+    hosts: str = "abc",
+    strategy: str = "least_loaded",
+    circuits: Doors | None = None,
+    on_change: OnChange | None = None,
+    **settings: object,
 ) -> Balancer:
     """A balancer over some of A, B, C and D."""
-    urls = [URL(f"http://{host}") for host in hosts]
-    return Balancer(LoadBalancing(strategy=strategy, **settings), urls, random.Random(1), circuits)
+    config = LoadBalancing(strategy=strategy, **settings)
+    rng = random.Random(1)
+    return Balancer(config, Roster(config, [URL(f"http://{host}") for host in hosts], rng, on_change), rng, circuits)
 
 
 def picked(lease: Lease | None) -> Endpoint:
@@ -49,7 +55,7 @@ def choices(chooser: Balancer, count: int = 300, now: float = 0.0) -> Counter[En
 def serve(chooser: Balancer, endpoint: Endpoint, seconds: float, now: float = 0.0, times: int = 1) -> None:
     """Have one endpoint answer in so many seconds."""
     for _ in range(times):
-        others = [member.endpoint for member in chooser.members if member.endpoint != endpoint]
+        others = [member.endpoint for member in chooser.roster.members if member.endpoint != endpoint]
         lease = chooser.pick(now, (), others)
         assert lease is not None
         lease.success(now, seconds)
@@ -59,7 +65,7 @@ def serve(chooser: Balancer, endpoint: Endpoint, seconds: float, now: float = 0.
 def fail(chooser: Balancer, endpoint: Endpoint, now: float = 0.0, times: int = 1) -> None:
     """Have attempts at one endpoint fail at once."""
     for _ in range(times):
-        others = [member.endpoint for member in chooser.members if member.endpoint != endpoint]
+        others = [member.endpoint for member in chooser.roster.members if member.endpoint != endpoint]
         lease = chooser.pick(now, (), others)
         assert lease is not None
         lease.failure(now, 0.0)
@@ -269,7 +275,7 @@ def test_ejection_never_takes_the_last_one() -> None:
 def test_ejection_has_a_ceiling(hosts: str, ceiling: float, at_most: int) -> None:
     """A share of all, but one in any case."""
     chooser = balancer(hosts, strategy="round_robin", max_ejected=ceiling)
-    for member in chooser.members:
+    for member in chooser.roster.members:
         fail(chooser, member.endpoint, times=10)
     assert sum(state.ejected_for > 0 for state in chooser.states(0.0).values()) == at_most
 
@@ -278,7 +284,7 @@ def test_ejected_endpoint_comes_back_slowly() -> None:
     """First a tenth of its turns, then more, in the end all."""
     chooser = balancer("ab", strategy="round_robin")
     fail(chooser, A, times=5)
-    back = chooser.members[0].standing.until
+    back = chooser.roster.members[0].standing.until
     shares = [choices(chooser, 1000, now=back + after)[A] / 1000 for after in (0.0, 5.0, 10.0)]
     assert shares[0] == pytest.approx(0.1, abs=0.05)
     assert shares[0] < shares[1] < shares[2] == 0.5
@@ -294,27 +300,22 @@ def test_ejected_endpoint_is_asked_when_the_others_refuse() -> None:
 def test_health_checks_that_leave_less_than_half_are_ignored() -> None:
     """The few could not bear the load of all; and more likely it is the check that is wrong."""
     chooser = balancer("abcd", strategy="round_robin", health_check=HealthCheck(fall=1))
-    for member in chooser.members[:2]:
-        chooser.checked(member, 0.0, "status 503")
+    for member in chooser.roster.members[:2]:
+        chooser.roster.checked(member, 0.0, "status 503")
     assert choices(chooser, 4) == {C: 2, D: 2}
-    chooser.checked(chooser.members[2], 0.0, "status 503")
+    chooser.roster.checked(chooser.roster.members[2], 0.0, "status 503")
     assert choices(chooser, 4) == {A: 1, B: 1, C: 1, D: 1}
 
 
 def test_changes_are_told_once() -> None:
     """Out with its reason, back without; a second reason for what is out already is no news."""
     told: list[tuple[Endpoint, str]] = []
-    settings = LoadBalancing(health_check=HealthCheck(fall=1, rise=1))
-    chooser = Balancer(
-        settings,
-        [URL("http://a"), URL("http://b")],
-        random.Random(1),
-        on_change=lambda endpoint, reason: told.append((endpoint, reason)),
-    )
+    check = HealthCheck(fall=1, rise=1)
+    chooser = balancer("ab", health_check=check, on_change=lambda *change: told.append(change))
     fail(chooser, A, times=5)
-    chooser.checked(chooser.members[0], 1.0, "status 503")
+    chooser.roster.checked(chooser.roster.members[0], 1.0, "status 503")
     chooser.pick(60.0)
-    chooser.checked(chooser.members[0], 61.0, "")
+    chooser.roster.checked(chooser.roster.members[0], 61.0, "")
     assert told == [(A, "5 failures in a row"), (A, "")]
 
 
@@ -328,7 +329,7 @@ def test_endpoints_replaced_keep_what_is_known_of_those_that_stay() -> None:
     leaving = chooser.pick(0.0)
     assert leaving is not None
     assert leaving.member.endpoint == B
-    chooser.replace([URL("http://a"), URL("http://c")], 1.0)
+    chooser.roster.replace([URL("http://a"), URL("http://c")], 1.0)
     states = chooser.states(1.0)
     assert states[A].ejected_for > 0
     assert states[C].weight < 1
@@ -341,5 +342,17 @@ def test_endpoints_replaced_keep_what_is_known_of_those_that_stay() -> None:
 def test_endpoint_whose_circuit_closed_starts_slowly() -> None:
     """Three probes do not prove that it bears its full share."""
     chooser = balancer()
-    chooser.recovered(B, 5.0)
+    chooser.roster.recovered(B, 5.0)
     assert chooser.states(5.0)[B].weight < 1.0 == chooser.states(5.0)[A].weight
+
+
+def test_reply_of_an_endpoint_that_is_gone_harms_nobody() -> None:
+    """However much was known of it, and however little of those that are there now."""
+    chooser = balancer("ab")
+    serve(chooser, A, 0.02, times=10)
+    late = chooser.pick(0.0, (), [B])
+    assert late is not None
+    chooser.roster.replace([URL("http://c"), URL("http://d")], 1.0)
+    late.success(2.0, 60.0)
+    late.release()
+    assert set(choices(chooser, 20, now=2.0)) == {C, D}

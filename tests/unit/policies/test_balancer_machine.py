@@ -20,7 +20,8 @@ from hypothesis.stateful import (
 from yarl import URL
 
 from resilient_client.core.endpoint import Endpoint
-from resilient_client.policies.balancer import Balancer, Lease
+from resilient_client.policies.balancer import Balancer
+from resilient_client.policies.roster import Lease, Roster
 from resilient_client.settings.load_balancing import HealthCheck, LoadBalancing
 
 ALL = [Endpoint("http", host, 80) for host in "abcde"]
@@ -48,7 +49,8 @@ class Interleavings(RuleBasedStateMachine):
         config = LoadBalancing(
             strategy=strategy, eject_failures=2, slow_start=slow_start, health_check=HealthCheck(rise=1, fall=1)
         )
-        self.balancer = Balancer(config, map(url, self.endpoints), random.Random(3), self, self.told)
+        self.roster = Roster(config, map(url, self.endpoints), random.Random(3), self.told)
+        self.balancer = Balancer(config, self.roster, random.Random(4), self)
 
     # what the balancer is given: the circuits, and somebody to tell
 
@@ -67,7 +69,7 @@ class Interleavings(RuleBasedStateMachine):
         if not reason.startswith("health check"):
             out = self.out & set(self.endpoints)
             assert set(self.endpoints) - out, "the last one was ejected"
-            ejected = [m for m in self.balancer.members if m.standing.ejected]
+            ejected = [m for m in self.roster.members if m.standing.ejected]
             assert len(ejected) <= max(1, len(self.endpoints) // 2)
 
     # what happens
@@ -126,12 +128,12 @@ class Interleavings(RuleBasedStateMachine):
     def turn_circuit(self, endpoint):
         self.closed ^= {endpoint}
         if endpoint not in self.closed:
-            self.balancer.recovered(endpoint, self.now)
+            self.roster.recovered(endpoint, self.now)
 
     @rule(number=st.integers(0, 4), good=st.booleans())
     def check(self, number, good):
-        member = self.balancer.members[number % len(self.endpoints)]
-        self.balancer.checked(member, self.now, "" if good else "status 503")
+        member = self.roster.members[number % len(self.endpoints)]
+        self.roster.checked(member, self.now, "" if good else "status 503")
 
     @rule(seconds=st.sampled_from([0.01, 1.0, 11.0, 61.0]))
     def pass_time(self, seconds):
@@ -141,19 +143,19 @@ class Interleavings(RuleBasedStateMachine):
     def replace(self, endpoints):
         self.out &= set(endpoints)  # nobody is told of one that is gone, and it comes back as a new one
         self.endpoints = endpoints
-        self.balancer.replace(map(url, endpoints), self.now)
+        self.roster.replace(map(url, endpoints), self.now)
 
     # what must hold
 
     @invariant()
     def counts_what_is_in_flight(self):
-        for member in self.balancer.members:
+        for member in self.roster.members:
             assert member.in_flight == sum(lease.member is member for lease in self.leases)
             assert 0 <= member.unanswered <= member.in_flight
 
     @invariant()
     def tells_who_is_out(self):
-        well = {member.endpoint for member in self.balancer.members if member.standing.well}
+        well = {member.endpoint for member in self.roster.members if member.standing.well}
         assert well == set(self.endpoints) - self.out
 
     def teardown(self):
@@ -161,7 +163,7 @@ class Interleavings(RuleBasedStateMachine):
             lease.release()
             lease.release()
             assert lease.member.in_flight >= 0
-        for member in self.balancer.members:
+        for member in self.roster.members:
             assert (member.in_flight, member.unanswered) == (0, 0)
 
 
@@ -177,7 +179,7 @@ def release_without_looking(lease):
 MUTANTS = {
     "a closed circuit does not matter": (Balancer, "_admits", lambda *_: True),
     "the last one may be ejected": (
-        Balancer,
+        Roster,
         "_eject",
         lambda self, m, now, reason: (
             None
@@ -186,7 +188,7 @@ MUTANTS = {
         ),
     ),
     "a lease may be released twice": (Lease, "release", release_without_looking),
-    "those that are out are chosen": (Balancer, "_well", lambda _, members: members),
+    "those that are out are chosen": (Roster, "well_among", lambda _, members: members),
 }
 
 
