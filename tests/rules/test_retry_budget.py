@@ -97,10 +97,10 @@ async def test_server_error_that_is_not_retried_earns_nothing(server: FaultServe
 
 
 @pytest.mark.parametrize(("step", "hits"), [(hang_before_headers(), 2), (drop(), 3)], ids=["timeout", "drop"])
-async def test_retry_after_a_timeout_costs_two_tokens(server: FaultServer, step: Step, hits: int) -> None:
-    """Two tokens buy one retry of a call that timed out, or two of one that was dropped."""
+async def test_retry_after_a_timeout_costs_five_tokens(server: FaultServer, step: Step, hits: int) -> None:
+    """Five tokens buy one retry of a call that timed out, or all of one that was dropped."""
     server.script(step)
-    async with budgeted(server, bucket(2), timeout=Timeout(total=5, attempt=0.2)) as api:
+    async with budgeted(server, bucket(5), timeout=Timeout(total=5, attempt=0.2)) as api:
         error = await failure(api.get("/"))
     assert (server.hits, error.attempts) == (hits, hits)
 

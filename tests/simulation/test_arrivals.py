@@ -124,7 +124,7 @@ def test_scenario_that_cannot_be_is_refused_in_words(wrong: dict[str, object], s
 
 def test_scenario_without_a_duration_is_told_so() -> None:
     """What is missing is called missing."""
-    with pytest.raises(ConfigurationError, match="Scenario.duration is missing"):
+    with pytest.raises(ConfigurationError, match=r"Scenario\.duration is missing"):
         Scenario(upstreams=[Upstream(name="api")], callers=[Callers(name="shop", calls="api")])
 
 

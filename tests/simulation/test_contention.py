@@ -83,7 +83,7 @@ def law(kind: str) -> Backoff | Callable[[object], float]:
 
 @pytest.mark.parametrize("kind", ORIGINAL)
 def test_contention_under_each_law_takes_the_calls_and_the_time_of_the_original(kind: str) -> None:
-    """The real chain on the simulated network gives what Brooker's simulator gives: within 5 % of calls, 10 % of time."""
+    """Our chain on the simulated network takes what his took: within 5 % of the calls and 10 % of the time."""
     calls, seconds = ORIGINAL[kind]
     assert on_average(law(kind)) == (pytest.approx(calls, rel=0.05), pytest.approx(seconds, rel=0.10))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from tests.simulation.kit import load_in_outage, outage
 
-from resilient_client import ClientConfig, RetryBudget
+from resilient_client import CircuitBreaker, ClientConfig, RetryBudget
 from resilient_client.simulation import DEFAULT, NAIVE, Callers, Outage, Scenario, Upstream, simulate
 
 WITHOUT_CIRCUIT = ClientConfig(circuit_breaker=None)
 WITHOUT_BUDGET = ClientConfig(circuit_breaker=None, retry_budget=None)
 
 MANY = outage(clients=100, rate=10, lasting=60)
+ENDING = outage(clients=10, rate=10, lasting=60, before=20, after=60)
 TINY = outage(clients=1000, rate=0.1, lasting=300, before=60, after=1)
 
 
@@ -37,6 +38,22 @@ def test_outage_of_a_minute_under_the_defaults_costs_far_less_than_the_calls() -
     assert load_in_outage(simulate(MANY)) <= 0.33
 
 
+def test_outage_of_a_minute_under_the_defaults_is_over_when_it_is() -> None:
+    """Circuits do not keep it up: all calls succeed again within 15 s, on each of 5 seeds."""
+    for seed in range(1, 6):
+        recovery = simulate(ENDING, seed=seed).recovery()
+        assert recovery is not None
+        assert recovery <= 15
+
+
+def test_outage_of_a_minute_under_long_breaks_outlives_itself() -> None:
+    """Negative control: breaks that double up to a minute keep callers out for half a minute after the end."""
+    long_breaks = ClientConfig(circuit_breaker=CircuitBreaker(break_duration=5, max_break_duration=60))
+    recovery = simulate(ENDING.with_config(long_breaks)).recovery()
+    assert recovery is not None
+    assert recovery > 30
+
+
 def test_outage_without_budget_and_circuit_triples_the_load() -> None:
     """Negative control: pauses and jitter alone leave three requests for every call."""
     assert load_in_outage(simulate(outage(clients=100, rate=10, lasting=5).with_config(WITHOUT_BUDGET))) > 2.8
@@ -50,7 +67,8 @@ def test_outage_met_by_a_fleet_of_tiny_clients_costs_at_most_half_more() -> None
 def test_outage_met_by_a_fleet_whose_budgets_have_a_floor_doubles_the_load() -> None:
     """Negative control: a tenth of a token a second for each process, harmless as it looks, defeats the budget."""
     floor = ClientConfig(circuit_breaker=None, retry_budget=RetryBudget(min_per_second=0.1))
-    assert load_in_outage(simulate(TINY.with_config(floor))) > 1.9
+    fewer = outage(clients=300, rate=0.1, lasting=300, before=60, after=1)  # a fleet is as bad as each of its clients
+    assert load_in_outage(simulate(fewer.with_config(floor))) > 1.9
 
 
 def test_outage_below_three_layers_with_the_budget_alone_at_most_doubles_the_load() -> None:

@@ -27,8 +27,11 @@ K = TypeVar("K", bound=Hashable)
 
 RETRY_COST: Final = 1.0
 """Tokens an extra attempt takes."""
-TIMEOUT_COST: Final = 2.0
-"""Tokens it takes after a timeout: work the server may still be doing (the AWS SDKs, too, charge double)."""
+TIMEOUT_COST: Final = 5.0
+"""Tokens it takes after a timeout: the sign of overload, and work the server may still be doing.
+
+At 2, what a fleet of small clients has in its buckets prolongs a stall by as long as it lasted; at 10, a replica that
+hangs is hardly healed. ``tests/simulation/test_metastable.py`` has the numbers. (The AWS SDKs charge double.)"""
 
 
 class RetryTokens:

@@ -29,10 +29,10 @@ class CircuitBreaker(Settings):
     """An attempt slower than this many seconds counts as slow; ``None``: slowness does not count."""
     slow_ratio: Annotated[Ratio, Field(gt=0)] = 1.0
     """The share of slow attempts that opens the circuit."""
-    break_duration: PositiveSeconds = 5.0
+    break_duration: PositiveSeconds = 2.0
     """Seconds the circuit first stays open; doubles with each failed recovery."""
-    max_break_duration: PositiveSeconds = 60.0
-    """The longest it stays open, in seconds, before jitter."""
+    max_break_duration: PositiveSeconds = 10.0
+    """The longest it stays open, in seconds, before jitter: how late a recovery may be noticed."""
     half_open_probes: Annotated[int, Field(ge=1)] = 3
     """Probes at once while half-open, and the successes in a row that close."""
     mode: Literal["enforcing", "metrics_only", "disabled"] = "enforcing"

@@ -69,7 +69,7 @@ class Retry(Settings):
 class RetryBudget(Settings):
     """What bounds retries (and hedges) in an outage: a bucket of tokens per client and upstream.
 
-    Every call that got through deposits ``ratio``; a retry after a timeout takes 2 tokens, any other takes 1.
+    Every call that got through deposits ``ratio``; a retry after a timeout takes 5 tokens, any other takes 1.
     When the bucket is empty the last real error is raised. Jittered backoff alone does not prevent a retry
     storm; a budget does.
     """
