@@ -5,9 +5,9 @@
     client.get("/users/{id}", path_params={"id": 7}, response_model=User)
        │  Call         frozen: what the caller asked
        ▼
-       the edge        decode, complete errors, make outcomes                                  client.py, edge.py
+       the edge        fallback( decode( ... ) ), complete errors, make outcomes               client.py, edge.py
        ▼
-       per call        deadline · your middleware · retry                                      the only repeater
+       per call        deadline · your middleware · coalesce · retry                           the only repeater
        ▼
        per attempt     pick endpoint · attempt timer · circuit breaker · auth · your middleware · redirect     chain.py
        ▼
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
+    from resilient_client.settings.fallback import Fallback
     from resilient_client.settings.load_balancing import HealthCheck, LoadBalancing
     from resilient_client.settings.retry import Backoff, Retry, RetryBudget
     from resilient_client.settings.timeout import Timeout
@@ -113,6 +114,7 @@ __all__ = [
     "EndpointState",
     "ErrorKind",
     "Failure",
+    "Fallback",
     "GatherResult",
     "Handler",
     "HealthCheck",
@@ -191,6 +193,7 @@ _HOMES = {
     "EndpointState": "policies.member",
     "ErrorKind": "core.kinds",
     "Failure": "core.outcome",
+    "Fallback": "settings.fallback",
     "GatherResult": "fanout",
     "Handler": "core.protocols",
     "HealthCheck": "settings.load_balancing",

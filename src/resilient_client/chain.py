@@ -14,6 +14,7 @@ from resilient_client.core.protocols import Auth, Middleware
 from resilient_client.middleware.attempt import AttemptMiddleware
 from resilient_client.middleware.auth import AuthMiddleware
 from resilient_client.middleware.circuit_breaker import CircuitBreakerMiddleware
+from resilient_client.middleware.coalesce import CoalesceMiddleware
 from resilient_client.middleware.deadline import DeadlineMiddleware
 from resilient_client.middleware.endpoint import EndpointMiddleware
 from resilient_client.middleware.redirect import RedirectMiddleware
@@ -49,10 +50,14 @@ def standard_chain(
     attempt_middleware: Sequence[Middleware],
     follow_redirects: FollowRedirects,
 ) -> tuple[Link, ...]:
-    """The links between the edge and the transport, outermost first; ``None`` leaves a link out."""
+    """The links between the edge and the transport, outermost first; ``None`` leaves a link out.
+
+    Coalescing is a matter of each call: those that do not coalesce go through the same links without that one.
+    """
     chain: list[Link | None] = [
         Link("per call", "deadline", DeadlineMiddleware()) if middleware else None,
         *(Link("per call", describe(user), user) for user in middleware),
+        Link("per call", "coalesce", CoalesceMiddleware()),
         Link("per call", "retry", _retry(budgets, circuits, balancer)),
         _picking(balancer) if balancer is not None else None,
         Link("per attempt", "attempt", AttemptMiddleware()),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from typing_extensions import Unpack
@@ -18,17 +18,17 @@ from typing_extensions import Unpack
 from resilient_client import edge
 from resilient_client.core.call import Call, CallOptions
 from resilient_client.core.deadline import ambient_deadline
-from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError, ConfigurationError
-from resilient_client.core.events import Listener
 from resilient_client.core.models import validator_for
 from resilient_client.core.outcome import Failure, Outcome, Success
-from resilient_client.core.protocols import Auth, Middleware, Transport
+from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
 from resilient_client.core.request import CallContext, Request
 from resilient_client.core.response import Response
 from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, QueryParams
 from resilient_client.engine import Engine
 from resilient_client.explain import Explanation
+from resilient_client.fallback import fall_back, fallback_for
+from resilient_client.insight import Insight
 from resilient_client.many import Many
 from resilient_client.options import Layers
 from resilient_client.parts import (
@@ -40,19 +40,17 @@ from resilient_client.parts import (
     checked_rng,
     checked_transport,
 )
-from resilient_client.policies.circuit import Circuit
-from resilient_client.policies.member import EndpointState
 from resilient_client.policies.redaction import shown_url
-from resilient_client.policies.retry_budget import RetryTokens
 from resilient_client.preparation import Preparation
 from resilient_client.settings.base import suggest
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.config import ClientConfig, FollowRedirects
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.fallback import Fallback
 from resilient_client.settings.load_balancing import LoadBalancing
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
-from resilient_client.streaming import StreamContext, StreamResponse
+from resilient_client.streaming import StreamContext, StreamResponse, check_stream_options
 from resilient_client.transport import AiohttpTransport
 from resilient_client.verbs import Verbs
 
@@ -63,7 +61,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class APIClient(Verbs, Many):
+class APIClient(Verbs, Many, Insight):
     """Calls one upstream, or many, and can be trusted to end, to spare the upstream, and to say what happened.
 
     Touches no event loop until it is first used, so it may be built at import time; from then on it belongs to that
@@ -84,6 +82,8 @@ class APIClient(Verbs, Many):
         retry: Retry | NotGiven | None = NOT_GIVEN,
         retry_budget: RetryBudget | NotGiven | None = NOT_GIVEN,
         circuit_breaker: CircuitBreaker | NotGiven | None = NOT_GIVEN,
+        fallback: Fallback | NotGiven | None = NOT_GIVEN,
+        coalesce: bool | NotGiven = NOT_GIVEN,
         follow_redirects: FollowRedirects | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
         load_balancing: LoadBalancing | NotGiven = NOT_GIVEN,
@@ -109,6 +109,8 @@ class APIClient(Verbs, Many):
             retry: When an attempt is repeated; ``None``: exactly one wire request a call.
             retry_budget: What bounds retries in an outage.
             circuit_breaker: When a failing endpoint is left alone.
+            fallback: What to give in place of an error, for the kinds it names.
+            coalesce: Whether GET and HEAD calls that are alike, at the same time, share one flight.
             follow_redirects: ``"same-origin"``, ``"any"``, or ``None``: redirects are given back.
             raise_for_status: Whether a 4xx or 5xx reply raises.
             load_balancing: Which of several endpoints an attempt goes to.
@@ -133,6 +135,8 @@ class APIClient(Verbs, Many):
             "retry": retry,
             "retry_budget": retry_budget,
             "circuit_breaker": circuit_breaker,
+            "fallback": fallback,
+            "coalesce": coalesce,
             "follow_redirects": follow_redirects,
             "raise_for_status": raise_for_status,
             "load_balancing": load_balancing,
@@ -195,6 +199,8 @@ class APIClient(Verbs, Many):
         *,
         timeout: Timeout | float | str | NotGiven | None = NOT_GIVEN,
         retry: Retry | NotGiven | None = NOT_GIVEN,
+        fallback: Fallback | NotGiven | None = NOT_GIVEN,
+        coalesce: bool | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
         headers: HeadersLike | None = None,
         params: QueryParams | None = None,
@@ -209,7 +215,13 @@ class APIClient(Verbs, Many):
         """
         if unknown:
             raise _unknown_keyword(next(iter(unknown)), "with_options()", _VIEW_OPTIONS)
-        given = {"timeout": timeout, "retry": retry, "raise_for_status": raise_for_status}
+        given = {
+            "timeout": timeout,
+            "retry": retry,
+            "fallback": fallback,
+            "coalesce": coalesce,
+            "raise_for_status": raise_for_status,
+        }
         view = object.__new__(type(self))
         view._engine = self._engine
         view._layers = self._layers.over(
@@ -219,56 +231,16 @@ class APIClient(Verbs, Many):
         view._owner = False
         return view
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Tell ``listener`` of every event of this client; see ``core.events``.
-
-        It is called synchronously and must not block; if it raises, that is logged and the call goes on.
-
-        Returns:
-            What ends the subscription.
-        """
-        return self._engine.context.events.subscribe(listener)
-
     def explain(self, method: str, path: str, **options: Unpack[CallOptions]) -> Explanation:
         """What a call would go through: the chain, each value in force, and the layer that set it. Sends nothing."""
         call: Call[Response] = Call(method, path, **options)
         url, *_ = self._preparation.prepare(call)
         chosen = {key: value for key, value in options.items() if key in _VIEW_OPTIONS - {"headers", "params"}}
         layers = self._layers.over("call", chosen) if chosen else self._layers
+        links = self._engine.links(coalesce=layers.usual.coalesce)
         count = len(self.endpoints)
         more = f", or another of {count} endpoints" if count > 1 else ""
-        return Explanation(f"{call.method} {shown_url(url)}{more}", self._engine.links, tuple(layers.rows()))
-
-    @property
-    def circuits(self) -> Mapping[Endpoint, Circuit]:
-        """The circuits by endpoint; empty when the pattern is off."""
-        circuits = self._engine.circuits
-        return MappingProxyType({}) if circuits is None else circuits
-
-    @property
-    def endpoints(self) -> Mapping[Endpoint, EndpointState]:
-        """How each endpoint fares now, in order; empty for a client that was not given a list of them."""
-        endpoints = self._engine.endpoints
-        return MappingProxyType({}) if endpoints is None else endpoints.states()
-
-    def set_endpoints(self, base_urls: Sequence[str]) -> None:
-        """Have these endpoints from the next attempt on; attempts on their way are left to end.
-
-        What is known of those that stay is kept; new ones start slowly. Views have them, too.
-
-        Raises:
-            ConfigurationError: There is none, one is wrong, comes twice, or differs in scheme or path from the first
-                ones; or this client was not given a list of endpoints.
-        """
-        if self._engine.endpoints is None:
-            raise ConfigurationError("this client was built for one base URL; build it with a list, even of one URL")
-        self._engine.endpoints.replace(base_urls)
-
-    @property
-    def retry_budgets(self) -> Mapping[Endpoint, RetryTokens]:
-        """The retry tokens by upstream, to be looked at: ``available(loop.time())``; empty when the budget is off."""
-        budgets = self._engine.budgets
-        return MappingProxyType({}) if budgets is None else budgets
+        return Explanation(f"{call.method} {shown_url(url)}{more}", links, tuple(layers.rows()))
 
     @property
     def config(self) -> ClientConfig:
@@ -303,14 +275,17 @@ class APIClient(Verbs, Many):
 
     # -- the edge ------------------------------------------------------------------------------------------------
 
-    async def _make(self, call: Call[T], give: Callable[[Call[T], T, Response], R], *, wrap: bool = False) -> R:
-        request, raises = self._begin(call)
+    async def _make(self, call: Call[T], give: Callable[..., R], *, wrap: bool = False) -> R:
+        request, raises, handler = self._begin(call)
         try:
-            response = edge.complete(request, await self._engine.handler(request), raises)
+            response = edge.complete(request, await handler(request), raises)
             model = call.response_model
             value: Any = response if model is None else edge.decode(request, response, model)
         except APIError as error:
-            raise edge.fail(request, error) from error.__cause__
+            failed = edge.fail(request, error)
+            fallback = fallback_for(request, failed, self._layers.config.fallback)
+            if fallback is None:
+                raise failed from error.__cause__
         except asyncio.CancelledError as cancellation:
             edge.leave(request, cancellation)
             raise
@@ -319,12 +294,21 @@ class APIClient(Verbs, Many):
             if wrap:
                 raise wrapped from error
             raise
-        if request.context.client.events.active:
-            edge.announce(request, response)
-        return give(call, value, response)
+        else:
+            if request.context.client.events.active:
+                edge.announce(request, response)
+            return give(call, value, response)
+        try:
+            return give(call, await fall_back(request, failed, fallback, self), failed, failed)
+        except asyncio.CancelledError as cancellation:
+            edge.leave(request, cancellation)
+            raise
+        finally:
+            del failed  # an error that knows a frame that knows the error is only freed by the collector
 
     async def _open_stream(self, call: Call[Response]) -> StreamResponse:
-        request, raises = self._begin(call, streaming=True)
+        check_stream_options(call.given)
+        request, raises, _ = self._begin(call, streaming=True)
         context = request.context
         try:
             response = edge.complete(request, await self._engine.handler(request), raises)
@@ -336,7 +320,7 @@ class APIClient(Verbs, Many):
             if context.open_stream is not None:
                 context.open_stream.close()
 
-    def _begin(self, call: Call[Any], *, streaming: bool = False) -> tuple[Request, bool]:
+    def _begin(self, call: Call[Any], *, streaming: bool = False) -> tuple[Request, bool, Handler]:
         engine = self._engine
         loop = asyncio.get_running_loop()
         if loop is not engine.loop:
@@ -346,23 +330,26 @@ class APIClient(Verbs, Many):
         if call.response_model is not None:
             validator_for(call.response_model)  # one that cannot be used is complained of before anything is sent
         given = call.given
-        limits, retry, raises = self._layers.plan(given) if given else self._layers.usual
+        limits, retry, raises, coalesce = self._layers.plan(given) if given else self._layers.usual
         end = ambient_deadline()
         if limits.total is not None and now + limits.total < end:
             end = now + limits.total
         context = CallContext(call, engine.context, limits, retry, endpoint, now, end, key, streaming)
-        return Request(call.method, url, headers, body, context, None, endpoint), raises
+        request = Request(call.method, url, headers, body, context, None, endpoint)
+        return request, raises, engine.coalescing if coalesce else engine.handler
 
 
-def _value(_call: Call[T], value: T, _response: Response) -> T:
+def _value(_call: Call[T], value: T, _told: Response | APIError, _replaced: APIError | None = None) -> T:
     return value
 
 
-def _success(call: Call[T], value: T, response: Response) -> Outcome[T]:
-    return Success(value, key=call.key, attempts=response.attempts, elapsed=response.elapsed, history=response.history)
+def _success(call: Call[T], value: T, told: Response | APIError, replaced: APIError | None = None) -> Outcome[T]:
+    return Success(
+        value, key=call.key, attempts=told.attempts, elapsed=told.elapsed, history=told.history, replaced=replaced
+    )
 
 
-_VIEW_OPTIONS = frozenset({"timeout", "retry", "raise_for_status", "headers", "params"})
+_VIEW_OPTIONS = frozenset({"timeout", "retry", "fallback", "coalesce", "raise_for_status", "headers", "params"})
 _KEYWORDS = frozenset(APIClient.__init__.__annotations__) - {"return", "unknown"}
 
 

@@ -19,6 +19,7 @@ from resilient_client.core.events import CircuitClosed, CircuitHalfOpened, Circu
 from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
 from resilient_client.core.request import ClientContext
 from resilient_client.endpoints import Endpoints
+from resilient_client.middleware.coalesce import CoalesceMiddleware
 from resilient_client.pipeline import compose
 from resilient_client.policies.circuit import Circuit, CircuitState
 from resilient_client.policies.circuits import Circuits
@@ -30,7 +31,10 @@ from resilient_client.settings.timeout import TimeLimits
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
-    __slots__ = ("_closed", "budgets", "circuits", "context", "endpoints", "handler", "links", "loop", "transport")
+    __slots__ = (
+        "_closed", "_links", "budgets", "circuits", "coalescing", "context", "endpoints", "handler", "loop",
+        "transport",
+    )  # fmt: skip  # one name a line says no more
 
     def __init__(
         self,
@@ -56,7 +60,7 @@ class Engine:
             self.endpoints = Endpoints(several, config.load_balancing, self.context, self.circuits, transport, limits)
         budget = config.retry_budget
         self.budgets: RetryBudgets[Endpoint] | None = None if budget is None else RetryBudgets(budget)
-        self.links: tuple[Link, ...] = standard_chain(
+        self._links: tuple[Link, ...] = standard_chain(
             middleware=middleware,
             budgets=self.budgets,
             circuits=self.circuits,
@@ -65,9 +69,14 @@ class Engine:
             attempt_middleware=attempt_middleware,
             follow_redirects=config.follow_redirects,
         )
-        self.handler: Handler = compose((link.middleware for link in self.links), transport.send)
+        self.handler: Handler = compose((link.middleware for link in self.links(coalesce=False)), transport.send)
+        self.coalescing: Handler = compose((link.middleware for link in self.links(coalesce=True)), transport.send)
         self.loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+
+    def links(self, *, coalesce: bool) -> tuple[Link, ...]:
+        """The chain of calls that coalesce, or of those that do not."""
+        return tuple(link for link in self._links if coalesce or not isinstance(link.middleware, CoalesceMiddleware))
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """The running loop, if this engine may be used on it.

@@ -3,6 +3,7 @@
 from resilient_client.core.events import (
     AttemptFinished,
     AttemptStarted,
+    CallCoalesced,
     CallEvent,
     CallFinished,
     CallRejected,
@@ -14,6 +15,7 @@ from resilient_client.core.events import (
     EndpointRestored,
     EndpointsResolved,
     Event,
+    FallbackUsed,
     Listener,
     RetryRefused,
     RetryScheduled,
@@ -23,6 +25,7 @@ from resilient_client.core.events import (
 __all__ = [
     "AttemptFinished",
     "AttemptStarted",
+    "CallCoalesced",
     "CallEvent",
     "CallFinished",
     "CallRejected",
@@ -34,6 +37,7 @@ __all__ = [
     "EndpointRestored",
     "EndpointsResolved",
     "Event",
+    "FallbackUsed",
     "Listener",
     "RetryRefused",
     "RetryScheduled",

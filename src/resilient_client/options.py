@@ -27,11 +27,13 @@ class Plan(NamedTuple):
         limits: How long things may take.
         retry: When an attempt is repeated, or ``None``.
         raise_for_status: Whether an error status raises.
+        coalesce: Whether calls that are alike share a flight.
     """
 
     limits: TimeLimits
     retry: Retry | None
     raise_for_status: bool
+    coalesce: bool
 
 
 class Row(NamedTuple):
@@ -104,7 +106,7 @@ class Layers:
         return _rows("", self.config, self._stack)
 
 
-_PER_CALL = frozenset({"timeout", "retry", "raise_for_status"})
+_PER_CALL = frozenset({"timeout", "retry", "raise_for_status", "coalesce"})
 
 
 def _as_given(value: object) -> object:
@@ -119,7 +121,7 @@ def _as_given(value: object) -> object:
 
 def _plan(config: ClientConfig) -> Plan:
     limits = _NO_LIMITS if config.timeout is None else config.timeout.limits()
-    return Plan(limits, config.retry, config.raise_for_status)
+    return Plan(limits, config.retry, config.raise_for_status, config.coalesce)
 
 
 def _rows(prefix: str, value: Settings, stack: tuple[tuple[str, Settings], ...]) -> list[Row]:

@@ -42,7 +42,10 @@ from resilient_client.transport import decoding, download
 DOCS = ROOT / "docs"
 PATTERNS = [
     DOCS / f"{name}.md"
-    for name in ("deadline", "retry", "circuit-breaker", "auth", "connections", "fan-out", "health-probes", "endpoints")
+    for name in (
+        *("deadline", "retry", "circuit-breaker", "fallback", "coalescing", "auth", "connections", "fan-out"),
+        *("health-probes", "endpoints"),
+    )
 ]
 PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
 SETTINGS = (

@@ -13,6 +13,7 @@ from tests.rules.kit import failure, soon
 from resilient_client import (
     APIClient,
     BearerAuth,
+    Call,
     CallRejectedError,
     CircuitBreaker,
     CircuitOpenError,
@@ -298,6 +299,16 @@ async def test_error_names_the_endpoint_that_was_asked_last(servers: list[FaultS
     assert error.request is not None
     assert error.request.endpoint == endpoint(servers[2])
     assert error.request.url == f"{servers[2].url}/users/7"
+
+
+async def test_error_of_a_shared_flight_names_the_endpoint_that_was_asked_last(servers: list[FaultServer]) -> None:
+    """Whoever joined the flight learns whom it asked."""
+    for server in servers:
+        server.script(reply(503))
+    async with several(*servers, coalesce=True) as api:
+        result = await soon(api.gather([Call.get("/users")] * 2))
+    assert [f.error.request.endpoint for f in result.failures if f.error.request] == [endpoint(servers[2])] * 2
+    assert hits(servers) == [1, 1, 1]
 
 
 async def test_attempt_events_name_the_endpoint_that_is_asked(servers: list[FaultServer]) -> None:

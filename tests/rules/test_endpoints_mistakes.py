@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resilient_client import APIClient, ConfigurationError, HealthCheck, LoadBalancing
+from resilient_client import APIClient, ConfigurationError, LoadBalancing
 
 A, B = "https://a.example/v1", "https://b.example/v1"
 
@@ -68,32 +68,6 @@ def test_resolve_without_endpoints_to_begin_with_is_refused() -> None:
     """The first call would have nowhere to go."""
     with pytest.raises(ConfigurationError, match=r"LoadBalancing\.resolve needs endpoints to begin with"):
         APIClient(load_balancing=LoadBalancing(resolve=resolve))
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ({"strategy": "random"}, "LoadBalancing.strategy is 'random'"),
-        ({"eject_failures": 0}, "LoadBalancing.eject_failures is 0"),
-        ({"eject_slow": 1}, "LoadBalancing.eject_slow is 1"),
-        ({"max_ejected": 1.5}, "LoadBalancing.max_ejected is 1.5"),
-        ({"ejection": 60, "max_ejection": 10}, "ejection=60 exceeds max_ejection=10"),
-        ({"resolve": "dns"}, "LoadBalancing.resolve is 'dns'; give an async function"),
-        ({"health_check": "health"}, "'health' is no path; give one such as '/health'"),
-    ],
-)
-def test_load_balancing_that_cannot_work_is_refused(given: dict[str, Any], told: str) -> None:
-    """Field, value, remedy."""
-    with pytest.raises(ConfigurationError) as caught:
-        LoadBalancing(**given)
-    assert told in str(caught.value)
-
-
-@pytest.mark.parametrize("path", ["health", "//other.example/", "/a b", "/a#b", "\\health", ""])
-def test_health_check_asks_for_a_path_and_nothing_else(path: str) -> None:
-    """It cannot be led to another host."""
-    with pytest.raises(ConfigurationError, match="is no path; give one such as '/health'"):
-        HealthCheck(path=path)
 
 
 def test_load_balancing_switched_off_says_what_to_give() -> None:

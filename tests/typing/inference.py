@@ -9,8 +9,11 @@ from pydantic import BaseModel
 
 from resilient_client import (
     APIClient,
+    APIError,
     Call,
+    ErrorKind,
     Failure,
+    Fallback,
     GatherResult,
     HealthReport,
     Outcome,
@@ -35,6 +38,20 @@ async def verbs(api: APIClient) -> None:
     assert_type(await api.get("/", response_model=list[User], timeout=3), list[User])
     assert_type(await api.post("/", json={}, response_model=User | None), User | None)
     assert_type(await api.request("PURGE", "/", response_model=dict[str, int]), dict[str, int])
+
+
+async def fallbacks(api: APIClient) -> None:
+    async def ask(error: APIError) -> User:
+        return User(id=error.attempts)
+
+    for fallback in (Fallback([]), Fallback(ask), Fallback(lambda error: error.kind), Fallback(Call.get("/backup"))):
+        assert_type(await api.get("/", response_model=list[User], fallback=fallback, coalesce=True), list[User])
+    assert_type(await api.get("/", fallback=None), Response)
+    outcome = await api.run(Call.get("/", response_model=User, fallback=Fallback(ask, kinds={ErrorKind.TIMEOUT})))
+    assert_type(outcome, Outcome[User])
+    assert_type(outcome.from_fallback, bool)
+    if isinstance(outcome, Success):
+        assert_type(outcome.replaced, APIError | None)
 
 
 async def calls(api: APIClient) -> None:

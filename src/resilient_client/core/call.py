@@ -14,6 +14,7 @@ from resilient_client.core.types import HeadersLike, QueryParams, Scalar
 if TYPE_CHECKING:
     from resilient_client.core.protocols import Runner
     from resilient_client.core.response import Response
+    from resilient_client.settings.fallback import Fallback
     from resilient_client.settings.retry import Retry
     from resilient_client.settings.timeout import Timeout
 
@@ -51,17 +52,21 @@ class CallOptions(TypedDict, total=False):
     """Whether a repeat is harmless; ``None`` or absent: the method decides."""
     raise_for_status: bool
     """Whether a 4xx or 5xx reply raises."""
+    fallback: Fallback | None
+    """What to give in place of an error, instead of the client's; ``None``: nothing. Not for streams."""
+    coalesce: bool
+    """Whether a GET or HEAD may share the flight of one that is alike. Not for streams."""
     tags: Mapping[str, str]
     """Labels of your own; they appear in events."""
 
 
 class DescribedOptions(CallOptions, total=False):
-    """What a ``Call`` accepts besides: what only a fan-out reads."""
+    """What a ``Call`` accepts besides: what only fan-outs and fallbacks read."""
 
     key: object
     """Whatever tells this call from others."""
     client: Runner | None
-    """Who makes it; ``None`` or absent: the client that the fan-out is asked of."""
+    """Who makes it; ``None`` or absent: the client that is asked."""
 
 
 class _Frozen:
@@ -83,7 +88,8 @@ class Call(_Frozen, Generic[T_co]):
         method: In upper case.
         path: A path below the client's base URL, or an absolute URL for a client without one.
         key: Whatever tells this call from others in a fan-out; ``None`` if nothing was given.
-        client: Who makes it in a fan-out, whoever is asked for that; ``None``: who is asked. Only fan-outs look at it.
+        client: Who makes it in a fan-out or as a fallback, whoever is asked for that; ``None``: who is asked. Only
+            these two look at it.
         response_model: The type to decode to; ``None``: the call gives a ``Response``.
         given: The options, as they were given; ``content`` or ``files`` in a form that survives a second make.
     """

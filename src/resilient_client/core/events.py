@@ -127,6 +127,32 @@ class CallRejected(CallEvent):
 
 
 @dataclass(slots=True, kw_only=True)
+class CallCoalesced(CallEvent):
+    """A call joined the flight of one that is alike; no request of its own is made.
+
+    Attributes:
+        waiters: How many wait for that flight now, this one included.
+    """
+
+    waiters: int
+
+
+@dataclass(slots=True, kw_only=True)
+class FallbackUsed(CallEvent):
+    """A call that failed was given its fallback, or should have been. Follows its ``CallFinished``.
+
+    Attributes:
+        kind: What went wrong with the call.
+        ok: Whether there was a fallback to be had.
+        detail: Why not, in one word, or ``""``.
+    """
+
+    kind: ErrorKind
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
 class TokenRefreshed(Event):
     """Credentials were renewed, or could not be.
 

@@ -20,10 +20,12 @@ class Success(Generic[T_co]):
         attempts: How many were started.
         elapsed: Seconds it took.
         history: One record an attempt.
+        replaced: The error in whose place a fallback gave the value, else ``None``. Attempts, elapsed and history
+            are then those of the call that failed.
     """
 
     __match_args__ = ("value",)
-    __slots__ = ("attempts", "elapsed", "history", "key", "value")
+    __slots__ = ("attempts", "elapsed", "history", "key", "replaced", "value")
 
     def __init__(
         self,
@@ -33,20 +35,28 @@ class Success(Generic[T_co]):
         attempts: int = 1,
         elapsed: float = 0.0,
         history: tuple[AttemptRecord, ...] = (),
+        replaced: APIError | None = None,
     ) -> None:
         self.value = value
         self.key = key
         self.attempts = attempts
         self.elapsed = elapsed
         self.history = history
+        self.replaced = replaced
 
     @property
     def ok(self) -> bool:
         """True: tells it from a ``Failure`` where ``match`` is too much."""
         return True
 
+    @property
+    def from_fallback(self) -> bool:
+        """Whether the call failed, and a fallback gave the value."""
+        return self.replaced is not None
+
     def __repr__(self) -> str:
-        return f"<Success key={self.key!r}: {self.attempts} attempts, {self.elapsed:.3f} s>"
+        instead = "" if self.replaced is None else f", a fallback for {self.replaced.kind}"
+        return f"<Success key={self.key!r}: {self.attempts} attempts, {self.elapsed:.3f} s{instead}>"
 
 
 class Failure:
@@ -67,6 +77,11 @@ class Failure:
     @property
     def ok(self) -> bool:
         """False."""
+        return False
+
+    @property
+    def from_fallback(self) -> bool:
+        """False: what no fallback could mend."""
         return False
 
     @property

@@ -36,8 +36,10 @@ class Response:
         elapsed: Seconds the whole call took.
         history: One record an attempt, in order.
         timings: Where the last attempt spent its time.
+        from_fallback: Whether the ``Call`` of a ``Fallback`` got it, in place of the call that was made.
     """
 
+    from_fallback = False
     attempts = 1
     elapsed = 0.0
     history: tuple[AttemptRecord, ...] = ()

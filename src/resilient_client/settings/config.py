@@ -6,11 +6,12 @@ import re
 from datetime import timedelta
 from typing import ClassVar, Literal, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, InstanceOf, field_validator
 
 from resilient_client.settings.base import Settings
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.fallback import Fallback
 from resilient_client.settings.load_balancing import LoadBalancing
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
@@ -29,6 +30,8 @@ class ClientConfig(Settings):
         "retry": "Retry(max_attempts=3), or None for no retries",
         "retry_budget": "RetryBudget(...), or None for no bound on retries",
         "circuit_breaker": "CircuitBreaker(...), or None for none",
+        "fallback": "Fallback(value), Fallback(function of the error), Fallback(Call.get(...)), or None for none",
+        "coalesce": "True or False",
         "load_balancing": "LoadBalancing(strategy=...)",
         "connection": "ConnectionSettings(...)",
         "follow_redirects": "'same-origin', 'any', or None to follow none",
@@ -43,6 +46,10 @@ class ClientConfig(Settings):
     """What bounds retries in an outage."""
     circuit_breaker: CircuitBreaker | None = Field(default_factory=CircuitBreaker)
     """When a failing endpoint is left alone."""
+    fallback: InstanceOf[Fallback] | None = None
+    """What calls give in place of an error; ``None``: nothing, the error is raised."""
+    coalesce: bool = False
+    """Whether GET and HEAD calls that are alike, at the same time, share one flight."""
     load_balancing: LoadBalancing = Field(default_factory=LoadBalancing)
     """Which of several endpoints an attempt goes to; means nothing for a client of one."""
     connection: ConnectionSettings = Field(default_factory=ConnectionSettings)
