@@ -20,6 +20,8 @@ from resilient_client import (
     CircuitBreaker,
     ClientConfig,
     ConnectionSettings,
+    HealthCheck,
+    LoadBalancing,
     RateLimit,
     Retry,
     RetryBudget,
@@ -27,7 +29,17 @@ from resilient_client import (
 )
 from resilient_client.core import events
 from resilient_client.many import Many
-from resilient_client.policies import circuit, circuits, per_endpoint, redirect, retry_after, retry_budget
+from resilient_client.policies import (
+    circuit,
+    circuits,
+    latency,
+    per_endpoint,
+    redirect,
+    retry_after,
+    retry_budget,
+    roster,
+    standing,
+)
 from resilient_client.settings.base import Settings
 from resilient_client.transport import decoding, download
 
@@ -36,8 +48,7 @@ PATTERNS = [
     DOCS / f"{name}.md"
     for name in (
         *("deadline", "retry", "circuit-breaker", "bulkhead", "rate-limit", "fallback", "coalescing"),
-        *("auth", "connections", "fan-out"),
-        "health-probes",
+        *("auth", "connections", "fan-out", "health-probes", "endpoints"),
     )
 ]
 PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
@@ -50,6 +61,8 @@ SETTINGS = (
     Bulkhead,
     AdaptiveConcurrency,
     RateLimit,
+    LoadBalancing,
+    HealthCheck,
     ConnectionSettings,
     ClientConfig,
 )
@@ -72,6 +85,11 @@ FIXED = {
     "jitter upward on `Retry-After`": retry_after.LARGEST_SHARE,
     "jitter upward on a break": circuit._JITTER,
     "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
+    "jitter upward on an ejection": standing._JITTER,
+    "share with which a slow start begins": standing.LEAST_WEIGHT,
+    "cost of a failure to the load of an endpoint": roster.FAILURE_COST,
+    "replies without which nobody is ejected as slow": latency.ENOUGH,
+    "replies of which the median is taken": latency.RECENT,
     "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,
 }
 

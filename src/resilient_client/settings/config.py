@@ -15,6 +15,7 @@ from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.settings.fallback import Fallback
+from resilient_client.settings.load_balancing import LoadBalancing
 from resilient_client.settings.rate_limit import RateLimit
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
@@ -38,6 +39,7 @@ class ClientConfig(Settings):
         "priority": "'user', 'batch' or 'probe'",
         "fallback": "Fallback(value), Fallback(function of the error), Fallback(Call.get(...)), or None for none",
         "coalesce": "True or False",
+        "load_balancing": "LoadBalancing(strategy=...)",
         "connection": "ConnectionSettings(...)",
         "follow_redirects": "'same-origin', 'any', or None to follow none",
         "raise_for_status": "True or False",
@@ -61,6 +63,8 @@ class ClientConfig(Settings):
     """What calls give in place of an error; ``None``: nothing, the error is raised."""
     coalesce: bool = False
     """Whether GET and HEAD calls that are alike, at the same time, share one flight."""
+    load_balancing: LoadBalancing = Field(default_factory=LoadBalancing)
+    """Which of several endpoints an attempt goes to; means nothing for a client of one."""
     connection: ConnectionSettings = Field(default_factory=ConnectionSettings)
     """How connections are made and kept."""
     follow_redirects: FollowRedirects = "same-origin"
