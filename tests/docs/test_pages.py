@@ -27,6 +27,7 @@ from resilient_client import (
 from resilient_client.core import events
 from resilient_client.many import Many
 from resilient_client.policies import (
+    balancer,
     circuit,
     circuits,
     latency,
@@ -79,6 +80,7 @@ FIXED = {
     "jitter upward on a break": circuit._JITTER,
     "jitter upward on an ejection": standing._JITTER,
     "share with which a slow start begins": standing.LEAST_WEIGHT,
+    "latency from which an endpoint is a last resort": balancer.FAR,
     "cost of a failure to the load of an endpoint": roster.FAILURE_COST,
     "replies without which nobody is ejected as slow": latency.ENOUGH,
     "replies of which the median is taken": latency.RECENT,

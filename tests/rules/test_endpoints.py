@@ -140,6 +140,25 @@ async def test_budget_is_one_for_all_endpoints(servers: list[FaultServer]) -> No
     assert sum(hits(servers)) == 5 + 1
 
 
+@pytest.mark.parametrize(("served", "attempts"), [(True, 2), (False, 1)])
+async def test_timeout_costs_a_single_token_if_others_serve_meanwhile(
+    servers: list[FaultServer], served: bool, attempts: int
+) -> None:
+    """A timeout is dear because it shows overload; not so where another endpoint answers while one is silent."""
+    hung, well, _ = servers
+    hung.script(hang_before_headers())
+    one_token = RetryBudget(initial=1, ratio=0, min_per_second=0)
+    async with several(hung, well, retry_budget=one_token, timeout=Timeout(total=5, attempt=0.4)) as api:
+        call = asyncio.create_task(api.get("/", raise_for_status=False))
+        await soon(hung.wait_for_hits(1))
+        if served:
+            api.set_endpoints([well.url, hung.url])
+            await soon(api.get("/"))
+        await asyncio.wait([call])
+        history = (await call).history if served else (await failure(call)).history
+    assert len(history) == attempts
+
+
 # --- circuits and other refusals ---
 
 
