@@ -9,7 +9,8 @@
        ▼
        per call        deadline · your middleware · coalesce · retry                           the only repeater
        ▼
-       per attempt     pick endpoint · attempt timer · circuit breaker · auth · your middleware · redirect     chain.py
+       per attempt     pick endpoint · attempt timer · rate limit · bulkhead · circuit breaker ·
+                       auth · your middleware · redirect                       chain.py has the order
        ▼
        transport       exactly one wire request; body read; foreign errors translated, once
        ▼
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         APITimeoutError,
         AuthenticationError,
         BadRequestError,
+        BulkheadFullError,
         CallCancelledError,
         CallRejectedError,
         CircuitOpenError,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         DeadlineExceededError,
         InternalServerError,
         InvalidRequestError,
+        LocalRateLimitError,
         MissingExtraError,
         NotFoundError,
         PermissionDeniedError,
@@ -70,12 +73,15 @@ if TYPE_CHECKING:
     from resilient_client.policies.circuit import Circuit, CircuitState
     from resilient_client.policies.health import HealthState
     from resilient_client.policies.member import EndpointState
+    from resilient_client.policies.permits import Permits
     from resilient_client.policies.retry_budget import RetryTokens
+    from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
     from resilient_client.settings.fallback import Fallback
     from resilient_client.settings.load_balancing import HealthCheck, LoadBalancing
+    from resilient_client.settings.rate_limit import RateLimit
     from resilient_client.settings.retry import Backoff, Retry, RetryBudget
     from resilient_client.settings.timeout import Timeout
     from resilient_client.streaming import StreamResponse
@@ -88,6 +94,7 @@ __all__ = [
     "APIResponseValidationError",
     "APIStatusError",
     "APITimeoutError",
+    "AdaptiveConcurrency",
     "AttemptRecord",
     "Auth",
     "AuthenticationError",
@@ -95,6 +102,8 @@ __all__ = [
     "BadRequestError",
     "BasicAuth",
     "BearerAuth",
+    "Bulkhead",
+    "BulkheadFullError",
     "Call",
     "CallCancelledError",
     "CallOptions",
@@ -123,15 +132,18 @@ __all__ = [
     "InternalServerError",
     "InvalidRequestError",
     "LoadBalancing",
+    "LocalRateLimitError",
     "Middleware",
     "MissingExtraError",
     "NotFoundError",
     "OAuth2ClientCredentials",
     "Outcome",
     "PermissionDeniedError",
+    "Permits",
     "Probe",
     "ProbeResult",
     "Prober",
+    "RateLimit",
     "RateLimitError",
     "RedirectError",
     "Request",
@@ -167,6 +179,7 @@ _HOMES = {
     "APIResponseValidationError": "core.errors",
     "APIStatusError": "core.errors",
     "APITimeoutError": "core.errors",
+    "AdaptiveConcurrency": "settings.bulkhead",
     "AttemptRecord": "core.attempts",
     "Auth": "core.protocols",
     "AuthenticationError": "core.errors",
@@ -174,6 +187,8 @@ _HOMES = {
     "BadRequestError": "core.errors",
     "BasicAuth": "auth",
     "BearerAuth": "auth",
+    "Bulkhead": "settings.bulkhead",
+    "BulkheadFullError": "core.errors",
     "Call": "core.call",
     "CallCancelledError": "core.errors",
     "CallOptions": "core.call",
@@ -202,15 +217,18 @@ _HOMES = {
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
     "LoadBalancing": "settings.load_balancing",
+    "LocalRateLimitError": "core.errors",
     "Middleware": "core.protocols",
     "MissingExtraError": "core.errors",
     "NotFoundError": "core.errors",
     "OAuth2ClientCredentials": "auth",
     "Outcome": "core.outcome",
     "PermissionDeniedError": "core.errors",
+    "Permits": "policies.permits",
     "Probe": "health",
     "ProbeResult": "health",
     "Prober": "health",
+    "RateLimit": "settings.rate_limit",
     "RateLimitError": "core.errors",
     "RedirectError": "core.errors",
     "Request": "core.request",

@@ -24,7 +24,7 @@ from resilient_client.core.outcome import Failure, Outcome, Success
 from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
 from resilient_client.core.request import CallContext, Request
 from resilient_client.core.response import Response
-from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, QueryParams
+from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, Priority, QueryParams
 from resilient_client.engine import Engine
 from resilient_client.explain import Explanation
 from resilient_client.fallback import fall_back, fallback_for
@@ -43,11 +43,13 @@ from resilient_client.parts import (
 from resilient_client.policies.redaction import shown_url
 from resilient_client.preparation import Preparation
 from resilient_client.settings.base import suggest
+from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.config import ClientConfig, FollowRedirects
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.settings.fallback import Fallback
 from resilient_client.settings.load_balancing import LoadBalancing
+from resilient_client.settings.rate_limit import RateLimit
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
 from resilient_client.streaming import StreamContext, StreamResponse, check_stream_options
@@ -82,6 +84,8 @@ class APIClient(Verbs, Many, Insight):
         retry: Retry | NotGiven | None = NOT_GIVEN,
         retry_budget: RetryBudget | NotGiven | None = NOT_GIVEN,
         circuit_breaker: CircuitBreaker | NotGiven | None = NOT_GIVEN,
+        rate_limit: RateLimit | NotGiven | None = NOT_GIVEN,
+        bulkhead: Bulkhead | AdaptiveConcurrency | NotGiven | None = NOT_GIVEN,
         fallback: Fallback | NotGiven | None = NOT_GIVEN,
         coalesce: bool | NotGiven = NOT_GIVEN,
         follow_redirects: FollowRedirects | NotGiven = NOT_GIVEN,
@@ -109,6 +113,8 @@ class APIClient(Verbs, Many, Insight):
             retry: When an attempt is repeated; ``None``: exactly one wire request a call.
             retry_budget: What bounds retries in an outage.
             circuit_breaker: When a failing endpoint is left alone.
+            rate_limit: How many attempts an endpoint gets in a stretch of time; off if left out.
+            bulkhead: How many it gets at once, fixed or learnt (``AdaptiveConcurrency``); off if left out.
             fallback: What to give in place of an error, for the kinds it names.
             coalesce: Whether GET and HEAD calls that are alike, at the same time, share one flight.
             follow_redirects: ``"same-origin"``, ``"any"``, or ``None``: redirects are given back.
@@ -135,6 +141,8 @@ class APIClient(Verbs, Many, Insight):
             "retry": retry,
             "retry_budget": retry_budget,
             "circuit_breaker": circuit_breaker,
+            "rate_limit": rate_limit,
+            "bulkhead": bulkhead,
             "fallback": fallback,
             "coalesce": coalesce,
             "follow_redirects": follow_redirects,
@@ -202,6 +210,7 @@ class APIClient(Verbs, Many, Insight):
         fallback: Fallback | NotGiven | None = NOT_GIVEN,
         coalesce: bool | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
+        priority: Priority | NotGiven = NOT_GIVEN,
         headers: HeadersLike | None = None,
         params: QueryParams | None = None,
         **unknown: Never,
@@ -221,6 +230,7 @@ class APIClient(Verbs, Many, Insight):
             "fallback": fallback,
             "coalesce": coalesce,
             "raise_for_status": raise_for_status,
+            "priority": priority,
         }
         view = object.__new__(type(self))
         view._engine = self._engine
@@ -330,11 +340,13 @@ class APIClient(Verbs, Many, Insight):
         if call.response_model is not None:
             validator_for(call.response_model)  # one that cannot be used is complained of before anything is sent
         given = call.given
-        limits, retry, raises, coalesce = self._layers.plan(given) if given else self._layers.usual
+        limits, retry, raises, coalesce, priority = self._layers.plan(given) if given else self._layers.usual
         end = ambient_deadline()
         if limits.total is not None and now + limits.total < end:
             end = now + limits.total
         context = CallContext(call, engine.context, limits, retry, endpoint, now, end, key, streaming)
+        if priority != "user":
+            context.priority = priority
         request = Request(call.method, url, headers, body, context, None, endpoint)
         return request, raises, engine.coalescing if coalesce else engine.handler
 
@@ -349,7 +361,9 @@ def _success(call: Call[T], value: T, told: Response | APIError, replaced: APIEr
     )
 
 
-_VIEW_OPTIONS = frozenset({"timeout", "retry", "fallback", "coalesce", "raise_for_status", "headers", "params"})
+_VIEW_OPTIONS = frozenset(
+    {"timeout", "retry", "fallback", "coalesce", "raise_for_status", "priority", "headers", "params"}
+)
 _KEYWORDS = frozenset(APIClient.__init__.__annotations__) - {"return", "unknown"}
 
 

@@ -23,6 +23,8 @@ from resilient_client.middleware.coalesce import CoalesceMiddleware
 from resilient_client.pipeline import compose
 from resilient_client.policies.circuit import Circuit, CircuitState
 from resilient_client.policies.circuits import Circuits
+from resilient_client.policies.per_endpoint import PerEndpoint
+from resilient_client.policies.permits import Permits
 from resilient_client.policies.retry_budget import RetryBudgets
 from resilient_client.settings.config import ClientConfig
 from resilient_client.settings.timeout import TimeLimits
@@ -32,8 +34,8 @@ class Engine:
     """Runs requests through the chain; holds what calls share."""
 
     __slots__ = (
-        "_closed", "_links", "budgets", "circuits", "coalescing", "context", "endpoints", "handler", "loop",
-        "transport",
+        "_closed", "_links", "budgets", "bulkheads", "circuits", "coalescing", "context", "endpoints", "handler",
+        "loop", "transport",
     )  # fmt: skip  # one name a line says no more
 
     def __init__(
@@ -58,11 +60,17 @@ class Engine:
         self.endpoints: Endpoints | None = None
         if several:
             self.endpoints = Endpoints(several, config.load_balancing, self.context, self.circuits, transport, limits)
+        bulkhead = config.bulkhead
+        self.bulkheads: PerEndpoint[Endpoint, Permits] | None = None
+        if bulkhead is not None:
+            self.bulkheads = PerEndpoint(lambda: Permits(bulkhead), idle=lambda permits: permits.idle)
         budget = config.retry_budget
         self.budgets: RetryBudgets[Endpoint] | None = None if budget is None else RetryBudgets(budget)
         self._links: tuple[Link, ...] = standard_chain(
             middleware=middleware,
             budgets=self.budgets,
+            rate_limit=config.rate_limit,
+            bulkheads=self.bulkheads,
             circuits=self.circuits,
             balancer=None if self.endpoints is None else self.endpoints.balancer,
             auth=auth,

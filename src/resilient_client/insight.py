@@ -11,6 +11,7 @@ from resilient_client.core.errors import ConfigurationError
 from resilient_client.core.events import Listener
 from resilient_client.policies.circuit import Circuit
 from resilient_client.policies.member import EndpointState
+from resilient_client.policies.permits import Permits
 from resilient_client.policies.retry_budget import RetryTokens
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ class Insight:
         """The circuits by endpoint; empty when the pattern is off."""
         circuits = self._engine.circuits
         return MappingProxyType({}) if circuits is None else circuits
+
+    @property
+    def bulkheads(self) -> Mapping[Endpoint, Permits]:
+        """The permits by endpoint; empty when the pattern is off."""
+        bulkheads = self._engine.bulkheads
+        return MappingProxyType({}) if bulkheads is None else bulkheads
 
     @property
     def endpoints(self) -> Mapping[Endpoint, EndpointState]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from resilient_client.core.call import CallOptions
 from resilient_client.core.errors import InvalidRequestError, ResilientClientError
+from resilient_client.core.types import Priority
 from resilient_client.settings.base import Settings
 from resilient_client.settings.config import ClientConfig
 from resilient_client.settings.retry import Retry
@@ -28,12 +29,14 @@ class Plan(NamedTuple):
         retry: When an attempt is repeated, or ``None``.
         raise_for_status: Whether an error status raises.
         coalesce: Whether calls that are alike share a flight.
+        priority: Who goes first where calls have to wait.
     """
 
     limits: TimeLimits
     retry: Retry | None
     raise_for_status: bool
     coalesce: bool
+    priority: Priority
 
 
 class Row(NamedTuple):
@@ -106,7 +109,7 @@ class Layers:
         return _rows("", self.config, self._stack)
 
 
-_PER_CALL = frozenset({"timeout", "retry", "raise_for_status", "coalesce"})
+_PER_CALL = frozenset({"timeout", "retry", "raise_for_status", "coalesce", "priority"})
 
 
 def _as_given(value: object) -> object:
@@ -121,7 +124,7 @@ def _as_given(value: object) -> object:
 
 def _plan(config: ClientConfig) -> Plan:
     limits = _NO_LIMITS if config.timeout is None else config.timeout.limits()
-    return Plan(limits, config.retry, config.raise_for_status, config.coalesce)
+    return Plan(limits, config.retry, config.raise_for_status, config.coalesce, config.priority)
 
 
 def _rows(prefix: str, value: Settings, stack: tuple[tuple[str, Settings], ...]) -> list[Row]:

@@ -14,12 +14,15 @@ from tests.docs.pages import PAGES, ROOT, anchors, headings, links, name_of, row
 
 import resilient_client
 from resilient_client import (
+    AdaptiveConcurrency,
     Backoff,
+    Bulkhead,
     CircuitBreaker,
     ClientConfig,
     ConnectionSettings,
     HealthCheck,
     LoadBalancing,
+    RateLimit,
     Retry,
     RetryBudget,
     Timeout,
@@ -31,6 +34,7 @@ from resilient_client.policies import (
     circuit,
     circuits,
     latency,
+    per_endpoint,
     redirect,
     retry_after,
     retry_budget,
@@ -44,7 +48,8 @@ DOCS = ROOT / "docs"
 PATTERNS = [
     DOCS / f"{name}.md"
     for name in (
-        *("deadline", "retry", "circuit-breaker", "fallback", "coalescing", "auth", "connections", "fan-out"),
+        *("deadline", "retry", "circuit-breaker", "bulkhead", "rate-limit", "fallback", "coalescing"),
+        *("auth", "connections", "fan-out"),
         *("health-probes", "endpoints"),
     )
 ]
@@ -55,6 +60,9 @@ SETTINGS = (
     Backoff,
     RetryBudget,
     CircuitBreaker,
+    Bulkhead,
+    AdaptiveConcurrency,
+    RateLimit,
     LoadBalancing,
     HealthCheck,
     ConnectionSettings,
@@ -84,6 +92,7 @@ FIXED = {
     "cost of a failure to the load of an endpoint": roster.FAILURE_COST,
     "replies without which nobody is ejected as slow": latency.ENOUGH,
     "replies of which the median is taken": latency.RECENT,
+    "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
     "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,
 }
 
@@ -179,5 +188,5 @@ def _resolves(page: Path, link: str) -> bool:
 def _defaults(kind: type[Settings]) -> dict[str, object]:
     """The fields of a settings class with their defaults; those that are settings themselves stand on their own."""
     given = {name: field.get_default(call_default_factory=True) for name, field in kind.model_fields.items()}
-    assert PydanticUndefined not in given.values()
+    given = {name: ... if value is PydanticUndefined else value for name, value in given.items()}  # has to be given
     return {name: value for name, value in given.items() if not isinstance(value, Settings)}

@@ -153,13 +153,13 @@ async def test_as_completed_with_hanging_calls_ends_at_its_deadline_with_all_oth
     loop = asyncio.get_running_loop()
     async with client(server) as api:
         began = loop.time()
-        outcomes = [outcome async for outcome in api.as_completed(calls(100), timeout=0.5)]
+        outcomes = [outcome async for outcome in api.as_completed(calls(100), timeout=1)]
         took = loop.time() - began
         assert in_use(api) == 0
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     assert (len(outcomes), {failure.kind for failure in failures}) == (100, {ErrorKind.DEADLINE})
     assert sorted(failure.key for failure in failures) == hanging  # type: ignore[type-var]  # ints all
-    assert 0.49 <= took < 0.7
+    assert 0.99 <= took < 1.5
 
 
 @pytest.mark.parametrize("ordered", [False, True])

@@ -13,6 +13,7 @@ from tests.rules.kit import failure, soon
 from resilient_client import (
     APIClient,
     BearerAuth,
+    Bulkhead,
     Call,
     CallRejectedError,
     CircuitBreaker,
@@ -21,6 +22,7 @@ from resilient_client import (
     ErrorKind,
     Handler,
     LoadBalancing,
+    RateLimit,
     Request,
     Response,
     Retry,
@@ -229,6 +231,25 @@ async def test_local_refusal_leads_to_the_next_endpoint_within_the_attempt(serve
     assert (response.attempts, len(response.history)) == (1, 1)
     assert hits(servers) == [0, 1, 0]
     assert "X-Refused" not in servers[1].requests[0].headers
+
+
+@pytest.mark.parametrize(
+    "limit", [{"bulkhead": Bulkhead(max_concurrent=1)}, {"rate_limit": RateLimit(rate=0.001)}], ids=str
+)
+async def test_call_beyond_the_limit_of_an_endpoint_goes_to_the_next(servers: list[FaultServer], limit: Any) -> None:
+    """Bulkheads and rate limits are those of one endpoint each: full here is not full there."""
+    held = hold()
+    for server in servers:
+        server.script(held)
+    async with several(*servers, retry=None, **limit) as api:
+        calls = [asyncio.create_task(api.get("/")) for _ in range(3)]
+        for server in servers:
+            await soon(server.wait_for_hits(1))
+        error = await failure(api.get("/"))
+        held.release()
+        assert [(await soon(call)).attempts for call in calls] == [1, 1, 1]
+    assert isinstance(error, CallRejectedError)
+    assert hits(servers) == [1, 1, 1]
 
 
 async def test_local_refusal_everywhere_is_given_back(servers: list[FaultServer]) -> None:

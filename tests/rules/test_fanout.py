@@ -108,13 +108,13 @@ async def test_gather_with_hanging_calls_ends_at_its_deadline_with_all_others(se
     loop = asyncio.get_running_loop()
     async with client(server) as api:
         began = loop.time()
-        result = await soon(api.gather(calls(100), timeout=0.5))
+        result = await soon(api.gather(calls(100), timeout=1))  # many times what 95 answers take
         took = loop.time() - began
         assert in_use(api) == 0
     assert [outcome.key for outcome in result.failures] == [3, 20, 47, 80, 99]
     assert set(result.by_kind()) == {ErrorKind.DEADLINE}
     assert len(result.values) == 95
-    assert 0.49 <= took < 0.6
+    assert 0.99 <= took < 1.5
 
 
 async def test_gather_without_a_deadline_waits_for_the_slowest(server: FaultServer, api: APIClient) -> None:
@@ -126,7 +126,7 @@ async def test_gather_without_a_deadline_waits_for_the_slowest(server: FaultServ
 async def test_gather_labels_calls_that_were_never_started(server: FaultServer, api: APIClient) -> None:
     """Behind a hanging call of concurrency one, the rest fail at the deadline, with nothing sent."""
     server.script(faults.hang_before_headers())
-    result = await soon(api.gather(calls(10), concurrency=1, timeout=0.05))
+    result = await soon(api.gather(calls(10), concurrency=1, timeout=0.3))
     assert {failure.kind for failure in result.failures} == {ErrorKind.DEADLINE}
     assert [failure.attempts for failure in result.failures] == [1] + [0] * 9
     assert [failure.error.maybe_processed for failure in result.failures] == [True] + [False] * 9
@@ -274,6 +274,8 @@ async def test_gather_raise_for_failures_raises_all_of_them(server: FaultServer,
     [
         {"concurrency": 0},
         {"concurrency": -1},
+        {"concurrency": True},
+        {"timeout": True},
         {"concurrency": 1.5},
         {"timeout": 0},
         {"timeout": -1},

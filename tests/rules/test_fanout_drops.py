@@ -147,9 +147,13 @@ async def test_gather_with_successes_that_make_no_sense_is_refused(
 
 async def test_gather_that_stops_on_failure_drops_the_others(server: FaultServer, api: APIClient) -> None:
     """The first failure ends it; the group holds that failure, and none of the calls that were only dropped."""
+    held = faults.hold(faults.reply(404))
     server.script(faults.hang_before_headers())
-    server.route("GET", "/1", faults.reply(404))
-    result = await soon(api.gather(calls(8), concurrency=3, stop_on_failure=True))
+    server.route("GET", "/1", held)
+    gathering = asyncio.create_task(api.gather(calls(8), concurrency=3, stop_on_failure=True))
+    await soon(server.wait_for_hits(3))
+    held.release()
+    result = await soon(gathering)
     assert kinds(result) == ["cancelled", "client_error", *["cancelled"] * 6]
     with pytest.raises(ExceptionGroup) as caught:
         result.raise_for_failures()
@@ -174,9 +178,13 @@ def test_gather_that_stops_on_failure_past_its_deadline_labels_the_rest_as_too_l
 
 async def test_dropped_call_that_was_sent_says_so(server: FaultServer, api: APIClient) -> None:
     """It knows its request, its attempt, and that the server may have acted."""
+    held = faults.hold(faults.reply(404))
     server.script(faults.hang_before_headers())
-    server.route("GET", "/1", faults.reply(404, delay=0.05))
-    result = await soon(api.gather(calls(2), stop_on_failure=True))
+    server.route("GET", "/1", held)
+    gathering = asyncio.create_task(api.gather(calls(2), stop_on_failure=True))
+    await soon(server.wait_for_hits(2))
+    held.release()
+    result = await soon(gathering)
     match result[0]:
         case Failure(error=CallCancelledError() as error):
             assert (error.dropped, error.maybe_processed, error.stage) == (True, True, Stage.HEADERS)

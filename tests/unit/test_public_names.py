@@ -16,15 +16,16 @@ import resilient_client.simulation
 import resilient_client.testing
 
 PUBLIC = """
-APIClient APIConnectionError APIError APIKeyAuth APIResponseValidationError APIStatusError APITimeoutError AttemptRecord
-Auth AuthenticationError Backoff BadRequestError BasicAuth BearerAuth Call CallCancelledError CallOptions
-CallRejectedError Certificate Circuit CircuitBreaker CircuitOpenError CircuitState ClientClosedError ClientConfig
-ConfigurationError ConflictError ConnectionSettings DeadlineExceededError Endpoint EndpointState ErrorKind Failure
-Fallback GatherResult Handler HealthCheck HealthReport HealthState InternalServerError InvalidRequestError LoadBalancing
-Middleware MissingExtraError NotFoundError OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult
-Prober RateLimitError RedirectError Request RequestInfo ResilientClientError Response ResponseTooLargeError Retry
-RetryBudget RetryTokens Stage StreamResponse Success Timeout Timings Token Transport UnprocessableEntityError
-WrongLoopError __version__ as_completed deadline gather probe resolve_dns
+APIClient APIConnectionError APIError APIKeyAuth APIResponseValidationError APIStatusError APITimeoutError
+AdaptiveConcurrency AttemptRecord Auth AuthenticationError Backoff BadRequestError BasicAuth BearerAuth Bulkhead
+BulkheadFullError Call CallCancelledError CallOptions CallRejectedError Certificate Circuit CircuitBreaker
+CircuitOpenError CircuitState ClientClosedError ClientConfig ConfigurationError ConflictError ConnectionSettings
+DeadlineExceededError Endpoint EndpointState ErrorKind Failure Fallback GatherResult Handler HealthCheck HealthReport
+HealthState InternalServerError InvalidRequestError LoadBalancing LocalRateLimitError Middleware MissingExtraError
+NotFoundError OAuth2ClientCredentials Outcome PermissionDeniedError Permits Probe ProbeResult Prober RateLimit
+RateLimitError RedirectError Request RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget
+RetryTokens Stage StreamResponse Success Timeout Timings Token Transport UnprocessableEntityError WrongLoopError
+__version__ as_completed deadline gather probe resolve_dns
 """
 TESTING = """
 DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLoop assert_no_leaks black_hole fail
@@ -32,14 +33,15 @@ faults install_aioresponses_compat record_events refused_url reply run_virtual
 """
 SIMULATION = """
 CallTally Callers Capacity ClosedLoop Constant DEFAULT Errors Exponential Herd LawBrokenError LoadDependent Lognormal
-Mixture NAIVE NONE Network Outage Poisson RateChange Reply Run Scenario Share Slowdown Stall Steady Totals Transition
-Upstream UpstreamTally Visit simulate
+Mixture NAIVE NONE Network Outage Poisson RateChange Reply Run Scenario ScenarioFile Share Slowdown Stall Steady Totals
+Transition Upstream UpstreamTally Visit read_scenario ready_scenario simulate
 """
 EXTRAS = {
     "aioresponses",
     "backports.zstd",
     "brotli",
     "fastapi",
+    "matplotlib",
     "pytest",
     "rich",
     "starlette",

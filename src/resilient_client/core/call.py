@@ -9,7 +9,7 @@ from typing_extensions import TypeForm, Unpack
 
 from resilient_client.core.body import ContentLike, Described, FilesLike, FormLike
 from resilient_client.core.errors import InvalidRequestError
-from resilient_client.core.types import HeadersLike, QueryParams, Scalar
+from resilient_client.core.types import HeadersLike, Priority, QueryParams, Scalar
 
 if TYPE_CHECKING:
     from resilient_client.core.protocols import Runner
@@ -52,6 +52,8 @@ class CallOptions(TypedDict, total=False):
     """Whether a repeat is harmless; ``None`` or absent: the method decides."""
     raise_for_status: bool
     """Whether a 4xx or 5xx reply raises."""
+    priority: Priority
+    """Who goes first where calls wait for one another: ``"user"`` (the default), ``"batch"``, then ``"probe"``."""
     fallback: Fallback | None
     """What to give in place of an error, instead of the client's; ``None``: nothing. Not for streams."""
     coalesce: bool
@@ -230,7 +232,9 @@ class Call(_Frozen, Generic[T_co]):
     def __repr__(self) -> str:
         key = "" if self.key is None else f" key={self.key!r}"
         names = f" with {', '.join(sorted(self.given))}" if self.given else ""
-        return f"<Call {self.method} {route_of(self.path)}{key}{names}>"
+        path: object = self.path  # what is no text is refused when the call is made, with a sentence of its own
+        shown = route_of(path) if isinstance(path, str) else type(path).__name__
+        return f"<Call {self.method} {shown}{key}{names}>"
 
 
 # The slots themselves: the only way past ``_Frozen``, and the quickest.
@@ -271,6 +275,6 @@ def raise_unknown_option(options: Mapping[str, object]) -> None:
 
 
 def _checked(method: str) -> str:
-    if not method or not _TOKEN.issuperset(method):
+    if not isinstance(method, str) or not method or not _TOKEN.issuperset(method):
         raise InvalidRequestError(f"method {method!r} is not an HTTP token; give one such as 'GET'")
     return method.upper()

@@ -62,7 +62,7 @@ class AttemptStarted(CallEvent):
 class AttemptFinished(CallEvent):
     """An attempt came to its end; ``record`` holds everything about it.
 
-    Not every one counts: one refused here (kind ``CIRCUIT_OPEN``) is in no history and no number of attempts.
+    Not every one counts: one refused here (``CIRCUIT_OPEN``, ``REJECTED``) is in no history and no number of attempts.
     """
 
     record: AttemptRecord
@@ -118,7 +118,7 @@ class CallRejected(CallEvent):
     """An attempt was refused on our side; nothing was sent.
 
     Attributes:
-        reason: By what: ``circuit_open`` and the like.
+        reason: By what: ``circuit_open``, ``bulkhead_full`` or ``rate_limited``.
         endpoint: Who would have been called.
     """
 
@@ -163,6 +163,19 @@ class TokenRefreshed(Event):
 
     ok: bool
     detail: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class EndpointPaused(Event):
+    """A reply asked to slow down: all callers of its endpoint are held back.
+
+    Attributes:
+        endpoint: Who answered.
+        seconds: For how long from now.
+    """
+
+    endpoint: Endpoint
+    seconds: float
 
 
 @dataclass(slots=True, kw_only=True)

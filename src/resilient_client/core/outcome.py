@@ -55,8 +55,9 @@ class Success(Generic[T_co]):
         return self.replaced is not None
 
     def __repr__(self) -> str:
+        count = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
         instead = "" if self.replaced is None else f", a fallback for {self.replaced.kind}"
-        return f"<Success key={self.key!r}: {self.attempts} attempts, {self.elapsed:.3f} s{instead}>"
+        return f"<Success key={self.key!r}: {count}, {self.elapsed:.3f} s{instead}>"
 
 
 class Failure:

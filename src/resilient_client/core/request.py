@@ -18,6 +18,7 @@ from resilient_client.core.clock import clock_of
 from resilient_client.core.deadline import Alarm, Timers
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.events import CallEvent, Events
+from resilient_client.core.types import Priority
 
 if TYPE_CHECKING:
     import asyncio
@@ -123,12 +124,14 @@ class CallContext:
         idempotency_key: One for all attempts, or ``None``.
         streaming: Whether the body is left to the caller (``stream``).
         open_stream: The reply that is still open, until the caller owns it.
+        priority: Who goes first where calls wait for one another.
         advice: Why there was no further attempt, and what would change that; ``""`` if that is plain.
     """
 
     alarm: Alarm | None = None
     attempts = 0
     open_stream: OpenBody | None = None
+    priority: Priority = "user"
     advice = ""
 
     def __init__(

@@ -106,4 +106,4 @@ def _check_successes(successes: int | None, length: int | None) -> None:
     if not isinstance(successes, int) or isinstance(successes, bool) or successes < 1:
         raise InvalidRequestError(f"successes is {successes!r}; give a whole number, 1 or more, or None for all calls")
     if length is not None and successes > length:
-        raise InvalidRequestError(f"successes is {successes}, but there are only {length} calls; give that or fewer")
+        raise InvalidRequestError(f"successes is {successes}, above the number of calls, {length}; give that or fewer")

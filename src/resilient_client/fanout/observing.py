@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
@@ -29,7 +30,7 @@ class Observers:
         for observer in self._observers:
             try:
                 observer(outcome)
-            except Exception:
+            except (Exception, CancelledError):  # nothing is awaited here: the latter is no cancellation of ours
                 if id(observer) not in self._failed:
                     self._failed.add(id(observer))
                     _log.exception(

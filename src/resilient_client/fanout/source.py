@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Sized
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sized
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -25,7 +25,6 @@ T = TypeVar("T")
 Calls: TypeAlias = "Iterable[Call[T]] | AsyncIterable[Call[T]]"
 """What a fan-out takes."""
 
-
 _END: Any = object()
 
 
@@ -35,6 +34,20 @@ class Drawn(NamedTuple, Generic[T]):
     place: int
     call: Call[T]
     runner: Runner
+
+
+class Crew(Protocol):
+    """The tasks of a fan-out: one fails, all end.
+
+    Attributes:
+        aborted: Whether they have to end now, because one failed or the caller was cancelled.
+    """
+
+    aborted: bool
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have one more."""
+        ...
 
 
 class Source(Protocol[T]):
@@ -52,8 +65,8 @@ class Source(Protocol[T]):
     sized: bool
     cut_off: bool
 
-    def open(self, group: asyncio.TaskGroup, ends_at: float) -> None:
-        """Begin; what it needs runs in ``group``, and ends with the last draw, or at ``ends_at`` (loop time)."""
+    def open(self, crew: Crew, ends_at: float) -> None:
+        """Begin; a task it needs is one of the ``crew``, and ends with the last draw, or at ``ends_at`` (loop time)."""
         ...
 
     async def draw(self) -> Drawn[T] | None:
@@ -121,11 +134,14 @@ class _Draws(Generic[T]):
         self._calls = calls
         self._number = number
 
-    def open(self, group: asyncio.TaskGroup, ends_at: float) -> None:
+    def open(self, crew: Crew, ends_at: float) -> None:
         self._next: Callable[[], Any] = partial(copy_context().run, next, iter(self._calls), _END)
 
     async def draw(self) -> Drawn[T] | None:
-        call = self._next()
+        try:
+            call = self._next()
+        except asyncio.CancelledError as error:  # of something it asked for a result
+            raise _cancelled_from_within() from error
         if call is _END:
             return None
         self.drawn += 1
@@ -138,7 +154,21 @@ class _Draws(Generic[T]):
 class _AsyncDraws(Generic[T]):
     """Draws from an async iterable, in a task of its own that waits until a worker asks."""
 
-    __slots__ = ("_calls", "_feeder", "_number", "_over", "_wanted", "_wishes", "cut_off", "drawn", "length", "sized")
+    __slots__ = (
+        "_calls",
+        "_crew",
+        "_feeder",
+        "_limit",
+        "_number",
+        "_over",
+        "_stopped",
+        "_wanted",
+        "_wishes",
+        "cut_off",
+        "drawn",
+        "length",
+        "sized",
+    )
 
     def __init__(self, calls: AsyncIterable[Call[T]], number: Callable[[int, Call[T]], Drawn[T]]) -> None:
         self.length = len(calls) if isinstance(calls, Sized) else None
@@ -149,10 +179,13 @@ class _AsyncDraws(Generic[T]):
         self._number = number
         self._wishes: deque[asyncio.Future[Drawn[T] | None]] = deque()
         self._wanted = asyncio.Event()
+        self._stopped = False
         self._over = False
 
-    def open(self, group: asyncio.TaskGroup, ends_at: float) -> None:
-        self._feeder = group.create_task(self._feed(ends_at))
+    def open(self, crew: Crew, ends_at: float) -> None:
+        self._crew = crew
+        self._limit = asyncio.timeout_at(ends_at if ends_at < math.inf else None)
+        self._feeder = crew.start(self._feed(ends_at))
 
     async def draw(self) -> Drawn[T] | None:
         if self._over:
@@ -163,12 +196,13 @@ class _AsyncDraws(Generic[T]):
         return await wish
 
     def stop(self) -> None:
+        self._stopped = True
         self._feeder.cancel()
 
     async def _feed(self, ends_at: float) -> None:
         calls = aiter(self._calls)
         try:
-            async with asyncio.timeout_at(ends_at if ends_at < math.inf else None):
+            async with self._limit:
                 await self._asked()
                 async for call in calls:
                     self._grant(call)
@@ -178,9 +212,9 @@ class _AsyncDraws(Generic[T]):
                 raise
             self.cut_off = True
         except asyncio.CancelledError as error:
-            if _is_cancelled():
+            if self._stopped or self._crew.aborted:
                 raise
-            raise CallCancelledError("the iterable of calls was cancelled from within, the fan-out was not") from error
+            raise _cancelled_from_within() from error
         finally:
             self._end()
             if (aclose := getattr(calls, "aclose", None)) is not None:
@@ -192,8 +226,10 @@ class _AsyncDraws(Generic[T]):
             await self._wanted.wait()
 
     def _grant(self, call: Call[T]) -> None:
-        if _is_cancelled():
+        if self._stopped or self._crew.aborted or self._limit.expired():
             raise asyncio.CancelledError  # the iterable kept it to itself
+        while self._feeder.cancelling():  # by the iterable itself, as timeouts of old style do
+            self._feeder.uncancel()
         self.drawn += 1
         self._wishes.popleft().set_result(self._number(self.drawn - 1, call))
 
@@ -204,7 +240,5 @@ class _AsyncDraws(Generic[T]):
                 wish.set_result(None)
 
 
-def _is_cancelled() -> bool:
-    """Whether somebody wants the current task to end."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+def _cancelled_from_within() -> CallCancelledError:
+    return CallCancelledError("the iterable of calls was cancelled from within, the fan-out was not")

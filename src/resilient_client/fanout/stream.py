@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from resilient_client.core.errors import CallCancelledError
 from resilient_client.core.outcome import Outcome
 from resilient_client.core.protocols import Runner
 from resilient_client.fanout.source import Calls, source_of
@@ -61,6 +62,7 @@ def as_completed(
     Raises:
         InvalidRequestError: A limit is out of range, or an item is no ``Call`` or has no client to make it; for items
             of what is no list or tuple, in the step that comes to it.
+        CallCancelledError: From a step: somebody cancelled the fan-out, such as one who cancels all tasks of the loop.
         Exception: From a step: what ``calls`` itself raised, once all calls in flight are cancelled and awaited.
     """
     check_limits(concurrency, timeout)
@@ -127,18 +129,20 @@ class OutcomeStream(AsyncIterator[Outcome[T]]):
         driver.add_done_callback(self._channel.end)
 
     def _conclude(self) -> None:
-        """Raise what the iterable of calls raised, once."""
+        """Raise what kept outcomes from coming, such as an error of the iterable of calls; once."""
         driver = self._driver
         if driver is not None and driver.done():
             self._driver = None
             if not driver.cancelled() and (error := driver.exception()) is not None:
                 raise error
+            if driver.cancelled() and not self._channel.closed:
+                raise CallCancelledError("the fan-out was cancelled from outside, so outcomes are missing")
 
 
 class _Channel(Generic[T]):
     """Outcomes on their way from the workers to the consumer; knows neither of them, so that each can go by itself."""
 
-    __slots__ = ("_arrived", "_ended", "_held", "_limit", "_next", "_ordered", "_ready", "_waiting")
+    __slots__ = ("_arrived", "_ended", "_held", "_limit", "_next", "_ordered", "_ready", "_waiting", "closed")
 
     def __init__(self, limit: int, ordered: bool) -> None:
         self._limit = limit
@@ -149,6 +153,7 @@ class _Channel(Generic[T]):
         self._ready = asyncio.Event()
         self._held: deque[asyncio.Future[None]] = deque()
         self._ended = False
+        self.closed = False
 
     @property
     def full(self) -> bool:
@@ -190,7 +195,7 @@ class _Channel(Generic[T]):
     def close(self) -> None:
         """Nobody takes any more."""
         self._waiting.clear()
-        self._ended = True
+        self.closed = self._ended = True
         self._ready.set()
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Coroutine
 from contextlib import nullcontext
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from resilient_client.core.call import Call
 from resilient_client.core.deadline import RESOLUTION, ambient_deadline, deadline
@@ -47,9 +48,26 @@ class Sink(Protocol[T_contra]):
 
 
 class Workers(Generic[T]):
-    """Makes the calls of a source, at most ``concurrency`` at once; their outcomes go into a sink. Runs once."""
+    """Makes the calls of a source, at most ``concurrency`` at once; their outcomes go into a sink. Runs once.
 
-    __slots__ = ("_ends_at", "_loop", "_making", "_sink", "_source", "_stopped", "_unborn")
+    Attributes:
+        aborted: Whether all tasks have to end now, because one failed or the caller was cancelled. A task that is
+            cancelled without that was cancelled by ``_cancel_calls``, or by what it ran, and goes on.
+    """
+
+    __slots__ = (
+        "_ends_at",
+        "_group",
+        "_loop",
+        "_making",
+        "_over",
+        "_sink",
+        "_source",
+        "_stopped",
+        "_tasks",
+        "_unborn",
+        "aborted",
+    )
 
     def __init__(self, source: Source[T], concurrency: int, sink: Sink[T]) -> None:
         self._source = source
@@ -58,7 +76,11 @@ class Workers(Generic[T]):
         self._making: dict[asyncio.Task[None], bool] = {}  # those with a call in hand, and whether we cancelled it
         self._stopped = ""
         self._ends_at = math.inf
+        self._tasks = 0
+        self.aborted = False
         self._loop: asyncio.AbstractEventLoop
+        self._group: asyncio.TaskGroup
+        self._over: asyncio.Future[None]
 
     async def run(self, timeout: float | None) -> None:
         """Make all calls. Cancelled, it cancels them and awaits their end.
@@ -75,9 +97,8 @@ class Workers(Generic[T]):
             self._ends_at = ends_at = ambient_deadline()
             timer = None if ends_at == math.inf else loop.call_at(ends_at + _PATIENCE, self._cancel_calls)
             try:
-                async with asyncio.TaskGroup() as group:
-                    self._source.open(group, ends_at)
-                    group.create_task(self._work(group))
+                async with asyncio.TaskGroup() as self._group:
+                    await self._all_work(ends_at)
             except ExceptionGroup as broken:
                 failure = broken.exceptions[0]
             finally:
@@ -91,7 +112,31 @@ class Workers(Generic[T]):
         if self._source.cut_off:
             self._sink.put(self._source.drawn, Failure(labels.cut_off()))
 
-    async def _work(self, group: asyncio.TaskGroup) -> None:
+    async def _all_work(self, ends_at: float) -> None:
+        self._over = self._loop.create_future()
+        self._source.open(self, ends_at)
+        self.start(self._work())
+        try:
+            await self._over
+        except asyncio.CancelledError:
+            self.aborted = True
+            raise
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have one more task."""
+        self._tasks += 1
+        task = self._group.create_task(work)
+        task.add_done_callback(self._left)  # called after the group was told, and before what it cancels runs
+        return task
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._tasks -= 1
+        if not task.cancelled() and task.exception() is not None:
+            self.aborted = True
+        if not self._tasks and not self._over.done():
+            self._over.set_result(None)
+
+    async def _work(self) -> None:
         """Draw calls and make them, one by one, until there are no more."""
         source, sink, now = self._source, self._sink, self._loop.time
         task = cast("asyncio.Task[None]", asyncio.current_task())  # the group made it
@@ -107,9 +152,14 @@ class Workers(Generic[T]):
             else:
                 if self._unborn:
                     self._unborn -= 1
-                    group.create_task(self._work(group))
+                    self.start(self._work())
                 await self._make(drawn, task)
-            await asyncio.sleep(0)  # a call that was refused on our side did not wait: others want a turn, too
+            try:
+                await asyncio.sleep(0)  # a call that was refused on our side did not wait: others want a turn, too
+            except asyncio.CancelledError:
+                if self.aborted:
+                    raise
+                # else it was the last act of a call to cancel its own task
 
     async def _make(self, drawn: Drawn[T], task: asyncio.Task[None]) -> None:
         place, call, runner = drawn
@@ -117,15 +167,15 @@ class Workers(Generic[T]):
         try:
             outcome = await runner.run(call)
         except asyncio.CancelledError as cancellation:
-            ours = self._making[task]
-            if task.cancelling() > ours:
-                raise  # somebody wants this worker to end: the caller, or the group after a broken source
-            outcome = Failure(self._ended(call, cancellation, ours=ours), key=call.key)
+            if self.aborted:
+                raise
+            outcome = Failure(self._ended(call, cancellation, ours=self._making[task]), key=call.key)
         finally:
-            if self._making.pop(task):
-                task.uncancel()
-        if task.cancelling():
+            del self._making[task]
+        if self.aborted:
             raise asyncio.CancelledError  # the call kept it to itself
+        while task.cancelling():  # by us, or by the call itself, as timeouts of old style do
+            task.uncancel()
         self._put(place, outcome)
 
     def _put(self, index: int, outcome: Outcome[T]) -> None:
@@ -158,7 +208,9 @@ def check_limits(concurrency: int, timeout: float | None) -> None:
     Raises:
         InvalidRequestError: Naming the value and what is allowed.
     """
-    if not isinstance(concurrency, int) or concurrency < 1:
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
         raise InvalidRequestError(f"concurrency is {concurrency!r}; give a whole number of calls at once, 1 or more")
-    if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout > 0):
+    if timeout is None:
+        return
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0:
         raise InvalidRequestError(f"timeout is {timeout!r}; give seconds above 0, or None for no shared limit")

@@ -149,6 +149,7 @@ class Prober:
         Raises:
             ConfigurationError: The prober, or a client given to it, is closed or belongs to another event loop.
         """
+        self._check_open()
         now = asyncio.get_running_loop().time()
         if self._latest is not None and now - self._latest < self._max_age:
             return self._report
@@ -157,7 +158,6 @@ class Prober:
     async def close(self) -> None:
         """Give back the connections. May be called twice."""
         self._closed = True
-        await self._flight.end()
         if self._owner:
             await self._client.close()
 
@@ -170,8 +170,6 @@ class Prober:
         await self.close()
 
     async def _ask_all(self) -> HealthReport:
-        if self._closed:
-            raise ClientClosedError("the prober is closed; make a new one, or keep it open for as long as it is asked")
         loop = asyncio.get_running_loop()
         clock = clock_of(loop)
         began, at = clock(), datetime.now(UTC)
@@ -189,6 +187,10 @@ class Prober:
         self._report = HealthReport(map(results.__getitem__, sorted(results)), checked_at=at, elapsed=clock() - began)
         self._latest = loop.time()
         return self._report
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosedError("the prober is closed; make a new one, or keep it open for as long as it is asked")
 
     def _tell(self, result: ProbeResult) -> None:
         if self._on_result is None:

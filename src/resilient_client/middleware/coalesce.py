@@ -75,6 +75,7 @@ class _Shared:
             first.deadline,
             first.idempotency_key,
         )
+        context.priority = first.priority
         own = self._request = Request(
             request.method, request.url, request.headers.copy(), None, context, None, request.endpoint
         )

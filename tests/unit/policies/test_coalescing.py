@@ -89,6 +89,13 @@ def test_key_of_a_call_is_equal_each_time_it_is_made(wish: Wish) -> None:
     assert len({flight_key(asked(wish)), flight_key(asked(wish))}) == 1
 
 
+def test_key_tells_priorities_apart() -> None:
+    """A user who joined a batch would wait as long as a batch."""
+    one, other, view = asked(Wish()), asked(Wish(), priority="batch"), asked(Wish())
+    other.context.priority = view.context.priority = "batch"  # as the edge sets it
+    assert flight_key(one) != flight_key(other) == flight_key(view)
+
+
 @pytest.mark.parametrize("name", ["response_model", "key", "raise_for_status", "fallback", "coalesce"])
 def test_key_is_blind_to_what_the_edge_does(name: str) -> None:
     """What is each caller's own, before and after the chain, makes no difference."""
