@@ -9,8 +9,8 @@
        ▼
        per call        deadline · your middleware · coalesce · retry                           the only repeater
        ▼
-       per attempt     pick endpoint · attempt timer · rate limit · bulkhead · circuit breaker · auth ·
-                       your middleware · redirect                              chain.py has the order
+       per attempt     pick endpoint · attempt timer · rate limit · bulkhead · circuit breaker ·
+                       auth · your middleware · redirect                       chain.py has the order
        ▼
        transport       exactly one wire request; body read; foreign errors translated, once
        ▼
@@ -216,8 +216,8 @@ _HOMES = {
     "HealthState": "policies.health",
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
-    "LocalRateLimitError": "core.errors",
     "LoadBalancing": "settings.load_balancing",
+    "LocalRateLimitError": "core.errors",
     "Middleware": "core.protocols",
     "MissingExtraError": "core.errors",
     "NotFoundError": "core.errors",

@@ -30,6 +30,7 @@ from resilient_client import (
 from resilient_client.core import events
 from resilient_client.many import Many
 from resilient_client.policies import (
+    balancer,
     circuit,
     circuits,
     latency,
@@ -48,7 +49,8 @@ PATTERNS = [
     DOCS / f"{name}.md"
     for name in (
         *("deadline", "retry", "circuit-breaker", "bulkhead", "rate-limit", "fallback", "coalescing"),
-        *("auth", "connections", "fan-out", "health-probes", "endpoints"),
+        *("auth", "connections", "fan-out"),
+        *("health-probes", "endpoints"),
     )
 ]
 PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
@@ -84,12 +86,13 @@ FIXED = {
     "tokens of a retry after a timeout": retry_budget.TIMEOUT_COST,
     "jitter upward on `Retry-After`": retry_after.LARGEST_SHARE,
     "jitter upward on a break": circuit._JITTER,
-    "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
     "jitter upward on an ejection": standing._JITTER,
     "share with which a slow start begins": standing.LEAST_WEIGHT,
+    "latency from which an endpoint is a last resort": balancer.FAR,
     "cost of a failure to the load of an endpoint": roster.FAILURE_COST,
     "replies without which nobody is ejected as slow": latency.ENOUGH,
     "replies of which the median is taken": latency.RECENT,
+    "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
     "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,
 }
 
