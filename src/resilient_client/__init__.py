@@ -7,7 +7,7 @@
        ▼
        the edge        decode, complete errors, make outcomes                                  client.py, edge.py
        ▼
-       per call        deadline · your middleware · retry                                      the only repeater
+       per call        deadline · your middleware · retry( hedging )                          the only repeaters
        ▼
        per attempt     attempt timer · circuit breaker · auth · your middleware · redirect     chain.py has the order
        ▼
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
+    from resilient_client.settings.hedging import Hedging
     from resilient_client.settings.retry import Backoff, Retry, RetryBudget
     from resilient_client.settings.timeout import Timeout
     from resilient_client.streaming import StreamResponse
@@ -113,6 +114,7 @@ __all__ = [
     "Handler",
     "HealthReport",
     "HealthState",
+    "Hedging",
     "InternalServerError",
     "InvalidRequestError",
     "Middleware",
@@ -185,6 +187,7 @@ _HOMES = {
     "Handler": "core.protocols",
     "HealthReport": "health",
     "HealthState": "policies.health",
+    "Hedging": "settings.hedging",
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
     "Middleware": "core.protocols",

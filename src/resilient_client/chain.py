@@ -15,6 +15,7 @@ from resilient_client.middleware.attempt import AttemptMiddleware
 from resilient_client.middleware.auth import AuthMiddleware
 from resilient_client.middleware.circuit_breaker import CircuitBreakerMiddleware
 from resilient_client.middleware.deadline import DeadlineMiddleware
+from resilient_client.middleware.hedging import HedgingMiddleware
 from resilient_client.middleware.redirect import RedirectMiddleware
 from resilient_client.middleware.retry import RetryMiddleware
 from resilient_client.pipeline import describe
@@ -46,12 +47,16 @@ def standard_chain(
     attempt_middleware: Sequence[Middleware],
     follow_redirects: FollowRedirects,
 ) -> tuple[Link, ...]:
-    """The links between the edge and the transport, outermost first; ``None`` leaves a link out."""
+    """The links between the edge and the transport, outermost first; ``None`` leaves a link out.
+
+    Hedging is a matter of each call: those without go through the same links but that one.
+    """
     barred_for = None if circuits is None else circuits.barred_for
     chain: list[Link | None] = [
         Link("per call", "deadline", DeadlineMiddleware()) if middleware else None,
         *(Link("per call", describe(user), user) for user in middleware),
         Link("per call", "retry", RetryMiddleware(budgets, barred_for=barred_for)),
+        Link("per call", "hedging", HedgingMiddleware(budgets)),
         Link("per attempt", "attempt", AttemptMiddleware()),
         Link("per attempt", "circuit breaker", CircuitBreakerMiddleware(circuits)) if circuits is not None else None,
         Link("per attempt", "auth", AuthMiddleware(auth)) if auth is not None else None,

@@ -47,6 +47,7 @@ from resilient_client.settings.base import suggest
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.config import ClientConfig, FollowRedirects
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.hedging import Hedging
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
 from resilient_client.streaming import StreamContext, StreamResponse
@@ -81,6 +82,7 @@ class APIClient(Verbs):
         retry: Retry | NotGiven | None = NOT_GIVEN,
         retry_budget: RetryBudget | NotGiven | None = NOT_GIVEN,
         circuit_breaker: CircuitBreaker | NotGiven | None = NOT_GIVEN,
+        hedging: Hedging | NotGiven | None = NOT_GIVEN,
         follow_redirects: FollowRedirects | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
         connection: ConnectionSettings | NotGiven = NOT_GIVEN,
@@ -104,6 +106,7 @@ class APIClient(Verbs):
             retry: When an attempt is repeated; ``None``: exactly one wire request a call.
             retry_budget: What bounds retries in an outage.
             circuit_breaker: When a failing endpoint is left alone.
+            hedging: When a second attempt is started beside a slow one; off if left out.
             follow_redirects: ``"same-origin"``, ``"any"``, or ``None``: redirects are given back.
             raise_for_status: Whether a 4xx or 5xx reply raises.
             connection: How connections are made and kept.
@@ -127,6 +130,7 @@ class APIClient(Verbs):
             "retry": retry,
             "retry_budget": retry_budget,
             "circuit_breaker": circuit_breaker,
+            "hedging": hedging,
             "follow_redirects": follow_redirects,
             "raise_for_status": raise_for_status,
             "connection": connection,
@@ -202,6 +206,7 @@ class APIClient(Verbs):
         *,
         timeout: Timeout | float | str | NotGiven | None = NOT_GIVEN,
         retry: Retry | NotGiven | None = NOT_GIVEN,
+        hedging: Hedging | NotGiven | None = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
         headers: HeadersLike | None = None,
         params: QueryParams | None = None,
@@ -216,7 +221,7 @@ class APIClient(Verbs):
         """
         if unknown:
             raise _unknown_keyword(next(iter(unknown)), "with_options()", _VIEW_OPTIONS)
-        given = {"timeout": timeout, "retry": retry, "raise_for_status": raise_for_status}
+        given = {"timeout": timeout, "retry": retry, "hedging": hedging, "raise_for_status": raise_for_status}
         view = object.__new__(type(self))
         view._engine = self._engine
         view._layers = self._layers.over(
@@ -242,7 +247,8 @@ class APIClient(Verbs):
         url, *_ = self._preparation.prepare(call)
         chosen = {key: value for key, value in options.items() if key in _VIEW_OPTIONS - {"headers", "params"}}
         layers = self._layers.over("call", chosen) if chosen else self._layers
-        return Explanation(f"{call.method} {shown_url(url)}", self._engine.links, tuple(layers.rows()))
+        links = self._engine.links(hedging=layers.usual.hedging is not None)
+        return Explanation(f"{call.method} {shown_url(url)}", links, tuple(layers.rows()))
 
     @property
     def circuits(self) -> Mapping[Endpoint, Circuit]:
@@ -283,8 +289,9 @@ class APIClient(Verbs):
 
     async def _make(self, call: Call[T], give: Callable[[Call[T], T, Response], R], *, wrap: bool = False) -> R:
         request, raises = self._begin(call)
+        handler = self._engine.handler if request.context.hedging is None else self._engine.hedging
         try:
-            response = edge.complete(request, await self._engine.handler(request), raises)
+            response = edge.complete(request, await handler(request), raises)
             model = call.response_model
             value: Any = response if model is None else edge.decode(request, response, model)
         except APIError as error:
@@ -321,11 +328,13 @@ class APIClient(Verbs):
         if call.response_model is not None:
             validator_for(call.response_model)  # one that cannot be used is complained of before anything is sent
         given = call.given
-        limits, retry, raises = self._layers.plan(given) if given else self._layers.usual
+        limits, retry, raises, hedging = self._layers.plan(given) if given else self._layers.usual
         end = ambient_deadline()
         if limits.total is not None and now + limits.total < end:
             end = now + limits.total
         context = CallContext(call, engine.context, limits, retry, endpoint, now, end, key, streaming)
+        if hedging is not None and not streaming:
+            context.hedging = hedging
         return Request(call.method, url, headers, body, context, None, endpoint), raises
 
 
@@ -337,7 +346,7 @@ def _success(call: Call[T], value: T, response: Response) -> Outcome[T]:
     return Success(value, key=call.key, attempts=response.attempts, elapsed=response.elapsed, history=response.history)
 
 
-_VIEW_OPTIONS = frozenset({"timeout", "retry", "raise_for_status", "headers", "params"})
+_VIEW_OPTIONS = frozenset({"timeout", "retry", "hedging", "raise_for_status", "headers", "params"})
 _KEYWORDS = frozenset(APIClient.__init__.__annotations__) - {"return", "unknown"}
 
 

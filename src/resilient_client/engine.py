@@ -16,6 +16,7 @@ from resilient_client.core.errors import ClientClosedError, WrongLoopError
 from resilient_client.core.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Events
 from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
 from resilient_client.core.request import ClientContext
+from resilient_client.middleware.hedging import HedgingMiddleware
 from resilient_client.pipeline import compose
 from resilient_client.policies.circuit import Circuit, CircuitState
 from resilient_client.policies.circuits import Circuits
@@ -26,7 +27,7 @@ from resilient_client.settings.config import ClientConfig
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
-    __slots__ = ("_closed", "budgets", "circuits", "context", "handler", "links", "loop", "transport")
+    __slots__ = ("_closed", "_links", "budgets", "circuits", "context", "handler", "hedging", "loop", "transport")
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Engine:
             self.circuits = Circuits(breaker, rng, self._tell)
         budget = config.retry_budget
         self.budgets: RetryBudgets[Endpoint] | None = None if budget is None else RetryBudgets(budget)
-        self.links: tuple[Link, ...] = standard_chain(
+        self._links: tuple[Link, ...] = standard_chain(
             middleware=middleware,
             budgets=self.budgets,
             circuits=self.circuits,
@@ -55,9 +56,14 @@ class Engine:
             attempt_middleware=attempt_middleware,
             follow_redirects=config.follow_redirects,
         )
-        self.handler: Handler = compose((link.middleware for link in self.links), transport.send)
+        self.handler: Handler = compose((link.middleware for link in self.links(hedging=False)), transport.send)
+        self.hedging: Handler = compose((link.middleware for link in self.links(hedging=True)), transport.send)
         self.loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+
+    def links(self, *, hedging: bool) -> tuple[Link, ...]:
+        """The chain of calls that hedge, or of those that do not."""
+        return tuple(link for link in self._links if hedging or not isinstance(link.middleware, HedgingMiddleware))
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """The running loop, if this engine may be used on it.

@@ -13,6 +13,7 @@ from resilient_client.core.call import CallOptions
 from resilient_client.core.errors import InvalidRequestError, ResilientClientError
 from resilient_client.settings.base import Settings
 from resilient_client.settings.config import ClientConfig
+from resilient_client.settings.hedging import Hedging
 from resilient_client.settings.retry import Retry
 from resilient_client.settings.timeout import TimeLimits, Timeout
 
@@ -27,11 +28,13 @@ class Plan(NamedTuple):
         limits: How long things may take.
         retry: When an attempt is repeated, or ``None``.
         raise_for_status: Whether an error status raises.
+        hedging: When a second attempt is started beside a slow one, or ``None``.
     """
 
     limits: TimeLimits
     retry: Retry | None
     raise_for_status: bool
+    hedging: Hedging | None
 
 
 class Row(NamedTuple):
@@ -104,7 +107,7 @@ class Layers:
         return _rows("", self.config, self._stack)
 
 
-_PER_CALL = frozenset({"timeout", "retry", "raise_for_status"})
+_PER_CALL = frozenset({"timeout", "retry", "hedging", "raise_for_status"})
 
 
 def _as_given(value: object) -> object:
@@ -119,7 +122,8 @@ def _as_given(value: object) -> object:
 
 def _plan(config: ClientConfig) -> Plan:
     limits = _NO_LIMITS if config.timeout is None else config.timeout.limits()
-    return Plan(limits, config.retry, config.raise_for_status)
+    hedging = None if config.retry is None else config.hedging  # without retry: exactly one wire request
+    return Plan(limits, config.retry, config.raise_for_status, hedging)
 
 
 def _rows(prefix: str, value: Settings, stack: tuple[tuple[str, Settings], ...]) -> list[Row]:

@@ -81,7 +81,8 @@ def _blames_upstream(error: BaseException, request: Request, waited: float) -> b
 
 def _timed_out(request: Request, waited: float) -> bool:
     """Whether it is our own alarm that cancels, after a silence long enough to mean something."""
-    limits, alarm, record = request.context.limits, request.context.alarm, request.record
+    limits, record = request.context.limits, request.record
+    alarm = record.alarm
     if alarm is None or not alarm.ringing:
         return False
     if not blames_upstream(ErrorKind.TIMEOUT, record.stage, blind=record.blind):

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from resilient_client.settings.base import Settings
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.hedging import Hedging
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
 
@@ -28,6 +29,7 @@ class ClientConfig(Settings):
         "retry": "Retry(max_attempts=3), or None for no retries",
         "retry_budget": "RetryBudget(...), or None for no bound on retries",
         "circuit_breaker": "CircuitBreaker(...), or None for none",
+        "hedging": "Hedging(...), or None for no hedges",
         "connection": "ConnectionSettings(...)",
         "follow_redirects": "'same-origin', 'any', or None to follow none",
         "raise_for_status": "True or False",
@@ -41,6 +43,8 @@ class ClientConfig(Settings):
     """What bounds retries in an outage."""
     circuit_breaker: CircuitBreaker | None = Field(default_factory=CircuitBreaker)
     """When a failing endpoint is left alone."""
+    hedging: Hedging | None = None
+    """When a second attempt is started beside a slow one; ``None``: never."""
     connection: ConnectionSettings = Field(default_factory=ConnectionSettings)
     """How connections are made and kept."""
     follow_redirects: FollowRedirects = "same-origin"
