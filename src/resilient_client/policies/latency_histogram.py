@@ -100,6 +100,6 @@ class LatencyHistogram:
             if key % 2 == 0:
                 unanswered *= 1.0 - count / waiting
                 if unanswered <= 1.0 - share + 1e-9:
-                    return FINEST * 2.0 ** (key / 2 / STEPS)
+                    return FINEST * math.exp2(key / 2 / STEPS)
             waiting -= count
         return None
