@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
@@ -38,7 +39,12 @@ class Hedging(Settings):
             raise ValueError(f"{value!r} is no percentile to hedge at; give one from 'p50' to 'p99.99', or seconds")
         return value
 
-    @property
+    @cached_property
     def share(self) -> float | None:
         """The percentile as a share, 0.5 to below 1; ``None`` when the delay is fixed."""
         return float(self.delay[1:]) / 100 if isinstance(self.delay, str) else None
+
+    @cached_property
+    def fixed(self) -> float | None:
+        """The delay in seconds; ``None`` when it is a percentile."""
+        return None if isinstance(self.delay, str) else self.delay
