@@ -87,10 +87,9 @@ class ClientContext:
         loop_time: The loop's time, for deadlines; in seconds.
         clock: Time for short durations; in seconds.
         timers: What wakes alarms; of the loop the client belongs to.
-        delays: The same for what is so soon due that it must not stand among the alarms.
     """
 
-    __slots__ = ("clock", "delays", "events", "loop_time", "name", "rng", "timers")
+    __slots__ = ("clock", "events", "loop_time", "name", "rng", "timers")
 
     def __init__(self, name: str, events: Events, rng: Random) -> None:
         self.name = name
@@ -99,14 +98,12 @@ class ClientContext:
         self.loop_time: Callable[[], float] = time.monotonic
         self.clock: Callable[[], float] = time.perf_counter
         self.timers: Timers
-        self.delays: Timers
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take time from ``loop``."""
         self.loop_time = loop.time
         self.clock = clock_of(loop)
         self.timers = Timers(loop)
-        self.delays = Timers(loop)
 
 
 class CallContext:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextvars import copy_context
 
 from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.call import route_of
@@ -85,7 +84,7 @@ class HedgingMiddleware:
 class _Race(Alarm):
     """The attempts of one step of the retry. Whoever runs the first tells of its end, tasks tell of the hedges'.
 
-    It is the alarm of the caller's task, too: when it rings, the delay is over; a hedge that wins strikes.
+    It is an alarm of the caller's task, too, which no time rings: it strikes when a hedge wins.
     """
 
     hedging: Hedging
@@ -97,20 +96,21 @@ class _Race(Alarm):
     _winner: tuple[Request, Response] | None = None
     _waiter: asyncio.Future[None] | None = None
     _timer: asyncio.Handle | None = None
+    _delay = 0.0
 
     def __init__(self, request: Request, call_next: Handler, latencies: LatencyHistogram, delay: float | None) -> None:
         """Begin, in the caller's task; a ``delay`` of ``None`` is never over."""
-        delays = request.context.client.delays
-        # Alarms may ring early by the resolution of a clock: too much here, where milliseconds tell slow from usual.
-        end = math.inf if delay is None else delays.loop.time() + max(delay, SHORTEST) + RESOLUTION
-        super().__init__(delays, end)
+        timers = request.context.client.timers
+        super().__init__(timers, math.inf)
+        if delay is not None:
+            self._delay = max(delay, SHORTEST)
+            # The clock of some loops stands still for a millisecond: too early is worse than too late.
+            self._timer = timers.loop.call_later(self._delay + RESOLUTION, self._due, TURNS)
         self._request = self._newest = request
         self._headers = request.headers.copy()  # hedges are made of what the first attempt was given
         self._url = request.url
         self._call_next = call_next
         self._latencies = latencies
-        self._delay = delay or 0.0
-        self._context = copy_context()
         self.hedges: dict[asyncio.Task[Response], tuple[Request, float]] = {}
         self._failures: list[tuple[Request, Response | BaseException]] = []
 
@@ -138,10 +138,6 @@ class _Race(Alarm):
 
     # -- the hedges ----------------------------------------------------------------------------------------------
 
-    def ring(self) -> None:
-        """The delay is over."""
-        self._due(TURNS)
-
     def _due(self, turns: int) -> None:
         """A few turns of the loop later, start a hedge, if it is the server that is late."""
         if self._task is None or self._winner is not None:
@@ -155,7 +151,7 @@ class _Race(Alarm):
         if queued or not self._start(f"no answer after {self._delay:.3g} s", RETRY_COST):
             self._delay *= 2  # until then something may have changed
         if self._started < self.hedging.max_hedges:
-            self._timer = loop.call_later(max(self._delay, SHORTEST), self._due, TURNS)
+            self._timer = loop.call_later(self._delay, self._due, TURNS)
 
     def _start(self, reason: str, cost: float) -> bool:
         """Start one more attempt, if it is still of use and the budgets allow it."""
@@ -169,7 +165,7 @@ class _Race(Alarm):
         context.emit(HedgeStarted, waited=waited, reason=reason)
         self._newest = Request(first.method, self._url, self._headers.copy(), first.body, context)
         attempt = _attempt(self._newest, self._call_next)
-        task = self._timers.loop.create_task(attempt, context=self._context.copy())
+        task = self._timers.loop.create_task(attempt)  # by a timer of the call: with its context variables
         self.hedges[task] = self._newest, cost
         task.add_done_callback(self._hedge_ended)
         return True
