@@ -160,10 +160,6 @@ class Alarm:
                 timers.rest()
 
     def ring(self) -> None:
-        """The time is up: strike."""
-        self.strike()
-
-    def strike(self) -> None:
         """Cancel the task, once."""
         if self._task is not None and not self._rung:
             self._rung = True

@@ -84,7 +84,7 @@ class HedgingMiddleware:
 class _Race(Alarm):
     """The attempts of one step of the retry. Whoever runs the first tells of its end, tasks tell of the hedges'.
 
-    It is an alarm of the caller's task, too, which no time rings: it strikes when a hedge wins.
+    It is an alarm of the caller's task, too, which no time rings, but a hedge that wins.
     """
 
     hedging: Hedging
@@ -213,7 +213,7 @@ class _Race(Alarm):
         if self._winner is None and self._task is not None:
             self._winner = request, response
             if self._first_runs:
-                self.strike()
+                self.ring()
 
     def _failed(self, request: Request, outcome: Response | APIError, fault: Fault | None) -> None:
         """Keep it, and start the next attempt at once if that may help."""
