@@ -22,6 +22,7 @@ from resilient_client import (
 from resilient_client.core.call import CallOptions
 from resilient_client.settings.base import Settings
 from resilient_client.settings.config import ClientConfig
+from resilient_client.settings.hedging import Hedging
 
 URL = "http://api.example.com"
 NAN, INF = math.nan, math.inf
@@ -52,6 +53,9 @@ WRONG: list[tuple[type[Settings], str, list[Any]]] = [
     (CircuitBreaker, "max_break_duration", [0, -1, NAN, INF]),
     (CircuitBreaker, "half_open_probes", [0, -1, 0.5]),
     (CircuitBreaker, "mode", ["on", None, True]),
+    (Hedging, "delay", [0, -1, NAN, INF, "p9", "p49", "p100", "fast", None]),
+    (Hedging, "max_hedges", [0, -1, 11, 1.5, None]),
+    (Hedging, "max_extra", [0, -0.1, 1.1, NAN]),
     (ConnectionSettings, "pool_size", [-1, 1.5, None]),
     (ConnectionSettings, "pool_size_per_host", [-1, "many"]),
     (ConnectionSettings, "keepalive", [-1, NAN, INF]),
@@ -66,6 +70,7 @@ WRONG: list[tuple[type[Settings], str, list[Any]]] = [
     (ClientConfig, "retry", [5, {"max_attempts": 0}]),
     (ClientConfig, "retry_budget", [5, {"ratio": 2}]),
     (ClientConfig, "circuit_breaker", [5, {"failure_ratio": 2}]),
+    (ClientConfig, "hedging", [5, "p95", {"max_hedges": 0}]),
     (ClientConfig, "connection", [5, None]),
     (ClientConfig, "follow_redirects", ["always", True]),
     (ClientConfig, "raise_for_status", [None, "perhaps"]),
