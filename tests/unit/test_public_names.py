@@ -19,10 +19,11 @@ APIClient APIConnectionError APIError APIKeyAuth APIResponseValidationError APIS
 Auth AuthenticationError Backoff BadRequestError BasicAuth BearerAuth Call CallCancelledError CallOptions
 CallRejectedError Certificate Circuit CircuitBreaker CircuitOpenError CircuitState ClientClosedError ClientConfig
 ConfigurationError ConflictError ConnectionSettings DeadlineExceededError Endpoint ErrorKind Failure GatherResult
-Handler Hedging HealthReport HealthState InternalServerError InvalidRequestError Middleware MissingExtraError NotFoundError
-OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult Prober RateLimitError RedirectError Request
-RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget RetryTokens Stage StreamResponse
-Success Timeout Timings Token Transport UnprocessableEntityError WrongLoopError __version__ deadline probe
+Handler HealthReport HealthState Hedging InternalServerError InvalidRequestError Middleware MissingExtraError
+NotFoundError OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult Prober RateLimitError
+RedirectError Request RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget RetryTokens
+Stage StreamResponse Success Timeout Timings Token Transport UnprocessableEntityError WrongLoopError __version__
+deadline probe
 """
 TESTING = """
 DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLoop assert_no_leaks black_hole fail

@@ -236,25 +236,35 @@ class _Race(Alarm):
             self._waiter = self._timers.loop.create_future()
             await self._waiter
         first = self._request
-        if self._winner is not None:
-            winner, response = self._winner
-            lost, first.record = first.record, winner.record
-            self._tell_lost(lost)
-        else:
-            winner, outcome = self._failures[-1]
-            if not isinstance(outcome, Response):
-                raise outcome
-            response = outcome
-        if winner.url is not first.url:
-            first.url = winner.url  # what is said of the call names whom it asked last
+        if self._winner is None:
+            return self._last_failure()
+        winner, response = self._winner
+        lost, first.record = first.record, winner.record
+        self._tell_lost(lost)
+        self._follow(winner)
         return response
+
+    def _last_failure(self) -> Response:
+        request, outcome = self._failures[-1]
+        self._follow(request)
+        try:
+            if isinstance(outcome, Response):
+                return outcome
+            raise outcome
+        finally:
+            del outcome  # an error that knows a frame that knows the error is only freed by the collector
+
+    def _follow(self, request: Request) -> None:
+        """What is said of the call names whom it asked last."""
+        if request.url is not self._request.url:
+            self._request.url = request.url
 
     def close(self) -> None:
         """It is over: start nothing more."""
         super().close()
         if self._timer is not None:
             self._timer.cancel()
-        self._failures.clear()  # an error that knows a frame that knows the error is only freed by the collector
+        self._failures.clear()
 
     async def leave(self) -> None:
         """Cancel the attempts still running, and wait for their ends, however often that is interrupted."""
