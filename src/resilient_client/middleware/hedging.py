@@ -121,6 +121,8 @@ class _Race(Alarm):
         self._first_runs = False
         fault = self._judge(self._request, response)
         if fault is None:
+            for _ in self.hedges:
+                self.tokens.judge(won=False)
             return True
         self._failed(self._request, response, fault)
         return False
@@ -213,6 +215,7 @@ class _Race(Alarm):
         if self._winner is None and self._task is not None:
             self._winner = request, response
             if self._first_runs:
+                self.tokens.judge(won=True)
                 self.ring()
 
     def _failed(self, request: Request, outcome: Response | APIError, fault: Fault | None) -> None:
