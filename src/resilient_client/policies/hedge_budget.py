@@ -7,8 +7,9 @@ budget besides, so that retries and hedges together cannot storm either.
 A hedge must be *worth* its load. Where single replies are slow by chance (a pause, a lost packet), a hedge nearly
 always overtakes the attempt it was started for. Where all are slow, because requests queue, it queues, too, and mostly
 loses, while its load makes the queue longer. Against replicas that go on with what nobody waits for, hedging does good
-as long as more than half of the hedges win, and harm below (``tests/simulation/test_hedging.py``). So each win lifts
-the worth of hedges, each defeat lowers it, and calls deposit by that measure; a few go on, to see when times change.
+as long as most of the hedges win, and harm below (``tests/simulation/test_hedging.py``). So each win lifts the worth
+of hedges, each defeat lowers it by twice as much, and calls deposit by that measure: where less than two in three win,
+only a few go on, to see when times change.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ START: Final = 10.0
 """Tokens at the start."""
 MOST: Final = 100.0
 """The most tokens kept: what a fan-out of 2,000 calls earns is there for its stragglers, a quiet day is not."""
-STEP: Final = 0.1
-"""What a win adds to the worth of hedges, and a defeat takes."""
-LEAST: Final = 0.04
-"""The least they are worth: by default, one hedge in 500 calls."""
+WIN: Final = 0.1
+"""What a win adds to the worth of hedges."""
+DEFEAT: Final = 0.2
+"""What a defeat takes from it."""
+LEAST: Final = 0.02
+"""The least they are worth: by default, one hedge in 1,000 calls."""
 
 
 class HedgeTokens:
@@ -60,5 +63,5 @@ class HedgeTokens:
 
     def judge(self, *, won: bool) -> None:
         """Learn whether a hedge overtook the attempt it was started for."""
-        self.worth = min(1.0, self.worth + STEP) if won else max(LEAST, self.worth - STEP)
+        self.worth = min(1.0, self.worth + WIN) if won else max(LEAST, self.worth - DEFEAT)
         self.available = min(MOST * self.worth, self.available)
