@@ -18,23 +18,33 @@ from resilient_client import (
     CircuitBreaker,
     ClientConfig,
     ConnectionSettings,
+    Hedging,
     Retry,
     RetryBudget,
     Timeout,
     fanout,
 )
 from resilient_client.core import events
-from resilient_client.policies import circuit, circuits, redirect, retry_after, retry_budget
+from resilient_client.middleware import hedging
+from resilient_client.policies import (
+    circuit,
+    circuits,
+    hedge_budget,
+    latency_histogram,
+    redirect,
+    retry_after,
+    retry_budget,
+)
 from resilient_client.settings.base import Settings
 from resilient_client.transport import decoding, download
 
 DOCS = ROOT / "docs"
 PATTERNS = [
     DOCS / f"{name}.md"
-    for name in ("deadline", "retry", "circuit-breaker", "auth", "connections", "fan-out", "health-probes")
+    for name in ("deadline", "retry", "circuit-breaker", "hedging", "auth", "connections", "fan-out", "health-probes")
 ]
 PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
-SETTINGS = (Timeout, Retry, Backoff, RetryBudget, CircuitBreaker, ConnectionSettings, ClientConfig)
+SETTINGS = (Timeout, Retry, Backoff, RetryBudget, CircuitBreaker, Hedging, ConnectionSettings, ClientConfig)
 
 FUNCTIONS = {
     fanout.gather: "concurrency timeout",
@@ -52,6 +62,10 @@ FIXED = {
     "tokens of a retry after a timeout": retry_budget.TIMEOUT_COST,
     "jitter upward on `Retry-After`": retry_after.LARGEST_SHARE,
     "jitter upward on a break": circuit._JITTER,
+    "hedges at the start": hedge_budget.START,
+    "shortest delay of a hedge": hedging.SHORTEST,
+    "samples before a percentile is known": latency_histogram.ENOUGH,
+    "routes whose latencies are kept": hedging._ROUTES,
     "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,
 }
 
