@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types contracts cover bench clean
+.PHONY: help demo figures test check lint types contracts cover bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -20,6 +20,16 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP)  ## an order service whose three upstreams fail in turn, as a live picture
 	$(BIN)/resilient-client demo
+
+SIMULATE := $(BIN)/resilient-client simulate
+IMAGES := docs/images
+
+figures: $(STAMP)  ## the figures of the documentation, drawn again from their seeds: about a minute
+	$(SIMULATE) stall --compare retry=naive,default --seeds 5 --output $(IMAGES)/stall.svg > /dev/null
+	$(SIMULATE) outage --compare retry_budget=off,default --compare circuit_breaker=off,default \
+		--output $(IMAGES)/outage.svg > /dev/null
+	$(BIN)/python benchmarks/figures/contention.py $(IMAGES)/contention.svg
+	$(BIN)/python benchmarks/figures/random_failures.py $(IMAGES)/random-failures.svg
 
 test: $(STAMP)  ## the tests, on asyncio and uvloop
 	$(BIN)/python -m pytest

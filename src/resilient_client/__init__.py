@@ -5,11 +5,12 @@
     client.get("/users/{id}", path_params={"id": 7}, response_model=User)
        │  Call         frozen: what the caller asked
        ▼
-       the edge        decode, complete errors, make outcomes                                  client.py, edge.py
+       the edge        fallback( decode( ... ) ), complete errors, make outcomes               client.py, edge.py
        ▼
-       per call        deadline · your middleware · retry( hedging )                          the only repeaters
+       per call        deadline · your middleware · coalesce · retry( hedging )               the only repeaters
        ▼
-       per attempt     attempt timer · circuit breaker · auth · your middleware · redirect     chain.py has the order
+       per attempt     attempt timer · rate limit · bulkhead · circuit breaker · auth ·
+                       your middleware · redirect                              chain.py has the order
        ▼
        transport       exactly one wire request; body read; foreign errors translated, once
        ▼
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         APITimeoutError,
         AuthenticationError,
         BadRequestError,
+        BulkheadFullError,
         CallCancelledError,
         CallRejectedError,
         CircuitOpenError,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         DeadlineExceededError,
         InternalServerError,
         InvalidRequestError,
+        LocalRateLimitError,
         MissingExtraError,
         NotFoundError,
         PermissionDeniedError,
@@ -64,15 +67,19 @@ if TYPE_CHECKING:
     from resilient_client.core.request import Request, RequestInfo
     from resilient_client.core.response import Response
     from resilient_client.core.timings import Timings
-    from resilient_client.fanout import GatherResult
+    from resilient_client.fanout import GatherResult, as_completed, gather
     from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, probe
     from resilient_client.policies.circuit import Circuit, CircuitState
     from resilient_client.policies.health import HealthState
+    from resilient_client.policies.permits import Permits
     from resilient_client.policies.retry_budget import RetryTokens
+    from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
     from resilient_client.settings.circuit_breaker import CircuitBreaker
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
+    from resilient_client.settings.fallback import Fallback
     from resilient_client.settings.hedging import Hedging
+    from resilient_client.settings.rate_limit import RateLimit
     from resilient_client.settings.retry import Backoff, Retry, RetryBudget
     from resilient_client.settings.timeout import Timeout
     from resilient_client.streaming import StreamResponse
@@ -85,6 +92,7 @@ __all__ = [
     "APIResponseValidationError",
     "APIStatusError",
     "APITimeoutError",
+    "AdaptiveConcurrency",
     "AttemptRecord",
     "Auth",
     "AuthenticationError",
@@ -92,6 +100,8 @@ __all__ = [
     "BadRequestError",
     "BasicAuth",
     "BearerAuth",
+    "Bulkhead",
+    "BulkheadFullError",
     "Call",
     "CallCancelledError",
     "CallOptions",
@@ -110,6 +120,7 @@ __all__ = [
     "Endpoint",
     "ErrorKind",
     "Failure",
+    "Fallback",
     "GatherResult",
     "Handler",
     "HealthReport",
@@ -117,15 +128,18 @@ __all__ = [
     "Hedging",
     "InternalServerError",
     "InvalidRequestError",
+    "LocalRateLimitError",
     "Middleware",
     "MissingExtraError",
     "NotFoundError",
     "OAuth2ClientCredentials",
     "Outcome",
     "PermissionDeniedError",
+    "Permits",
     "Probe",
     "ProbeResult",
     "Prober",
+    "RateLimit",
     "RateLimitError",
     "RedirectError",
     "Request",
@@ -146,7 +160,9 @@ __all__ = [
     "UnprocessableEntityError",
     "WrongLoopError",
     "__version__",
+    "as_completed",
     "deadline",
+    "gather",
     "probe",
 ]
 
@@ -158,6 +174,7 @@ _HOMES = {
     "APIResponseValidationError": "core.errors",
     "APIStatusError": "core.errors",
     "APITimeoutError": "core.errors",
+    "AdaptiveConcurrency": "settings.bulkhead",
     "AttemptRecord": "core.attempts",
     "Auth": "core.protocols",
     "AuthenticationError": "core.errors",
@@ -165,6 +182,8 @@ _HOMES = {
     "BadRequestError": "core.errors",
     "BasicAuth": "auth",
     "BearerAuth": "auth",
+    "Bulkhead": "settings.bulkhead",
+    "BulkheadFullError": "core.errors",
     "Call": "core.call",
     "CallCancelledError": "core.errors",
     "CallOptions": "core.call",
@@ -183,6 +202,7 @@ _HOMES = {
     "Endpoint": "core.endpoint",
     "ErrorKind": "core.kinds",
     "Failure": "core.outcome",
+    "Fallback": "settings.fallback",
     "GatherResult": "fanout",
     "Handler": "core.protocols",
     "HealthReport": "health",
@@ -190,15 +210,18 @@ _HOMES = {
     "Hedging": "settings.hedging",
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
+    "LocalRateLimitError": "core.errors",
     "Middleware": "core.protocols",
     "MissingExtraError": "core.errors",
     "NotFoundError": "core.errors",
     "OAuth2ClientCredentials": "auth",
     "Outcome": "core.outcome",
     "PermissionDeniedError": "core.errors",
+    "Permits": "policies.permits",
     "Probe": "health",
     "ProbeResult": "health",
     "Prober": "health",
+    "RateLimit": "settings.rate_limit",
     "RateLimitError": "core.errors",
     "RedirectError": "core.errors",
     "Request": "core.request",
@@ -218,7 +241,9 @@ _HOMES = {
     "Transport": "core.protocols",
     "UnprocessableEntityError": "core.errors",
     "WrongLoopError": "core.errors",
+    "as_completed": "fanout",
     "deadline": "core.deadline",
+    "gather": "fanout",
     "probe": "health",
 }
 """Where each name is at home. What nobody asks for is not loaded: the pytest plugin lies in this package, too."""

@@ -13,15 +13,21 @@ from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.protocols import Auth, Middleware
 from resilient_client.middleware.attempt import AttemptMiddleware
 from resilient_client.middleware.auth import AuthMiddleware
+from resilient_client.middleware.bulkhead import BulkheadMiddleware
 from resilient_client.middleware.circuit_breaker import CircuitBreakerMiddleware
+from resilient_client.middleware.coalesce import CoalesceMiddleware
 from resilient_client.middleware.deadline import DeadlineMiddleware
 from resilient_client.middleware.hedging import HedgingMiddleware
+from resilient_client.middleware.rate_limit import RateLimitMiddleware
 from resilient_client.middleware.redirect import RedirectMiddleware
 from resilient_client.middleware.retry import RetryMiddleware
 from resilient_client.pipeline import describe
 from resilient_client.policies.circuits import Circuits
+from resilient_client.policies.per_endpoint import PerEndpoint
+from resilient_client.policies.permits import Permits
 from resilient_client.policies.retry_budget import RetryBudgets
 from resilient_client.settings.config import FollowRedirects
+from resilient_client.settings.rate_limit import RateLimit
 
 
 class Link(NamedTuple):
@@ -42,6 +48,8 @@ def standard_chain(
     *,
     middleware: Sequence[Middleware],
     budgets: RetryBudgets[Endpoint] | None,
+    rate_limit: RateLimit | None,
+    bulkheads: PerEndpoint[Endpoint, Permits] | None,
     circuits: Circuits[Endpoint] | None,
     auth: Auth | None,
     attempt_middleware: Sequence[Middleware],
@@ -49,15 +57,18 @@ def standard_chain(
 ) -> tuple[Link, ...]:
     """The links between the edge and the transport, outermost first; ``None`` leaves a link out.
 
-    Hedging is a matter of each call: those without go through the same links but that one.
+    Coalescing and hedging are matters of each call: those without go through the same links but that one.
     """
     barred_for = None if circuits is None else circuits.barred_for
     chain: list[Link | None] = [
         Link("per call", "deadline", DeadlineMiddleware()) if middleware else None,
         *(Link("per call", describe(user), user) for user in middleware),
+        Link("per call", "coalesce", CoalesceMiddleware()),
         Link("per call", "retry", RetryMiddleware(budgets, barred_for=barred_for)),
         Link("per call", "hedging", HedgingMiddleware(budgets)),
         Link("per attempt", "attempt", AttemptMiddleware()),
+        Link("per attempt", "rate limit", RateLimitMiddleware(rate_limit)) if rate_limit is not None else None,
+        Link("per attempt", "bulkhead", BulkheadMiddleware(bulkheads)) if bulkheads is not None else None,
         Link("per attempt", "circuit breaker", CircuitBreakerMiddleware(circuits)) if circuits is not None else None,
         Link("per attempt", "auth", AuthMiddleware(auth)) if auth is not None else None,
         *(Link("per attempt", describe(user), user) for user in attempt_middleware),

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from typing_extensions import Unpack
 
-from resilient_client import edge, fanout
+from resilient_client import edge
 from resilient_client.core.call import Call, CallOptions
 from resilient_client.core.deadline import ambient_deadline
 from resilient_client.core.endpoint import Endpoint
@@ -23,12 +23,14 @@ from resilient_client.core.errors import APIError, ConfigurationError
 from resilient_client.core.events import Listener
 from resilient_client.core.models import validator_for
 from resilient_client.core.outcome import Failure, Outcome, Success
-from resilient_client.core.protocols import Auth, Middleware, Transport
+from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
 from resilient_client.core.request import CallContext, Request
 from resilient_client.core.response import Response
-from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, QueryParams
+from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, Priority, QueryParams
 from resilient_client.engine import Engine
 from resilient_client.explain import Explanation
+from resilient_client.fallback import fall_back, fallback_for
+from resilient_client.many import Many
 from resilient_client.options import Layers
 from resilient_client.parts import (
     checked_auth,
@@ -40,17 +42,21 @@ from resilient_client.parts import (
 )
 from resilient_client.policies.addressing import parse_base
 from resilient_client.policies.circuit import Circuit
+from resilient_client.policies.permits import Permits
 from resilient_client.policies.redaction import shown_url
 from resilient_client.policies.retry_budget import RetryTokens
 from resilient_client.preparation import Preparation
 from resilient_client.settings.base import suggest
+from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.config import ClientConfig, FollowRedirects
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.fallback import Fallback
 from resilient_client.settings.hedging import Hedging
+from resilient_client.settings.rate_limit import RateLimit
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
-from resilient_client.streaming import StreamContext, StreamResponse
+from resilient_client.streaming import StreamContext, StreamResponse, check_stream_options
 from resilient_client.transport import AiohttpTransport
 from resilient_client.verbs import Verbs
 
@@ -61,7 +67,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class APIClient(Verbs):
+class APIClient(Verbs, Many):
     """Calls one upstream, or many, and can be trusted to end, to spare the upstream, and to say what happened.
 
     Touches no event loop until it is first used, so it may be built at import time; from then on it belongs to that
@@ -83,6 +89,10 @@ class APIClient(Verbs):
         retry_budget: RetryBudget | NotGiven | None = NOT_GIVEN,
         circuit_breaker: CircuitBreaker | NotGiven | None = NOT_GIVEN,
         hedging: Hedging | NotGiven | None = NOT_GIVEN,
+        rate_limit: RateLimit | NotGiven | None = NOT_GIVEN,
+        bulkhead: Bulkhead | AdaptiveConcurrency | NotGiven | None = NOT_GIVEN,
+        fallback: Fallback | NotGiven | None = NOT_GIVEN,
+        coalesce: bool | NotGiven = NOT_GIVEN,
         follow_redirects: FollowRedirects | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
         connection: ConnectionSettings | NotGiven = NOT_GIVEN,
@@ -107,6 +117,10 @@ class APIClient(Verbs):
             retry_budget: What bounds retries in an outage.
             circuit_breaker: When a failing endpoint is left alone.
             hedging: When a second attempt is started beside a slow one; off if left out.
+            rate_limit: How many attempts an endpoint gets in a stretch of time; off if left out.
+            bulkhead: How many it gets at once, fixed or learnt (``AdaptiveConcurrency``); off if left out.
+            fallback: What to give in place of an error, for the kinds it names.
+            coalesce: Whether GET and HEAD calls that are alike, at the same time, share one flight.
             follow_redirects: ``"same-origin"``, ``"any"``, or ``None``: redirects are given back.
             raise_for_status: Whether a 4xx or 5xx reply raises.
             connection: How connections are made and kept.
@@ -131,6 +145,10 @@ class APIClient(Verbs):
             "retry_budget": retry_budget,
             "circuit_breaker": circuit_breaker,
             "hedging": hedging,
+            "rate_limit": rate_limit,
+            "bulkhead": bulkhead,
+            "fallback": fallback,
+            "coalesce": coalesce,
             "follow_redirects": follow_redirects,
             "raise_for_status": raise_for_status,
             "connection": connection,
@@ -168,26 +186,10 @@ class APIClient(Verbs):
             return await self._make(call, _success, wrap=True)
         except APIError as error:
             return Failure(error, key=call.key)
-        except Exception as error:  # before there was a request: the client is closed, or bound to another loop
+        except ConfigurationError as error:  # before there was a request: the client is closed, or of another loop
+            return Failure(edge.misused(call, error), key=call.key)
+        except Exception as error:
             return Failure(edge.unexpected(error), key=call.key)
-
-    async def gather(
-        self, calls: Iterable[Call[T]], *, concurrency: int = 20, timeout: float | None = None
-    ) -> fanout.GatherResult[T]:
-        """Make many calls at once and give every one its outcome, in input order.
-
-        Args:
-            calls: Consumed lazily.
-            concurrency: Calls in flight at once, 1 or more.
-            timeout: Seconds for all together; at its end the finished ones are kept, the others are failures of
-                kind ``DEADLINE``.
-
-        Raises:
-            InvalidRequestError: ``concurrency`` or ``timeout`` is out of range, or an item is no ``Call``.
-            ConfigurationError: The client is closed or belongs to another event loop.
-        """
-        self._engine.bind()
-        return await fanout.gather(self, calls, concurrency=concurrency, timeout=timeout)
 
     def stream(self, method: str, path: str, **options: Unpack[CallOptions]) -> StreamContext:
         """Open a reply and leave its body to the caller: ``async with api.stream("GET", "/export") as reply``.
@@ -207,7 +209,10 @@ class APIClient(Verbs):
         timeout: Timeout | float | str | NotGiven | None = NOT_GIVEN,
         retry: Retry | NotGiven | None = NOT_GIVEN,
         hedging: Hedging | NotGiven | None = NOT_GIVEN,
+        fallback: Fallback | NotGiven | None = NOT_GIVEN,
+        coalesce: bool | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
+        priority: Priority | NotGiven = NOT_GIVEN,
         headers: HeadersLike | None = None,
         params: QueryParams | None = None,
         **unknown: Never,
@@ -221,7 +226,15 @@ class APIClient(Verbs):
         """
         if unknown:
             raise _unknown_keyword(next(iter(unknown)), "with_options()", _VIEW_OPTIONS)
-        given = {"timeout": timeout, "retry": retry, "hedging": hedging, "raise_for_status": raise_for_status}
+        given = {
+            "timeout": timeout,
+            "retry": retry,
+            "hedging": hedging,
+            "fallback": fallback,
+            "coalesce": coalesce,
+            "raise_for_status": raise_for_status,
+            "priority": priority,
+        }
         view = object.__new__(type(self))
         view._engine = self._engine
         view._layers = self._layers.over(
@@ -247,7 +260,8 @@ class APIClient(Verbs):
         url, *_ = self._preparation.prepare(call)
         chosen = {key: value for key, value in options.items() if key in _VIEW_OPTIONS - {"headers", "params"}}
         layers = self._layers.over("call", chosen) if chosen else self._layers
-        links = self._engine.links(hedging=layers.usual.hedging is not None)
+        plan = layers.usual
+        links = self._engine.links(coalesce=plan.coalesce, hedging=plan.hedging is not None)
         return Explanation(f"{call.method} {shown_url(url)}", links, tuple(layers.rows()))
 
     @property
@@ -255,6 +269,12 @@ class APIClient(Verbs):
         """The circuits by endpoint; empty when the pattern is off."""
         circuits = self._engine.circuits
         return MappingProxyType({}) if circuits is None else circuits
+
+    @property
+    def bulkheads(self) -> Mapping[Endpoint, Permits]:
+        """The permits by endpoint; empty when the pattern is off."""
+        bulkheads = self._engine.bulkheads
+        return MappingProxyType({}) if bulkheads is None else bulkheads
 
     @property
     def retry_budgets(self) -> Mapping[Endpoint, RetryTokens]:
@@ -267,8 +287,16 @@ class APIClient(Verbs):
         """The settings in force."""
         return self._layers.config
 
-    async def __aenter__(self) -> Self:
+    def _bind(self) -> None:
+        """Make sure that this client may be used on the running event loop, to which it belongs from now on.
+
+        Raises:
+            ConfigurationError: The client is closed or belongs to another event loop.
+        """
         self._engine.bind()
+
+    async def __aenter__(self) -> Self:
+        self._bind()
         return self
 
     async def __aexit__(
@@ -287,26 +315,40 @@ class APIClient(Verbs):
 
     # -- the edge ------------------------------------------------------------------------------------------------
 
-    async def _make(self, call: Call[T], give: Callable[[Call[T], T, Response], R], *, wrap: bool = False) -> R:
-        request, raises = self._begin(call)
-        handler = self._engine.handler if request.context.hedging is None else self._engine.hedging
+    async def _make(self, call: Call[T], give: Callable[..., R], *, wrap: bool = False) -> R:
+        request, raises, handler = self._begin(call)
         try:
             response = edge.complete(request, await handler(request), raises)
             model = call.response_model
             value: Any = response if model is None else edge.decode(request, response, model)
         except APIError as error:
-            raise edge.fail(request, error) from error.__cause__
+            failed = edge.fail(request, error)
+            fallback = fallback_for(request, failed, self._layers.config.fallback)
+            if fallback is None:
+                raise failed from error.__cause__
+        except asyncio.CancelledError as cancellation:
+            edge.leave(request, cancellation)
+            raise
         except Exception as error:
             wrapped = edge.fail(request, edge.unexpected(error))
             if wrap:
                 raise wrapped from error
             raise
-        if request.context.client.events.active:
-            edge.announce(request, response)
-        return give(call, value, response)
+        else:
+            if request.context.client.events.active:
+                edge.announce(request, response)
+            return give(call, value, response)
+        try:
+            return give(call, await fall_back(request, failed, fallback, self), failed, failed)
+        except asyncio.CancelledError as cancellation:
+            edge.leave(request, cancellation)
+            raise
+        finally:
+            del failed  # an error that knows a frame that knows the error is only freed by the collector
 
     async def _open_stream(self, call: Call[Response]) -> StreamResponse:
-        request, raises = self._begin(call, streaming=True)
+        check_stream_options(call.given)
+        request, raises, _ = self._begin(call, streaming=True)
         context = request.context
         try:
             response = edge.complete(request, await self._engine.handler(request), raises)
@@ -318,7 +360,7 @@ class APIClient(Verbs):
             if context.open_stream is not None:
                 context.open_stream.close()
 
-    def _begin(self, call: Call[Any], *, streaming: bool = False) -> tuple[Request, bool]:
+    def _begin(self, call: Call[Any], *, streaming: bool = False) -> tuple[Request, bool, Handler]:
         engine = self._engine
         loop = asyncio.get_running_loop()
         if loop is not engine.loop:
@@ -328,25 +370,33 @@ class APIClient(Verbs):
         if call.response_model is not None:
             validator_for(call.response_model)  # one that cannot be used is complained of before anything is sent
         given = call.given
-        limits, retry, raises, hedging = self._layers.plan(given) if given else self._layers.usual
+        limits, retry, raises, coalesce, priority, hedging = self._layers.plan(given) if given else self._layers.usual
         end = ambient_deadline()
         if limits.total is not None and now + limits.total < end:
             end = now + limits.total
         context = CallContext(call, engine.context, limits, retry, endpoint, now, end, key, streaming)
-        if hedging is not None and not streaming:
-            context.hedging = hedging
-        return Request(call.method, url, headers, body, context, None, endpoint), raises
+        if priority != "user":
+            context.priority = priority
+        request = Request(call.method, url, headers, body, context, None, endpoint)
+        if hedging is None or streaming:
+            return request, raises, engine.handlers[True, False] if coalesce else engine.handler
+        context.hedging = hedging
+        return request, raises, engine.handlers[coalesce, True]
 
 
-def _value(_call: Call[T], value: T, _response: Response) -> T:
+def _value(_call: Call[T], value: T, _told: Response | APIError, _replaced: APIError | None = None) -> T:
     return value
 
 
-def _success(call: Call[T], value: T, response: Response) -> Outcome[T]:
-    return Success(value, key=call.key, attempts=response.attempts, elapsed=response.elapsed, history=response.history)
+def _success(call: Call[T], value: T, told: Response | APIError, replaced: APIError | None = None) -> Outcome[T]:
+    return Success(
+        value, key=call.key, attempts=told.attempts, elapsed=told.elapsed, history=told.history, replaced=replaced
+    )
 
 
-_VIEW_OPTIONS = frozenset({"timeout", "retry", "hedging", "raise_for_status", "headers", "params"})
+_VIEW_OPTIONS = frozenset(
+    {"timeout", "retry", "hedging", "fallback", "coalesce", "raise_for_status", "priority", "headers", "params"}
+)
 _KEYWORDS = frozenset(APIClient.__init__.__annotations__) - {"return", "unknown"}
 
 

@@ -8,8 +8,18 @@ from typing import TypeVar
 
 from typing_extensions import TypeForm
 
-from resilient_client.core.call import route_of
-from resilient_client.core.errors import APIError, APIResponseValidationError, APIStatusError, status_error_class
+from resilient_client.core.call import Call, route_of
+from resilient_client.core.cancellation import leave_word
+from resilient_client.core.errors import (
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    CallCancelledError,
+    ConfigurationError,
+    InvalidRequestError,
+    ResilientClientError,
+    status_error_class,
+)
 from resilient_client.core.events import CallFinished
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.request import Request, RequestInfo
@@ -66,16 +76,31 @@ def conclude(request: Request, response: Response, error: Exception | None) -> N
 def fail(request: Request, error: APIError) -> APIError:
     """Tell the error about its call, announce the end, and give the error back to be raised."""
     context = request.context
+    _inform(error, request)
+    if context.advice:
+        error.advice = (context.advice,)
+    _finished(request, getattr(error, "status", None), error.kind, error.elapsed)
+    return error
+
+
+def leave(request: Request, cancellation: BaseException) -> None:
+    """Leave word of how far a cancelled call had come. No outcome and no event: its caller has gone, knowingly."""
+    records = request.context.records
+    word = CallCancelledError(stage=records[-1].stage if records else None, maybe_processed=False)
+    if records and records[-1].status is None and records[-1].kind is None:
+        records[-1].kind, records[-1].error = ErrorKind.CANCELLED, "cancelled"
+    _inform(word, request)
+    leave_word(cancellation, word)
+
+
+def _inform(error: APIError, request: Request) -> None:
+    context = request.context
     error.request = info_of(request)
     error.attempts = context.attempts
     error.elapsed = context.client.clock() - context.started_clock
     error.history = tuple(context.records)
     if any(record.sent for record in context.records):
         error.maybe_processed = True
-    if context.advice:
-        error.advice = (context.advice,)
-    _finished(request, getattr(error, "status", None), error.kind, error.elapsed)
-    return error
 
 
 def info_of(request: Request) -> RequestInfo:
@@ -92,10 +117,20 @@ def info_of(request: Request) -> RequestInfo:
 
 
 def unexpected(error: Exception) -> APIError:
-    """An exception nobody foresaw, as an outcome may hold it; its text may hold anything, so only its type shows."""
-    wrapped = APIError(
-        f"{type(error).__name__}, which nobody foresaw; see __cause__", kind=ErrorKind.UNEXPECTED, stage=Stage.LOCAL
-    )
+    """An exception nobody foresaw, as an outcome may hold it.
+
+    Its text may hold anything, so only its type shows; but our own are safe to show.
+    """
+    ours = isinstance(error, ResilientClientError)
+    told = str(error) if ours else f"{type(error).__name__}, which nobody foresaw; see __cause__"
+    wrapped = APIError(told, kind=ErrorKind.UNEXPECTED, stage=Stage.LOCAL)
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def misused(call: Call[object], error: ConfigurationError) -> APIError:
+    """A call that its client could not even begin: it is closed, say, or bound to another event loop."""
+    wrapped = InvalidRequestError(f"{call.method} {route_of(call.path)}: {error}")
     wrapped.__cause__ = error
     return wrapped
 

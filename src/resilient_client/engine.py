@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from resilient_client.chain import Link, standard_chain
@@ -16,10 +17,13 @@ from resilient_client.core.errors import ClientClosedError, WrongLoopError
 from resilient_client.core.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Events
 from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
 from resilient_client.core.request import ClientContext
+from resilient_client.middleware.coalesce import CoalesceMiddleware
 from resilient_client.middleware.hedging import HedgingMiddleware
 from resilient_client.pipeline import compose
 from resilient_client.policies.circuit import Circuit, CircuitState
 from resilient_client.policies.circuits import Circuits
+from resilient_client.policies.per_endpoint import PerEndpoint
+from resilient_client.policies.permits import Permits
 from resilient_client.policies.retry_budget import RetryBudgets
 from resilient_client.settings.config import ClientConfig
 
@@ -27,7 +31,9 @@ from resilient_client.settings.config import ClientConfig
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
-    __slots__ = ("_closed", "_links", "budgets", "circuits", "context", "handler", "hedging", "loop", "transport")
+    __slots__ = (
+        "_closed", "_links", "budgets", "bulkheads", "circuits", "context", "handler", "handlers", "loop", "transport",
+    )  # fmt: skip  # one name a line says no more
 
     def __init__(
         self,
@@ -46,24 +52,34 @@ class Engine:
         self.circuits: Circuits[Endpoint] | None = None
         if breaker is not None and breaker.mode != "disabled":
             self.circuits = Circuits(breaker, rng, self._tell)
+        bulkhead = config.bulkhead
+        self.bulkheads: PerEndpoint[Endpoint, Permits] | None = None
+        if bulkhead is not None:
+            self.bulkheads = PerEndpoint(lambda: Permits(bulkhead), idle=lambda permits: permits.idle)
         budget = config.retry_budget
         self.budgets: RetryBudgets[Endpoint] | None = None if budget is None else RetryBudgets(budget)
         self._links: tuple[Link, ...] = standard_chain(
             middleware=middleware,
             budgets=self.budgets,
+            rate_limit=config.rate_limit,
+            bulkheads=self.bulkheads,
             circuits=self.circuits,
             auth=auth,
             attempt_middleware=attempt_middleware,
             follow_redirects=config.follow_redirects,
         )
-        self.handler: Handler = compose((link.middleware for link in self.links(hedging=False)), transport.send)
-        self.hedging: Handler = compose((link.middleware for link in self.links(hedging=True)), transport.send)
+        self.handlers: dict[tuple[bool, bool], Handler] = {}
+        for coalesce, hedging in product((False, True), repeat=2):
+            links = self.links(coalesce=coalesce, hedging=hedging)
+            self.handlers[coalesce, hedging] = compose((link.middleware for link in links), transport.send)
+        self.handler: Handler = self.handlers[False, False]
         self.loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    def links(self, *, hedging: bool) -> tuple[Link, ...]:
-        """The chain of calls that hedge, or of those that do not."""
-        return tuple(link for link in self._links if hedging or not isinstance(link.middleware, HedgingMiddleware))
+    def links(self, *, coalesce: bool, hedging: bool) -> tuple[Link, ...]:
+        """The chain of calls that coalesce, or hedge, or do not."""
+        unused = (*([] if coalesce else [CoalesceMiddleware]), *([] if hedging else [HedgingMiddleware]))
+        return tuple(link for link in self._links if not isinstance(link.middleware, unused))
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """The running loop, if this engine may be used on it.

@@ -23,6 +23,7 @@ class Explanation(NamedTuple):
 
     def __str__(self) -> str:
         lines = [self.request, "", "chain, outermost first:"]
+        lines += [f"  {'edge':<12} fallback" for row in self.settings if row.setting == "fallback" and row.value]
         lines += [f"  {link.scope:<12} {link.name}" for link in self.chain]
         lines += [f"  {'wire':<12} transport", "", "settings in force:"]
         width = max(len(row.setting) for row in self.settings)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from resilient_client.core.call import CallOptions
 from resilient_client.core.errors import InvalidRequestError, ResilientClientError
+from resilient_client.core.types import Priority
 from resilient_client.settings.base import Settings
 from resilient_client.settings.config import ClientConfig
 from resilient_client.settings.hedging import Hedging
@@ -28,12 +29,16 @@ class Plan(NamedTuple):
         limits: How long things may take.
         retry: When an attempt is repeated, or ``None``.
         raise_for_status: Whether an error status raises.
+        coalesce: Whether calls that are alike share a flight.
+        priority: Who goes first where calls have to wait.
         hedging: When a second attempt is started beside a slow one, or ``None``.
     """
 
     limits: TimeLimits
     retry: Retry | None
     raise_for_status: bool
+    coalesce: bool
+    priority: Priority
     hedging: Hedging | None
 
 
@@ -107,7 +112,7 @@ class Layers:
         return _rows("", self.config, self._stack)
 
 
-_PER_CALL = frozenset({"timeout", "retry", "hedging", "raise_for_status"})
+_PER_CALL = frozenset({"timeout", "retry", "raise_for_status", "coalesce", "priority", "hedging"})
 
 
 def _as_given(value: object) -> object:
@@ -123,7 +128,7 @@ def _as_given(value: object) -> object:
 def _plan(config: ClientConfig) -> Plan:
     limits = _NO_LIMITS if config.timeout is None else config.timeout.limits()
     hedging = None if config.retry is None else config.hedging  # without retry: exactly one wire request
-    return Plan(limits, config.retry, config.raise_for_status, hedging)
+    return Plan(limits, config.retry, config.raise_for_status, config.coalesce, config.priority, hedging)
 
 
 def _rows(prefix: str, value: Settings, stack: tuple[tuple[str, Settings], ...]) -> list[Row]:

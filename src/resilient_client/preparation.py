@@ -15,7 +15,7 @@ from resilient_client.core.errors import ConfigurationError, InvalidRequestError
 from resilient_client.core.types import HeadersLike, QueryParams
 from resilient_client.policies.addressing import address, query_pairs
 from resilient_client.policies.headers import checked_headers
-from resilient_client.policies.shapes import flag_of, mapping_of
+from resilient_client.policies.shapes import fallback_of, flag_of, mapping_of
 
 _CACHED_URLS = 1024
 _BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
@@ -118,6 +118,10 @@ def _check_shapes(given: CallOptions) -> None:
         flag_of("idempotent", idempotent)
     if (raises := given.get("raise_for_status")) is not None:
         flag_of("raise_for_status", raises)
+    if (coalesce := given.get("coalesce")) is not None:
+        flag_of("coalesce", coalesce)
+    if (fallback := given.get("fallback")) is not None:
+        fallback_of(fallback)
     if (tags := given.get("tags")) is not None:
         mapping_of("tags", tags)
 

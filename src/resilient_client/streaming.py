@@ -15,6 +15,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from resilient_client.core.attempts import AttemptRecord
+from resilient_client.core.call import CallOptions
 from resilient_client.core.deadline import Alarm
 from resilient_client.core.errors import APIError, DeadlineExceededError, InvalidRequestError
 from resilient_client.core.kinds import Stage
@@ -155,6 +156,21 @@ class StreamResponse:
         return DeadlineExceededError(
             f"{self._request.label}: the call was not done after {given:.3g} s, stuck in stage body", stage=Stage.BODY
         )
+
+
+def check_stream_options(given: CallOptions) -> None:
+    """Refuse what a body that is read piece by piece cannot have; what the client has set is passed over.
+
+    Raises:
+        InvalidRequestError: A fallback, coalescing or hedging is asked for.
+    """
+    for name, why in (
+        ("fallback", "it fails where the caller reads it"),
+        ("coalesce", "its body has one reader"),
+        ("hedging", "its body cannot be raced"),
+    ):
+        if given.get(name):
+            raise InvalidRequestError(f"a stream takes no {name}: {why}; leave it out, or use a call that reads all")
 
 
 class StreamContext:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -100,8 +101,71 @@ def test_full_disk_is_told_in_one_sentence(upstream: BackgroundServer) -> None:
         end = subprocess.run([*PROGRAM, "get", upstream.url, "-i"], stdout=full, stderr=subprocess.PIPE, check=False)  # noqa: S603 -- our own program
     assert end.returncode == 1
     assert end.stderr.decode().startswith("error: ")
-    assert "No space left on device" in end.stderr.decode()
-    assert end.stderr.count(b"\n") == 1
+    assert end.stderr.decode() == "error: no space left on device\n"
+
+
+@pytest.mark.parametrize("arguments", [("get",), ("get", "-i"), ("probe",), ("probe", "--json")])
+def test_closed_stdout_leaves_the_exit_code(upstream: BackgroundServer, arguments: tuple[str, ...]) -> None:
+    """As with ``>&-``, by who wants the code alone: the call is made, and nothing is said."""
+    end = _with_closed(">&-", *arguments, upstream.url)
+    assert (end.returncode, end.stdout, end.stderr, upstream.hits) == (0, b"", b"", 1)
+
+
+def test_closed_stderr_lets_no_complaint_into_the_data(upstream: BackgroundServer) -> None:
+    """As with ``2>&-``: stdout holds the body and nothing else."""
+    upstream.script(reply(404, body=b"no"))
+    end = _with_closed("2>&-", "get", upstream.url, "--trace")
+    assert (end.returncode, end.stdout) == (1, b"no")
+
+
+def test_closed_stdin_is_no_empty_body(upstream: BackgroundServer) -> None:
+    """What shall be read from a stdin that is closed is missing, and nothing is sent in its place."""
+    end = _with_closed("<&-", "post", upstream.url, "--data", "@-")
+    assert (end.returncode, upstream.hits) == (2, 0)
+    assert end.stderr.decode() == "error: --data: '@-' reads stdin, and that is closed\n"
+
+
+def _with_closed(redirection: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the program as a shell does that was told to close one of its streams."""
+    command = f"{shlex.join([*PROGRAM, *arguments])} {redirection}"
+    return subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False, timeout=PATIENCE)  # noqa: S603 -- our own program
+
+
+def test_reader_of_the_help_that_leaves_ends_the_program_in_silence() -> None:
+    """The help is written by typer; at its end, too, stands the exit code of a program killed by SIGPIPE."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as nobody:
+        end = subprocess.run([*PROGRAM, "--help"], stdout=nobody, stderr=subprocess.PIPE, check=False, timeout=PATIENCE)  # noqa: S603 -- our own program
+    assert (end.returncode, end.stderr) == (141, b"")
+
+
+def test_interrupt_while_the_program_is_loaded_shows_no_traceback() -> None:
+    """Loading takes a second on a slow machine; Ctrl-C within it ends as it does later."""
+    source = """
+import sys
+from resilient_client.cli import main
+
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == "resilient_client.cli.app":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC())
+sys.exit(main())
+"""
+    end = subprocess.run([sys.executable, "-c", source], capture_output=True, check=False, timeout=PATIENCE)  # noqa: S603 -- our own text
+    assert (end.returncode, end.stdout, end.stderr) == (130, b"", b"interrupted\n")
+
+
+@pytest.mark.parametrize("command", ["probe", "get"])
+@pytest.mark.parametrize("closed", [[1], [2], [1, 2]])
+def test_closed_output_is_no_reason_to_fail(upstream: BackgroundServer, command: str, closed: list[int]) -> None:
+    """As with ``>&-``: who does not want to read still learns the exit code, and no bug is made of it."""
+    where = " ".join(f"{number}>&-" for number in closed)
+    line = ["sh", "-c", f'"$@" {where}', "sh", *PROGRAM, command, upstream.url]
+    end = subprocess.run(line, capture_output=True, timeout=PATIENCE, check=False)  # noqa: S603 -- our own program
+    assert (end.returncode, end.stderr) == (0, b"")
 
 
 def test_encoding_without_our_marks_is_no_reason_to_fail() -> None:

@@ -14,23 +14,27 @@ from tests.docs.pages import PAGES, ROOT, anchors, headings, links, name_of, row
 
 import resilient_client
 from resilient_client import (
+    AdaptiveConcurrency,
     Backoff,
+    Bulkhead,
     CircuitBreaker,
     ClientConfig,
     ConnectionSettings,
     Hedging,
+    RateLimit,
     Retry,
     RetryBudget,
     Timeout,
-    fanout,
 )
 from resilient_client.core import events
+from resilient_client.many import Many
 from resilient_client.middleware import hedging
 from resilient_client.policies import (
     circuit,
     circuits,
     hedge_budget,
     latency_histogram,
+    per_endpoint,
     redirect,
     retry_after,
     retry_budget,
@@ -41,13 +45,30 @@ from resilient_client.transport import decoding, download
 DOCS = ROOT / "docs"
 PATTERNS = [
     DOCS / f"{name}.md"
-    for name in ("deadline", "retry", "circuit-breaker", "hedging", "auth", "connections", "fan-out", "health-probes")
+    for name in (
+        *("deadline", "retry", "circuit-breaker", "bulkhead", "rate-limit", "hedging", "fallback", "coalescing"),
+        *("auth", "connections", "fan-out"),
+        "health-probes",
+    )
 ]
 PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
-SETTINGS = (Timeout, Retry, Backoff, RetryBudget, CircuitBreaker, Hedging, ConnectionSettings, ClientConfig)
+SETTINGS = (
+    Timeout,
+    Retry,
+    Backoff,
+    RetryBudget,
+    CircuitBreaker,
+    Bulkhead,
+    AdaptiveConcurrency,
+    RateLimit,
+    Hedging,
+    ConnectionSettings,
+    ClientConfig,
+)
 
 FUNCTIONS = {
-    fanout.gather: "concurrency timeout",
+    Many.gather: "concurrency timeout successes stop_on_failure on_outcome progress",
+    Many.as_completed: "concurrency timeout ordered",
     resilient_client.probe: "timeout concurrency",
     resilient_client.Prober: "rise fall max_age",
     resilient_client.Probe: "critical slow certificate_days",
@@ -66,6 +87,7 @@ FIXED = {
     "shortest delay of a hedge": hedging.SHORTEST,
     "samples before a percentile is known": latency_histogram.ENOUGH,
     "routes whose latencies are kept": hedging._ROUTES,
+    "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
     "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,
 }
 
@@ -161,5 +183,5 @@ def _resolves(page: Path, link: str) -> bool:
 def _defaults(kind: type[Settings]) -> dict[str, object]:
     """The fields of a settings class with their defaults; those that are settings themselves stand on their own."""
     given = {name: field.get_default(call_default_factory=True) for name, field in kind.model_fields.items()}
-    assert PydanticUndefined not in given.values()
+    given = {name: ... if value is PydanticUndefined else value for name, value in given.items()}  # has to be given
     return {name: value for name, value in given.items() if not isinstance(value, Settings)}

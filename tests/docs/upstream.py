@@ -31,6 +31,7 @@ SCRIPTS = {
     "/recovering": (*[503] * 10, 200),
     "/down": (503,),
     "/busy": (503,),
+    "/throttled": (429, 200),
     "/prices/broken": (500,),
     "/users/404": (404,),
     "/moved": (302,),
@@ -38,6 +39,7 @@ SCRIPTS = {
 """The statuses of a path, one a request, the last one for good; 200 for all others."""
 HEADERS = {
     "/busy": {"Retry-After": "120"},
+    "/throttled": {"Retry-After": "5"},
     "/moved": {"Location": "https://elsewhere.example.com/"},
     "/users/404": {"Content-Type": "application/problem+json"},
 }

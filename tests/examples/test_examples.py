@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 LIMIT = 60  # seconds a script may take at most; on a busy machine most of them go into imports
-SHORT = {"fastapi_service.py", "health.py", "orders.py", "worker.py"}
+SHORT = {"fan_out.py", "fastapi_service.py", "health.py", "orders.py", "worker.py"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TERM"}} | {
     "PYTHONPATH": str(ROOT / "src"),
     "PYTHONIOENCODING": "utf-8",
@@ -81,6 +81,20 @@ def test_fastapi_service_maps_each_failure_of_its_upstream() -> None:
     assert (done.code, done.err) == (0, "")
     assert [line[:3] for line in done.lines] == ["200", "404", "503", "502", "504"]
     assert '"kind":"server_error","attempts":3' in done.lines[3]
+
+
+def test_fan_out_shows_what_is_there_who_was_first_and_a_stream_left_early() -> None:
+    """Four parts of a page under one deadline, the faster of two mirrors, and a hundred of endlessly many."""
+    done = run("fan_out.py")
+    assert (done.code, done.err) == (0, "")
+    assert done.lines == [
+        "title    Teapot, attempts: 1",
+        "price    9.50, attempts: 2",
+        "reviews  left out: deadline",
+        "advice   left out: client_error",
+        "mirror   2 was first, dropped: 1",
+        "stream   100 taken",
+    ]
 
 
 def test_worker_finishes_what_is_queued_and_sorts_the_failures() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, TypeAlias, TypeVar
 
-from resilient_client import APIClient
+from resilient_client import APIClient, Call, Outcome, Response, Success, as_completed, gather
 from resilient_client.core.errors import APIError
 from resilient_client.testing.fault_server import FaultServer
 
@@ -55,3 +55,50 @@ def in_use(api: APIClient) -> int:
     """Connections that calls of this client hold right now."""
     pool = api._engine.transport._pool  # type: ignore[attr-defined]  # the public surface does not show it
     return 0 if pool is None else pool.in_use + pool.waiting
+
+
+def working() -> int:
+    """Tasks of fan-outs that have not ended."""
+    codes = [getattr(task.get_coro(), "cr_code", None) for task in asyncio.all_tasks()]
+    return sum("resilient_client/fanout" in code.co_filename for code in codes if code is not None)
+
+
+class Lasting:
+    """A client without a wire, for fan-outs in virtual time: a call takes ``key`` seconds; heeds no deadline."""
+
+    def __init__(self) -> None:
+        self.begun = self.active = self.peak = 0
+
+    async def run(self, call: Call[Any]) -> Outcome[Any]:
+        assert isinstance(call.key, (int, float))
+        self.begun += 1
+        self.active += 1
+        self.peak = max(self.peak, self.active)
+        try:
+            await asyncio.sleep(call.key)
+        finally:
+            self.active -= 1
+        return Success(call.key, key=call.key)
+
+
+def lasting(*seconds: float) -> list[Call[Response]]:
+    """Calls for it."""
+    return [Call.get("/", key=second) for second in seconds]
+
+
+async def keys(outcomes: AsyncIterator[Outcome[Any]]) -> list[object]:
+    """The keys of all that is left of a stream, as they come."""
+    return [outcome.key async for outcome in outcomes]
+
+
+FanOut: TypeAlias = Callable[..., Awaitable[list[Outcome[Any]]]]
+
+
+async def gathered(calls: Any, **options: Any) -> list[Outcome[Any]]:
+    """What ``gather`` makes of calls."""
+    return list(await gather(calls, **options))
+
+
+async def streamed(calls: Any, **options: Any) -> list[Outcome[Any]]:
+    """What ``as_completed`` makes of them, for tests of what both have in common."""
+    return [outcome async for outcome in as_completed(calls, **options)]

@@ -385,7 +385,7 @@ async def test_attempt_in_a_task_of_a_middlewares_own_ends_in_time(server: Fault
         return await asyncio.wait_for(rest(), 5)
 
     limits = Timeout(total=5, attempt=0.1)
-    async with client(server, timeout=limits, middleware=[elsewhere], retry=EAGER) as api:
+    async with client(server, timeout=limits, middleware=[elsewhere], retry=EAGER, retry_budget=None) as api:
         with ends_after(0.3):
             error = await failure(api.get("/"))
     assert [record.kind for record in error.history] == [ErrorKind.TIMEOUT] * 3

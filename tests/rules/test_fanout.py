@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from tests.rules.kit import cancelled, client, in_use, soon, turns
+from tests.rules.kit import cancelled, client, in_use, soon, turns, working
 
 from resilient_client import (
     APIClient,
@@ -108,13 +108,13 @@ async def test_gather_with_hanging_calls_ends_at_its_deadline_with_all_others(se
     loop = asyncio.get_running_loop()
     async with client(server) as api:
         began = loop.time()
-        result = await soon(api.gather(calls(100), timeout=0.5))
+        result = await soon(api.gather(calls(100), timeout=1))  # many times what 95 answers take
         took = loop.time() - began
         assert in_use(api) == 0
     assert [outcome.key for outcome in result.failures] == [3, 20, 47, 80, 99]
     assert set(result.by_kind()) == {ErrorKind.DEADLINE}
     assert len(result.values) == 95
-    assert 0.49 <= took < 0.6
+    assert 0.99 <= took < 1.5
 
 
 async def test_gather_without_a_deadline_waits_for_the_slowest(server: FaultServer, api: APIClient) -> None:
@@ -126,7 +126,7 @@ async def test_gather_without_a_deadline_waits_for_the_slowest(server: FaultServ
 async def test_gather_labels_calls_that_were_never_started(server: FaultServer, api: APIClient) -> None:
     """Behind a hanging call of concurrency one, the rest fail at the deadline, with nothing sent."""
     server.script(faults.hang_before_headers())
-    result = await soon(api.gather(calls(10), concurrency=1, timeout=0.05))
+    result = await soon(api.gather(calls(10), concurrency=1, timeout=0.3))
     assert {failure.kind for failure in result.failures} == {ErrorKind.DEADLINE}
     assert [failure.attempts for failure in result.failures] == [1] + [0] * 9
     assert [failure.error.maybe_processed for failure in result.failures] == [True] + [False] * 9
@@ -148,10 +148,10 @@ async def test_gather_cancelled_from_outside_awaits_its_children(server: FaultSe
     async with client(server) as api:
         gathering = asyncio.create_task(api.gather(calls(50), concurrency=10))
         await soon(server.wait_for_hits(10))
+        assert working() == 10
         await cancelled([gathering])
         assert gathering.cancelled()
-        assert in_use(api) == 0
-    assert not [task for task in asyncio.all_tasks() if "gather.<locals>" in repr(task.get_coro())]
+        assert (in_use(api), working()) == (0, 0)
     assert server.hits == 10
 
 
@@ -207,7 +207,7 @@ class Refusing:
 async def test_gather_of_calls_that_never_wait_lets_others_run() -> None:
     """Other tasks get their turns between calls that are refused on our side."""
     runner, seen = Refusing(), 0
-    gathering = asyncio.create_task(gather(runner, calls(1000)))
+    gathering = asyncio.create_task(gather(calls(1000), client=runner))
     while not gathering.done():
         await asyncio.sleep(0)
         seen += 1
@@ -225,7 +225,7 @@ async def test_gather_of_an_endless_iterable_ends_at_its_deadline() -> None:
             yield Call.get("/", key=drawn)
             drawn += 1
 
-    result = await soon(gather(Refusing(), endless(), timeout=0.05))
+    result = await soon(gather(endless(), client=Refusing(), timeout=0.05))
     assert 0 < len(result) <= drawn + 1
     assert [outcome.key for outcome in result] == list(range(len(result)))
     assert 1 <= len(result.by_kind()[ErrorKind.DEADLINE]) <= 20
@@ -235,7 +235,7 @@ async def test_gather_labels_the_rest_of_a_list_without_running_it() -> None:
     """A list is never cut short: what the deadline left over is labelled so, and costs no call."""
     runner = Refusing()
     with deadline(after=0):
-        result = await soon(gather(runner, calls(1000)))
+        result = await soon(gather(calls(1000), client=runner))
     assert (len(result), runner.made) == (1000, 0)
     assert {(failed.kind, failed.attempts, failed.error.maybe_processed) for failed in result.failures} == {
         (ErrorKind.DEADLINE, 0, False)
@@ -254,7 +254,7 @@ async def test_gather_starts_no_more_workers_than_it_has_calls() -> None:
             return await super().run(call)
 
     before = len(asyncio.all_tasks())
-    assert len(await soon(gather(Counting(), iter(calls(3)), concurrency=1000))) == 3
+    assert len(await soon(gather(iter(calls(3)), client=Counting(), concurrency=1000))) == 3
     assert most - before <= 4 + 1  # one looks whether there is a fourth; soon() runs here
 
 
@@ -274,6 +274,8 @@ async def test_gather_raise_for_failures_raises_all_of_them(server: FaultServer,
     [
         {"concurrency": 0},
         {"concurrency": -1},
+        {"concurrency": True},
+        {"timeout": True},
         {"concurrency": 1.5},
         {"timeout": 0},
         {"timeout": -1},

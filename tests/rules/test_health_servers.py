@@ -159,7 +159,7 @@ async def everything(nginx: Nginx, haproxy: str) -> HealthReport:
             "closed": refused_url(),
             "black hole": hole,
         }
-        return await soon(probe(targets, timeout=0.5, connection=ConnectionSettings(tls=TRUSTING)))
+        return await soon(probe(targets, timeout=1.5, connection=ConnectionSettings(tls=TRUSTING)))
 
 
 async def test_check_of_real_servers_tells_the_well_from_the_sick(nginx: Nginx, haproxy: str) -> None:

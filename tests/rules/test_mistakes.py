@@ -83,6 +83,18 @@ async def test_call_with_the_wrong_thing_says_what_to_give_and_sends_nothing(
     assert server.hits == 0
 
 
+@pytest.mark.parametrize("method", ["", "GET IT", 7, None])
+def test_method_that_is_no_token_says_what_to_give(method: Any) -> None:
+    """When the call is described, long before it is made."""
+    with pytest.raises(InvalidRequestError, match=r"is not an HTTP token; give one such as 'GET'"):
+        Call(method, "/pay")
+
+
+def test_call_with_a_path_that_is_no_text_can_be_shown() -> None:
+    """It is refused when it is made; a debugger or a log may look at it before."""
+    assert repr(Call.get(7)) == "<Call GET int>"  # type: ignore[arg-type]  # the point
+
+
 def test_proxy_of_the_wrong_kind_is_not_shown() -> None:
     """It may hold credentials."""
     with pytest.raises(ConfigurationError) as caught:

@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 
 from resilient_client import (
+    AdaptiveConcurrency,
     APIClient,
     Backoff,
+    Bulkhead,
     Call,
     CircuitBreaker,
     ConfigurationError,
     ConnectionSettings,
+    Fallback,
     InvalidRequestError,
+    RateLimit,
     Retry,
     RetryBudget,
     Timeout,
@@ -56,6 +60,20 @@ WRONG: list[tuple[type[Settings], str, list[Any]]] = [
     (Hedging, "delay", [0, -1, NAN, INF, "p9", "p49", "p100", "fast", None]),
     (Hedging, "max_hedges", [0, -1, 11, 1.5, None]),
     (Hedging, "max_extra", [0, -0.1, 1.1, NAN]),
+    (Bulkhead, "max_concurrent", [0, -1, 1.5, None, "many", INF]),
+    (Bulkhead, "max_queue", [-1, 1.5, None, INF]),
+    (Bulkhead, "max_wait", [0, -1, NAN, INF]),
+    (AdaptiveConcurrency, "initial", [0, -1, 1.5, None]),
+    (AdaptiveConcurrency, "minimum", [0, -1, 1.5, None]),
+    (AdaptiveConcurrency, "maximum", [0, -1, None, INF]),
+    (AdaptiveConcurrency, "tolerance", [0.9, 0, -1, NAN, INF, None]),
+    (AdaptiveConcurrency, "max_queue", [-1, 1.5, None, INF]),
+    (AdaptiveConcurrency, "max_wait", [0, -1, NAN, INF]),
+    (RateLimit, "rate", [0, -1, NAN, INF, None, "quick"]),
+    (RateLimit, "per", [0, -1, NAN, INF, None]),
+    (RateLimit, "burst", [0, -1, 1.5, None]),
+    (RateLimit, "max_wait", [-1, NAN, INF, None]),
+    (RateLimit, "max_pause", [-1, NAN, INF, None]),
     (ConnectionSettings, "pool_size", [-1, 1.5, None]),
     (ConnectionSettings, "pool_size_per_host", [-1, "many"]),
     (ConnectionSettings, "keepalive", [-1, NAN, INF]),
@@ -71,6 +89,11 @@ WRONG: list[tuple[type[Settings], str, list[Any]]] = [
     (ClientConfig, "retry_budget", [5, {"ratio": 2}]),
     (ClientConfig, "circuit_breaker", [5, {"failure_ratio": 2}]),
     (ClientConfig, "hedging", [5, "p95", {"max_hedges": 0}]),
+    (ClientConfig, "bulkhead", [5, {"max_concurrent": 0}, {"initial": 0}, "20"]),
+    (ClientConfig, "rate_limit", [5, {"rate": 0}, {}]),
+    (ClientConfig, "priority", ["urgent", None, 1]),
+    (ClientConfig, "fallback", [5, [], "none", Fallback]),
+    (ClientConfig, "coalesce", [None, "often"]),
     (ClientConfig, "connection", [5, None]),
     (ClientConfig, "follow_redirects", ["always", True]),
     (ClientConfig, "raise_for_status", [None, "perhaps"]),
@@ -97,6 +120,22 @@ def test_settings_table_leaves_no_setting_out() -> None:
     assert fields == {(model, field) for model in models for field in model.model_fields}
 
 
+@pytest.mark.parametrize(("make", "field"), [(Bulkhead, "max_concurrent"), (RateLimit, "rate")])
+def test_setting_without_a_default_that_is_left_out_is_asked_for(make: type[Settings], field: str) -> None:
+    """What only the author can know is called missing."""
+    with pytest.raises(ConfigurationError, match=rf"^{make.__name__}\.{field} is missing; give a "):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [({"max_concurrent": 3}, Bulkhead), ({"initial": 3}, AdaptiveConcurrency), ({}, AdaptiveConcurrency)],
+)
+def test_bulkhead_of_a_file_is_fixed_if_it_says_how_many_and_learnt_if_not(given: Any, kind: type[Settings]) -> None:
+    """A mapping becomes the one of the two that it describes."""
+    assert ClientConfig(bulkhead=given).bulkhead == kind(**given)
+
+
 @pytest.mark.parametrize("model", sorted({model for model, _, _ in WRONG}, key=str))
 def test_setting_that_is_misspelt_is_answered_with_the_closest(model: type[Settings]) -> None:
     """One letter too many in the first field of each."""
@@ -113,6 +152,10 @@ def test_setting_that_is_misspelt_is_answered_with_the_closest(model: type[Setti
         (lambda: Timeout(total=1, connect=2), ["connect=2", "total=1"]),
         (lambda: Backoff(initial=5, maximum=1), ["initial=5", "maximum=1"]),
         (lambda: RetryBudget(initial=5, burst=1), ["initial=5", "burst=1"]),
+        (lambda: Bulkhead(max_concurrent=1, max_wait=2), ["max_wait=2", "max_queue is 0"]),
+        (lambda: AdaptiveConcurrency(max_queue=0, max_wait=2), ["max_wait=2", "max_queue is 0"]),
+        (lambda: AdaptiveConcurrency(minimum=9, initial=5), ["minimum=9", "initial=5"]),
+        (lambda: AdaptiveConcurrency(initial=9, maximum=5), ["initial=9", "maximum=5"]),
         (lambda: CircuitBreaker(break_duration=9, max_break_duration=1), ["break_duration=9", "max_break_duration=1"]),
     ],
 )
@@ -156,7 +199,7 @@ def test_view_keyword_that_is_misspelt_is_answered_with_the_closest() -> None:
         APIClient(URL).with_options(**options)
 
 
-@pytest.mark.parametrize("option", ["circuit_breaker", "connection", "auth", "retry_budget"])
+@pytest.mark.parametrize("option", ["circuit_breaker", "connection", "auth", "retry_budget", "bulkhead", "rate_limit"])
 def test_view_cannot_change_what_is_shared(option: str) -> None:
     """It says what can be changed."""
     options: Any = {option: None}

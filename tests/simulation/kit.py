@@ -64,7 +64,7 @@ def at_the_edge(trouble: str, *, clients: int = 1) -> Scenario:
                 config=ClientConfig(timeout=Timeout(attempt=3)),
             )
         ],
-        duration=80,
+        duration=65,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.simulation.kit import plain
 
-from resilient_client import APIClient, Call, Handler, Outcome, Request, Response
+from resilient_client import APIClient, Bulkhead, Call, Handler, Outcome, Permits, Request, Response
 from resilient_client.policies.circuit import Circuit
 from resilient_client.policies.retry_budget import RetryTokens
 from resilient_client.simulation import LawBrokenError, Outage, Run, simulate
@@ -94,6 +94,14 @@ def test_probe_permit_not_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Circuit, "probes_out", property(lambda _circuit: 2))
     with pytest.raises(LawBrokenError, match="2 probe permits of shop-0 for http://api are still out"):
         with_client(APIClient)
+
+
+def test_permit_of_a_bulkhead_not_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permits that never come home."""
+    monkeypatch.setattr(Permits, "release", lambda _permits: None)
+    bulkhead = Bulkhead(max_concurrent=100)
+    with pytest.raises(LawBrokenError, match=r"\d+ permits of shop-0 for http://api are still in use"):
+        with_client(lambda *args, **parts: APIClient(*args, bulkhead=bulkhead, **parts))
 
 
 def test_repeats_beyond_the_budget_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,6 +159,8 @@ def watched_alarms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Alarms]:
     monkeypatch.setattr("resilient_client.middleware.deadline.Alarm", Known)
     monkeypatch.setattr("resilient_client.middleware.attempt.Alarm", Known)
     monkeypatch.setattr("resilient_client.streaming.Alarm", Known)
+    monkeypatch.setattr("resilient_client.middleware.coalesce.Alarm", Known)
+    monkeypatch.setattr("resilient_client.fallback.Alarm", Known)
     yield alarms
     assert not alarms.live
 

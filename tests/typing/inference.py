@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import assert_type
 
 from pydantic import BaseModel
 
 from resilient_client import (
     APIClient,
+    APIError,
     Call,
+    ErrorKind,
     Failure,
+    Fallback,
     GatherResult,
     HealthReport,
     Outcome,
@@ -18,6 +22,8 @@ from resilient_client import (
     ProbeResult,
     Response,
     Success,
+    as_completed,
+    gather,
     probe,
 )
 
@@ -34,6 +40,20 @@ async def verbs(api: APIClient) -> None:
     assert_type(await api.request("PURGE", "/", response_model=dict[str, int]), dict[str, int])
 
 
+async def fallbacks(api: APIClient) -> None:
+    async def ask(error: APIError) -> User:
+        return User(id=error.attempts)
+
+    for fallback in (Fallback([]), Fallback(ask), Fallback(lambda error: error.kind), Fallback(Call.get("/backup"))):
+        assert_type(await api.get("/", response_model=list[User], fallback=fallback, coalesce=True), list[User])
+    assert_type(await api.get("/", fallback=None), Response)
+    outcome = await api.run(Call.get("/", response_model=User, fallback=Fallback(ask, kinds={ErrorKind.TIMEOUT})))
+    assert_type(outcome, Outcome[User])
+    assert_type(outcome.from_fallback, bool)
+    if isinstance(outcome, Success):
+        assert_type(outcome.replaced, APIError | None)
+
+
 async def calls(api: APIClient) -> None:
     call = Call.get("/", response_model=User)
     assert_type(call, Call[User])
@@ -48,6 +68,37 @@ async def calls(api: APIClient) -> None:
                 assert_type(user, User)
             case Failure(error=error):
                 print(error.kind)
+
+
+async def pages() -> AsyncIterator[Call[User]]:
+    yield Call.get("/", response_model=User)
+
+
+async def fan_outs(api: APIClient) -> None:
+    call = Call.get("/", key=1, client=api, response_model=User)
+    assert_type(call, Call[User])
+    assert_type(await gather([call], successes=1, on_outcome=print), GatherResult[User])
+    assert_type(await api.gather(pages(), progress="users"), GatherResult[User])
+    assert_type(await api.gather(Call.post("/", json={}) for _ in range(3)), GatherResult[Response])
+    async with api.as_completed(pages(), ordered=True) as outcomes:
+        async for outcome in outcomes:
+            assert_type(outcome, Success[User] | Failure)
+    async for outcome in as_completed([call]):
+        match outcome:
+            case Success(value=user):
+                assert_type(user, User)
+            case Failure(dropped=dropped):
+                assert_type(dropped, bool)
+
+
+def kept(api: APIClient) -> AsyncIterator[Outcome[User]]:
+    return api.as_completed(pages())
+
+
+async def wrong_callback(api: APIClient) -> None:
+    def of_a_number(outcome: int) -> None: ...
+
+    await api.gather(pages(), on_outcome=of_a_number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # the point
 
 
 def unknown_keyword() -> None:

@@ -12,29 +12,52 @@ from types import ModuleType
 import pytest
 
 import resilient_client
+import resilient_client.simulation
 import resilient_client.testing
 
 PUBLIC = """
-APIClient APIConnectionError APIError APIKeyAuth APIResponseValidationError APIStatusError APITimeoutError AttemptRecord
-Auth AuthenticationError Backoff BadRequestError BasicAuth BearerAuth Call CallCancelledError CallOptions
-CallRejectedError Certificate Circuit CircuitBreaker CircuitOpenError CircuitState ClientClosedError ClientConfig
-ConfigurationError ConflictError ConnectionSettings DeadlineExceededError Endpoint ErrorKind Failure GatherResult
-Handler HealthReport HealthState Hedging InternalServerError InvalidRequestError Middleware MissingExtraError
-NotFoundError OAuth2ClientCredentials Outcome PermissionDeniedError Probe ProbeResult Prober RateLimitError
+APIClient APIConnectionError APIError APIKeyAuth APIResponseValidationError APIStatusError APITimeoutError
+AdaptiveConcurrency AttemptRecord Auth AuthenticationError Backoff BadRequestError BasicAuth BearerAuth Bulkhead
+BulkheadFullError Call CallCancelledError CallOptions CallRejectedError Certificate Circuit CircuitBreaker
+CircuitOpenError CircuitState ClientClosedError ClientConfig ConfigurationError ConflictError ConnectionSettings
+DeadlineExceededError Endpoint ErrorKind Failure Fallback GatherResult Handler HealthReport HealthState Hedging
+InternalServerError InvalidRequestError LocalRateLimitError Middleware MissingExtraError NotFoundError
+OAuth2ClientCredentials Outcome PermissionDeniedError Permits Probe ProbeResult Prober RateLimit RateLimitError
 RedirectError Request RequestInfo ResilientClientError Response ResponseTooLargeError Retry RetryBudget RetryTokens
 Stage StreamResponse Success Timeout Timings Token Transport UnprocessableEntityError WrongLoopError __version__
-deadline probe
+as_completed deadline gather probe
 """
 TESTING = """
 DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLoop assert_no_leaks black_hole fail
 faults install_aioresponses_compat record_events refused_url reply run_virtual
 """
-EXTRAS = {"aioresponses", "backports.zstd", "brotli", "fastapi", "pytest", "starlette", "uvloop"}
+SIMULATION = """
+CallTally Callers Capacity ClosedLoop Constant DEFAULT Errors Exponential Herd LawBrokenError LoadDependent Lognormal
+Mixture NAIVE NONE Network Outage Poisson RateChange Reply Run Scenario ScenarioFile Share Slowdown Stall Steady Totals
+Transition Upstream UpstreamTally Visit read_scenario ready_scenario simulate
+"""
+EXTRAS = {
+    "aioresponses",
+    "backports.zstd",
+    "brotli",
+    "fastapi",
+    "matplotlib",
+    "pytest",
+    "rich",
+    "starlette",
+    "tqdm",
+    "typer",
+    "uvloop",
+}
 
-both_modules = pytest.mark.parametrize(
+each_module = pytest.mark.parametrize(
     ("module", "names"),
-    [(resilient_client, PUBLIC.split()), (resilient_client.testing, TESTING.split())],
-    ids=["resilient_client", "testing"],
+    [
+        (resilient_client, PUBLIC.split()),
+        (resilient_client.testing, TESTING.split()),
+        (resilient_client.simulation, SIMULATION.split()),
+    ],
+    ids=["resilient_client", "testing", "simulation"],
 )
 
 
@@ -46,20 +69,20 @@ def loaded_by(code: str) -> set[str]:
     return set(shown.stdout.split())
 
 
-@both_modules
+@each_module
 def test_public_names_are_exactly_the_agreed_ones(module: ModuleType, names: list[str]) -> None:
     """A public name comes or goes knowingly: this list changes with it, and so does the changelog."""
     assert sorted(module.__all__) == sorted(names)
 
 
-@both_modules
+@each_module
 def test_public_names_all_load_and_are_listed(module: ModuleType, names: list[str]) -> None:
     """Every name can be had, and ``dir`` shows it."""
     assert [name for name in names if getattr(module, name, None) is None] == []
     assert set(names) <= set(dir(module))
 
 
-@both_modules
+@each_module
 def test_public_names_seen_by_type_checkers_are_the_ones_at_run_time(module: ModuleType, names: list[str]) -> None:
     """What type checkers import under TYPE_CHECKING is the very object that is loaded lazily."""
     assert module.__file__ is not None
@@ -75,14 +98,14 @@ def test_public_names_seen_by_type_checkers_are_the_ones_at_run_time(module: Mod
     assert all(getattr(module, name) is thing for name, thing in seen.items())
 
 
-@both_modules
+@each_module
 def test_public_names_misspelt_raise_attribute_error(module: ModuleType, names: list[str]) -> None:
     """A name that is not there is an ``AttributeError``, as with any module."""
     with pytest.raises(AttributeError, match="has no attribute 'APIClent'"):
         module.APIClent  # noqa: B018 -- the access is the test
 
 
-@pytest.mark.parametrize("module", ["resilient_client", "resilient_client.testing"])
+@pytest.mark.parametrize("module", ["resilient_client", "resilient_client.testing", "resilient_client.simulation"])
 def test_star_import_gives_every_public_name(module: str) -> None:
     """Lazy loading does not show: ``import *`` gives all."""
     names: dict[str, object] = {}
@@ -104,7 +127,7 @@ def test_import_of_all_public_names_loads_no_extra_and_no_test_kit() -> None:
     loaded = loaded_by("from resilient_client import *") - needed
     assert "resilient_client.client" in loaded
     assert loaded.isdisjoint(EXTRAS)
-    assert not any(name.startswith("resilient_client.testing") for name in loaded)
+    assert not any(name.startswith(("resilient_client.testing", "resilient_client.simulation")) for name in loaded)
 
 
 def test_import_of_all_public_names_reads_no_source_code() -> None:

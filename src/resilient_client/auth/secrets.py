@@ -17,8 +17,14 @@ Allowed = tuple[re.Pattern[str], str]
 
 TOKEN: Allowed = (re.compile(r"[\x21-\x7e]+"), "printable ASCII without spaces, and without the word 'Bearer'")
 HEADER_VALUE: Allowed = (re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?"), "printable ASCII, no spaces around it")
-TEXT: Allowed = (re.compile(r"[^\x00-\x1f\x7f-\x9f]*"), "text without control characters")
-USER_NAME: Allowed = (re.compile(r"[^\x00-\x1f\x7f-\x9f:]*"), "text without control characters and without a colon")
+TEXT: Allowed = (
+    re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*"),
+    "text without control characters and lone surrogates",
+)
+USER_NAME: Allowed = (
+    re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff:]*"),
+    "text without control characters, lone surrogates and colons",
+)
 
 
 def checked_secret(value: str | SecretStr, field: str, allowed: Allowed) -> SecretStr:

@@ -7,6 +7,7 @@ the extra ``cli``, and only ``main`` asks for them.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 
@@ -21,14 +22,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows the name of the program; those of this process if left out.
     """
+    _replace_closed()
     try:
         _require_extra()
+        from resilient_client.cli.app import run
     except MissingExtraError as missing:
         sys.stderr.write(f"{missing}\n")
         return 2
-    from resilient_client.cli.app import run
-
+    except KeyboardInterrupt:  # loading takes long enough for a change of mind; from here on cli.errors sees to it
+        sys.stderr.write("interrupted\n")
+        return 130
     return run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _replace_closed() -> None:
+    """Let what goes to a stream that was closed (``>&-``) go nowhere.
+
+    Python has ``None`` for such a stream, and ``print`` takes that for stdout: complaints would stand among the data.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- for as long as we run
 
 
 def _require_extra() -> None:

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import typer
 
+from resilient_client.cli.inputs import reason
 from resilient_client.cli.output import err
 from resilient_client.core.errors import ConfigurationError, InvalidRequestError
 
@@ -45,7 +46,8 @@ def ending(command: Callable[[], object]) -> int:
         return BROKEN_PIPE
     except OSError as error:  # such as a full disk behind stdout
         _silence()
-        return complain(str(error), FAILED)
+        where = f"{str(error.filename)!r}: " if error.filename else ""
+        return complain(f"{where}{reason(error)}", FAILED)
     except Exception:
         traceback.print_exc()
         return INTERNAL
@@ -66,6 +68,10 @@ def _ending(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         err().print("interrupted", style="yellow")
         return INTERRUPTED
+    except SystemExit as end:  # SIGTERM; or a console of rich itself, as typer's help uses it, at a broken pipe
+        if isinstance(end.__context__, BrokenPipeError):
+            return BROKEN_PIPE
+        raise
 
 
 @contextlib.contextmanager

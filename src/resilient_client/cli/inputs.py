@@ -6,10 +6,11 @@ Nothing is sent from here. Values of headers are never repeated in an error: the
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 from yarl import URL
@@ -21,10 +22,15 @@ from resilient_client.settings.retry import Retry
 from resilient_client.settings.timeout import Timeout
 
 _DURATION: TypeAdapter[float] = TypeAdapter(PositiveSeconds)
+_UNQUOTED = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 
 
-def checked_url(text: str) -> str:
+def checked_url(text: str, credentials: str = "give them as --user NAME:PASSWORD") -> str:
     """An absolute http(s) URL; braces in it are quoted, because a client would take them for placeholders.
+
+    Args:
+        text: As it was typed.
+        credentials: What to do with those that the URL must not carry.
 
     Raises:
         ConfigurationError: It is none; says what to write instead.
@@ -35,17 +41,20 @@ def checked_url(text: str) -> str:
     if "://" not in text:
         bare = shown_url(f"//{text}").removeprefix("//").removesuffix("" if text.endswith("/") else "/")
         raise ConfigurationError(f"the URL {bare!r} has no scheme; write 'https://{bare}' or 'http://{bare}'")
+    if _UNQUOTED.search(text):
+        raise ConfigurationError(
+            "the URL has a space, control character, backslash or byte that is no UTF-8; quote it, as %20 for a space"
+        )
     try:
         url = URL(text)
     except ValueError:
         raise ConfigurationError(f"the URL cannot be read; {example}") from None
-    shown = shown_url(url)
     if url.scheme not in ("http", "https"):
-        raise ConfigurationError(f"the URL {shown!r} has the scheme {url.scheme!r}; only http and https are called")
+        raise ConfigurationError(f"the URL has the scheme {url.scheme!r}; only http and https are called")
     if not url.host:
         raise ConfigurationError(f"the URL names no host; {example}")
     if url.user is not None or url.password is not None:
-        raise ConfigurationError(f"the URL of {url.host} carries credentials; give them as --user NAME:PASSWORD")
+        raise ConfigurationError(f"the URL of {url.host} carries credentials; {credentials}")
     return text.replace("{", "%7B").replace("}", "%7D")
 
 
@@ -99,24 +108,32 @@ def json_body(text: str) -> bytes:
     """
     content = raw_body(text, "--json")
     try:
-        json.loads(content)
+        json.loads(content, parse_constant=_refuse, parse_int=str)  # str: Python limits the digits, JSON does not
     except json.JSONDecodeError as error:
         what = error.msg.removesuffix(" at")
         raise ConfigurationError(f"--json is no JSON: {what} at line {error.lineno}, column {error.colno}") from None
-    except ValueError:
+    except UnicodeDecodeError:
         raise ConfigurationError("--json is no JSON: not text") from None
+    except RecursionError:
+        raise ConfigurationError("--json is nested too deep to be read; --data sends it as it is") from None
     return content
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ConfigurationError(f"--json is no JSON: {constant} is no value in it")
 
 
 def raw_body(text: str, option: str = "--data") -> bytes:
     """A body as it was typed; ``@FILE`` stands for the content of a file, ``@-`` for what stdin holds.
 
     Raises:
-        ConfigurationError: The file cannot be read.
+        ConfigurationError: The file cannot be read, or stdin is closed.
     """
     if not text.startswith("@"):
         return text.encode("utf-8", "surrogateescape")
     if text == "@-":
+        if sys.stdin is None:  # closed by who started us: an empty body is not what they mean
+            raise ConfigurationError(f"{option}: '@-' reads stdin, and that is closed")
         return sys.stdin.buffer.read()
     return read_file(text[1:], option)
 
@@ -133,8 +150,8 @@ def read_file(path: str, option: str) -> bytes:
         raise ConfigurationError(f"{option}: {path!r} cannot be read: {reason(error)}") from None
 
 
-def checked_destination(path: str | None) -> Path | None:
-    """Where a body shall be written, if that looks possible now, before anything is sent.
+def checked_destination(path: str | None, option: str = "--output") -> Path | None:
+    """Where something shall be written, if that looks possible now, before anything is sent.
 
     Raises:
         ConfigurationError: The path is a directory, or there is no directory to hold it.
@@ -143,9 +160,9 @@ def checked_destination(path: str | None) -> Path | None:
         return None
     destination = Path(path)
     if destination.is_dir():
-        raise ConfigurationError(f"--output: {path!r} is a directory; name a file")
+        raise ConfigurationError(f"{option}: {path!r} is a directory; name a file")
     if not destination.parent.is_dir():
-        raise ConfigurationError(f"--output: there is no directory {str(destination.parent)!r}")
+        raise ConfigurationError(f"{option}: there is no directory {str(destination.parent)!r}")
     return destination
 
 
@@ -155,9 +172,11 @@ def timeout_of(total: str | None, attempt: str | None) -> dict[str, Timeout]:
     Raises:
         ConfigurationError: A value is no duration.
     """
-    given: dict[str, Any] = {
-        name: value for name, value in (("total", total), ("attempt", attempt)) if value is not None
-    }
+    given: dict[str, Any] = {}
+    if total is not None:
+        given["total"] = seconds("--timeout", total)
+    if attempt is not None:
+        given["attempt"] = seconds("--attempt-timeout", attempt)
     return {"timeout": Timeout(**given)} if given else {}
 
 

@@ -30,6 +30,7 @@ _shown = partial(typer.Option, rich_help_panel="What is shown")
 _ENDS = (
     "Exit code: 0 if everything critical lives, 1 if not, 2 for wrong input (nothing was asked), 130 when interrupted."
 )
+_CREDENTIALS = "give an Authorization in the headers of a target in a file, with --config"
 
 
 class Screen(Protocol):
@@ -128,8 +129,8 @@ def _targets(
     if config is not None:
         file = read_targets(config)
         probes, options = list(file.probes), file.options
-    probes += [Probe(inputs.checked_url(url)) for url in urls]
-    probes += [Probe(inputs.checked_url(url), critical=False) for url in not_critical]
+    probes += [Probe(inputs.checked_url(url, _CREDENTIALS)) for url in urls]
+    probes += [Probe(inputs.checked_url(url, _CREDENTIALS), critical=False) for url in not_critical]
     if not probes:
         raise ConfigurationError("there are no targets; give URLs, or a file of them with --config")
     return list(_told_apart(probes)), options

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
 
+from rich.cells import cell_len
+
 from resilient_client.cli.table import reason
 from resilient_client.cli.text import shown_seconds
 from resilient_client.health import HealthReport, HealthState, ProbeResult
@@ -19,7 +21,7 @@ def plain(report: HealthReport, *, dated: bool) -> Iterator[str]:
         report: What came of the check.
         dated: Whether each line begins with the time of the check, in UTC.
     """
-    width = max(len(result.name) for result in report)
+    width = max(cell_len(result.name) for result in report)
     date = ""
     if dated and report.checked_at is not None:
         date = f"{report.checked_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}  "
@@ -27,7 +29,8 @@ def plain(report: HealthReport, *, dated: bool) -> Iterator[str]:
         state = result.state.upper() if result.state is HealthState.DOWN else result.state.value
         status = "-" if result.status is None else str(result.status)
         took = shown_seconds(result.elapsed) if result.attempts else "-"
-        line = f"{date}{state:<8}  {result.name:<{width}}  {status:>3}  {took:>7}  {reason(result)}"
+        name = result.name + " " * (width - cell_len(result.name))
+        line = f"{date}{state:<8}  {name}  {status:>3}  {took:>7}  {reason(result)}"
         yield line.rstrip()
 
 

@@ -125,7 +125,7 @@ def sparkline(history: Sequence[float | None], cells: int) -> Text:
 
 def _columns(rows: Sequence[Row], width: int, *, colours: bool) -> list[_Column]:
     """The columns of the richest layout that leaves room for the names."""
-    longest = max((cell_len(row.result.name) for row in rows), default=0)
+    longest = max(cell_len(title) for title in ["target", *(row.result.name for row in rows)])
     columns, room = [], 0
     for layout in _LAYOUTS:
         columns = _beside_names(rows, layout, colours=colours)

@@ -60,7 +60,9 @@ def read_targets(path: str) -> TargetFile:
     for key in table:
         if key not in _TOP:
             raise ConfigurationError(f"{path}: there is no key {key!r} at the top; {suggest(key, _TOP)}")
-    options: dict[str, Any] = {key: table[key] for key in ("concurrency", "rise", "fall") if key in table}
+    options: dict[str, Any] = {
+        key: _count(f"{path}: {key}", table[key]) for key in ("concurrency", "rise", "fall") if key in table
+    }
     if "timeout" in table:
         options["timeout"] = inputs.seconds(f"{path}: timeout", table["timeout"])
     targets = table.get("targets", {})
@@ -72,13 +74,17 @@ def read_targets(path: str) -> TargetFile:
 def _parsed(path: str) -> dict[str, Any]:
     content = inputs.read_file(path, "--config")
     try:
-        return tomllib.loads(content.decode())
+        return tomllib.loads(content.decode("utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         end = f"at line {len(content.splitlines())}, the end of the file"
         message = str(error).replace("at end of document", end)  # else it says: (at line 3, column 5)
         raise ConfigurationError(f"{path} is no TOML: {message[:1].lower()}{message[1:]}") from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is no TOML: byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path} is no TOML: nested too deeply") from None
+    except ValueError:  # what Python makes of it; TOML itself ends at 64 bits
+        raise ConfigurationError(f"{path} is no TOML: a number of too many digits") from None
 
 
 def _probes(path: str, targets: Mapping[str, object]) -> Iterator[Probe]:
@@ -100,8 +106,9 @@ def _probes(path: str, targets: Mapping[str, object]) -> Iterator[Probe]:
 
 
 def _url(where: str, value: object) -> str:
+    text = _text(where, value)
     try:
-        return inputs.checked_url(_text(where, value))
+        return inputs.checked_url(text, credentials="give an Authorization in headers")
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from None
 
@@ -124,16 +131,22 @@ def _number(where: str, value: object) -> float:
     return value
 
 
-def _statuses(where: str, value: object) -> int | Collection[int]:
+def _count(where: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigurationError(f"{where} is {value!r:.80}; give a whole number, 1 or more")
+    return value
+
+
+def _statuses(where: str, value: object) -> Collection[int]:
+    given: Collection[object] = value if isinstance(value, list) else [value]
     if isinstance(value, str) and (span := _SPAN.fullmatch(value)):
-        return range(int(span[1]), int(span[2]) + 1)
-    given: list[object] = value if isinstance(value, list) else [value]
-    numbers = [one for one in given if isinstance(one, int) and not isinstance(one, bool)]
-    if not numbers or len(numbers) < len(given):
+        given = range(int(span[1]), int(span[2]) + 1)
+    statuses = [one for one in given if isinstance(one, int) and not isinstance(one, bool) and 100 <= one <= 599]
+    if not statuses or len(statuses) < len(given):
         raise ConfigurationError(
             f"{where} is {value!r:.80}; give a status, a list of them, or a span such as '200-299'"
         )
-    return numbers
+    return given if isinstance(given, range) else statuses
 
 
 def _headers(where: str, value: object) -> dict[str, str]:

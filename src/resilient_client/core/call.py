@@ -9,10 +9,12 @@ from typing_extensions import TypeForm, Unpack
 
 from resilient_client.core.body import ContentLike, Described, FilesLike, FormLike
 from resilient_client.core.errors import InvalidRequestError
-from resilient_client.core.types import HeadersLike, QueryParams, Scalar
+from resilient_client.core.types import HeadersLike, Priority, QueryParams, Scalar
 
 if TYPE_CHECKING:
+    from resilient_client.core.protocols import Runner
     from resilient_client.core.response import Response
+    from resilient_client.settings.fallback import Fallback
     from resilient_client.settings.hedging import Hedging
     from resilient_client.settings.retry import Retry
     from resilient_client.settings.timeout import Timeout
@@ -53,8 +55,23 @@ class CallOptions(TypedDict, total=False):
     """Whether a repeat is harmless; ``None`` or absent: the method decides."""
     raise_for_status: bool
     """Whether a 4xx or 5xx reply raises."""
+    priority: Priority
+    """Who goes first where calls wait for one another: ``"user"`` (the default), ``"batch"``, then ``"probe"``."""
+    fallback: Fallback | None
+    """What to give in place of an error, instead of the client's; ``None``: nothing. Not for streams."""
+    coalesce: bool
+    """Whether a GET or HEAD may share the flight of one that is alike. Not for streams."""
     tags: Mapping[str, str]
     """Labels of your own; they appear in events."""
+
+
+class DescribedOptions(CallOptions, total=False):
+    """What a ``Call`` accepts besides: what only fan-outs and fallbacks read."""
+
+    key: object
+    """Whatever tells this call from others."""
+    client: Runner | None
+    """Who makes it; ``None`` or absent: the client that is asked."""
 
 
 class _Frozen:
@@ -76,15 +93,18 @@ class Call(_Frozen, Generic[T_co]):
         method: In upper case.
         path: A path below the client's base URL, or an absolute URL for a client without one.
         key: Whatever tells this call from others in a fan-out; ``None`` if nothing was given.
+        client: Who makes it in a fan-out or as a fallback, whoever is asked for that; ``None``: who is asked. Only
+            these two look at it.
         response_model: The type to decode to; ``None``: the call gives a ``Response``.
         given: The options, as they were given; ``content`` or ``files`` in a form that survives a second make.
     """
 
-    __slots__ = ("given", "key", "method", "path", "response_model")
+    __slots__ = ("client", "given", "key", "method", "path", "response_model")
 
     method: str
     path: str
     key: object
+    client: Runner | None
     response_model: Any
     given: CallOptions
 
@@ -94,6 +114,7 @@ class Call(_Frozen, Generic[T_co]):
         path: str,
         *,
         key: object = None,
+        client: Runner | None = None,
         response_model: Any = None,
         **options: Unpack[CallOptions],
     ) -> None:
@@ -107,172 +128,121 @@ class Call(_Frozen, Generic[T_co]):
         _put_method(self, method if method in _KNOWN_METHODS else _checked(method))
         _put_path(self, path)
         _put_key(self, key)
+        _put_client(self, client)
         _put_model(self, response_model)
         _put_given(self, _described(options) if "content" in options or "files" in options else options)
 
     @overload
     @classmethod
     def request(
-        cls,
-        method: str,
-        path: str,
-        *,
-        response_model: TypeForm[T],
-        key: object = None,
-        **options: Unpack[CallOptions],
+        cls, method: str, path: str, *, response_model: TypeForm[T], **options: Unpack[DescribedOptions]
     ) -> Call[T]: ...
     @overload
     @classmethod
     def request(
-        cls,
-        method: str,
-        path: str,
-        *,
-        response_model: None = None,
-        key: object = None,
-        **options: Unpack[CallOptions],
+        cls, method: str, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]
     ) -> Call[Response]: ...
     @classmethod
     def request(
-        cls,
-        method: str,
-        path: str,
-        *,
-        response_model: Any = None,
-        key: object = None,
-        **options: Unpack[CallOptions],
+        cls, method: str, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]
     ) -> Call[Any]:
         """Describe a call with any method."""
-        return Call(method, path, key=key, response_model=response_model, **options)
+        return Call(method, path, response_model=response_model, **options)
 
     @overload
     @classmethod
-    def get(
-        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[T]: ...
+    def get(cls, path: str, *, response_model: TypeForm[T], **options: Unpack[DescribedOptions]) -> Call[T]: ...
     @overload
     @classmethod
-    def get(
-        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[Response]: ...
+    def get(cls, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]) -> Call[Response]: ...
     @classmethod
-    def get(
-        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[Any]:
+    def get(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """A GET call."""
-        return Call("GET", path, key=key, response_model=response_model, **options)
+        return Call("GET", path, response_model=response_model, **options)
 
     @overload
     @classmethod
-    def head(
-        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[T]: ...
+    def head(cls, path: str, *, response_model: TypeForm[T], **options: Unpack[DescribedOptions]) -> Call[T]: ...
     @overload
     @classmethod
-    def head(
-        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[Response]: ...
+    def head(cls, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]) -> Call[Response]: ...
     @classmethod
-    def head(
-        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[Any]:
+    def head(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """A HEAD call."""
-        return Call("HEAD", path, key=key, response_model=response_model, **options)
+        return Call("HEAD", path, response_model=response_model, **options)
 
     @overload
     @classmethod
-    def options(
-        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[T]: ...
+    def options(cls, path: str, *, response_model: TypeForm[T], **options: Unpack[DescribedOptions]) -> Call[T]: ...
     @overload
     @classmethod
     def options(
-        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
+        cls, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]
     ) -> Call[Response]: ...
     @classmethod
-    def options(
-        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[Any]:
+    def options(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """An OPTIONS call."""
-        return Call("OPTIONS", path, key=key, response_model=response_model, **options)
+        return Call("OPTIONS", path, response_model=response_model, **options)
 
     @overload
     @classmethod
-    def post(
-        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[T]: ...
+    def post(cls, path: str, *, response_model: TypeForm[T], **options: Unpack[DescribedOptions]) -> Call[T]: ...
     @overload
     @classmethod
-    def post(
-        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[Response]: ...
+    def post(cls, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]) -> Call[Response]: ...
     @classmethod
-    def post(
-        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[Any]:
+    def post(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """A POST call."""
-        return Call("POST", path, key=key, response_model=response_model, **options)
+        return Call("POST", path, response_model=response_model, **options)
 
     @overload
     @classmethod
-    def put(
-        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[T]: ...
+    def put(cls, path: str, *, response_model: TypeForm[T], **options: Unpack[DescribedOptions]) -> Call[T]: ...
     @overload
     @classmethod
-    def put(
-        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[Response]: ...
+    def put(cls, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]) -> Call[Response]: ...
     @classmethod
-    def put(
-        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[Any]:
+    def put(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """A PUT call."""
-        return Call("PUT", path, key=key, response_model=response_model, **options)
+        return Call("PUT", path, response_model=response_model, **options)
 
     @overload
     @classmethod
-    def patch(
-        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[T]: ...
+    def patch(cls, path: str, *, response_model: TypeForm[T], **options: Unpack[DescribedOptions]) -> Call[T]: ...
     @overload
     @classmethod
     def patch(
-        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
+        cls, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]
     ) -> Call[Response]: ...
     @classmethod
-    def patch(
-        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[Any]:
+    def patch(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """A PATCH call."""
-        return Call("PATCH", path, key=key, response_model=response_model, **options)
+        return Call("PATCH", path, response_model=response_model, **options)
 
     @overload
     @classmethod
-    def delete(
-        cls, path: str, *, response_model: TypeForm[T], key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[T]: ...
+    def delete(cls, path: str, *, response_model: TypeForm[T], **options: Unpack[DescribedOptions]) -> Call[T]: ...
     @overload
     @classmethod
     def delete(
-        cls, path: str, *, response_model: None = None, key: object = None, **options: Unpack[CallOptions]
+        cls, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]
     ) -> Call[Response]: ...
     @classmethod
-    def delete(
-        cls, path: str, *, response_model: Any = None, key: object = None, **options: Unpack[CallOptions]
-    ) -> Call[Any]:
+    def delete(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """A DELETE call."""
-        return Call("DELETE", path, key=key, response_model=response_model, **options)
+        return Call("DELETE", path, response_model=response_model, **options)
 
     def __repr__(self) -> str:
         key = "" if self.key is None else f" key={self.key!r}"
         names = f" with {', '.join(sorted(self.given))}" if self.given else ""
-        return f"<Call {self.method} {route_of(self.path)}{key}{names}>"
+        path: object = self.path  # what is no text is refused when the call is made, with a sentence of its own
+        shown = route_of(path) if isinstance(path, str) else type(path).__name__
+        return f"<Call {self.method} {shown}{key}{names}>"
 
 
 # The slots themselves: the only way past ``_Frozen``, and the quickest.
-_put_method, _put_path, _put_key, _put_model, _put_given = (
-    vars(Call)[name].__set__ for name in ("method", "path", "key", "response_model", "given")
+_put_method, _put_path, _put_key, _put_client, _put_model, _put_given = (
+    vars(Call)[name].__set__ for name in ("method", "path", "key", "client", "response_model", "given")
 )
 
 OPTION_NAMES = frozenset(CallOptions.__annotations__)
@@ -301,13 +271,13 @@ def raise_unknown_option(options: Mapping[str, object]) -> None:
     import difflib
 
     unknown = next(name for name in options if name not in OPTION_NAMES)
-    known = sorted({*OPTION_NAMES, "response_model", "key"})
+    known = sorted({*OPTION_NAMES, "response_model", "key", "client"})
     close = difflib.get_close_matches(unknown, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"allowed are: {', '.join(known)}; others are set on the client"
     raise InvalidRequestError(f"a call has no option {unknown!r}; {hint}")
 
 
 def _checked(method: str) -> str:
-    if not method or not _TOKEN.issuperset(method):
+    if not isinstance(method, str) or not method or not _TOKEN.issuperset(method):
         raise InvalidRequestError(f"method {method!r} is not an HTTP token; give one such as 'GET'")
     return method.upper()

@@ -92,15 +92,22 @@ class Timers:
     def _ring(self) -> None:
         self._disarm()
         for alarm in self.young:
-            if alarm.ends_at < math.inf:
-                self._count += 1
-                heappush(self._heap, (alarm.ends_at, self._count, alarm))
+            self._put_in_order(alarm)
         self.young.clear()
         due = self.loop.time() + RESOLUTION
         while self._heap and self._heap[0][0] <= due:
-            heappop(self._heap)[2].ring()
+            alarm = heappop(self._heap)[2]
+            if alarm.ends_at <= due:
+                alarm.ring()
+            else:
+                self._put_in_order(alarm)  # it was postponed meanwhile
         if self._heap:
             self.arm(self._heap[0][0])
+
+    def _put_in_order(self, alarm: Alarm) -> None:
+        if alarm.ends_at < math.inf:
+            self._count += 1
+            heappush(self._heap, (alarm.ends_at, self._count, alarm))
 
 
 class Alarm:
@@ -109,7 +116,7 @@ class Alarm:
     Create it in the task it shall watch; ``close()`` belongs in a ``finally``.
 
     Attributes:
-        ends_at: When the task is cancelled, in loop time; infinity means never. Fixed.
+        ends_at: When the task is cancelled, in loop time; infinity means never. Can only be postponed.
     """
 
     def __init__(self, timers: Timers, ends_at: float) -> None:
@@ -146,6 +153,10 @@ class Alarm:
             return False
         self._rung = False
         return self._task.uncancel() <= self._cancelling
+
+    def postpone(self, ends_at: float) -> None:
+        """Ring at ``ends_at``, if that is later, and it has not rung already."""
+        self.ends_at = max(self.ends_at, ends_at)
 
     def close(self) -> None:
         """Stop watching. A cancellation that rang unseen, because the work was done first, is taken back."""

@@ -21,7 +21,9 @@
         ├── InvalidRequestError           the call itself is wrong; nothing was sent (also a ValueError)
         ├── CallCancelledError            the fan-out dropped this call
         └── CallRejectedError             refused here; nothing was sent
-            └── CircuitOpenError          the upstream is known to be failing
+            ├── CircuitOpenError          the upstream is known to be failing
+            ├── BulkheadFullError         too many calls of ours are under way to it
+            └── LocalRateLimitError       too many calls of ours in too short a time
 
 Errors are ordinary exceptions: a new object each time, picklable, safe under ``add_note`` and ``raise ... from``.
 ``str(error)`` is one line without secrets and without the query string.
@@ -286,9 +288,14 @@ class InvalidRequestError(APIError, ValueError):
 
 
 class CallCancelledError(APIError):
-    """The fan-out dropped this call, or it was cancelled from within. A caller's own cancellation always propagates."""
+    """The fan-out dropped this call, or it was cancelled from within. A caller's own cancellation always propagates.
+
+    Attributes:
+        dropped: Whether the fan-out dropped it, because it had its ``successes`` or met its ``stop_on_failure``.
+    """
 
     _kind = ErrorKind.CANCELLED
+    dropped = False
 
 
 class CallRejectedError(APIError):
@@ -309,3 +316,11 @@ class CircuitOpenError(CallRejectedError):
     """The circuit of this endpoint is open: it has been failing, and is given time to recover."""
 
     _kind = ErrorKind.CIRCUIT_OPEN
+
+
+class BulkheadFullError(CallRejectedError):
+    """As many attempts to this endpoint are under way as the bulkhead allows, and no permit came free in time."""
+
+
+class LocalRateLimitError(CallRejectedError):
+    """The rate limit of this client has no turn for this attempt in time; ``retry_after`` says when there is one."""

@@ -62,7 +62,7 @@ class AttemptStarted(CallEvent):
 class AttemptFinished(CallEvent):
     """An attempt came to its end; ``record`` holds everything about it.
 
-    Not every one counts: one refused here (kind ``CIRCUIT_OPEN``) is in no history and no number of attempts.
+    Not every one counts: one refused here (``CIRCUIT_OPEN``, ``REJECTED``) is in no history and no number of attempts.
     """
 
     record: AttemptRecord
@@ -131,12 +131,38 @@ class CallRejected(CallEvent):
     """An attempt was refused on our side; nothing was sent.
 
     Attributes:
-        reason: By what: ``circuit_open`` and the like.
+        reason: By what: ``circuit_open``, ``bulkhead_full`` or ``rate_limited``.
         endpoint: Who would have been called.
     """
 
     reason: str
     endpoint: Endpoint
+
+
+@dataclass(slots=True, kw_only=True)
+class CallCoalesced(CallEvent):
+    """A call joined the flight of one that is alike; no request of its own is made.
+
+    Attributes:
+        waiters: How many wait for that flight now, this one included.
+    """
+
+    waiters: int
+
+
+@dataclass(slots=True, kw_only=True)
+class FallbackUsed(CallEvent):
+    """A call that failed was given its fallback, or should have been. Follows its ``CallFinished``.
+
+    Attributes:
+        kind: What went wrong with the call.
+        ok: Whether there was a fallback to be had.
+        detail: Why not, in one word, or ``""``.
+    """
+
+    kind: ErrorKind
+    ok: bool
+    detail: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,6 +176,19 @@ class TokenRefreshed(Event):
 
     ok: bool
     detail: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class EndpointPaused(Event):
+    """A reply asked to slow down: all callers of its endpoint are held back.
+
+    Attributes:
+        endpoint: Who answered.
+        seconds: For how long from now.
+    """
+
+    endpoint: Endpoint
+    seconds: float
 
 
 @dataclass(slots=True, kw_only=True)

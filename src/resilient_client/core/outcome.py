@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeAlias, TypeVar
 
 from resilient_client.core.attempts import AttemptRecord
-from resilient_client.core.errors import APIError
+from resilient_client.core.errors import APIError, CallCancelledError
 from resilient_client.core.kinds import ErrorKind
 
 T_co = TypeVar("T_co", covariant=True)
@@ -20,10 +20,12 @@ class Success(Generic[T_co]):
         attempts: How many were started.
         elapsed: Seconds it took.
         history: One record an attempt.
+        replaced: The error in whose place a fallback gave the value, else ``None``. Attempts, elapsed and history
+            are then those of the call that failed.
     """
 
     __match_args__ = ("value",)
-    __slots__ = ("attempts", "elapsed", "history", "key", "value")
+    __slots__ = ("attempts", "elapsed", "history", "key", "replaced", "value")
 
     def __init__(
         self,
@@ -33,20 +35,29 @@ class Success(Generic[T_co]):
         attempts: int = 1,
         elapsed: float = 0.0,
         history: tuple[AttemptRecord, ...] = (),
+        replaced: APIError | None = None,
     ) -> None:
         self.value = value
         self.key = key
         self.attempts = attempts
         self.elapsed = elapsed
         self.history = history
+        self.replaced = replaced
 
     @property
     def ok(self) -> bool:
         """True: tells it from a ``Failure`` where ``match`` is too much."""
         return True
 
+    @property
+    def from_fallback(self) -> bool:
+        """Whether the call failed, and a fallback gave the value."""
+        return self.replaced is not None
+
     def __repr__(self) -> str:
-        return f"<Success key={self.key!r}: {self.attempts} attempts, {self.elapsed:.3f} s>"
+        count = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        instead = "" if self.replaced is None else f", a fallback for {self.replaced.kind}"
+        return f"<Success key={self.key!r}: {count}, {self.elapsed:.3f} s{instead}>"
 
 
 class Failure:
@@ -70,9 +81,19 @@ class Failure:
         return False
 
     @property
+    def from_fallback(self) -> bool:
+        """False: what no fallback could mend."""
+        return False
+
+    @property
     def kind(self) -> ErrorKind:
         """What happened, in one word."""
         return self.error.kind
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the call did not really fail: the fan-out dropped it, having its ``successes`` or its failure."""
+        return isinstance(self.error, CallCancelledError) and self.error.dropped
 
     @property
     def attempts(self) -> int:

@@ -72,5 +72,9 @@ class Runner(Protocol):
     """Anything that makes calls: all that the fan-out knows of a client."""
 
     async def run(self, call: Call[T]) -> Outcome[T]:
-        """Make the call; a failure is an outcome, never an exception. A caller's cancellation propagates."""
+        """Make the call; a failure is an outcome, never an exception. A caller's cancellation propagates.
+
+        It should heed the ``ambient_deadline()`` and may leave word of how far a cancelled call had come, see
+        ``core.cancellation``.
+        """
         ...

@@ -18,6 +18,7 @@ from resilient_client.core.clock import clock_of
 from resilient_client.core.deadline import Timers
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.events import CallEvent, Events
+from resilient_client.core.types import Priority
 
 if TYPE_CHECKING:
     import asyncio
@@ -124,12 +125,14 @@ class CallContext:
         streaming: Whether the body is left to the caller (``stream``).
         open_stream: The reply that is still open, until the caller owns it.
         hedging: When a second attempt is started beside a slow one; ``None``: never.
+        priority: Who goes first where calls wait for one another.
         advice: Why there was no further attempt, and what would change that; ``""`` if that is plain.
     """
 
     attempts = 0
     open_stream: OpenBody | None = None
     hedging: Hedging | None = None
+    priority: Priority = "user"
     advice = ""
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json as jsonlib
 import re
 from typing import Any, TypeVar
@@ -36,8 +35,10 @@ class Response:
         elapsed: Seconds the whole call took.
         history: One record an attempt, in order.
         timings: Where the last attempt spent its time.
+        from_fallback: Whether the ``Call`` of a ``Fallback`` got it, in place of the call that was made.
     """
 
+    from_fallback = False
     attempts = 1
     elapsed = 0.0
     history: tuple[AttemptRecord, ...] = ()
@@ -65,13 +66,12 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body as text: by the charset it declares, else UTF-8; what does not decode becomes U+FFFD."""
+        """The body as text: by the charset it declares, else UTF-8. Never raises: what does not decode is U+FFFD."""
         found = _CHARSET.search(self.headers.get("content-type", ""))
         try:
-            encoding = codecs.lookup(found[1]).name if found else "utf-8"
-        except LookupError:
-            encoding = "utf-8"
-        return self.content.decode(encoding, errors="replace")
+            return self.content.decode(found[1] if found else "utf-8", errors="replace")
+        except (LookupError, UnicodeError):  # no such charset, or a codec of Python's that is none, such as hex or idna
+            return self.content.decode(errors="replace")
 
     def json(self) -> Any:
         """The body as JSON.

@@ -24,13 +24,47 @@ _ending: set[asyncio.Task[Any]] = set()
 """Work that needs longer: asyncio itself refers only weakly to a task, and would let it vanish in mid-cleanup."""
 
 
-class _Flight(Generic[T]):
-    __slots__ = ("task", "waiters")
+class Flight(Generic[T]):
+    """One piece of work under way, for all who wait for it.
+
+    Attributes:
+        task: Does the work; look at its result once ``wait`` is over.
+        waiters: How many wait for it now.
+    """
+
+    __slots__ = ("_ending", "task", "waiters")
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        """Begin."""
         # An empty context: the work belongs to all who wait, so it inherits nobody's ambient deadline or span.
         self.task = asyncio.get_running_loop().create_task(work, context=Context())
+        self.task.add_done_callback(_look_at)
         self.waiters = 0
+        self._ending = False
+
+    @property
+    def joinable(self) -> bool:
+        """Whether it is still under way, for whoever comes now."""
+        return not self._ending and not self.task.done()
+
+    async def wait(self) -> None:
+        """Wait for its end, however it ends. Whoever is the last to leave before that ends it."""
+        self.waiters += 1
+        try:
+            await asyncio.wait((self.task,))  # unlike shield(), indifferent to a failure that nobody waits for
+        finally:
+            self.waiters -= 1
+            await self.end()
+
+    async def end(self) -> None:
+        """End the work, unless somebody waits for it."""
+        if self.waiters or self._ending or self.task.done():
+            return
+        self._ending = True  # whoever comes while it ends starts anew
+        _ending.add(self.task)
+        self.task.add_done_callback(_ending.discard)
+        self.task.cancel()
+        await asyncio.wait((self.task,), timeout=_ORDERLY)
 
 
 class SingleFlight(Generic[T]):
@@ -39,7 +73,7 @@ class SingleFlight(Generic[T]):
     __slots__ = ("_flight",)
 
     def __init__(self) -> None:
-        self._flight: _Flight[T] | None = None
+        self._flight: Flight[T] | None = None
 
     def start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         """Have the work done without waiting for it; does nothing when it is under way.
@@ -56,12 +90,7 @@ class SingleFlight(Generic[T]):
                 object for all: copy it before writing to it.
         """
         flight = self._current(work)
-        flight.waiters += 1
-        try:
-            await asyncio.wait((flight.task,))  # unlike shield(), indifferent to a failure that nobody waits for
-        finally:
-            flight.waiters -= 1
-            await self._end_unless_awaited(flight)
+        await flight.wait()
         if flight.task.cancelled():
             raise APIError("the work that this call shared with others was cancelled from outside")
         return flight.task.result()
@@ -70,29 +99,21 @@ class SingleFlight(Generic[T]):
         """End the work under way, unless somebody waits for it."""
         flight = self._flight
         if flight is not None and flight.task.get_loop() is asyncio.get_running_loop():
-            await self._end_unless_awaited(flight)
+            await flight.end()
 
-    def _current(self, work: Callable[[], Coroutine[Any, Any, T]]) -> _Flight[T]:
+    def _current(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Flight[T]:
         flight = self._flight
-        if flight is None or flight.task.done() or flight.task.get_loop() is not asyncio.get_running_loop():
-            flight = self._flight = _Flight(work())
+        if flight is None or not flight.joinable or flight.task.get_loop() is not asyncio.get_running_loop():
+            flight = self._flight = Flight(work())
             flight.task.add_done_callback(self._landed)
         return flight
 
-    async def _end_unless_awaited(self, flight: _Flight[T]) -> None:
-        if flight.waiters or flight.task.done():
-            return
-        self._forget(flight.task)  # whoever comes while it ends starts anew
-        _ending.add(flight.task)
-        flight.task.add_done_callback(_ending.discard)
-        flight.task.cancel()
-        await asyncio.wait((flight.task,), timeout=_ORDERLY)
-
     def _landed(self, task: asyncio.Task[T]) -> None:
-        self._forget(task)
-        if not task.cancelled():
-            task.exception()  # looked at here, so that asyncio does not report it as never retrieved
-
-    def _forget(self, task: asyncio.Task[T]) -> None:
         if self._flight is not None and self._flight.task is task:
             self._flight = None
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:
+    """Look at a failure, so that asyncio does not report one that nobody waited for as never retrieved."""
+    if not task.cancelled():
+        task.exception()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 
 class NotGiven(Enum):
@@ -25,3 +25,6 @@ QueryParams: TypeAlias = "Mapping[str, Scalar | Sequence[Scalar] | None] | Seque
 
 HeadersLike: TypeAlias = "Mapping[str, str] | Sequence[tuple[str, str]]"
 """Headers as a mapping, or as pairs where a name may come more than once."""
+
+Priority: TypeAlias = Literal["user", "batch", "probe"]
+"""Who goes first where calls have to wait for one another: somebody waits for it; nobody does; it only looks."""

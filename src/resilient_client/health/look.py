@@ -44,7 +44,8 @@ class Look(NamedTuple):
     """What one look saw.
 
     Attributes:
-        state: Up, degraded or down; ``UNKNOWN`` if the check was over before there was time to look.
+        state: Up, degraded or down; ``UNKNOWN`` if the check was over before there was time to look, or the target
+            itself does not know.
         reason: One line: why it is not simply up; ``""`` if it is.
         kind: What went wrong, in one word; ``None`` if nothing did.
         error: What was raised, if something was.
@@ -196,8 +197,8 @@ async def _awaited(function: Function) -> object:
 def _answered(answer: object) -> Look:
     if answer is False or answer is HealthState.DOWN:
         return Look(HealthState.DOWN, "it says so", ErrorKind.INVALID_RESPONSE)
-    if answer is HealthState.DEGRADED:
-        return Look(HealthState.DEGRADED, "it says so")
+    if answer is HealthState.DEGRADED or answer is HealthState.UNKNOWN:
+        return Look(answer, "it says so")
     return Look(HealthState.UP)
 
 

@@ -149,6 +149,7 @@ class Prober:
         Raises:
             ConfigurationError: The prober, or a client given to it, is closed or belongs to another event loop.
         """
+        self._check_open()
         now = asyncio.get_running_loop().time()
         if self._latest is not None and now - self._latest < self._max_age:
             return self._report
@@ -157,7 +158,6 @@ class Prober:
     async def close(self) -> None:
         """Give back the connections. May be called twice."""
         self._closed = True
-        await self._flight.end()
         if self._owner:
             await self._client.close()
 
@@ -170,8 +170,6 @@ class Prober:
         await self.close()
 
     async def _ask_all(self) -> HealthReport:
-        if self._closed:
-            raise ClientClosedError("the prober is closed; make a new one, or keep it open for as long as it is asked")
         loop = asyncio.get_running_loop()
         clock = clock_of(loop)
         began, at = clock(), datetime.now(UTC)
@@ -182,13 +180,17 @@ class Prober:
             self._tell(result)
 
         looker = _Looker(self._probes, self._client, settle)
-        outcomes = await fanout.gather(looker, self._calls, concurrency=self._concurrency, timeout=self._timeout)
+        outcomes = await fanout.gather(self._calls, client=looker, concurrency=self._concurrency, timeout=self._timeout)
         for index, outcome in enumerate(outcomes):
             if index not in results:
                 settle(index, _look_of(outcome))
         self._report = HealthReport(map(results.__getitem__, sorted(results)), checked_at=at, elapsed=clock() - began)
         self._latest = loop.time()
         return self._report
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosedError("the prober is closed; make a new one, or keep it open for as long as it is asked")
 
     def _tell(self, result: ProbeResult) -> None:
         if self._on_result is None:

@@ -63,6 +63,10 @@ class ProbeResult(NamedTuple):
         what = f"{self.status} in {took}" if self.status is not None else took if self.ok else ""
         return "; ".join(part for part in (what, self.reason) if part)
 
+    def __repr__(self) -> str:  # not of ``error``: the text of a foreign one may hold a secret
+        what = str(self)
+        return f"<ProbeResult {self.name!r} {_shown(self.state)}{': ' if what else ''}{what}>"
+
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON; see ``HealthReport.to_dict``."""
         certificate = self.certificate

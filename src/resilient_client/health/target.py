@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -82,7 +83,8 @@ class Probe:
         Args:
             target: An http(s) URL; with ``client``, also a path below its base URL. Or an async function without
                 arguments: it is up when it returns, whatever it returns, but for ``False`` and
-                ``HealthState.DOWN``, which are down, and ``HealthState.DEGRADED``; it is down when it raises.
+                ``HealthState.DOWN``, which are down, ``HealthState.DEGRADED``, and ``HealthState.UNKNOWN``, which
+                turns nothing; it is down when it raises.
             name: What reports call it; the URL without its scheme and query, or the function's name, if left out.
             critical: Whether the whole is down when this target is.
             expect_status: One status, or several, such as ``{200, 404}`` or ``range(200, 300)``.
@@ -216,9 +218,9 @@ def probes_of(targets: Targets, client: APIClient | None) -> tuple[Probe, ...]:
         probes = tuple(_probe(target, client) for target in targets)
     if not probes:
         raise ConfigurationError("there are no targets; give at least one, such as 'https://users.example.com/health'")
-    names = [probe.name for probe in probes]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ConfigurationError(f"two targets are called {twice!r}; name them, as in {{'users': ..., 'orders': ...}}")
+    name, times = Counter(probe.name for probe in probes).most_common(1)[0]
+    if times > 1:
+        raise ConfigurationError(f"two targets are called {name!r}; name them, as in {{'users': ..., 'orders': ...}}")
     return probes
 
 

@@ -11,13 +11,12 @@ import asyncio
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIConnectionError, APIError, CircuitOpenError
 from resilient_client.core.events import CallRejected
-from resilient_client.core.kinds import ErrorKind
 from resilient_client.core.protocols import Handler
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
 from resilient_client.policies.circuit import Circuit, Ticket
 from resilient_client.policies.circuits import Circuits
-from resilient_client.policies.classify import blames_upstream, silence_blames_upstream
+from resilient_client.policies.classify import blames_upstream, cut_off
 
 
 class CircuitBreakerMiddleware:
@@ -76,18 +75,7 @@ def _blames_upstream(error: BaseException, request: Request, waited: float) -> b
     if isinstance(error, APIError):
         stale = isinstance(error, APIConnectionError) and error.stale_connection
         return blames_upstream(error.kind, request.record.stage, stale=stale, blind=request.record.blind)
-    return isinstance(error, asyncio.CancelledError) and _timed_out(request, waited)
-
-
-def _timed_out(request: Request, waited: float) -> bool:
-    """Whether it is our own alarm that cancels, after a silence long enough to mean something."""
-    limits, record = request.context.limits, request.record
-    alarm = record.alarm
-    if alarm is None or not alarm.ringing:
-        return False
-    if not blames_upstream(ErrorKind.TIMEOUT, record.stage, blind=record.blind):
-        return False
-    return silence_blames_upstream(waited, limits.attempt if limits.attempt is not None else limits.total)
+    return isinstance(error, asyncio.CancelledError) and cut_off(request, waited)
 
 
 def _refused(request: Request, circuit: Circuit, now: float) -> CircuitOpenError:

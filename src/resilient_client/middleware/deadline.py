@@ -1,7 +1,8 @@
 """The end of the call, for what awaits outside the attempts: middlewares around the retries.
 
 Per call, outermost, and only in chains that have such middlewares: the alarms of the attempts hold the deadline
-otherwise. Rings a moment later than those, so that an attempt's own error, which knows more, comes first.
+otherwise. Rings a moment later than those, and than that of who waits for a shared flight, so that their own errors,
+which know more, come first.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class DeadlineMiddleware:
         text = "the deadline had passed before the call began; nothing was sent"
         if given >= RESOLUTION:
             text = f"the call was not done after {given:.3g} s"
-            alarm = Alarm(context.client.timers, context.deadline + 2 * RESOLUTION)
+            alarm = Alarm(context.client.timers, context.deadline + 3 * RESOLUTION)
             try:
                 return await call_next(request)
             except asyncio.CancelledError:

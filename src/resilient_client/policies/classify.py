@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from resilient_client.core.errors import APIConnectionError, APIError, CallRejectedError
 from resilient_client.core.kinds import ErrorKind, Stage
+from resilient_client.core.request import Request
 from resilient_client.core.response import Response
 
 
@@ -108,3 +109,19 @@ def silence_blames_upstream(waited: float, allowed: float | None) -> bool:
         allowed: Seconds an attempt is allowed by the settings; ``None``: no limit, so silence proves nothing.
     """
     return allowed is not None and waited >= allowed / 2
+
+
+def cut_off(request: Request, waited: float) -> bool:
+    """Whether the cancellation in flight is our own alarm's, after a silence long enough to blame the upstream for.
+
+    Args:
+        request: Whose attempt is being cancelled.
+        waited: Seconds since the attempt began.
+    """
+    limits, record = request.context.limits, request.record
+    alarm = record.alarm
+    if alarm is None or not alarm.ringing:
+        return False
+    if not blames_upstream(ErrorKind.TIMEOUT, record.stage, blind=record.blind):
+        return False
+    return silence_blames_upstream(waited, limits.attempt if limits.attempt is not None else limits.total)

@@ -15,7 +15,7 @@ class HealthState(StrEnum):
     UP = "up"  # answers as it should
     DEGRADED = "degraded"  # answers, but something is amiss: slow, or its certificate ends soon
     DOWN = "down"  # does not answer as it should
-    UNKNOWN = "unknown"  # nobody has looked yet
+    UNKNOWN = "unknown"  # nobody has looked yet, or who was asked does not know
 
 
 class Verdict:

@@ -48,7 +48,7 @@ def retry_after(headers: Mapping[str, str], *, wall_now: float) -> float | None:
     Returns:
         Seconds from now, 0.0 to infinity; ``None`` when the reply says nothing readable.
     """
-    milliseconds = _number(headers.get("retry-after-ms", ""))
+    milliseconds = number_in(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000
     return parse_retry_after(headers.get("retry-after"), wall_now=wall_now)
@@ -70,7 +70,7 @@ def parse_retry_after(value: str | None, *, wall_now: float) -> float | None:
     """
     if value is None:
         return None
-    seconds = _number(value)
+    seconds = number_in(value)
     if seconds is not None:
         return seconds
     date = _http_date(value, wall_now)
@@ -94,7 +94,7 @@ def jittered(seconds: float, rng: Random) -> float:
     return seconds + rng.uniform(0.0, min(seconds * LARGEST_SHARE, LARGEST_EXTRA))
 
 
-def _number(text: str) -> float | None:
+def number_in(text: str) -> float | None:
     """A plain number of 0 or more, or ``None``."""
     text = text.strip(" \t")
     # The pattern decides: `float` would also read "nan", "-1", "1_0" and the digits of any script.

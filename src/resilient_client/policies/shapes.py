@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from resilient_client.core.errors import ConfigurationError, InvalidRequestError
+from resilient_client.settings.fallback import Fallback
 
 Wrong = type[ConfigurationError] | type[InvalidRequestError]
 
@@ -42,6 +43,17 @@ def flag_of(what: str, given: object) -> bool:
     if isinstance(given, bool):
         return given
     raise InvalidRequestError(f"{what} is {given!r:.80}; give True or False, or leave it out")
+
+
+def fallback_of(given: object) -> Fallback:
+    """A fallback: a bare value would leave it open whether it is one.
+
+    Raises:
+        InvalidRequestError: It is none.
+    """
+    if isinstance(given, Fallback):
+        return given
+    raise InvalidRequestError(f"fallback is {_kind(given)}; give Fallback(...), or None for none")
 
 
 def _kind(value: object) -> str:

@@ -136,7 +136,7 @@ def _sentence(model: type[Settings], error: Any) -> str:
     steps = (str(step) for step in error["loc"] if "[" not in str(step))  # a union's own name tells nobody anything
     where = ".".join(part for part in (model._speaks_as, *steps) if part)
     if error["type"] == "missing":
-        return f"{where} is missing; it has no default"
+        return f"{where} is missing; give {model._hints.get(field, 'it: it has no default')}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if error["type"] == "value_error":
         return f"{where}: {message}"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import ClassVar, Literal, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, InstanceOf, field_validator
 
+from resilient_client.core.types import Priority
 from resilient_client.settings.base import Settings
+from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.connection import ConnectionSettings
+from resilient_client.settings.fallback import Fallback
 from resilient_client.settings.hedging import Hedging
+from resilient_client.settings.rate_limit import RateLimit
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
 
@@ -30,6 +35,11 @@ class ClientConfig(Settings):
         "retry_budget": "RetryBudget(...), or None for no bound on retries",
         "circuit_breaker": "CircuitBreaker(...), or None for none",
         "hedging": "Hedging(...), or None for no hedges",
+        "rate_limit": "RateLimit(rate=...), or None for none",
+        "bulkhead": "Bulkhead(max_concurrent=...), AdaptiveConcurrency(), or None for none",
+        "priority": "'user', 'batch' or 'probe'",
+        "fallback": "Fallback(value), Fallback(function of the error), Fallback(Call.get(...)), or None for none",
+        "coalesce": "True or False",
         "connection": "ConnectionSettings(...)",
         "follow_redirects": "'same-origin', 'any', or None to follow none",
         "raise_for_status": "True or False",
@@ -45,6 +55,16 @@ class ClientConfig(Settings):
     """When a failing endpoint is left alone."""
     hedging: Hedging | None = None
     """When a second attempt is started beside a slow one; ``None``: never."""
+    rate_limit: RateLimit | None = None
+    """How many attempts may be sent to one endpoint in a stretch of time."""
+    bulkhead: Bulkhead | AdaptiveConcurrency | None = None
+    """How many attempts to one endpoint may be under way at once: a fixed number, or one that is learnt."""
+    priority: Priority = "user"
+    """Who goes first where calls wait for a permit of the bulkhead: ``user``, then ``batch``, then ``probe``."""
+    fallback: InstanceOf[Fallback] | None = None
+    """What calls give in place of an error; ``None``: nothing, the error is raised."""
+    coalesce: bool = False
+    """Whether GET and HEAD calls that are alike, at the same time, share one flight."""
     connection: ConnectionSettings = Field(default_factory=ConnectionSettings)
     """How connections are made and kept."""
     follow_redirects: FollowRedirects = "same-origin"
@@ -59,6 +79,13 @@ class ClientConfig(Settings):
     def _header_name(cls, value: str) -> str:
         if not _TOKEN.fullmatch(value):
             raise ValueError(f"{value!r} is no header name; give one such as 'Idempotency-Key'")
+        return value
+
+    @field_validator("bulkhead", mode="before")
+    @classmethod
+    def _fixed_or_learnt(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return (Bulkhead if "max_concurrent" in value else AdaptiveConcurrency)(**value)
         return value
 
     @field_validator("timeout", mode="before")

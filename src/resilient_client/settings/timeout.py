@@ -8,12 +8,17 @@ from resilient_client.settings.base import PositiveSeconds, Settings
 
 
 class TimeLimits(NamedTuple):
-    """A ``Timeout`` with every value clipped to what stands above it; ``None`` means no limit."""
+    """A ``Timeout`` with every value clipped to what stands above it; ``None`` means no limit.
+
+    Attributes:
+        unclipped: ``attempt``, ``connect`` and ``idle`` as they are set: what does not change with ``total``.
+    """
 
     total: float | None
     attempt: float | None
     connect: float | None
     idle: float | None
+    unclipped: tuple[float | None, ...] = ()
 
 
 class Timeout(Settings):
@@ -37,7 +42,8 @@ class Timeout(Settings):
     def limits(self) -> TimeLimits:
         """The values in force: each clipped to the ones above it."""
         attempt = _least(self.attempt, self.total)
-        return TimeLimits(self.total, attempt, _least(self.connect, attempt), self.idle)
+        unclipped = self.attempt, self.connect, self.idle
+        return TimeLimits(self.total, attempt, _least(self.connect, attempt), self.idle, unclipped)
 
 
 def _least(value: float | None, limit: float | None) -> float | None:

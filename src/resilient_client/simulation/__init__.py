@@ -2,7 +2,7 @@
 
 ::
 
-    Scenario      who calls whom, how often, and what goes wrong     upstream, changes, arrivals, distributions
+    Scenario      who calls whom, how often, and what goes wrong     upstream, changes, arrivals, distributions, files
        │  simulate(scenario, seed=...)                               run
        ▼
     callers ──► APIClient, its unchanged chain ──► wire in memory ──► servers with queues      crowd, wire, replica
@@ -24,8 +24,10 @@ from resilient_client.simulation.distributions import (
     Mixture,
     Share,
 )
+from resilient_client.simulation.files import ScenarioFile, read_scenario
 from resilient_client.simulation.laws import LawBrokenError
 from resilient_client.simulation.presets import DEFAULT, NAIVE, NONE
+from resilient_client.simulation.ready import ready_scenario
 from resilient_client.simulation.report import Run, Totals
 from resilient_client.simulation.run import simulate
 from resilient_client.simulation.scenario import Callers, Network, Scenario
@@ -55,6 +57,7 @@ __all__ = [
     "Reply",
     "Run",
     "Scenario",
+    "ScenarioFile",
     "Share",
     "Slowdown",
     "Stall",
@@ -64,5 +67,7 @@ __all__ = [
     "Upstream",
     "UpstreamTally",
     "Visit",
+    "read_scenario",
+    "ready_scenario",
     "simulate",
 ]

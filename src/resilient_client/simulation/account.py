@@ -61,7 +61,6 @@ class Account:
         requests: Requests that it says it handed to a connection, by event.
         repeats: Attempts after the first of their call, by event.
         answered: Calls that got an answer which is no failure of the server, by event.
-        sends: Times the network was asked to send.
         left: Requests on their way when they were cancelled: with their call, or because they lost to a hedge.
         stale: Requests lost because a kept connection was closed.
         late: What went on for too long, in words.
@@ -84,7 +83,7 @@ class Account:
         self.begun: int | None = None
         self.ended = 0
         self.requests = self.repeats = self.answered = 0
-        self.sends = self.left = self.stale = 0
+        self.left = self.stale = 0
         self.late: list[str] = []
         total = None if config.timeout is None else config.timeout.total
         self._limit = float("inf") if total is None else total

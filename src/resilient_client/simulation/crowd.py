@@ -14,10 +14,14 @@ from resilient_client.simulation.scenario import Callers
 
 
 class Crowd:
-    """One group of callers. Each call is a task, as in life: it has its own deadline and can be cancelled."""
+    """One group of callers. Each call is a task, as in life: it has its own deadline and can be cancelled.
+
+    Attributes:
+        done: Done when the last call has ended.
+    """
 
     __slots__ = (
-        "_accounts", "_call", "_done", "_due", "_duration", "_loop", "_moments", "_on_bug", "_running", "_timer",
+        "_accounts", "_call", "_due", "_duration", "_loop", "_moments", "_on_bug", "_running", "_timer", "done",
     )  # fmt: skip  # one name a line says no more
 
     def __init__(
@@ -43,7 +47,7 @@ class Crowd:
         self._on_bug = on_bug
         options: CallOptions = {} if group.idempotent is None else {"idempotent": group.idempotent}
         self._call: Call[object] = Call(group.method, group.path, **options)
-        self._done: asyncio.Future[None] = self._loop.create_future()
+        self.done: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._running: dict[asyncio.Task[None], None] = {}
         self._moments: Iterator[Moment] = iter(())
@@ -64,10 +68,6 @@ class Crowd:
         """Calls, or workers, under way."""
         return len(self._running)
 
-    async def join(self) -> None:
-        """Wait for the end of the last call."""
-        await self._done
-
     def _arrive(self) -> None:
         """Begin the calls that are due, and come back for the next one."""
         self._timer = None
@@ -78,7 +78,7 @@ class Crowd:
         if due is not None and due[0] < self._duration:
             self._timer = self._loop.call_at(due[0], self._arrive)
         elif not self._running:
-            self._done.set_result(None)
+            self.done.set_result(None)
 
     def _start(self, work: Coroutine[object, None, None]) -> None:
         task = self._loop.create_task(work)
@@ -89,8 +89,8 @@ class Crowd:
         del self._running[task]
         if not task.cancelled() and (bug := task.exception()) is not None:
             self._on_bug(bug)
-        if not self._running and self._timer is None and not self._done.done():
-            self._done.set_result(None)
+        if not self._running and self._timer is None and not self.done.done():
+            self.done.set_result(None)
 
     async def _make(self, account: Account) -> None:
         account.begun = (account.begun or 0) + 1

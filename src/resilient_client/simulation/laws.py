@@ -64,11 +64,14 @@ def _calls(accounts: tuple[Account, ...]) -> Iterator[str]:
 
 
 def _permits(accounts: tuple[Account, ...], wires: Iterable[Wire]) -> Iterator[str]:
-    """Probe permits and places for connections are given back."""
+    """Probe permits, permits of bulkheads and places for connections are given back."""
     for account, wire in zip(accounts, wires, strict=True):
         for endpoint, circuit in account.api.circuits.items():
             if circuit.probes_out:
                 yield f"{circuit.probes_out} probe permits of {account.name} for {endpoint} are still out"
+        for endpoint, permits in account.api.bulkheads.items():
+            if not permits.idle:
+                yield f"{permits.in_use} permits of {account.name} for {endpoint} are still in use, or waited for"
         if wire.in_use:
             yield f"{wire.in_use} connections of {account.name} are still in use, or waited for"
 

@@ -104,13 +104,11 @@ class _World:
         """Until the last call has ended, or something broke."""
         end = self._scenario.duration + PATIENCE
         guard = self._loop.call_at(end, self._give_up, crowds)
-        joined = asyncio.gather(*(crowd.join() for crowd in crowds))
-        await asyncio.wait((joined, self._bug), return_when=asyncio.FIRST_COMPLETED)
+        for crowd in crowds:
+            await asyncio.wait((crowd.done, self._bug), return_when=asyncio.FIRST_COMPLETED)
         guard.cancel()
         if self._bug.done():
-            joined.cancel()
             self._bug.result()
-        await joined
         quiet_from = max(server.quiet_from for server in self._servers.values())
         await asyncio.sleep(max(0.0, quiet_from - self._loop.time()))
 

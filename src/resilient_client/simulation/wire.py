@@ -99,7 +99,6 @@ class Wire:
     async def _exchange(self, request: Request, server: Server) -> Response:
         loop, account, record = self._loop, self._account, request.record
         now = loop.time()
-        account.sends += 1
         count(account.tally.attempts, now)
         count(server.tally.load, now)
         replica = server.pick()

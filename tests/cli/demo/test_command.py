@@ -145,7 +145,8 @@ def test_demo_whose_reader_leaves_ends_at_once_without_a_word() -> None:
         (("--seconds", "nan"), "--seconds is nan; give 3 to 600"),
         (("--seconds", "x"), "invalid value for '--seconds'"),
         (("--seed", "1.5"), "invalid value for '--seed'"),
-        (("--svg", "/no/such/folder/x.svg"), "there is no folder '/no/such/folder'"),
+        (("--svg", "/no/such/directory/x.svg"), "--svg: there is no directory '/no/such/directory'"),
+        (("--svg", "/"), "--svg: '/' is a directory; name a file"),
     ],
 )
 def test_demo_with_a_wrong_value_says_so_in_a_sentence(

@@ -19,8 +19,12 @@ from resilient_client.core.errors import ConfigurationError
         ("api.example.com/users", "has no scheme; write 'https://api.example.com/users'"),
         ("localhost:8080", "or 'http://localhost:8080'"),
         ("ftp://example.com/x", "has the scheme 'ftp'"),
+        ("file:///etc/passwd", "the URL has the scheme 'file'; only http and https are called"),
         ("https:///users", "names no host"),
         ("http://[::1", "cannot be read"),
+        ("http://example.com/a b", "quote it, as %20 for a space"),
+        ("http://example.com/a\\b", "quote it"),
+        ("http://example.com/\udcff", "no UTF-8; quote it"),
         ("https://ada:secret@example.com/", "--user NAME:PASSWORD"),
     ],
 )
@@ -56,8 +60,10 @@ def test_braces_in_a_url_are_sent_as_they_are_typed(upstream: BackgroundServer) 
         (["--json", '{"secret'], "--json is no JSON: Unterminated string starting at line 1, column 2"),
         (["--json", "{", "--data", "x"], "--json and --data exclude each other"),
         (["--data", "@no-such-file"], "'no-such-file' cannot be read: no such file or directory"),
-        (["--timeout", "0"], "Timeout.total is '0', but must be greater than 0"),
-        (["--timeout", "soon"], "Timeout.total is 'soon'"),
+        (["--json", "[NaN]"], "--json is no JSON: NaN is no value in it"),
+        (["--json", "[" * 100_000], "--json is nested too deep"),
+        (["--timeout", "0"], "--timeout is '0'; give seconds above 0"),
+        (["--attempt-timeout", "soon"], "--attempt-timeout is 'soon'; give seconds above 0, such as 2 or '500ms'"),
         (["--timeout", "1", "--attempt-timeout", "2"], "attempt=2 exceeds total=1"),
         (["--max-attempts", "0"], "Retry.max_attempts is 0"),
         (["--max-attempts", "many"], "should be a valid integer"),
@@ -78,6 +84,13 @@ def test_wrong_option_ends_with_one_sentence_and_nothing_sent(
     assert end.err.count("\n") == 1
     assert told in end.err
     assert "secret" not in end.err
+
+
+def test_json_is_sent_as_it_was_typed(upstream: BackgroundServer) -> None:
+    """Nothing of it is read as Python would: neither digits nor a trailing zero get lost."""
+    text = f'{{"n": {"1" * 5000}, "price": 1.10}}'
+    assert ran("post", upstream.url, "--json", text).code == 0
+    assert upstream.requests[0].body == text.encode()
 
 
 def test_file_as_body_is_sent_byte_for_byte(upstream: BackgroundServer, tmp_path: Path) -> None:

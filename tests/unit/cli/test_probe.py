@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from tests.cli.background import BackgroundServer
 from tests.unit.cli.support import ran
@@ -56,6 +57,13 @@ def test_targets_of_one_name_are_told_apart(upstream: BackgroundServer) -> None:
     assert [line.split()[2] for line in end.out.splitlines()] == ["200", "#2"]
 
 
+def test_lines_with_wide_characters_keep_their_columns() -> None:
+    """A Japanese name takes two cells for each character."""
+    results = [ProbeResult(name, "", True, HealthState.UP, True, status=200, attempts=1) for name in ("日本", "west")]
+    wide, narrow = as_lines(HealthReport(results)).splitlines()
+    assert cell_len(wide) == cell_len(narrow)
+
+
 def test_json_is_one_object_in_one_line(partly_down: BackgroundServer) -> None:
     """With the version of its form, whatever the exit code."""
     end = ran("probe", f"{partly_down.url}/down", "--json")
@@ -76,6 +84,7 @@ def test_openmetrics_ends_with_its_mark(partly_down: BackgroundServer) -> None:
         ([], "there are no targets; give URLs, or a file of them with --config"),
         (["--json", "--openmetrics"], "--json and --openmetrics exclude each other"),
         (["ftp://a/"], "has the scheme 'ftp'"),
+        (["http://ada:pass@a/"], "carries credentials; give an Authorization in the headers of a target in a file"),
         (["http://127.0.0.1:1/", "--not-critical", "a"], "the URL 'a' has no scheme"),
         (["http://127.0.0.1:1/", "--concurrency", "-1"], "concurrency is -1; give a whole number, 1 or more"),
         (["http://127.0.0.1:1/", "--timeout", "0"], "--timeout is '0'; give seconds above 0"),

@@ -86,6 +86,11 @@ def test_columns_stand_below_their_titles() -> None:
     assert first.index("100 ms") + 6 == heading.index("time") + 4
 
 
+def test_title_of_the_names_is_whole_above_short_ones() -> None:
+    """Where there is room for it."""
+    assert drawn(table([Row(result("a"))], Text(), width=80))[0].split()[0] == "target"
+
+
 def test_bars_are_to_the_scale_of_the_slowest() -> None:
     """Half the time, half the bar; none where colours cannot tell the stages apart."""
     rows = [Row(result(LONG.name, elapsed=0.1)), Row(result("slow", elapsed=0.2, timings=Timings(first_byte=0.2)))]

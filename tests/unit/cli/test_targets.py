@@ -67,17 +67,24 @@ def test_expected_status_is_one_or_several_or_a_span(tmp_path: Path, given: str,
         ("timeot = 1", "there is no key 'timeot' at the top; did you mean 'timeout'?"),
         ("timeout = 0", "timeout is 0; give seconds above 0"),
         ("[targets.a]\nurl = x", "is no TOML: invalid value (at line 2, column 7)"),
+        ("a = " + "[" * 10_000, "is no TOML: nested too deeply"),
+        ("a = " + "9" * 5_000, "is no TOML: a number of too many digits"),
         ("[targets.a]\nurl = ", "is no TOML: invalid value (at line 2, the end of the file)"),
         ("[targets]\na = 1", "targets.a is 1; give a URL, or a table with a url"),
         ("[targets.a]\ncritical = true", "targets.a has no url"),
-        ('[targets.a]\nurl = "ftp://a/"', "targets.a.url: the URL 'ftp://a/' has the scheme 'ftp'"),
+        ('[targets.a]\nurl = "ftp://a/"', "targets.a.url: the URL has the scheme 'ftp'"),
         ("[targets.a]\nurl = 1", "targets.a.url is 1; give a text"),
         ('[targets.a]\nurl = "http://a/"\ncrtical = false', "targets.a has no key 'crtical'; did you mean 'critical'?"),
         ('[targets.a]\nurl = "http://a/"\ncritical = "no"', "targets.a.critical is 'no'; give true or false"),
         ('[targets.a]\nurl = "http://a/"\nslow = -1', "targets.a.slow is -1; give seconds above 0"),
         ('[targets.a]\nurl = "http://a/"\nexpect_status = "2xx"', "targets.a.expect_status is '2xx'; give a status"),
         ('[targets.a]\nurl = "http://a/"\nexpect_status = [true]', "targets.a.expect_status is [True]; give a status"),
-        ('[targets.a]\nurl = "http://a/"\nexpect_status = 99', "targets.a: expect_status is"),
+        ('[targets.a]\nurl = "http://a/"\nexpect_status = 99', "targets.a.expect_status is 99; give a status"),
+        ('[targets.a]\nurl = "http://a/"\nexpect_status = "9-3"', "targets.a.expect_status is '9-3'; give a status"),
+        ('[targets.a]\nurl = "http://a/"\nexpect_status = "299-200"', "is '299-200'; give a status"),
+        ('[targets.a]\nurl = "http://u:secret@a/"', "targets.a.url: the URL of a carries credentials; give an Auth"),
+        ("concurrency = 0", "concurrency is 0; give a whole number, 1 or more"),
+        ("rise = true", "rise is True; give a whole number, 1 or more"),
         ('[targets.a]\nurl = "http://a/"\nheaders = { A = 1 }', "targets.a.headers is no table of texts"),
         ('[targets.a]\nurl = "http://a/"\ncertificate_days = "x"', "targets.a.certificate_days is 'x'; give a number"),
         ('[targets.a]\nurl = "http://a/"\nmethod = "HEAD"\nexpect_body = "x"', "targets.a: expect_body needs a body"),
@@ -89,7 +96,9 @@ def test_mistake_in_a_file_is_told_with_its_place(tmp_path: Path, text: str, tol
     with pytest.raises(ConfigurationError) as refused:
         read_targets(path)
     assert str(refused.value).startswith(path)
+    assert str(refused.value).count(path) == 1
     assert told in str(refused.value)
+    assert str(refused.value).count(path) == 1
 
 
 def test_file_that_is_not_text_is_told(tmp_path: Path) -> None:
@@ -97,6 +106,12 @@ def test_file_that_is_not_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "targets.toml").write_bytes(b"\xff")
     with pytest.raises(ConfigurationError, match="is no TOML: byte 0 is not UTF-8"):
         read_targets(str(tmp_path / "targets.toml"))
+
+
+def test_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """Some editors put one at the beginning."""
+    (tmp_path / "targets.toml").write_bytes(b'\xef\xbb\xbf[targets]\na = "http://a/"')
+    assert [target.name for target in read_targets(str(tmp_path / "targets.toml")).probes] == ["a"]
 
 
 def test_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -63,6 +63,35 @@ def test_alarm_that_is_closed_never_rings_and_leaves_nothing() -> None:
     assert run_virtual(main()) == (0, 0, 0, math.inf)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_alarms_postponed_at_random_ring_once_each_at_their_last_ends(seed: int) -> None:
+    """Wherever an alarm stands when it gets more time, it rings at its last end, and one without end never does."""
+
+    async def one(timers: Timers, rng: Random) -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        alarm = Alarm(timers, start + 1.0)
+        for _ in range(rng.randint(1, 4)):
+            seconds = rng.choice([0.5, 1.0, 1.5, 3.0, math.inf])  # the shorter ones change nothing
+            loop.call_at(start + rng.uniform(0, 0.99), alarm.postpone, start + seconds)
+        loop.call_at(start + 10, lambda: None if alarm.ends_at < math.inf else alarm.ring())
+        try:
+            rang, at = await rings(alarm)
+        finally:
+            alarm.close()
+        assert rang
+        assert at == pytest.approx(min(alarm.ends_at, start + 10), abs=2 * RESOLUTION)
+
+    async def main() -> tuple[int, int, int, float]:
+        timers = Timers(asyncio.get_running_loop())
+        async with asyncio.TaskGroup() as group:
+            for number in range(50):
+                group.create_task(one(timers, Random(seed * 1000 + number)))
+        return state(timers)
+
+    assert run_virtual(main()) == (0, 0, 0, math.inf)
+
+
 def test_alarm_that_rang_beside_a_callers_cancellation_leaves_it_to_the_caller() -> None:
     """Both at once: what comes out is the caller's cancellation."""
 

@@ -4,7 +4,7 @@ import gc
 import pytest
 
 from resilient_client.core.errors import APIError
-from resilient_client.core.single_flight import SingleFlight
+from resilient_client.core.single_flight import Flight, SingleFlight
 
 
 async def test_outcome_is_shared_and_not_kept() -> None:
@@ -87,3 +87,41 @@ def test_work_of_another_loop_is_left_alone() -> None:
         first.run(begin())
         second.run(flight.end())
         assert second.run(flight.join(work)) == "done"
+
+
+async def test_flight_takes_nobody_along_once_it_ends() -> None:
+    """Whoever finds a flight that everybody has left, or that has landed, must start another."""
+    gate = asyncio.Event()
+    flight: Flight[bool] = Flight(gate.wait())
+    assert flight.joinable
+    waiter = asyncio.create_task(flight.wait())
+    await asyncio.sleep(0)
+    assert flight.waiters == 1
+    waiter.cancel()
+    await asyncio.sleep(0)
+    assert not flight.task.done()
+    assert not flight.joinable
+    await asyncio.wait((waiter,))
+    assert flight.task.cancelled()
+    landed: Flight[bool] = Flight(gate.wait())
+    gate.set()
+    await landed.wait()
+    assert not landed.joinable
+
+
+async def test_flight_that_is_ended_twice_is_cancelled_once() -> None:
+    """Work that cleans up after its cancellation is not disturbed by a second one."""
+    cleaned = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            cleaned.set()
+
+    flight = Flight(work())
+    await asyncio.sleep(0)
+    await asyncio.gather(flight.end(), flight.end())
+    assert cleaned.is_set()
+    assert flight.task.cancelling() == 1

@@ -57,6 +57,13 @@ def test_report_in_words_has_a_line_for_each_target_and_one_for_the_whole(
     assert len(str(report(*targets)).splitlines()) == 1 + len(targets)
 
 
+def test_result_shown_by_a_debugger_keeps_the_text_of_a_foreign_exception_to_itself() -> None:
+    """That text may hold a password; ``reason`` has been freed of it."""
+    error = RuntimeError("postgres://ada:secret@db")
+    result = ProbeResult("db", "ping", True, DOWN, False, reason="RuntimeError", error=error)
+    assert repr(result) == "<ProbeResult 'db' DOWN: RuntimeError>"
+
+
 def test_result_survives_pickling() -> None:
     """Reports travel to other processes."""
     result = report((UP, True))[0]

@@ -200,3 +200,13 @@ def test_late_cancellations_without_generations_would_free_probe_permits():
     for ticket in without_generations(late):
         ticket.cancel()
     assert circuit.try_admit(now) is not None
+
+
+def test_probes_out_are_those_on_their_way():
+    """Each probe counts from its admission until it is settled or given back."""
+    circuit, probes, _, now = probing()
+    assert circuit.probes_out == len(probes)
+    probes[0].cancel()
+    assert circuit.probes_out == len(probes) - 1
+    probes[1].failure(now, FAST)
+    assert circuit.probes_out == 0

@@ -216,3 +216,19 @@ def test_run_from_a_running_loop_is_refused() -> None:
         coroutine.close()
 
     run_virtual(main())
+
+
+def test_timers_counts_those_that_are_set_and_not_cancelled() -> None:
+    """Whoever wants nothing left behind can ask the loop."""
+
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        timers = [loop.call_later(delay, print) for delay in (1, 2, math.inf)]
+        counts = [loop.timers]
+        for timer in timers:
+            timer.cancel()
+            counts.append(loop.timers)
+        return counts
+
+    assert run_virtual(main()) == [2, 1, 0, 0]

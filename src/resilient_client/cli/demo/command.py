@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from resilient_client.cli import errors
+from resilient_client.cli import errors, inputs
 from resilient_client.cli.output import out
 from resilient_client.core.errors import ConfigurationError
 
@@ -16,7 +15,7 @@ from resilient_client.core.errors import ConfigurationError
 def demo(
     seconds: Annotated[float, typer.Option(help="How long orders come in, 3 to 600; the troubles follow.")] = 15,
     seed: Annotated[int, typer.Option(help="Where chance begins: one seed, about one run.")] = 22,
-    svg: Annotated[Path | None, typer.Option(help="Also draw the last picture into this file.")] = None,
+    svg: Annotated[str | None, typer.Option(metavar="FILE", help="Also draw the last picture into this file.")] = None,
 ) -> None:
     """Watch an order service whose three upstreams fail in turn: calls, attempts, budgets, circuits.
 
@@ -25,8 +24,7 @@ def demo(
     """
     if not 3 <= seconds <= 600:  # false for NaN, too
         raise ConfigurationError(f"--seconds is {seconds:g}; give 3 to 600")
-    if svg is not None and not svg.parent.is_dir():
-        raise ConfigurationError(f"--svg is {str(svg)!r}; there is no folder {str(svg.parent)!r}")
+    picture = inputs.checked_destination(svg, "--svg")
     # Imported here, where they are needed: servers and a live screen are nothing the other commands should wait for.
     from resilient_client.cli.demo.shows import show_for
     from resilient_client.cli.demo.stage import perform
@@ -35,6 +33,6 @@ def demo(
 
     timetable = Timetable(seconds, seed)
     last, books = asyncio.run(perform(timetable, show_for(out(), timetable)))
-    if svg is not None:
-        write_svg(last, svg)
+    if picture is not None:
+        write_svg(last, picture)
     raise typer.Exit(errors.OK if books.balance else errors.FAILED)

@@ -1,0 +1,97 @@
+"""What ``--compare`` asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resilient_client import ClientConfig, ConfigurationError
+from resilient_client.cli.simulate.variants import AS_IT_IS, variants
+from resilient_client.simulation import DEFAULT, NAIVE, NONE
+
+
+def test_compare_left_out_is_the_scenario_as_it_is() -> None:
+    """Nothing is laid over it."""
+    assert variants([]) == (AS_IT_IS,)
+
+
+@pytest.mark.parametrize("what", ["retry", "client"])
+def test_compare_knows_three_whole_ways_to_live(what: str) -> None:
+    """None, naive and default are the presets of the simulation."""
+    assert [each.config for each in variants([f"{what}=none,naive,default"])] == [NONE, NAIVE, DEFAULT]
+
+
+def test_compare_of_off_switches_this_one_pattern_off() -> None:
+    """``retry=off`` leaves the circuit, which ``retry=none`` does not."""
+    (off,) = variants(["retry=off"])
+    assert (off.config.retry, off.config.model_fields_set) == (None, {"retry"})
+
+
+@pytest.mark.parametrize(
+    ("text", "config"),
+    [
+        ("retry.max_attempts=5", {"retry": {"max_attempts": 5}}),
+        ("retry.backoff=exponential", {"retry": {"backoff": "exponential"}}),
+        ("retry.backoff.initial=50ms", {"retry": {"backoff": {"initial": 0.05}}}),
+        ("timeout=2s", {"timeout": 2}),
+        ("timeout.total=off", {"timeout": {"total": None}}),
+        ("circuit_breaker.failure_ratio=0.25", {"circuit_breaker": {"failure_ratio": 0.25}}),
+        ("raise_for_status=false", {"raise_for_status": False}),
+    ],
+)
+def test_compare_of_a_value_sets_what_the_settings_call_so(text: str, config: dict[str, object]) -> None:
+    """Names and values are those of ``ClientConfig``."""
+    (one,) = variants([text])
+    assert one.config == ClientConfig(**config)
+    assert one.config.model_fields_set == set(config)
+
+
+def test_several_compares_make_every_combination() -> None:
+    """Named by what differs."""
+    both = variants(["retry_budget=off,default", "circuit_breaker=off,default"])
+    assert [each.name for each in both] == [
+        "retry_budget=off, circuit_breaker=off",
+        "retry_budget=off, circuit_breaker=default",
+        "retry_budget=default, circuit_breaker=off",
+        "retry_budget=default, circuit_breaker=default",
+    ]
+    assert both[0].config.model_fields_set == {"retry_budget", "circuit_breaker"}
+
+
+def test_compare_of_a_file_takes_its_settings(tmp_path: Path) -> None:
+    """Your own, under the name of the file."""
+    (tmp_path / "mine.toml").write_text("[retry]\nmax_attempts = 7\n")
+    (one,) = variants([f"client={tmp_path}/mine.toml"])
+    assert one.name == "mine"
+    assert one.config == ClientConfig(retry={"max_attempts": 7})
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["retry"], "--compare is 'retry'; write WHAT=VALUE,VALUE such as retry=none,naive,default"),
+        (["retry="], "--compare is 'retry='"),
+        (["retry=none,,naive"], "--compare is 'retry=none,,naive'"),
+        (["rety=none"], "there is no setting 'rety'; did you mean 'retry'?"),
+        (["retry.max_atempts=3"], "did you mean 'retry.max_attempts'?"),
+        (["nonsense=3"], "there is no setting 'nonsense'; allowed are: "),
+        (["retry=naiv"], "--compare retry=naiv: did you mean 'naive'? or one of its settings, such as retry.max_at"),
+        (["circuit_breaker=of"], "--compare circuit_breaker=of: did you mean 'off'?"),
+        (["circuit_breaker=none"], "circuit_breaker=none"),
+        (["retry.max_attempts=0"], "Retry.max_attempts is 0, but must be greater than or equal to 1"),
+        (["timeout.attempt=3x"], "Timeout.attempt is '3x', but must be a valid number"),
+        (["connection=off"], "connection is 'off'; give { ... }"),
+        (["client=nave"], "did you mean 'naive'?; or name a TOML file"),
+        (["client=no.toml"], "'no.toml' cannot be read: no such file or directory"),
+        (["retry=none", "retry=naive"], "--compare has 'retry' twice"),
+        (["retry=none,none"], "retry has 'none' twice"),
+        (["retry.max_attempts=1,2,3,4", "timeout=1,2,3,4"], "asks for 16 combinations; at most 12"),
+    ],
+)
+def test_compare_that_cannot_be_says_why_and_what_was_meant(texts: list[str], words: str) -> None:
+    """In one sentence."""
+    with pytest.raises(ConfigurationError) as caught:
+        variants(texts)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
