@@ -9,7 +9,7 @@
        ▼
        per call        deadline · your middleware · coalesce · retry( hedging )               the only repeaters
        ▼
-       per attempt     attempt timer · rate limit · bulkhead · circuit breaker · auth ·
+       per attempt     pick endpoint · attempt timer · rate limit · bulkhead · circuit breaker · auth ·
                        your middleware · redirect                              chain.py has the order
        ▼
        transport       exactly one wire request; body read; foreign errors translated, once
@@ -67,10 +67,12 @@ if TYPE_CHECKING:
     from resilient_client.core.request import Request, RequestInfo
     from resilient_client.core.response import Response
     from resilient_client.core.timings import Timings
+    from resilient_client.endpoints import resolve_dns
     from resilient_client.fanout import GatherResult, as_completed, gather
     from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, probe
     from resilient_client.policies.circuit import Circuit, CircuitState
     from resilient_client.policies.health import HealthState
+    from resilient_client.policies.member import EndpointState
     from resilient_client.policies.permits import Permits
     from resilient_client.policies.retry_budget import RetryTokens
     from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from resilient_client.settings.connection import ConnectionSettings
     from resilient_client.settings.fallback import Fallback
     from resilient_client.settings.hedging import Hedging
+    from resilient_client.settings.load_balancing import HealthCheck, LoadBalancing
     from resilient_client.settings.rate_limit import RateLimit
     from resilient_client.settings.retry import Backoff, Retry, RetryBudget
     from resilient_client.settings.timeout import Timeout
@@ -118,16 +121,19 @@ __all__ = [
     "ConnectionSettings",
     "DeadlineExceededError",
     "Endpoint",
+    "EndpointState",
     "ErrorKind",
     "Failure",
     "Fallback",
     "GatherResult",
     "Handler",
+    "HealthCheck",
     "HealthReport",
     "HealthState",
     "Hedging",
     "InternalServerError",
     "InvalidRequestError",
+    "LoadBalancing",
     "LocalRateLimitError",
     "Middleware",
     "MissingExtraError",
@@ -164,6 +170,7 @@ __all__ = [
     "deadline",
     "gather",
     "probe",
+    "resolve_dns",
 ]
 
 _HOMES = {
@@ -200,17 +207,20 @@ _HOMES = {
     "ConnectionSettings": "settings.connection",
     "DeadlineExceededError": "core.errors",
     "Endpoint": "core.endpoint",
+    "EndpointState": "policies.member",
     "ErrorKind": "core.kinds",
     "Failure": "core.outcome",
     "Fallback": "settings.fallback",
     "GatherResult": "fanout",
     "Handler": "core.protocols",
+    "HealthCheck": "settings.load_balancing",
     "HealthReport": "health",
     "HealthState": "policies.health",
     "Hedging": "settings.hedging",
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
     "LocalRateLimitError": "core.errors",
+    "LoadBalancing": "settings.load_balancing",
     "Middleware": "core.protocols",
     "MissingExtraError": "core.errors",
     "NotFoundError": "core.errors",
@@ -245,6 +255,7 @@ _HOMES = {
     "deadline": "core.deadline",
     "gather": "fanout",
     "probe": "health",
+    "resolve_dns": "endpoints",
 }
 """Where each name is at home. What nobody asks for is not loaded: the pytest plugin lies in this package, too."""
 

@@ -17,11 +17,13 @@ from resilient_client.middleware.bulkhead import BulkheadMiddleware
 from resilient_client.middleware.circuit_breaker import CircuitBreakerMiddleware
 from resilient_client.middleware.coalesce import CoalesceMiddleware
 from resilient_client.middleware.deadline import DeadlineMiddleware
+from resilient_client.middleware.endpoint import EndpointMiddleware
 from resilient_client.middleware.hedging import HedgingMiddleware
 from resilient_client.middleware.rate_limit import RateLimitMiddleware
 from resilient_client.middleware.redirect import RedirectMiddleware
 from resilient_client.middleware.retry import RetryMiddleware
 from resilient_client.pipeline import describe
+from resilient_client.policies.balancer import Balancer
 from resilient_client.policies.circuits import Circuits
 from resilient_client.policies.per_endpoint import PerEndpoint
 from resilient_client.policies.permits import Permits
@@ -51,6 +53,7 @@ def standard_chain(
     rate_limit: RateLimit | None,
     bulkheads: PerEndpoint[Endpoint, Permits] | None,
     circuits: Circuits[Endpoint] | None,
+    balancer: Balancer | None = None,
     auth: Auth | None,
     attempt_middleware: Sequence[Middleware],
     follow_redirects: FollowRedirects,
@@ -59,13 +62,13 @@ def standard_chain(
 
     Coalescing and hedging are matters of each call: those without go through the same links but that one.
     """
-    barred_for = None if circuits is None else circuits.barred_for
     chain: list[Link | None] = [
         Link("per call", "deadline", DeadlineMiddleware()) if middleware else None,
         *(Link("per call", describe(user), user) for user in middleware),
         Link("per call", "coalesce", CoalesceMiddleware()),
-        Link("per call", "retry", RetryMiddleware(budgets, barred_for=barred_for)),
+        Link("per call", "retry", _retry(budgets, circuits, balancer)),
         Link("per call", "hedging", HedgingMiddleware(budgets)),
+        _picking(balancer) if balancer is not None else None,
         Link("per attempt", "attempt", AttemptMiddleware()),
         Link("per attempt", "rate limit", RateLimitMiddleware(rate_limit)) if rate_limit is not None else None,
         Link("per attempt", "bulkhead", BulkheadMiddleware(bulkheads)) if bulkheads is not None else None,
@@ -75,3 +78,18 @@ def standard_chain(
         Link("per attempt", "redirect", RedirectMiddleware(follow_redirects)) if follow_redirects else None,
     ]
     return tuple(link for link in chain if link is not None)
+
+
+def _retry(
+    budgets: RetryBudgets[Endpoint] | None, circuits: Circuits[Endpoint] | None, balancer: Balancer | None
+) -> RetryMiddleware:
+    """Retry, told how long it would be refused: by the circuit of its endpoint, or by all circuits."""
+    if circuits is None:
+        return RetryMiddleware(budgets)
+    if balancer is None:
+        return RetryMiddleware(budgets, barred_for=circuits.barred_for)
+    return RetryMiddleware(budgets, barred_for=lambda _, now: balancer.barred_for(now), several=True)
+
+
+def _picking(balancer: Balancer) -> Link:
+    return Link("per attempt", f"pick endpoint ({balancer.strategy})", EndpointMiddleware(balancer))

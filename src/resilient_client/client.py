@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar
 
 from typing_extensions import Unpack
@@ -18,9 +18,7 @@ from typing_extensions import Unpack
 from resilient_client import edge
 from resilient_client.core.call import Call, CallOptions
 from resilient_client.core.deadline import ambient_deadline
-from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError, ConfigurationError
-from resilient_client.core.events import Listener
 from resilient_client.core.models import validator_for
 from resilient_client.core.outcome import Failure, Outcome, Success
 from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
@@ -30,21 +28,19 @@ from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, Priori
 from resilient_client.engine import Engine
 from resilient_client.explain import Explanation
 from resilient_client.fallback import fall_back, fallback_for
+from resilient_client.insight import Insight
 from resilient_client.many import Many
 from resilient_client.options import Layers
 from resilient_client.parts import (
     checked_auth,
+    checked_base,
     checked_config,
     checked_middlewares,
     checked_name,
     checked_rng,
     checked_transport,
 )
-from resilient_client.policies.addressing import parse_base
-from resilient_client.policies.circuit import Circuit
-from resilient_client.policies.permits import Permits
 from resilient_client.policies.redaction import shown_url
-from resilient_client.policies.retry_budget import RetryTokens
 from resilient_client.preparation import Preparation
 from resilient_client.settings.base import suggest
 from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
@@ -53,6 +49,7 @@ from resilient_client.settings.config import ClientConfig, FollowRedirects
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.settings.fallback import Fallback
 from resilient_client.settings.hedging import Hedging
+from resilient_client.settings.load_balancing import LoadBalancing
 from resilient_client.settings.rate_limit import RateLimit
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
@@ -67,7 +64,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class APIClient(Verbs, Many):
+class APIClient(Verbs, Many, Insight):
     """Calls one upstream, or many, and can be trusted to end, to spare the upstream, and to say what happened.
 
     Touches no event loop until it is first used, so it may be built at import time; from then on it belongs to that
@@ -78,7 +75,7 @@ class APIClient(Verbs, Many):
 
     def __init__(
         self,
-        base_url: str | None = None,
+        base_url: str | Sequence[str] | None = None,
         *,
         name: str | None = None,
         headers: HeadersLike | None = None,
@@ -95,6 +92,7 @@ class APIClient(Verbs, Many):
         coalesce: bool | NotGiven = NOT_GIVEN,
         follow_redirects: FollowRedirects | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
+        load_balancing: LoadBalancing | NotGiven = NOT_GIVEN,
         connection: ConnectionSettings | NotGiven = NOT_GIVEN,
         middleware: Sequence[Middleware] = (),
         attempt_middleware: Sequence[Middleware] = (),
@@ -107,7 +105,8 @@ class APIClient(Verbs, Many):
         """Describe a client. Settings left out keep their safe defaults; ``None`` switches a pattern off.
 
         Args:
-            base_url: What every path is appended to; ``None``: every call names an absolute URL.
+            base_url: What every path is appended to; several that serve the same: a list. ``None``: every call names
+                an absolute URL.
             name: For events and errors; the host of the base URL if left out.
             headers: Sent with every call.
             params: Query parameters of every call.
@@ -123,6 +122,7 @@ class APIClient(Verbs, Many):
             coalesce: Whether GET and HEAD calls that are alike, at the same time, share one flight.
             follow_redirects: ``"same-origin"``, ``"any"``, or ``None``: redirects are given back.
             raise_for_status: Whether a 4xx or 5xx reply raises.
+            load_balancing: Which of several endpoints an attempt goes to.
             connection: How connections are made and kept.
             middleware: Your own, once a call, outermost first; outside retry.
             attempt_middleware: Your own, once an attempt, outermost first; inside auth.
@@ -151,17 +151,20 @@ class APIClient(Verbs, Many):
             "coalesce": coalesce,
             "follow_redirects": follow_redirects,
             "raise_for_status": raise_for_status,
+            "load_balancing": load_balancing,
             "connection": connection,
         }
         layers = Layers().over("config", checked_config(config) or {})
         self._layers = layers.over("client", {key: value for key, value in given.items() if value is not NOT_GIVEN})
         settings = self._layers.config
-        base = None if base_url is None else parse_base(base_url)
+        base, several = checked_base(base_url, settings)
         self._preparation = Preparation.build(base, headers, params, settings.idempotency_header)
         self._engine = Engine(
             checked_name(name, None if base is None else base.host),
             settings,
             checked_transport(transport) or AiohttpTransport(settings.connection, session),
+            self._layers.usual.limits,
+            several,
             auth=checked_auth(auth),
             middleware=checked_middlewares("middleware", middleware),
             attempt_middleware=checked_middlewares("attempt_middleware", attempt_middleware),
@@ -244,43 +247,16 @@ class APIClient(Verbs, Many):
         view._owner = False
         return view
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Tell ``listener`` of every event of this client; see ``core.events``.
-
-        It is called synchronously and must not block; if it raises, that is logged and the call goes on.
-
-        Returns:
-            What ends the subscription.
-        """
-        return self._engine.context.events.subscribe(listener)
-
     def explain(self, method: str, path: str, **options: Unpack[CallOptions]) -> Explanation:
         """What a call would go through: the chain, each value in force, and the layer that set it. Sends nothing."""
         call: Call[Response] = Call(method, path, **options)
         url, *_ = self._preparation.prepare(call)
         chosen = {key: value for key, value in options.items() if key in _VIEW_OPTIONS - {"headers", "params"}}
         layers = self._layers.over("call", chosen) if chosen else self._layers
-        plan = layers.usual
+        plan, count = layers.usual, len(self.endpoints)
         links = self._engine.links(coalesce=plan.coalesce, hedging=plan.hedging is not None)
-        return Explanation(f"{call.method} {shown_url(url)}", links, tuple(layers.rows()))
-
-    @property
-    def circuits(self) -> Mapping[Endpoint, Circuit]:
-        """The circuits by endpoint; empty when the pattern is off."""
-        circuits = self._engine.circuits
-        return MappingProxyType({}) if circuits is None else circuits
-
-    @property
-    def bulkheads(self) -> Mapping[Endpoint, Permits]:
-        """The permits by endpoint; empty when the pattern is off."""
-        bulkheads = self._engine.bulkheads
-        return MappingProxyType({}) if bulkheads is None else bulkheads
-
-    @property
-    def retry_budgets(self) -> Mapping[Endpoint, RetryTokens]:
-        """The retry tokens by upstream, to be looked at: ``available(loop.time())``; empty when the budget is off."""
-        budgets = self._engine.budgets
-        return MappingProxyType({}) if budgets is None else budgets
+        more = f", or another of {count} endpoints" if count > 1 else ""
+        return Explanation(f"{call.method} {shown_url(url)}{more}", links, tuple(layers.rows()))
 
     @property
     def config(self) -> ClientConfig:

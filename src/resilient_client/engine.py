@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+from yarl import URL
+
 from resilient_client.chain import Link, standard_chain
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import ClientClosedError, WrongLoopError
 from resilient_client.core.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Events
 from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
 from resilient_client.core.request import ClientContext
+from resilient_client.endpoints import Endpoints
 from resilient_client.middleware.coalesce import CoalesceMiddleware
 from resilient_client.middleware.hedging import HedgingMiddleware
 from resilient_client.pipeline import compose
@@ -26,13 +29,15 @@ from resilient_client.policies.per_endpoint import PerEndpoint
 from resilient_client.policies.permits import Permits
 from resilient_client.policies.retry_budget import RetryBudgets
 from resilient_client.settings.config import ClientConfig
+from resilient_client.settings.timeout import TimeLimits
 
 
 class Engine:
     """Runs requests through the chain; holds what calls share."""
 
     __slots__ = (
-        "_closed", "_links", "budgets", "bulkheads", "circuits", "context", "handler", "handlers", "loop", "transport",
+        "_closed", "_links", "budgets", "bulkheads", "circuits", "context", "endpoints", "handler", "handlers",
+        "loop", "transport",
     )  # fmt: skip  # one name a line says no more
 
     def __init__(
@@ -40,6 +45,8 @@ class Engine:
         name: str,
         config: ClientConfig,
         transport: Transport,
+        limits: TimeLimits,
+        several: tuple[URL, ...] = (),
         *,
         auth: Auth | None,
         middleware: Sequence[Middleware],
@@ -56,6 +63,9 @@ class Engine:
         self.bulkheads: PerEndpoint[Endpoint, Permits] | None = None
         if bulkhead is not None:
             self.bulkheads = PerEndpoint(lambda: Permits(bulkhead), idle=lambda permits: permits.idle)
+        self.endpoints: Endpoints | None = None
+        if several:
+            self.endpoints = Endpoints(several, config.load_balancing, self.context, self.circuits, transport, limits)
         budget = config.retry_budget
         self.budgets: RetryBudgets[Endpoint] | None = None if budget is None else RetryBudgets(budget)
         self._links: tuple[Link, ...] = standard_chain(
@@ -64,6 +74,7 @@ class Engine:
             rate_limit=config.rate_limit,
             bulkheads=self.bulkheads,
             circuits=self.circuits,
+            balancer=None if self.endpoints is None else self.endpoints.balancer,
             auth=auth,
             attempt_middleware=attempt_middleware,
             follow_redirects=config.follow_redirects,
@@ -101,18 +112,26 @@ class Engine:
             )
         self.loop = loop
         self.context.bind(loop)
+        if self.endpoints is not None:
+            self.endpoints.start(loop)
         return loop
 
     async def close(self) -> None:
         """Give back all connections. May be called twice."""
         self._closed = True
         self.loop = None
-        await self.transport.close()
+        try:
+            if self.endpoints is not None:
+                await self.endpoints.close()
+        finally:
+            await self.transport.close()
 
     def _tell(
         self, endpoint: Endpoint, circuit: Circuit, _old: CircuitState, state: CircuitState, now: float | None
     ) -> None:
-        """Turn a transition of a circuit into an event."""
+        """Turn a transition of a circuit into an event; whoever comes back gets no full load at once."""
+        if state is CircuitState.CLOSED and self.endpoints is not None:
+            self.endpoints.roster.recovered(endpoint, self.context.loop_time())
         if not self.context.events.active:
             return
         at = self.context.loop_time() if now is None else now

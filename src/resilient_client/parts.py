@@ -6,8 +6,11 @@ import random
 from collections.abc import Sequence
 from typing import cast
 
+from yarl import URL
+
 from resilient_client.core.errors import ConfigurationError
 from resilient_client.core.protocols import Auth, Middleware, Transport
+from resilient_client.policies.addressing import parse_base, parse_endpoints
 from resilient_client.settings.config import ClientConfig
 
 
@@ -56,6 +59,23 @@ def checked_config(config: ClientConfig | None) -> ClientConfig | None:
     if config is None or isinstance(config, ClientConfig):
         return config
     raise ConfigurationError(f"config is {_kind(config)}; give ClientConfig(...) or leave it out")
+
+
+def checked_base(base_url: str | Sequence[str] | None, settings: ClientConfig) -> tuple[URL | None, tuple[URL, ...]]:
+    """The base URL, and all of them where each attempt picks one: of a list, or of what is resolved anew.
+
+    Raises:
+        ConfigurationError: One is wrong, there is none in the list, or they do not agree.
+    """
+    resolved = settings.load_balancing.resolve is not None
+    if base_url is None:
+        if resolved:
+            raise ConfigurationError("LoadBalancing.resolve needs endpoints to begin with; give a list of base URLs")
+        return None, ()
+    if isinstance(base_url, str) and not resolved:
+        return parse_base(base_url), ()
+    several = parse_endpoints((base_url,) if isinstance(base_url, str) else base_url)
+    return several[0], several
 
 
 def checked_rng(rng: random.Random | None) -> random.Random:

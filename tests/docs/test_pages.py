@@ -20,7 +20,9 @@ from resilient_client import (
     CircuitBreaker,
     ClientConfig,
     ConnectionSettings,
+    HealthCheck,
     Hedging,
+    LoadBalancing,
     RateLimit,
     Retry,
     RetryBudget,
@@ -33,11 +35,14 @@ from resilient_client.policies import (
     circuit,
     circuits,
     hedge_budget,
+    latency,
     latency_histogram,
     per_endpoint,
     redirect,
     retry_after,
     retry_budget,
+    roster,
+    standing,
 )
 from resilient_client.settings.base import Settings
 from resilient_client.transport import decoding, download
@@ -47,8 +52,7 @@ PATTERNS = [
     DOCS / f"{name}.md"
     for name in (
         *("deadline", "retry", "circuit-breaker", "bulkhead", "rate-limit", "hedging", "fallback", "coalescing"),
-        *("auth", "connections", "fan-out"),
-        "health-probes",
+        *("auth", "connections", "fan-out", "health-probes", "endpoints"),
     )
 ]
 PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
@@ -61,6 +65,8 @@ SETTINGS = (
     Bulkhead,
     AdaptiveConcurrency,
     RateLimit,
+    LoadBalancing,
+    HealthCheck,
     Hedging,
     ConnectionSettings,
     ClientConfig,
@@ -88,6 +94,11 @@ FIXED = {
     "samples before a percentile is known": latency_histogram.ENOUGH,
     "routes whose latencies are kept": hedging._ROUTES,
     "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
+    "jitter upward on an ejection": standing._JITTER,
+    "share with which a slow start begins": standing.LEAST_WEIGHT,
+    "cost of a failure to the load of an endpoint": roster.FAILURE_COST,
+    "replies without which nobody is ejected as slow": latency.ENOUGH,
+    "replies of which the median is taken": latency.RECENT,
     "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,
 }
 

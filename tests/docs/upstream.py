@@ -37,6 +37,8 @@ SCRIPTS = {
     "/moved": (302,),
 }
 """The statuses of a path, one a request, the last one for good; 200 for all others."""
+SICK = "east.example.com"
+"""The host that answers everything with 503."""
 HEADERS = {
     "/busy": {"Retry-After": "120"},
     "/throttled": {"Retry-After": "5"},
@@ -86,7 +88,7 @@ class Upstream:
         path = request.url.path
         await asyncio.sleep(3600 if path.endswith("/slow") else LATENCY)
         script = SCRIPTS.get(path, (200,))
-        status = script[min(self.hits[path], len(script)) - 1]
+        status = 503 if request.url.host == SICK else script[min(self.hits[path], len(script)) - 1]
         if path == "/lost":
             raise _failed(request, ErrorKind.DISCONNECTED, "the server closed the connection before the reply")
         if path == "/me" and not request.headers.get("Authorization", "").startswith("Bearer fresh"):

@@ -313,7 +313,7 @@ class CallRejectedError(APIError):
 
 
 class CircuitOpenError(CallRejectedError):
-    """The circuit of this endpoint is open: it has been failing, and is given time to recover."""
+    """The circuit of this endpoint, or of all there are, is open: it has been failing, and is given time to recover."""
 
     _kind = ErrorKind.CIRCUIT_OPEN
 

@@ -223,6 +223,45 @@ class CircuitClosed(CircuitEvent):
     """The endpoint is well again."""
 
 
+@dataclass(slots=True, kw_only=True)
+class EndpointEjected(Event):
+    """One of several endpoints is passed over from now on, as long as the others can spare it.
+
+    Attributes:
+        endpoint: Which.
+        reason: Why, in a few words.
+    """
+
+    endpoint: Endpoint
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class EndpointRestored(Event):
+    """It is chosen again, slowly at first.
+
+    Attributes:
+        endpoint: Which.
+    """
+
+    endpoint: Endpoint
+
+
+@dataclass(slots=True, kw_only=True)
+class EndpointsResolved(Event):
+    """The endpoints were asked for anew, or could not be had: then the last ones stay.
+
+    Attributes:
+        ok: Whether they could be had.
+        endpoints: Those in force now.
+        detail: Why not, or ``""``.
+    """
+
+    ok: bool
+    endpoints: tuple[Endpoint, ...]
+    detail: str = ""
+
+
 Listener: TypeAlias = Callable[[Event], object]
 
 

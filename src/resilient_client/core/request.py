@@ -226,6 +226,11 @@ class Request:
         self._url = url
         self.endpoint = Endpoint.of(url)
 
+    def place(self, url: URL, endpoint: Endpoint) -> None:
+        """Let it go to ``url``, which lies at ``endpoint``: as setting ``url``, without looking for whose it is."""
+        self._url = url
+        self.endpoint = endpoint
+
     @property
     def label(self) -> str:
         """Method, origin and route: what an error message calls this request. No query, no path parameter."""

@@ -61,7 +61,7 @@ class CoalesceMiddleware:
 class _Shared:
     """A flight, and the context it has in place of its callers'."""
 
-    __slots__ = ("_context", "flight")
+    __slots__ = ("_context", "_request", "flight")
 
     def __init__(self, request: Request, call_next: Handler) -> None:
         first = request.context
@@ -76,7 +76,9 @@ class _Shared:
             first.idempotency_key,
         )
         context.priority, context.hedging = first.priority, first.hedging
-        own = Request(request.method, request.url, request.headers.copy(), None, context, None, request.endpoint)
+        own = self._request = Request(
+            request.method, request.url, request.headers.copy(), None, context, None, request.endpoint
+        )
 
         async def fly() -> Response:
             return await call_next(own)
@@ -112,7 +114,7 @@ class _Shared:
             late = not self.flight.task.done() or self.flight.task.cancelled()
         finally:
             alarm.close()
-            self._tell(context)
+            self._tell(request)
         task = self.flight.task
         if late:
             raise _left(request)
@@ -126,9 +128,10 @@ class _Shared:
             raise _late(request, error.stage, f"stuck in stage {error.stage}")
         raise _own(error)
 
-    def _tell(self, context: CallContext) -> None:
-        """Put what became of the flight so far into the caller's context."""
-        mine = self._context
+    def _tell(self, request: Request) -> None:
+        """Put what became of the flight so far into the caller's context, and whom it asked last into its request."""
+        context, mine = request.context, self._context
+        request.place(self._request.url, self._request.endpoint)
         shift = mine.started_clock - context.started_clock
         for known in mine.records:
             record = _twin(known)

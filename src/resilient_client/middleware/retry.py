@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from tenacity import AsyncRetrying, RetryCallState
+from yarl import URL
 
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError, CallRejectedError, ConfigurationError
@@ -30,13 +31,14 @@ from resilient_client.settings.retry import Backoff, Retry
 class RetryMiddleware:
     """Repeats failed attempts as the call's settings say, within the budget of its upstream."""
 
-    __slots__ = ("_barred_for", "_budgets", "_wall_clock")
+    __slots__ = ("_barred_for", "_budgets", "_several", "_wall_clock")
 
     def __init__(
         self,
         budgets: RetryBudgets[Endpoint] | None,
         wall_clock: Callable[[], float] = time.time,
         barred_for: Callable[[Endpoint, float], float] | None = None,
+        several: bool = False,
     ) -> None:
         """Serve any number of calls.
 
@@ -45,7 +47,9 @@ class RetryMiddleware:
             wall_clock: Gives the time of day in seconds, for dates in ``Retry-After``.
             barred_for: Seconds, from the given loop time, in which attempts to the endpoint are sure to be refused
                 here; ``None``: nobody refuses.
+            several: Whether any of several endpoints may get an attempt, so that ``barred_for`` is about all of them.
         """
+        self._several = several
         self._barred_for = barred_for
         self._budgets = budgets
         self._wall_clock = wall_clock
@@ -74,9 +78,13 @@ class RetryMiddleware:
         try:
             if fault_of(outcome, retry.statuses) is not None:
                 request.headers = untouched
-                if request.url is not url:
+                sent_to = request.url
+                if sent_to is not url:
                     request.url = url
-                outcome = await _Repeats(self, request, call_next, retry, tokens, outcome).run()
+                repeats = _Repeats(self, request, call_next, retry, tokens, outcome, sent_to)
+                outcome = await repeats.run()
+                if repeats.sent_to is not request.url:
+                    request.url = repeats.sent_to  # what is said of the call names whom it asked last
             if isinstance(outcome, APIError):
                 raise outcome
             if tokens is not None and outcome.status < 500 and outcome.status not in retry.statuses:
@@ -87,9 +95,9 @@ class RetryMiddleware:
 
 
 async def _attempt(request: Request, call_next: Handler) -> Response | APIError:
-    """One attempt, with a request of its own; a failure is a value here."""
+    """One attempt; a failure is a value here."""
     try:
-        return await call_next(request.copy())
+        return await call_next(request)
     except APIError as error:
         return error
 
@@ -97,7 +105,10 @@ async def _attempt(request: Request, call_next: Handler) -> Response | APIError:
 class _Repeats:
     """What follows the first failure of one call: tenacity's loop around our decisions."""
 
-    __slots__ = ("_call_next", "_delay", "_last", "_middleware", "_paid", "_request", "_retry", "_tokens", "_untouched")
+    __slots__ = (
+        "_call_next", "_delay", "_last", "_middleware", "_paid", "_refused", "_request", "_retry", "_tokens",
+        "_untouched", "sent_to",
+    )  # fmt: skip  # one name a line says no more
 
     def __init__(
         self,
@@ -107,6 +118,7 @@ class _Repeats:
         retry: Retry,
         tokens: RetryTokens | None,
         first: Response | APIError,
+        sent_to: URL,
     ) -> None:
         self._middleware = middleware
         self._request = request
@@ -114,6 +126,8 @@ class _Repeats:
         self._retry = retry
         self._tokens = tokens
         self._last = first
+        self.sent_to = sent_to
+        self._refused = ""  # by what name the refused attempt is called in its error
         self._untouched = True
         self._delay = 0.0
         self._paid = 0.0  # tokens spent on an attempt that has not started, or was refused here
@@ -135,11 +149,13 @@ class _Repeats:
             self._untouched = False
             return self._last  # tenacity's first attempt is the one that has failed already
         price, self._paid = self._paid, 0.0
-        outcome = await _attempt(self._request, self._call_next)
+        attempt = self._request.copy()
+        outcome = await _attempt(attempt, self._call_next)
         if isinstance(outcome, CallRejectedError):
             self._paid = price
+            self._refused = attempt.label
         else:
-            self._last = outcome  # the last *real* failure tells more
+            self._last, self.sent_to = outcome, attempt.url  # the last *real* failure tells more
         return outcome
 
     def _again(self, state: RetryCallState) -> bool:
@@ -170,7 +186,7 @@ class _Repeats:
 
     def _bare(self, refusal: CallRejectedError) -> str:
         """Why an attempt was refused, fit to stand in the error of one that was sent."""
-        return str(refusal.args[0]).removeprefix(f"{self._request.label}: ").removesuffix("; nothing was sent")
+        return str(refusal.args[0]).removeprefix(f"{self._refused}: ").removesuffix("; nothing was sent")
 
     def _situation(self, outcome: Response | APIError, step: int) -> Situation:
         request = self._request
@@ -187,7 +203,7 @@ class _Repeats:
             idempotent=context.idempotent,
             sendable=request.body is None or request.body.sendable,
             retry_after=wish,
-            endpoint=request.endpoint,
+            target="every endpoint" if middleware._several else request.endpoint,
             barred_for=0.0 if middleware._barred_for is None else middleware._barred_for(request.endpoint, now),
         )
 

@@ -7,11 +7,12 @@ leave the base with the client's credentials in hand.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, unquote
 
 from yarl import URL
 
+from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import ConfigurationError, InvalidRequestError
 from resilient_client.core.types import QueryParams, Scalar
 from resilient_client.policies.shapes import mapping_of, pairs_of
@@ -34,7 +35,7 @@ def parse_base(text: str) -> URL:
         raise ConfigurationError(
             f"base URL {_shown(text)!r} is not a URL; give one such as 'https://api.example.com'"
         ) from None
-    if url.scheme not in ("http", "https") or not url.host or _CONTROL.search(text):
+    if url.scheme not in ("http", "https") or not url.host or _CONTROL.search(str(text)):
         raise ConfigurationError(
             f"base URL {_shown(text)!r} needs the scheme http or https and a host, without spaces; give one such as 'https://api.example.com/v1'"
         )
@@ -44,6 +45,52 @@ def parse_base(text: str) -> URL:
         raise ConfigurationError(f"base URL {url.origin()} has a query or fragment; pass params={{...}} instead")
     _check_segments(url.raw_path, ConfigurationError)
     return url
+
+
+def parse_endpoints(texts: Iterable[str], like: URL | None = None) -> tuple[URL, ...]:
+    """The base URLs of several endpoints that serve the same, checked.
+
+    Args:
+        texts: The URLs, in order.
+        like: What they must agree with; ``None``: with the first of them.
+
+    Raises:
+        ConfigurationError: There is none, one is wrong or comes twice, or they differ in scheme or path.
+    """
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise ConfigurationError(f"the endpoints are {type(texts).__name__}; give a list of base URLs")
+    bases = tuple(map(parse_base, texts))
+    if not bases:
+        raise ConfigurationError("the list of endpoints is empty; give at least one base URL")
+    model = like or bases[0]
+    known: set[Endpoint] = set()
+    for base in bases:
+        if base.scheme != model.scheme:
+            raise ConfigurationError(
+                f"endpoints {model.origin()} and {base.origin()} differ in their scheme, and what is secret on one "
+                "would be in the open on the other; give all of them with https"
+            )
+        if base.raw_path != model.raw_path:
+            raise ConfigurationError(
+                f"endpoints {model} and {base} differ in their path, and a call must mean the same on each; "
+                "give all of them the same path"
+            )
+        endpoint = Endpoint.of(base)
+        if endpoint in known:
+            raise ConfigurationError(f"endpoint {endpoint} is given twice; give each once")
+        known.add(endpoint)
+    return bases
+
+
+def at_base(url: URL, base: URL) -> URL:
+    """The same resource at another endpoint, whose base URL has the same path."""
+    return URL.build(
+        scheme=base.scheme,
+        authority=base.host_port_subcomponent or "",
+        path=url.raw_path,
+        query_string=url.raw_query_string,
+        encoded=True,
+    )
 
 
 def address(

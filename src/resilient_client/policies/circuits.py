@@ -67,6 +67,11 @@ class Circuits(Mapping[K, Circuit]):
         self._latest_key, self._latest = key, circuit
         return circuit
 
+    def would_admit(self, key: K, now: float) -> bool:
+        """Whether this endpoint's circuit would admit an attempt at ``now``; true without a circuit."""
+        circuit = self._circuits.get(key)
+        return circuit is None or circuit.would_admit(now)
+
     def barred_for(self, key: K, now: float) -> float:
         """Seconds from ``now`` in which this endpoint's circuit is sure to refuse; 0 without a circuit."""
         circuit = self._circuits.get(key)

@@ -55,7 +55,7 @@ class Situation(NamedTuple):
         idempotent: Whether a repeat is harmless.
         sendable: Whether the body can be sent again.
         retry_after: Seconds the server asked to wait, or ``None``.
-        endpoint: Whom the next attempt would go to.
+        target: Whom the next attempt would go to.
         barred_for: Seconds from ``now`` in which its circuit is sure to refuse; may be infinite.
     """
 
@@ -66,7 +66,7 @@ class Situation(NamedTuple):
     idempotent: bool
     sendable: bool
     retry_after: float | None
-    endpoint: Endpoint
+    target: Endpoint | str
     barred_for: float
 
 
@@ -108,7 +108,7 @@ def decide(
         return Enough(f"not retried: a pause of {delay:.3g} s does not fit into the {remaining:.3g} s left")
     if delay < situation.barred_for:
         rest = "" if math.isinf(situation.barred_for) else f" for another {situation.barred_for:.3g} s"
-        return Enough(f"not retried: the circuit of {situation.endpoint} is open{rest}")
+        return Enough(f"not retried: the circuit of {situation.target} is open{rest}")
     if tokens is None:
         return Again(delay)
     cost = TIMEOUT_COST if fault.kind in _TIMEOUTS else RETRY_COST

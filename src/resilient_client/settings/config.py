@@ -16,6 +16,7 @@ from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.settings.fallback import Fallback
 from resilient_client.settings.hedging import Hedging
+from resilient_client.settings.load_balancing import LoadBalancing
 from resilient_client.settings.rate_limit import RateLimit
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
@@ -40,6 +41,7 @@ class ClientConfig(Settings):
         "priority": "'user', 'batch' or 'probe'",
         "fallback": "Fallback(value), Fallback(function of the error), Fallback(Call.get(...)), or None for none",
         "coalesce": "True or False",
+        "load_balancing": "LoadBalancing(strategy=...)",
         "connection": "ConnectionSettings(...)",
         "follow_redirects": "'same-origin', 'any', or None to follow none",
         "raise_for_status": "True or False",
@@ -65,6 +67,8 @@ class ClientConfig(Settings):
     """What calls give in place of an error; ``None``: nothing, the error is raised."""
     coalesce: bool = False
     """Whether GET and HEAD calls that are alike, at the same time, share one flight."""
+    load_balancing: LoadBalancing = Field(default_factory=LoadBalancing)
+    """Which of several endpoints an attempt goes to; means nothing for a client of one."""
     connection: ConnectionSettings = Field(default_factory=ConnectionSettings)
     """How connections are made and kept."""
     follow_redirects: FollowRedirects = "same-origin"
