@@ -9,8 +9,8 @@
        ▼
        per call        deadline · your middleware · coalesce · retry( hedging )               the only repeaters
        ▼
-       per attempt     pick endpoint · attempt timer · rate limit · bulkhead · circuit breaker · auth ·
-                       your middleware · redirect                              chain.py has the order
+       per attempt     pick endpoint · attempt timer · rate limit · bulkhead · circuit breaker ·
+                       auth · your middleware · redirect                       chain.py has the order
        ▼
        transport       exactly one wire request; body read; foreign errors translated, once
        ▼
@@ -219,8 +219,8 @@ _HOMES = {
     "Hedging": "settings.hedging",
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
-    "LocalRateLimitError": "core.errors",
     "LoadBalancing": "settings.load_balancing",
+    "LocalRateLimitError": "core.errors",
     "Middleware": "core.protocols",
     "MissingExtraError": "core.errors",
     "NotFoundError": "core.errors",

@@ -62,11 +62,12 @@ def standard_chain(
 
     Coalescing and hedging are matters of each call: those without go through the same links but that one.
     """
+    barred_for = None if circuits is None else circuits.barred_for
     chain: list[Link | None] = [
         Link("per call", "deadline", DeadlineMiddleware()) if middleware else None,
         *(Link("per call", describe(user), user) for user in middleware),
         Link("per call", "coalesce", CoalesceMiddleware()),
-        Link("per call", "retry", _retry(budgets, circuits, balancer)),
+        Link("per call", "retry", RetryMiddleware(budgets, barred_for=barred_for, balancer=balancer)),
         Link("per call", "hedging", HedgingMiddleware(budgets)),
         _picking(balancer) if balancer is not None else None,
         Link("per attempt", "attempt", AttemptMiddleware()),
@@ -78,17 +79,6 @@ def standard_chain(
         Link("per attempt", "redirect", RedirectMiddleware(follow_redirects)) if follow_redirects else None,
     ]
     return tuple(link for link in chain if link is not None)
-
-
-def _retry(
-    budgets: RetryBudgets[Endpoint] | None, circuits: Circuits[Endpoint] | None, balancer: Balancer | None
-) -> RetryMiddleware:
-    """Retry, told how long it would be refused: by the circuit of its endpoint, or by all circuits."""
-    if circuits is None:
-        return RetryMiddleware(budgets)
-    if balancer is None:
-        return RetryMiddleware(budgets, barred_for=circuits.barred_for)
-    return RetryMiddleware(budgets, barred_for=lambda _, now: balancer.barred_for(now), several=True)
 
 
 def _picking(balancer: Balancer) -> Link:

@@ -298,10 +298,10 @@ class APIClient(Verbs, Many, Insight):
             model = call.response_model
             value: Any = response if model is None else edge.decode(request, response, model)
         except APIError as error:
-            failed = edge.fail(request, error)
-            fallback = fallback_for(request, failed, self._layers.config.fallback)
+            fallback = fallback_for(request, edge.fail(request, error), self._layers.config.fallback)
             if fallback is None:
-                raise failed from error.__cause__
+                raise error from error.__cause__  # by no name that lasts: it would be garbage for the collector
+            failed = error
         except asyncio.CancelledError as cancellation:
             edge.leave(request, cancellation)
             raise

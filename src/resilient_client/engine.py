@@ -59,13 +59,13 @@ class Engine:
         self.circuits: Circuits[Endpoint] | None = None
         if breaker is not None and breaker.mode != "disabled":
             self.circuits = Circuits(breaker, rng, self._tell)
+        self.endpoints: Endpoints | None = None
+        if several:
+            self.endpoints = Endpoints(several, config.load_balancing, self.context, self.circuits, transport, limits)
         bulkhead = config.bulkhead
         self.bulkheads: PerEndpoint[Endpoint, Permits] | None = None
         if bulkhead is not None:
             self.bulkheads = PerEndpoint(lambda: Permits(bulkhead), idle=lambda permits: permits.idle)
-        self.endpoints: Endpoints | None = None
-        if several:
-            self.endpoints = Endpoints(several, config.load_balancing, self.context, self.circuits, transport, limits)
         budget = config.retry_budget
         self.budgets: RetryBudgets[Endpoint] | None = None if budget is None else RetryBudgets(budget)
         self._links: tuple[Link, ...] = standard_chain(

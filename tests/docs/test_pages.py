@@ -32,6 +32,7 @@ from resilient_client.core import events
 from resilient_client.many import Many
 from resilient_client.middleware import hedging
 from resilient_client.policies import (
+    balancer,
     circuit,
     circuits,
     hedge_budget,
@@ -52,7 +53,8 @@ PATTERNS = [
     DOCS / f"{name}.md"
     for name in (
         *("deadline", "retry", "circuit-breaker", "bulkhead", "rate-limit", "hedging", "fallback", "coalescing"),
-        *("auth", "connections", "fan-out", "health-probes", "endpoints"),
+        *("auth", "connections", "fan-out"),
+        *("health-probes", "endpoints"),
     )
 ]
 PATTERN_HEADINGS = ["What for", "Usage", "Defaults", "Events", "Sequence", "Do not"]
@@ -96,6 +98,7 @@ FIXED = {
     "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
     "jitter upward on an ejection": standing._JITTER,
     "share with which a slow start begins": standing.LEAST_WEIGHT,
+    "latency from which an endpoint is a last resort": balancer.FAR,
     "cost of a failure to the load of an endpoint": roster.FAILURE_COST,
     "replies without which nobody is ejected as slow": latency.ENOUGH,
     "replies of which the median is taken": latency.RECENT,

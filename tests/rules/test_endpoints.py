@@ -13,6 +13,7 @@ from tests.rules.kit import failure, soon
 from resilient_client import (
     APIClient,
     BearerAuth,
+    Bulkhead,
     Call,
     CallRejectedError,
     CircuitBreaker,
@@ -21,6 +22,7 @@ from resilient_client import (
     ErrorKind,
     Handler,
     LoadBalancing,
+    RateLimit,
     Request,
     Response,
     Retry,
@@ -140,6 +142,25 @@ async def test_budget_is_one_for_all_endpoints(servers: list[FaultServer]) -> No
     assert sum(hits(servers)) == 5 + 1
 
 
+@pytest.mark.parametrize(("served", "attempts"), [(True, 2), (False, 1)])
+async def test_timeout_costs_a_single_token_if_others_serve_meanwhile(
+    servers: list[FaultServer], served: bool, attempts: int
+) -> None:
+    """A timeout is dear because it shows overload; not so where another endpoint answers while one is silent."""
+    hung, well, _ = servers
+    hung.script(hang_before_headers())
+    one_token = RetryBudget(initial=1, ratio=0, min_per_second=0)
+    async with several(hung, well, retry_budget=one_token, timeout=Timeout(total=5, attempt=0.4)) as api:
+        call = asyncio.create_task(api.get("/", raise_for_status=False))
+        await soon(hung.wait_for_hits(1))
+        if served:
+            api.set_endpoints([well.url, hung.url])
+            await soon(api.get("/"))
+        await asyncio.wait([call])
+        history = (await call).history if served else (await failure(call)).history
+    assert len(history) == attempts
+
+
 # --- circuits and other refusals ---
 
 
@@ -210,6 +231,25 @@ async def test_local_refusal_leads_to_the_next_endpoint_within_the_attempt(serve
     assert (response.attempts, len(response.history)) == (1, 1)
     assert hits(servers) == [0, 1, 0]
     assert "X-Refused" not in servers[1].requests[0].headers
+
+
+@pytest.mark.parametrize(
+    "limit", [{"bulkhead": Bulkhead(max_concurrent=1)}, {"rate_limit": RateLimit(rate=0.001)}], ids=str
+)
+async def test_call_beyond_the_limit_of_an_endpoint_goes_to_the_next(servers: list[FaultServer], limit: Any) -> None:
+    """Bulkheads and rate limits are those of one endpoint each: full here is not full there."""
+    held = hold()
+    for server in servers:
+        server.script(held)
+    async with several(*servers, retry=None, **limit) as api:
+        calls = [asyncio.create_task(api.get("/")) for _ in range(3)]
+        for server in servers:
+            await soon(server.wait_for_hits(1))
+        error = await failure(api.get("/"))
+        held.release()
+        assert [(await soon(call)).attempts for call in calls] == [1, 1, 1]
+    assert isinstance(error, CallRejectedError)
+    assert hits(servers) == [1, 1, 1]
 
 
 async def test_local_refusal_everywhere_is_given_back(servers: list[FaultServer]) -> None:

@@ -13,6 +13,7 @@ from resilient_client import (
     APIClient,
     APIStatusError,
     Backoff,
+    Bulkhead,
     CircuitBreaker,
     ConnectionSettings,
     ErrorKind,
@@ -199,6 +200,46 @@ async def test_hedge_is_not_made_while_the_first_waits_for_a_connection_of_ours(
         assert started == []
         slow.release()
         await soon(asyncio.gather(holds, waits))
+
+
+async def test_hedge_goes_to_another_endpoint(server: FaultServer) -> None:
+    """With several endpoints the hedge does not ask the slow one again, and the answer is the other's."""
+    async with FaultServer() as other:
+        server.script(slow := hold())
+        other.script(slow_too := hold())
+        async with APIClient([server.url, other.url], retry=ONCE, hedging=SOON) as api:
+            call = asyncio.create_task(api.get("/"))
+            await soon(asyncio.gather(server.wait_for_hits(1), other.wait_for_hits(1)))
+            slow_too.release()
+            response = await soon(call)
+            assert response.url.port == other.port
+            assert (server.hits, other.hits, response.attempts) == (1, 1, 2)
+            slow.release()
+
+
+async def test_hedge_is_not_made_while_the_first_waits_for_a_permit_of_ours(server: FaultServer) -> None:
+    """A full bulkhead makes calls wait, and hedges would only lengthen its queue."""
+    server.script(slow := hold())
+    async with hedging(server, bulkhead=Bulkhead(max_concurrent=1, max_queue=5)) as api:
+        holds = asyncio.create_task(api.get("/", hedging=None))
+        await soon(server.wait_for_hits(1))
+        started: list[Event] = []
+        api.subscribe(lambda event: started.append(event) if isinstance(event, HedgeStarted) else None)
+        waits = asyncio.create_task(api.get("/"))
+        await asyncio.wait([waits], timeout=0.08)
+        assert started == []
+        slow.release()
+        await soon(asyncio.gather(holds, waits))
+
+
+async def test_hedge_serves_all_who_share_a_flight(server: FaultServer) -> None:
+    """Coalesced calls share the race, too: two requests for five callers."""
+    server.script(slow := hold(), GOOD)
+    async with hedging(server, coalesce=True) as api:
+        replies = await soon(asyncio.gather(*(api.get("/") for _ in range(5))))
+        assert [response.json() for response in replies] == [{"from": "the hedge"}] * 5
+        assert server.hits == 2
+        slow.release()
 
 
 # --- failures ---

@@ -21,6 +21,7 @@ from resilient_client import (
     Stage,
     Timeout,
 )
+from resilient_client.events import RetryScheduled
 from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer, black_hole, refused_url
 from resilient_client.testing.wire import Fault
@@ -104,12 +105,14 @@ async def test_pool_timeout_may_be_retried_for_any_method(server: FaultServer) -
     held = faults.hold()
     server.route("GET", "/slow", held)
     retry = Retry(max_attempts=50, backoff={"kind": "fixed", "initial": 0.001})
-    timeout = Timeout(total=5, attempt=0.02)
+    timeout = Timeout(total=5, attempt=0.2)
+    repeated = asyncio.Event()
     async with APIClient(server.url, retry=retry, retry_budget=None, connection=ONE) as api:
+        api.subscribe(lambda event: repeated.set() if isinstance(event, RetryScheduled) else None)
         slow = asyncio.create_task(api.get("/slow"))
         await soon(server.wait_for_hits(1))
         posting = asyncio.create_task(api.post("/", json={}, timeout=timeout))
-        await asyncio.sleep(0.05)
+        await soon(repeated.wait())
         held.release()
         response = await soon(posting)
         await slow

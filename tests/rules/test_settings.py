@@ -172,11 +172,11 @@ def test_setting_that_is_misspelt_is_answered_with_the_closest(model: type[Setti
         (lambda: Timeout(total=1, connect=2), ["connect=2", "total=1"]),
         (lambda: Backoff(initial=5, maximum=1), ["initial=5", "maximum=1"]),
         (lambda: RetryBudget(initial=5, burst=1), ["initial=5", "burst=1"]),
+        (lambda: LoadBalancing(ejection=9, max_ejection=1), ["ejection=9", "max_ejection=1"]),
         (lambda: Bulkhead(max_concurrent=1, max_wait=2), ["max_wait=2", "max_queue is 0"]),
         (lambda: AdaptiveConcurrency(max_queue=0, max_wait=2), ["max_wait=2", "max_queue is 0"]),
         (lambda: AdaptiveConcurrency(minimum=9, initial=5), ["minimum=9", "initial=5"]),
         (lambda: AdaptiveConcurrency(initial=9, maximum=5), ["initial=9", "maximum=5"]),
-        (lambda: LoadBalancing(ejection=9, max_ejection=1), ["ejection=9", "max_ejection=1"]),
         (lambda: CircuitBreaker(break_duration=9, max_break_duration=1), ["break_duration=9", "max_break_duration=1"]),
     ],
 )

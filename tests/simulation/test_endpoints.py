@@ -33,8 +33,8 @@ class Told(NamedTuple):
     share_afterwards: float
 
 
-def scenario(balancing: LoadBalancing, *, trouble: bool, how: str, rate: float) -> Scenario:
-    """Calls by chance to four copies with a lognormal service time, median 20 ms."""
+def scenario(balancing: LoadBalancing, *, trouble: bool, how: str, clients: int) -> Scenario:
+    """Calls by chance, 100 a second by one client or 10 by each of many, to four copies; lognormal, median 20 ms."""
     changes = {
         SLOW: (Slowdown(at=SLOW_FROM, lasting=SLOW_TO - SLOW_FROM, factor=50),),
         DEAD: (Outage(at=DEAD_FROM, lasting=DEAD_TO - DEAD_FROM, how=how),),
@@ -53,7 +53,8 @@ def scenario(balancing: LoadBalancing, *, trouble: bool, how: str, rate: float) 
             Callers(
                 name="shop",
                 calls=NAMES[0],
-                arrivals=rate,
+                clients=clients,
+                arrivals=100.0 if clients == 1 else 10.0,
                 client=lambda _, **options: APIClient([f"http://{name}" for name in NAMES], **options),
                 config=ClientConfig(load_balancing=balancing),
             )
@@ -68,9 +69,11 @@ def share(run: Run, name: str, begins: int, ends: int) -> float:
     return loads[name] / sum(loads.values())
 
 
-def told(label: str, seed: int, balancing: LoadBalancing, *, trouble: bool, how: str = "refuse") -> Told:
+def told(
+    label: str, seed: int, balancing: LoadBalancing, *, trouble: bool, how: str = "refuse", clients: int = 1
+) -> Told:
     """A run in numbers, as a line of the table, too."""
-    run = simulate(scenario(balancing, trouble=trouble, how=how, rate=100.0), seed=seed)
+    run = simulate(scenario(balancing, trouble=trouble, how=how, clients=clients), seed=seed)
     totals = run.totals
     result = Told(
         failed=totals.failed,
@@ -104,6 +107,16 @@ def test_one_of_four_endpoints_slow_and_one_dead_is_noticed_by_nobody(how: str, 
     assert sick.slow_share < 0.05
     assert sick.dead_share < 0.05
     assert sick.share_afterwards > 0.1
+
+
+@pytest.mark.parametrize("how", ["refuse", "hang"])
+def test_one_of_four_endpoints_slow_and_one_dead_is_not_noticed_by_a_fleet_either(how: str) -> None:
+    """Twenty clients that make a tenth of the calls each, and so learn later."""
+    sick = told(f"fleet, {how}", 1, LEAST_LOADED, trouble=True, how=how, clients=20)
+    assert sick.failed == 0
+    assert sick.p99 <= 2 * healthy(1).p99
+    assert sick.slow_share < 0.05
+    assert sick.dead_share < 0.05
 
 
 def test_one_of_four_endpoints_slow_and_one_dead_in_turn_without_ejection_harms_many() -> None:

@@ -21,6 +21,7 @@ from resilient_client.core.protocols import Handler
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
 from resilient_client.policies.backoff import pause
+from resilient_client.policies.balancer import Balancer
 from resilient_client.policies.classify import Fault, fault_of
 from resilient_client.policies.retry import Again, Enough, Situation, decide
 from resilient_client.policies.retry_after import retry_after
@@ -31,14 +32,14 @@ from resilient_client.settings.retry import Backoff, Retry
 class RetryMiddleware:
     """Repeats failed attempts as the call's settings say, within the budget of its upstream."""
 
-    __slots__ = ("_barred_for", "_budgets", "_several", "_wall_clock")
+    __slots__ = ("_balancer", "_barred_for", "_budgets", "_wall_clock")
 
     def __init__(
         self,
         budgets: RetryBudgets[Endpoint] | None,
         wall_clock: Callable[[], float] = time.time,
         barred_for: Callable[[Endpoint, float], float] | None = None,
-        several: bool = False,
+        balancer: Balancer | None = None,
     ) -> None:
         """Serve any number of calls.
 
@@ -47,9 +48,10 @@ class RetryMiddleware:
             wall_clock: Gives the time of day in seconds, for dates in ``Retry-After``.
             barred_for: Seconds, from the given loop time, in which attempts to the endpoint are sure to be refused
                 here; ``None``: nobody refuses.
-            several: Whether any of several endpoints may get an attempt, so that ``barred_for`` is about all of them.
+            balancer: Knows the endpoints, where any of several may get an attempt; it answers in place of
+                ``barred_for``.
         """
-        self._several = several
+        self._balancer = balancer
         self._barred_for = barred_for
         self._budgets = budgets
         self._wall_clock = wall_clock
@@ -195,6 +197,7 @@ class _Repeats:
         wish = None
         if isinstance(outcome, Response):
             wish = retry_after(outcome.headers, wall_now=middleware._wall_clock())
+        target, barred_for, singled_out = self._target(now)
         return Situation(
             step=step,
             now=now,
@@ -203,9 +206,20 @@ class _Repeats:
             idempotent=context.idempotent,
             sendable=request.body is None or request.body.sendable,
             retry_after=wish,
-            target="every endpoint" if middleware._several else request.endpoint,
-            barred_for=0.0 if middleware._barred_for is None else middleware._barred_for(request.endpoint, now),
+            target=target,
+            barred_for=barred_for,
+            singled_out=singled_out,
         )
+
+    def _target(self, now: float) -> tuple[Endpoint | str, float, bool]:
+        """Whom the next attempt would go to, how long that is barred, and whether the last one failed alone."""
+        request, middleware = self._request, self._middleware
+        balancer, records = middleware._balancer, request.context.records
+        if balancer is not None:
+            alone = bool(records) and balancer.singled_out(records[-1].endpoint, now, records[-1].elapsed)
+            return "every endpoint", balancer.barred_for(now), alone
+        barred_for = 0.0 if middleware._barred_for is None else middleware._barred_for(request.endpoint, now)
+        return request.endpoint, barred_for, False
 
     def _pause(self, state: RetryCallState) -> float:
         backoff = self._retry.backoff

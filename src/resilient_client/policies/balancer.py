@@ -13,12 +13,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.policies.member import EndpointState, Member
 from resilient_client.policies.roster import Lease, Roster
 from resilient_client.settings.load_balancing import LoadBalancing, Strategy
+
+FAR: Final = 5.0
+"""Times the typical latency, above which an endpoint is only picked if none is better."""
 
 
 class Admissions(Protocol):
@@ -83,6 +86,17 @@ class Balancer:
         """Seconds from ``now`` until the first of the open circuits is tried again; ``None`` if nobody knows."""
         return min((wait for wait in self._barred(now) if 0 < wait < math.inf), default=None)
 
+    def singled_out(self, endpoint: Endpoint, now: float, elapsed: float) -> bool:
+        """Whether an attempt that took so long, and failed, says something of this endpoint alone.
+
+        It took far longer than is typical, and another one that admits served meanwhile: so it is not the upstream
+        as a whole that is overloaded.
+        """
+        return elapsed > FAR * self.roster.typical and any(
+            member.endpoint != endpoint and member.served_at > now - elapsed and self._admits(member, now)
+            for member in self.roster.members
+        )
+
     def states(self, now: float) -> dict[Endpoint, EndpointState]:
         """How each endpoint fares at ``now`` (in seconds)."""
         self.roster.let_back(now)
@@ -103,38 +117,43 @@ class Balancer:
     def _at_a_glance(self, now: float) -> Member | None:
         """The usual choice, at a cost that does not grow with the roster; ``None``: it takes a look at everybody."""
         members = self.roster.members
-        if self.strategy == "least_loaded" and self.roster.all_well and len(members) > 1:
-            first, second = self._two(members)
-            if self._admits(first, now) and self._admits(second, now):
-                return self._better(first, second, now)
-        return None
+        if self.strategy != "least_loaded" or not self.roster.all_well or len(members) == 1:
+            return None
+        member, other = self._two(members, now)
+        return member if self._admits(member, now) and self._admits(other, now) and self._near(member, now) else None
 
     def _choose(self, members: Sequence[Member], now: float) -> Member:
         if len(members) == 1:
             return members[0]
         match self.strategy:
             case "least_loaded":
-                return self._better(*self._two(members), now)
+                return self._less_loaded(members, now)
             case "round_robin":
                 return self._next_in_turn(members, now)
             case "ordered":
                 return self._first_by_weight(members, now)
 
-    def _two(self, members: Sequence[Member]) -> tuple[Member, Member]:
-        """Two different ones, by chance.
+    def _less_loaded(self, members: Sequence[Member], now: float) -> Member:
+        """The better of two; of all, if both are far from typical: in a small set, chance often draws two sick ones."""
+        member, _ = self._two(members, now)
+        if self._near(member, now):
+            return member
+        typical = self.roster.typical
+        return min(members, key=lambda each: each.load(now, typical))
+
+    def _two(self, members: Sequence[Member], now: float) -> tuple[Member, Member]:
+        """Two different ones, drawn by chance; the one with less to do first.
 
         The best of all would draw the callers of a whole fleet to one and the same endpoint; the better of two is
         nearly as good, and does not (Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing*, 2001).
         """
-        count, draw = len(members), self._rng.random
-        first = int(draw() * count)
-        second = (first + 1 + int(draw() * (count - 1))) % count
-        return members[first], members[second]
+        count, draw, typical = len(members), self._rng.random, self.roster.typical
+        number = int(draw() * count)
+        first, second = members[number], members[(number + 1 + int(draw() * (count - 1))) % count]
+        return (first, second) if first.load(now, typical) <= second.load(now, typical) else (second, first)
 
-    def _better(self, first: Member, second: Member, now: float) -> Member:
-        """The one with less to do."""
-        typical = self.roster.typical
-        return first if first.load(now, typical) <= second.load(now, typical) else second
+    def _near(self, member: Member, now: float) -> bool:
+        return member.expected(now, self.roster.typical) <= FAR * self.roster.typical
 
     def _next_in_turn(self, members: Sequence[Member], now: float) -> Member:
         ring = self.roster.members

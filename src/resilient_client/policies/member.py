@@ -42,11 +42,12 @@ class Member:
         in_flight: Attempts on their way, open streams included.
         unanswered: Those of them that have no answer yet.
         silent_since: When it last answered one, or was asked the first of them; in seconds.
+        served_at: When it last answered one well; minus infinity: never.
         latency: How long it takes.
         standing: Whether it is well.
     """
 
-    __slots__ = ("endpoint", "in_flight", "latency", "silent_since", "standing", "unanswered", "url")
+    __slots__ = ("endpoint", "in_flight", "latency", "served_at", "silent_since", "standing", "unanswered", "url")
 
     def __init__(self, url: URL, settings: LoadBalancing, since: float = -math.inf) -> None:
         self.url = url
@@ -54,26 +55,28 @@ class Member:
         self.in_flight = 0
         self.unanswered = 0
         self.silent_since = 0.0
+        self.served_at = -math.inf
         self.latency = Latency(settings.decay)
         self.standing = Standing(settings, since)
 
-    def load(self, now: float, typical: float) -> float:
-        """Seconds until a reply, were the attempts served one after the other; more in a slow start.
+    def expected(self, now: float, typical: float) -> float:
+        """Seconds that the next reply is expected to take.
 
-        While it is silent, a reply takes at least as long as that: one that hangs is avoided long before the first
-        attempt times out.
+        While it is silent, at least as long as that: one that hangs is avoided long before an attempt times out.
         """
         seconds = self.latency.estimate(now, typical)
-        if self.unanswered:
-            seconds = max(seconds, now - self.silent_since)
-        return seconds * (self.in_flight + 1) / self.standing.weight(now)
+        return max(seconds, now - self.silent_since) if self.unanswered else seconds
+
+    def load(self, now: float, typical: float) -> float:
+        """Seconds until a reply, were the attempts served one after the other; more in a slow start."""
+        return self.expected(now, typical) * (self.in_flight + 1) / self.standing.weight(now)
 
     def state(self, now: float, typical: float, admits: bool) -> EndpointState:
         """How it fares at ``now``, for people."""
         standing = self.standing
         return EndpointState(
             in_flight=self.in_flight,
-            latency=self.latency.estimate(now, typical),
+            latency=self.expected(now, typical),
             healthy=standing.healthy,
             ejected_for=max(0.0, standing.until - now) if standing.ejected else 0.0,
             weight=standing.weight(now),

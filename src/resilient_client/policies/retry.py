@@ -57,6 +57,7 @@ class Situation(NamedTuple):
         retry_after: Seconds the server asked to wait, or ``None``.
         target: Whom the next attempt would go to.
         barred_for: Seconds from ``now`` in which its circuit is sure to refuse; may be infinite.
+        singled_out: Whether the failure is that of one endpoint, while others served as usual.
     """
 
     step: int
@@ -68,6 +69,7 @@ class Situation(NamedTuple):
     retry_after: float | None
     target: Endpoint | str
     barred_for: float
+    singled_out: bool
 
 
 def decide(
@@ -111,7 +113,8 @@ def decide(
         return Enough(f"not retried: the circuit of {situation.target} is open{rest}")
     if tokens is None:
         return Again(delay)
-    cost = TIMEOUT_COST if fault.kind in _TIMEOUTS else RETRY_COST
+    overload = fault.kind in _TIMEOUTS and not situation.singled_out
+    cost = TIMEOUT_COST if overload else RETRY_COST
     if not tokens.try_spend(situation.now, cost):
         return Enough("not retried: the retry budget of this upstream is empty")
     return Again(delay, cost)

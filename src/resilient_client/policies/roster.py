@@ -47,6 +47,7 @@ class Lease:
         """It answered; ``None`` if how long that took is not known of this endpoint."""
         self._heard(now)
         self.member.standing.failures = 0
+        self.member.served_at = now
         if elapsed is not None:
             self._roster.observe(self.member, now, elapsed)
 
@@ -62,7 +63,8 @@ class Lease:
 
     def throttled(self, now: float, elapsed: float) -> None:
         """It asked for fewer requests: it is well, but others are the better choice."""
-        self.success(now, None)
+        self._heard(now)
+        self.member.standing.failures = 0
         self._roster.penalize(self.member, now, elapsed)
 
     def release(self) -> None:

@@ -170,6 +170,14 @@ def test_least_loaded_does_not_take_an_open_stream_for_silence() -> None:
     assert choices(chooser, 20, now=0.0) == {B: 20}
 
 
+def test_least_loaded_looks_at_all_when_chance_draws_two_sick_ones() -> None:
+    """In a small set it often does: of four with two sick, in each sixth draw."""
+    chooser = balancer("abcd", eject_slow=None)
+    for endpoint, seconds in zip((A, B, C, D), (1.0, 1.0, 0.02, 0.02), strict=True):
+        serve(chooser, endpoint, seconds, times=5)
+    assert set(choices(chooser, 300)) == {C, D}
+
+
 # --- whom the call has tried, who refuses ---
 
 
@@ -205,6 +213,41 @@ def test_retry_after_when_nobody_knows_is_none() -> None:
     doors = Doors(A, B)
     doors.closed = {A: float("inf"), B: float("inf")}
     assert balancer("ab", circuits=doors).retry_after(0.0) is None
+
+
+# --- who is to blame ---
+
+
+def test_failure_is_singled_out_when_another_served_meanwhile() -> None:
+    """One that took far longer than is typical, while others served: it is not the upstream that is overloaded."""
+    chooser = balancer("ab")
+    serve(chooser, B, 0.02, now=95.0, times=5)
+    assert chooser.singled_out(A, 100.0, 10.0)
+
+
+def test_failure_is_not_singled_out_when_nobody_served_meanwhile() -> None:
+    """As far as anybody knows, the whole upstream is silent: what came before the attempt proves nothing."""
+    chooser = balancer("ab")
+    serve(chooser, B, 0.02, now=89.0, times=5)
+    serve(chooser, A, 0.02, now=95.0)
+    fail(chooser, B, now=95.0)
+    assert not chooser.singled_out(A, 100.0, 10.0)
+
+
+def test_failure_is_not_singled_out_when_all_are_slow() -> None:
+    """An attempt that took little longer than the replies of the others is one of the many in an overload."""
+    chooser = balancer("ab")
+    serve(chooser, B, 5.0, now=95.0, times=10)
+    assert not chooser.singled_out(A, 100.0, 10.0)
+
+
+def test_failure_is_not_singled_out_when_the_one_that_served_refuses() -> None:
+    """The retry could not go there."""
+    doors = Doors()
+    chooser = balancer("ab", circuits=doors)
+    serve(chooser, B, 0.02, now=95.0)
+    doors.closed = {B: 5.0}
+    assert not chooser.singled_out(A, 100.0, 10.0)
 
 
 # --- ejection ---

@@ -130,11 +130,11 @@ async def test_pool_lets_many_waiters_give_up_without_blocking_the_loop(limits: 
     waiters = [waiter(pool) for _ in range(20_000)]
     await turns()
     assert pool.waiting == 20_000
-    began = time.perf_counter()
+    began = time.process_time()
     for task in reversed(waiters):
         task.cancel()
     await asyncio.wait(waiters)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert (pool.in_use, pool.waiting) == (1, 0)
 
 
@@ -144,9 +144,9 @@ async def test_pool_newcomer_of_another_host_does_not_walk_past_the_waiters() ->
     assert pool.try_acquire(A)
     waiters = [waiter(pool) for _ in range(20_000)]
     await turns()
-    began = time.perf_counter()
+    began = time.process_time()
     assert all(pool.try_acquire(Endpoint("http", f"host-{number}", 80)) for number in range(1000))
-    assert time.perf_counter() - began < 0.2
+    assert time.process_time() - began < 0.2
     for task in waiters:
         task.cancel()
     await asyncio.wait(waiters)
@@ -166,11 +166,11 @@ async def test_pool_serves_waiters_of_many_hosts_in_the_order_they_came() -> Non
 
     tasks = [asyncio.create_task(wait(number)) for number in range(10_000)]
     await turns()
-    began = time.perf_counter()
+    began = time.process_time()
     pool.release(A)
     await asyncio.wait(tasks)
     assert served == list(range(10_000))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 async def crowd(limit: int) -> tuple[Pool, int, int]:
