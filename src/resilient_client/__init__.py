@@ -7,7 +7,7 @@
        ▼
        the edge        fallback( decode( ... ) ), complete errors, make outcomes               client.py, edge.py
        ▼
-       per call        deadline · your middleware · coalesce · retry                           the only repeater
+       per call        deadline · your middleware · coalesce · retry( hedging )               the only repeaters
        ▼
        per attempt     pick endpoint · attempt timer · rate limit · bulkhead · circuit breaker ·
                        auth · your middleware · redirect                       chain.py has the order
@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from resilient_client.settings.config import ClientConfig
     from resilient_client.settings.connection import ConnectionSettings
     from resilient_client.settings.fallback import Fallback
+    from resilient_client.settings.hedging import Hedging
     from resilient_client.settings.load_balancing import HealthCheck, LoadBalancing
     from resilient_client.settings.rate_limit import RateLimit
     from resilient_client.settings.retry import Backoff, Retry, RetryBudget
@@ -129,6 +130,7 @@ __all__ = [
     "HealthCheck",
     "HealthReport",
     "HealthState",
+    "Hedging",
     "InternalServerError",
     "InvalidRequestError",
     "LoadBalancing",
@@ -214,6 +216,7 @@ _HOMES = {
     "HealthCheck": "settings.load_balancing",
     "HealthReport": "health",
     "HealthState": "policies.health",
+    "Hedging": "settings.hedging",
     "InternalServerError": "core.errors",
     "InvalidRequestError": "core.errors",
     "LoadBalancing": "settings.load_balancing",

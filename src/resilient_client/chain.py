@@ -18,6 +18,7 @@ from resilient_client.middleware.circuit_breaker import CircuitBreakerMiddleware
 from resilient_client.middleware.coalesce import CoalesceMiddleware
 from resilient_client.middleware.deadline import DeadlineMiddleware
 from resilient_client.middleware.endpoint import EndpointMiddleware
+from resilient_client.middleware.hedging import HedgingMiddleware
 from resilient_client.middleware.rate_limit import RateLimitMiddleware
 from resilient_client.middleware.redirect import RedirectMiddleware
 from resilient_client.middleware.retry import RetryMiddleware
@@ -59,7 +60,7 @@ def standard_chain(
 ) -> tuple[Link, ...]:
     """The links between the edge and the transport, outermost first; ``None`` leaves a link out.
 
-    Coalescing is a matter of each call: those that do not coalesce go through the same links without that one.
+    Coalescing and hedging are matters of each call: those without go through the same links but that one.
     """
     barred_for = None if circuits is None else circuits.barred_for
     chain: list[Link | None] = [
@@ -67,6 +68,7 @@ def standard_chain(
         *(Link("per call", describe(user), user) for user in middleware),
         Link("per call", "coalesce", CoalesceMiddleware()),
         Link("per call", "retry", RetryMiddleware(budgets, barred_for=barred_for, balancer=balancer)),
+        Link("per call", "hedging", HedgingMiddleware(budgets)),
         _picking(balancer) if balancer is not None else None,
         Link("per attempt", "attempt", AttemptMiddleware()),
         Link("per attempt", "rate limit", RateLimitMiddleware(rate_limit)) if rate_limit is not None else None,

@@ -48,6 +48,7 @@ from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.config import ClientConfig, FollowRedirects
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.settings.fallback import Fallback
+from resilient_client.settings.hedging import Hedging
 from resilient_client.settings.load_balancing import LoadBalancing
 from resilient_client.settings.rate_limit import RateLimit
 from resilient_client.settings.retry import Retry, RetryBudget
@@ -84,6 +85,7 @@ class APIClient(Verbs, Many, Insight):
         retry: Retry | NotGiven | None = NOT_GIVEN,
         retry_budget: RetryBudget | NotGiven | None = NOT_GIVEN,
         circuit_breaker: CircuitBreaker | NotGiven | None = NOT_GIVEN,
+        hedging: Hedging | NotGiven | None = NOT_GIVEN,
         rate_limit: RateLimit | NotGiven | None = NOT_GIVEN,
         bulkhead: Bulkhead | AdaptiveConcurrency | NotGiven | None = NOT_GIVEN,
         fallback: Fallback | NotGiven | None = NOT_GIVEN,
@@ -113,6 +115,7 @@ class APIClient(Verbs, Many, Insight):
             retry: When an attempt is repeated; ``None``: exactly one wire request a call.
             retry_budget: What bounds retries in an outage.
             circuit_breaker: When a failing endpoint is left alone.
+            hedging: When a second attempt is started beside a slow one; off if left out.
             rate_limit: How many attempts an endpoint gets in a stretch of time; off if left out.
             bulkhead: How many it gets at once, fixed or learnt (``AdaptiveConcurrency``); off if left out.
             fallback: What to give in place of an error, for the kinds it names.
@@ -141,6 +144,7 @@ class APIClient(Verbs, Many, Insight):
             "retry": retry,
             "retry_budget": retry_budget,
             "circuit_breaker": circuit_breaker,
+            "hedging": hedging,
             "rate_limit": rate_limit,
             "bulkhead": bulkhead,
             "fallback": fallback,
@@ -207,6 +211,7 @@ class APIClient(Verbs, Many, Insight):
         *,
         timeout: Timeout | float | str | NotGiven | None = NOT_GIVEN,
         retry: Retry | NotGiven | None = NOT_GIVEN,
+        hedging: Hedging | NotGiven | None = NOT_GIVEN,
         fallback: Fallback | NotGiven | None = NOT_GIVEN,
         coalesce: bool | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
@@ -227,6 +232,7 @@ class APIClient(Verbs, Many, Insight):
         given = {
             "timeout": timeout,
             "retry": retry,
+            "hedging": hedging,
             "fallback": fallback,
             "coalesce": coalesce,
             "raise_for_status": raise_for_status,
@@ -247,8 +253,8 @@ class APIClient(Verbs, Many, Insight):
         url, *_ = self._preparation.prepare(call)
         chosen = {key: value for key, value in options.items() if key in _VIEW_OPTIONS - {"headers", "params"}}
         layers = self._layers.over("call", chosen) if chosen else self._layers
-        links = self._engine.links(coalesce=layers.usual.coalesce)
-        count = len(self.endpoints)
+        plan, count = layers.usual, len(self.endpoints)
+        links = self._engine.links(coalesce=plan.coalesce, hedging=plan.hedging is not None)
         more = f", or another of {count} endpoints" if count > 1 else ""
         return Explanation(f"{call.method} {shown_url(url)}{more}", links, tuple(layers.rows()))
 
@@ -292,10 +298,10 @@ class APIClient(Verbs, Many, Insight):
             model = call.response_model
             value: Any = response if model is None else edge.decode(request, response, model)
         except APIError as error:
-            failed = edge.fail(request, error)
-            fallback = fallback_for(request, failed, self._layers.config.fallback)
+            fallback = fallback_for(request, edge.fail(request, error), self._layers.config.fallback)
             if fallback is None:
-                raise failed from error.__cause__
+                raise error from error.__cause__  # by no name that lasts: it would be garbage for the collector
+            failed = error
         except asyncio.CancelledError as cancellation:
             edge.leave(request, cancellation)
             raise
@@ -340,7 +346,7 @@ class APIClient(Verbs, Many, Insight):
         if call.response_model is not None:
             validator_for(call.response_model)  # one that cannot be used is complained of before anything is sent
         given = call.given
-        limits, retry, raises, coalesce, priority = self._layers.plan(given) if given else self._layers.usual
+        limits, retry, raises, coalesce, priority, hedging = self._layers.plan(given) if given else self._layers.usual
         end = ambient_deadline()
         if limits.total is not None and now + limits.total < end:
             end = now + limits.total
@@ -348,7 +354,10 @@ class APIClient(Verbs, Many, Insight):
         if priority != "user":
             context.priority = priority
         request = Request(call.method, url, headers, body, context, None, endpoint)
-        return request, raises, engine.coalescing if coalesce else engine.handler
+        if hedging is None or streaming:
+            return request, raises, engine.handlers[True, False] if coalesce else engine.handler
+        context.hedging = hedging
+        return request, raises, engine.handlers[coalesce, True]
 
 
 def _value(_call: Call[T], value: T, _told: Response | APIError, _replaced: APIError | None = None) -> T:
@@ -362,7 +371,7 @@ def _success(call: Call[T], value: T, told: Response | APIError, replaced: APIEr
 
 
 _VIEW_OPTIONS = frozenset(
-    {"timeout", "retry", "fallback", "coalesce", "raise_for_status", "priority", "headers", "params"}
+    {"timeout", "retry", "hedging", "fallback", "coalesce", "raise_for_status", "priority", "headers", "params"}
 )
 _KEYWORDS = frozenset(APIClient.__init__.__annotations__) - {"return", "unknown"}
 

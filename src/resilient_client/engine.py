@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from yarl import URL
@@ -20,6 +21,7 @@ from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
 from resilient_client.core.request import ClientContext
 from resilient_client.endpoints import Endpoints
 from resilient_client.middleware.coalesce import CoalesceMiddleware
+from resilient_client.middleware.hedging import HedgingMiddleware
 from resilient_client.pipeline import compose
 from resilient_client.policies.circuit import Circuit, CircuitState
 from resilient_client.policies.circuits import Circuits
@@ -34,7 +36,7 @@ class Engine:
     """Runs requests through the chain; holds what calls share."""
 
     __slots__ = (
-        "_closed", "_links", "budgets", "bulkheads", "circuits", "coalescing", "context", "endpoints", "handler",
+        "_closed", "_links", "budgets", "bulkheads", "circuits", "context", "endpoints", "handler", "handlers",
         "loop", "transport",
     )  # fmt: skip  # one name a line says no more
 
@@ -77,14 +79,18 @@ class Engine:
             attempt_middleware=attempt_middleware,
             follow_redirects=config.follow_redirects,
         )
-        self.handler: Handler = compose((link.middleware for link in self.links(coalesce=False)), transport.send)
-        self.coalescing: Handler = compose((link.middleware for link in self.links(coalesce=True)), transport.send)
+        self.handlers: dict[tuple[bool, bool], Handler] = {}
+        for coalesce, hedging in product((False, True), repeat=2):
+            links = self.links(coalesce=coalesce, hedging=hedging)
+            self.handlers[coalesce, hedging] = compose((link.middleware for link in links), transport.send)
+        self.handler: Handler = self.handlers[False, False]
         self.loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
-    def links(self, *, coalesce: bool) -> tuple[Link, ...]:
-        """The chain of calls that coalesce, or of those that do not."""
-        return tuple(link for link in self._links if coalesce or not isinstance(link.middleware, CoalesceMiddleware))
+    def links(self, *, coalesce: bool, hedging: bool) -> tuple[Link, ...]:
+        """The chain of calls that coalesce, or hedge, or do not."""
+        unused = (*([] if coalesce else [CoalesceMiddleware]), *([] if hedging else [HedgingMiddleware]))
+        return tuple(link for link in self._links if not isinstance(link.middleware, unused))
 
     def bind(self) -> asyncio.AbstractEventLoop:
         """The running loop, if this engine may be used on it.

@@ -14,6 +14,7 @@ from resilient_client.core.errors import InvalidRequestError, ResilientClientErr
 from resilient_client.core.types import Priority
 from resilient_client.settings.base import Settings
 from resilient_client.settings.config import ClientConfig
+from resilient_client.settings.hedging import Hedging
 from resilient_client.settings.retry import Retry
 from resilient_client.settings.timeout import TimeLimits, Timeout
 
@@ -30,6 +31,7 @@ class Plan(NamedTuple):
         raise_for_status: Whether an error status raises.
         coalesce: Whether calls that are alike share a flight.
         priority: Who goes first where calls have to wait.
+        hedging: When a second attempt is started beside a slow one, or ``None``.
     """
 
     limits: TimeLimits
@@ -37,6 +39,7 @@ class Plan(NamedTuple):
     raise_for_status: bool
     coalesce: bool
     priority: Priority
+    hedging: Hedging | None
 
 
 class Row(NamedTuple):
@@ -109,7 +112,7 @@ class Layers:
         return _rows("", self.config, self._stack)
 
 
-_PER_CALL = frozenset({"timeout", "retry", "raise_for_status", "coalesce", "priority"})
+_PER_CALL = frozenset({"timeout", "retry", "raise_for_status", "coalesce", "priority", "hedging"})
 
 
 def _as_given(value: object) -> object:
@@ -124,7 +127,8 @@ def _as_given(value: object) -> object:
 
 def _plan(config: ClientConfig) -> Plan:
     limits = _NO_LIMITS if config.timeout is None else config.timeout.limits()
-    return Plan(limits, config.retry, config.raise_for_status, config.coalesce, config.priority)
+    hedging = None if config.retry is None else config.hedging  # without retry: exactly one wire request
+    return Plan(limits, config.retry, config.raise_for_status, config.coalesce, config.priority, hedging)
 
 
 def _rows(prefix: str, value: Settings, stack: tuple[tuple[str, Settings], ...]) -> list[Row]:

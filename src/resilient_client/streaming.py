@@ -162,9 +162,13 @@ def check_stream_options(given: CallOptions) -> None:
     """Refuse what a body that is read piece by piece cannot have; what the client has set is passed over.
 
     Raises:
-        InvalidRequestError: A fallback or coalescing is asked for.
+        InvalidRequestError: A fallback, coalescing or hedging is asked for.
     """
-    for name, why in (("fallback", "it fails where the caller reads it"), ("coalesce", "its body has one reader")):
+    for name, why in (
+        ("fallback", "it fails where the caller reads it"),
+        ("coalesce", "its body has one reader"),
+        ("hedging", "its body cannot be raced"),
+    ):
         if given.get(name):
             raise InvalidRequestError(f"a stream takes no {name}: {why}; leave it out, or use a call that reads all")
 

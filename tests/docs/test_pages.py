@@ -21,6 +21,7 @@ from resilient_client import (
     ClientConfig,
     ConnectionSettings,
     HealthCheck,
+    Hedging,
     LoadBalancing,
     RateLimit,
     Retry,
@@ -29,11 +30,14 @@ from resilient_client import (
 )
 from resilient_client.core import events
 from resilient_client.many import Many
+from resilient_client.middleware import hedging
 from resilient_client.policies import (
     balancer,
     circuit,
     circuits,
+    hedge_budget,
     latency,
+    latency_histogram,
     per_endpoint,
     redirect,
     retry_after,
@@ -48,7 +52,7 @@ DOCS = ROOT / "docs"
 PATTERNS = [
     DOCS / f"{name}.md"
     for name in (
-        *("deadline", "retry", "circuit-breaker", "bulkhead", "rate-limit", "fallback", "coalescing"),
+        *("deadline", "retry", "circuit-breaker", "bulkhead", "rate-limit", "hedging", "fallback", "coalescing"),
         *("auth", "connections", "fan-out"),
         *("health-probes", "endpoints"),
     )
@@ -65,6 +69,7 @@ SETTINGS = (
     RateLimit,
     LoadBalancing,
     HealthCheck,
+    Hedging,
     ConnectionSettings,
     ClientConfig,
 )
@@ -86,13 +91,17 @@ FIXED = {
     "tokens of a retry after a timeout": retry_budget.TIMEOUT_COST,
     "jitter upward on `Retry-After`": retry_after.LARGEST_SHARE,
     "jitter upward on a break": circuit._JITTER,
+    "hedges at the start": hedge_budget.START,
+    "shortest delay of a hedge": hedging.SHORTEST,
+    "samples before a percentile is known": latency_histogram.ENOUGH,
+    "routes whose latencies are kept": hedging._ROUTES,
+    "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
     "jitter upward on an ejection": standing._JITTER,
     "share with which a slow start begins": standing.LEAST_WEIGHT,
     "latency from which an endpoint is a last resort": balancer.FAR,
     "cost of a failure to the load of an endpoint": roster.FAILURE_COST,
     "replies without which nobody is ejected as slow": latency.ENOUGH,
     "replies of which the median is taken": latency.RECENT,
-    "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
     "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,
 }
 

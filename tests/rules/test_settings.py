@@ -28,6 +28,7 @@ from resilient_client import (
 from resilient_client.core.call import CallOptions
 from resilient_client.settings.base import Settings
 from resilient_client.settings.config import ClientConfig
+from resilient_client.settings.hedging import Hedging
 
 URL = "http://api.example.com"
 NAN, INF = math.nan, math.inf
@@ -58,6 +59,9 @@ WRONG: list[tuple[type[Settings], str, list[Any]]] = [
     (CircuitBreaker, "max_break_duration", [0, -1, NAN, INF]),
     (CircuitBreaker, "half_open_probes", [0, -1, 0.5]),
     (CircuitBreaker, "mode", ["on", None, True]),
+    (Hedging, "delay", [0, -1, NAN, INF, "p9", "p49", "p100", "fast", None]),
+    (Hedging, "max_hedges", [0, -1, 11, 1.5, None]),
+    (Hedging, "max_extra", [0, -0.1, 1.1, NAN]),
     (Bulkhead, "max_concurrent", [0, -1, 1.5, None, "many", INF]),
     (Bulkhead, "max_queue", [-1, 1.5, None, INF]),
     (Bulkhead, "max_wait", [0, -1, NAN, INF]),
@@ -103,6 +107,7 @@ WRONG: list[tuple[type[Settings], str, list[Any]]] = [
     (ClientConfig, "retry", [5, {"max_attempts": 0}]),
     (ClientConfig, "retry_budget", [5, {"ratio": 2}]),
     (ClientConfig, "circuit_breaker", [5, {"failure_ratio": 2}]),
+    (ClientConfig, "hedging", [5, "p95", {"max_hedges": 0}]),
     (ClientConfig, "bulkhead", [5, {"max_concurrent": 0}, {"initial": 0}, "20"]),
     (ClientConfig, "rate_limit", [5, {"rate": 0}, {}]),
     (ClientConfig, "priority", ["urgent", None, 1]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resilient_client.core.certificate import Certificate
+from resilient_client.core.deadline import Alarm
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.timings import Timings, Told, Trace
@@ -29,6 +30,8 @@ class AttemptRecord:
         reused: Whether it went out on a kept-alive connection; ``None`` when it never got one.
         blind: Whether it went through a session of the caller's, where nobody can tell, before ``sent``, whether it
             waits for a place in that session's pool or for the host.
+        alarm: What ends it in time, while it runs.
+        queued: Whether it waits for something on our side, such as a connection of the pool.
         trace: What can tell of its last wire request; ask ``timings`` and ``certificate`` instead.
     """
 
@@ -43,6 +46,8 @@ class AttemptRecord:
     sent = False
     reused: bool | None = None
     blind = False
+    alarm: Alarm | None = None
+    queued = False
     trace: Trace | None = None
 
     def __init__(self, number: int, endpoint: Endpoint, started: float) -> None:
@@ -62,7 +67,7 @@ class AttemptRecord:
 
     def __getstate__(self) -> dict[str, Any]:
         told = None if self.trace is None else Told(self.timings, self.certificate)
-        return self.__dict__ | {"trace": told}
+        return self.__dict__ | {"trace": told, "alarm": None}
 
     def __str__(self) -> str:
         result = self.error or f"status {self.status}"

@@ -105,6 +105,12 @@ class Body:
         """Whether it can be sent now: always if replayable, else only if it never was."""
         return self.replayable or not self.spent
 
+    @property
+    def shareable(self) -> bool:
+        """Whether two attempts may send it at once: a file has but one position."""
+        files = [part.start for part in self.source] if self.boundary is not None else [self.start]
+        return self.replayable and all(start is None for start in files)
+
     def __repr__(self) -> str:
         kind = "bytes" if isinstance(self.source, bytes) else type(self.source).__name__
         return f"<Body of {kind}, {'replayable' if self.replayable else 'one-shot'}>"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from resilient_client.core.protocols import Runner
     from resilient_client.core.response import Response
     from resilient_client.settings.fallback import Fallback
+    from resilient_client.settings.hedging import Hedging
     from resilient_client.settings.retry import Retry
     from resilient_client.settings.timeout import Timeout
 
@@ -46,6 +47,8 @@ class CallOptions(TypedDict, total=False):
     """Laid over the client's, field by field; a bare number sets ``total``; ``None``: no limit at all."""
     retry: Retry | None
     """Laid over the client's, field by field; ``None``: exactly one wire request."""
+    hedging: Hedging | None
+    """Laid over the client's, field by field; ``None``: no hedges. Streams have none, nor has ``retry=None``."""
     idempotency_key: str
     """One key for all attempts, which makes any method repeatable; ``"auto"`` makes one up."""
     idempotent: bool

@@ -97,6 +97,19 @@ class RetryRefused(CallEvent):
 
 
 @dataclass(slots=True, kw_only=True)
+class HedgeStarted(CallEvent):
+    """One more attempt was started without a pause: the answer takes long, or an attempt failed beside another.
+
+    Attributes:
+        waited: Seconds since the first attempt of this step of the retry began.
+        reason: Why, in a few words.
+    """
+
+    waited: float
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
 class CallFinished(CallEvent):
     """A call came to its end.
 

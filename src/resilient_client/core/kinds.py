@@ -23,7 +23,7 @@ class ErrorKind(StrEnum):
     INVALID_REQUEST = "invalid_request"  # the call itself is wrong; nothing was sent
     CIRCUIT_OPEN = "circuit_open"  # refused here: the upstream is known to be failing
     REJECTED = "rejected"  # refused here by a limit of ours
-    CANCELLED = "cancelled"  # the fan-out dropped this call
+    CANCELLED = "cancelled"  # the fan-out dropped this call; or an attempt that lost to another
     UNEXPECTED = "unexpected"  # a bug: an exception nobody foresaw
 
 

@@ -15,7 +15,7 @@ from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.body import Body
 from resilient_client.core.call import IDEMPOTENT_METHODS, Call, route_of
 from resilient_client.core.clock import clock_of
-from resilient_client.core.deadline import Alarm, Timers
+from resilient_client.core.deadline import Timers
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.events import CallEvent, Events
 from resilient_client.core.types import Priority
@@ -23,6 +23,7 @@ from resilient_client.core.types import Priority
 if TYPE_CHECKING:
     import asyncio
 
+    from resilient_client.settings.hedging import Hedging
     from resilient_client.settings.retry import Retry
     from resilient_client.settings.timeout import TimeLimits
 
@@ -118,19 +119,19 @@ class CallContext:
         started: Loop time of the start.
         started_clock: The same moment on ``client.clock``.
         deadline: Loop time of the end; infinity means none.
-        alarm: What enforces it, while the call runs.
         attempts: Attempts started so far.
         records: One record for each.
         idempotency_key: One for all attempts, or ``None``.
         streaming: Whether the body is left to the caller (``stream``).
         open_stream: The reply that is still open, until the caller owns it.
+        hedging: When a second attempt is started beside a slow one; ``None``: never.
         priority: Who goes first where calls wait for one another.
         advice: Why there was no further attempt, and what would change that; ``""`` if that is plain.
     """
 
-    alarm: Alarm | None = None
     attempts = 0
     open_stream: OpenBody | None = None
+    hedging: Hedging | None = None
     priority: Priority = "user"
     advice = ""
 

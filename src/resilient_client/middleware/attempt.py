@@ -31,17 +31,19 @@ class AttemptMiddleware:
         context = request.context
         client = context.client
         now = client.loop_time()
-        limit, of_call = context.limits.attempt, context.alarm
+        limit = context.limits.attempt
         ends_at = context.deadline if limit is None or context.deadline - now < limit else now + limit
         if ends_at - now < RESOLUTION:
             raise deadline_exceeded(request)
         began = client.clock()
         context.attempts += 1
-        record = request.record = AttemptRecord(context.attempts, request.endpoint, began - context.started_clock)
-        context.records.append(record)
+        records = context.records
+        number = records[-1].number + 1 if records else 1
+        record = request.record = AttemptRecord(number, request.endpoint, began - context.started_clock)
+        records.append(record)
         if client.events.active:
             context.emit(AttemptStarted, number=record.number, endpoint=record.endpoint)
-        alarm = context.alarm = Alarm(client.timers, ends_at)
+        alarm = record.alarm = Alarm(client.timers, ends_at)
         try:
             response = await call_next(request)
         except asyncio.CancelledError:
@@ -68,7 +70,7 @@ class AttemptMiddleware:
             return response
         finally:
             alarm.close()
-            context.alarm = of_call
+            record.alarm = None
         _note(request, record, failure)
         if isinstance(failure, CallRejectedError):  # nothing was sent: no attempt
             context.attempts -= 1

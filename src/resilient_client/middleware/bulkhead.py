@@ -91,6 +91,7 @@ class BulkheadMiddleware:
             raise _refused(request, permits, "the bulkhead is full")
         patience = _patience(request, permits)
         timer = None if math.isinf(patience) else loop.call_later(patience, end, _End.LATE)
+        request.record.queued = True
         try:
             how = await turn
         except asyncio.CancelledError:
@@ -98,6 +99,7 @@ class BulkheadMiddleware:
                 permits.release()  # granted in the very tick in which the waiter was cancelled
             raise
         finally:
+            request.record.queued = False
             place.leave()
             if timer is not None:
                 timer.cancel()
@@ -141,7 +143,7 @@ def _patience(request: Request, permits: Permits) -> float:
     Who gets a permit at the last moment is sent, and given up before the answer can come: all work for nothing. A
     queue of such attempts keeps an upstream busy with answers that nobody waits for, and never drains.
     """
-    alarm = request.context.alarm
+    alarm = request.record.alarm
     half = math.inf if alarm is None else max(0.0, alarm.ends_at - request.context.client.loop_time()) / 2
     return half if permits.max_wait is None else min(permits.max_wait, half)
 

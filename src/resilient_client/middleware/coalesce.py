@@ -75,7 +75,7 @@ class _Shared:
             first.deadline,
             first.idempotency_key,
         )
-        context.priority = first.priority
+        context.priority, context.hedging = first.priority, first.hedging
         own = self._request = Request(
             request.method, request.url, request.headers.copy(), None, context, None, request.endpoint
         )
@@ -90,14 +90,15 @@ class _Shared:
         return self.flight.joinable and self._context.deadline - now >= RESOLUTION
 
     def prolong(self, context: CallContext) -> None:
-        """Give the flight as much time as this caller has, if that is more; an attempt under way, too."""
+        """Give the flight as much time as this caller has, if that is more; attempts under way, too."""
         mine = self._context
         mine.deadline = max(mine.deadline, context.deadline)
         total = max(_or_inf(mine.limits.total), _or_inf(context.limits.total), mine.deadline - mine.started)
         mine.limits = _of_flight(mine.limits, total)
-        if mine.alarm is not None:
-            began = mine.started + mine.records[-1].started
-            mine.alarm.postpone(min(mine.deadline, began + _or_inf(mine.limits.attempt)))
+        for record in mine.records:
+            if record.alarm is not None:
+                began = mine.started + record.started
+                record.alarm.postpone(min(mine.deadline, began + _or_inf(mine.limits.attempt)))
 
     async def serve(self, request: Request) -> Response:
         """Wait for the outcome, under the deadline of this caller, and give it a copy of its own."""

@@ -97,7 +97,8 @@ class RateLimitMiddleware:
         """Wait for this attempt's turn."""
         context = request.context
         now = context.client.loop_time()
-        end = math.inf if context.alarm is None else context.alarm.ends_at - RESOLUTION
+        alarm = request.record.alarm
+        end = math.inf if alarm is None else alarm.ends_at - RESOLUTION
         latest = min(now + self._settings.max_wait, end)
         turn_came: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -111,6 +112,7 @@ class RateLimitMiddleware:
         if turn is None:
             raise self._refused(request, gate.bucket, latest)
         gate.advance(now)
+        request.record.queued = True
         try:
             came = await turn_came
         except asyncio.CancelledError:
@@ -119,6 +121,7 @@ class RateLimitMiddleware:
                 gate.advance(context.client.loop_time())
             raise
         finally:
+            request.record.queued = False
             gate.leave(turn)
         if not came:
             raise self._refused(request, gate.bucket, latest)

@@ -173,7 +173,7 @@ class _Repeats:
             return False
         decision = decide(
             fault,
-            self._situation(outcome),
+            self._situation(outcome, state.attempt_number),
             self._retry,
             pause=lambda: self._pause(state),
             tokens=self._tokens,
@@ -190,7 +190,7 @@ class _Repeats:
         """Why an attempt was refused, fit to stand in the error of one that was sent."""
         return str(refusal.args[0]).removeprefix(f"{self._refused}: ").removesuffix("; nothing was sent")
 
-    def _situation(self, outcome: Response | APIError) -> Situation:
+    def _situation(self, outcome: Response | APIError, step: int) -> Situation:
         request = self._request
         context = request.context
         middleware, now = self._middleware, context.client.loop_time()
@@ -199,7 +199,7 @@ class _Repeats:
             wish = retry_after(outcome.headers, wall_now=middleware._wall_clock())
         target, barred_for, singled_out = self._target(now)
         return Situation(
-            attempt=context.attempts,
+            step=step,
             now=now,
             deadline=context.deadline,
             method=request.method,
@@ -224,7 +224,7 @@ class _Repeats:
     def _pause(self, state: RetryCallState) -> float:
         backoff = self._retry.backoff
         if isinstance(backoff, Backoff):
-            return pause(backoff, self._request.context.attempts, self._delay, self._request.context.client.rng)
+            return pause(backoff, state.attempt_number, self._delay, self._request.context.client.rng)
         seconds = backoff(state)
         if not isinstance(seconds, (int, float)) or not seconds >= 0:
             raise ConfigurationError(f"the backoff of Retry gave {seconds!r}; it must give seconds, 0 or more")

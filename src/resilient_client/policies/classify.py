@@ -118,7 +118,8 @@ def cut_off(request: Request, waited: float) -> bool:
         request: Whose attempt is being cancelled.
         waited: Seconds since the attempt began.
     """
-    limits, alarm, record = request.context.limits, request.context.alarm, request.record
+    limits, record = request.context.limits, request.record
+    alarm = record.alarm
     if alarm is None or not alarm.ringing:
         return False
     if not blames_upstream(ErrorKind.TIMEOUT, record.stage, blind=record.blind):

@@ -16,7 +16,7 @@ _METHODS = frozenset({"GET", "HEAD"})
 _SETTLED = frozenset(
     {
         *("params", "path_params", "headers", "idempotency_key"),  # stand in the request by now
-        *("timeout", "retry", "priority"),  # resolved, and compared as such
+        *("timeout", "retry", "hedging", "priority"),  # resolved, and compared as such
         *("raise_for_status", "fallback", "coalesce", "idempotent"),  # of the edge, each caller's own, or ruled out
     }
 )
@@ -27,8 +27,8 @@ def flight_key(request: Request) -> Hashable | None:
 
     Only GET and HEAD without a body, read as a whole, and not declared to be other than idempotent. Equal must be the
     client, method, URL and path as written, all headers (whatever their case; the order of one that repeats
-    counts), the settings of retry and timeouts but for ``total``, the priority, and every other option, such as the
-    tags: inner links may look at them.
+    counts), the settings of retry, hedging and timeouts but for ``total``, the priority, and every other option, such
+    as the tags: inner links may look at them.
     """
     context = request.context
     if request.method not in _METHODS or request.body is not None or context.streaming or not context.idempotent:
@@ -41,6 +41,7 @@ def flight_key(request: Request) -> Hashable | None:
         tuple(sorted(((name.lower(), value) for name, value in request.headers.items()), key=itemgetter(0))),
         context.limits.unclipped,
         context.retry,
+        context.hedging,
         context.priority,  # or a user would wait in the queue of a batch
         tuple(sorted((name, _frozen(value)) for name, value in context.call.given.items() if name not in _SETTLED)),
     )

@@ -48,7 +48,7 @@ class Situation(NamedTuple):
     """Where a call stands after a failed attempt.
 
     Attributes:
-        attempt: The number of the attempt that failed, from 1.
+        step: The number of the attempt that failed, from 1; an attempt and its hedges are one step.
         now: Loop time.
         deadline: Loop time of the end of the call.
         method: In upper case.
@@ -60,7 +60,7 @@ class Situation(NamedTuple):
         singled_out: Whether the failure is that of one endpoint, while others served as usual.
     """
 
-    attempt: int
+    step: int
     now: float
     deadline: float
     method: str
@@ -128,6 +128,6 @@ def _repeat_refused(fault: Fault, situation: Situation, settings: Retry) -> Enou
         )
     if not situation.sendable:
         return Enough("not retried: the body is one-shot and was already sent; give bytes, a file or a factory")
-    if situation.attempt >= settings.max_attempts:
-        return Enough("" if situation.attempt > 1 else f"not retried: max_attempts={settings.max_attempts}")
+    if situation.step >= settings.max_attempts:
+        return Enough("" if situation.step > 1 else f"not retried: max_attempts={settings.max_attempts}")
     return None

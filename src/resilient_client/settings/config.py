@@ -15,6 +15,7 @@ from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.settings.fallback import Fallback
+from resilient_client.settings.hedging import Hedging
 from resilient_client.settings.load_balancing import LoadBalancing
 from resilient_client.settings.rate_limit import RateLimit
 from resilient_client.settings.retry import Retry, RetryBudget
@@ -34,6 +35,7 @@ class ClientConfig(Settings):
         "retry": "Retry(max_attempts=3), or None for no retries",
         "retry_budget": "RetryBudget(...), or None for no bound on retries",
         "circuit_breaker": "CircuitBreaker(...), or None for none",
+        "hedging": "Hedging(...), or None for no hedges",
         "rate_limit": "RateLimit(rate=...), or None for none",
         "bulkhead": "Bulkhead(max_concurrent=...), AdaptiveConcurrency(), or None for none",
         "priority": "'user', 'batch' or 'probe'",
@@ -53,6 +55,8 @@ class ClientConfig(Settings):
     """What bounds retries in an outage."""
     circuit_breaker: CircuitBreaker | None = Field(default_factory=CircuitBreaker)
     """When a failing endpoint is left alone."""
+    hedging: Hedging | None = None
+    """When a second attempt is started beside a slow one; ``None``: never."""
     rate_limit: RateLimit | None = None
     """How many attempts may be sent to one endpoint in a stretch of time."""
     bulkhead: Bulkhead | AdaptiveConcurrency | None = None

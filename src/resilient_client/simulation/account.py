@@ -61,7 +61,7 @@ class Account:
         requests: Requests that it says it handed to a connection, by event.
         repeats: Attempts after the first of their call, by event.
         answered: Calls that got an answer which is no failure of the server, by event.
-        left: Requests on their way when their call was cancelled from outside: of those there is no event.
+        left: Requests on their way when they were cancelled: with their call, or because they lost to a hedge.
         stale: Requests lost because a kept connection was closed.
         late: What went on for too long, in words.
     """
@@ -107,7 +107,7 @@ class Account:
 
     def _attempt(self, event: AttemptFinished) -> None:
         record = event.record
-        if record.sent:
+        if record.sent and record.kind is not ErrorKind.CANCELLED:
             self.requests += 1 + len(record.redirects) + record.reauthenticated
         if record.number > 1 and record.kind not in _REFUSED_HERE:
             self.repeats += 1

@@ -87,11 +87,14 @@ class Wire:
         self._closed = True
 
     async def _wait_for_place(self, request: Request, endpoint: Endpoint) -> None:
+        request.record.queued = True
         try:
             await self._pool.acquire(endpoint)
         except asyncio.CancelledError:
             request.record.stage = Stage.POOL
             raise
+        finally:
+            request.record.queued = False
 
     async def _exchange(self, request: Request, server: Server) -> Response:
         loop, account, record = self._loop, self._account, request.record
@@ -127,7 +130,7 @@ class Wire:
         except asyncio.CancelledError:
             request.record.stage = Stage.HEADERS
             job.leave()
-            alarm = request.context.alarm
+            alarm = request.record.alarm
             if alarm is None or not alarm.ringing:
                 self._account.left += 1
             raise

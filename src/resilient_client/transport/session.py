@@ -130,11 +130,14 @@ class AiohttpTransport:
 
     @staticmethod
     async def _wait_for_place(pool: Pool, request: Request, progress: Progress) -> None:
+        request.record.queued = True
         try:
             await pool.acquire(request.endpoint)
         except asyncio.CancelledError:
             request.record.stage = progress.mark_failed()
             raise
+        finally:
+            request.record.queued = False
         progress.pooled = progress.clock()
 
     async def close(self) -> None:
@@ -300,8 +303,8 @@ class _NoCookies(aiohttp.DummyCookieJar):
 
 def _patience(request: Request) -> float:
     """Seconds for the body of an error reply: less than is left, so that the status outlives a body that drips."""
-    context = request.context
-    left = math.inf if context.alarm is None else context.alarm.ends_at - context.client.loop_time()
+    alarm = request.record.alarm
+    left = math.inf if alarm is None else alarm.ends_at - request.context.client.loop_time()
     return min(ERROR_BODY_PATIENCE, left / 2)
 
 

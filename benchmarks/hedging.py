@@ -1,0 +1,184 @@
+"""What hedging does to a real tail: latencies, extra requests and CPU, hedged and unhedged in one interleaved run.
+
+A server in a process of its own answers over loopback after 2 ms, and 1 % of all requests after 200 ms. Eight callers
+ask it one call after the other, in slices, now with ``Hedging()`` and now without. The server counts the requests.
+
+    python benchmarks/hedging.py [--slices N] [--loop uvloop|asyncio]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import multiprocessing
+import os
+import platform
+import random
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+import aiohttp
+
+from resilient_client import APIClient, Hedging
+
+CALLS_A_SLICE = 1000
+CALLERS = 8
+USUAL, SLOW, SHARE = 0.002, 0.2, 0.01
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+GATES = {"p99": 0.010, "p99.9": 0.015, "extra": 0.02, "cpu": 1.1}
+"""What must hold: seconds, the share of extra requests, CPU beside unhedged."""
+
+
+class Upstream(asyncio.Protocol):
+    """Answers each request head after a while; knows no other HTTP than this benchmark needs."""
+
+    def __init__(self, rng: random.Random, hits: Any) -> None:
+        self.rng = rng
+        self.hits = hits
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way back."""
+        self.transport = transport
+        self.rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every head that is complete, in time."""
+        *heads, self.rest = (self.rest + data).split(b"\r\n\r\n")
+        for _ in heads:
+            self.hits.value += 1
+            seconds = SLOW if self.rng.random() < SHARE else USUAL
+            asyncio.get_running_loop().call_later(seconds, self.answer)
+
+    def answer(self) -> None:
+        """Write the reply, unless the client has left."""
+        if not self.transport.is_closing():
+            self.transport.write(REPLY)  # type: ignore[attr-defined]  # a TCP transport can write
+
+
+def serve(listener: socket.socket, core: int | None, hits: Any) -> None:
+    """Run the upstream until the process is ended."""
+    pin(core)
+    rng = random.Random(1)
+
+    async def forever() -> None:
+        server = await asyncio.get_running_loop().create_server(lambda: Upstream(rng, hits), sock=listener)
+        await server.serve_forever()
+
+    run(forever(), "asyncio")  # whose clock does not step in milliseconds
+
+
+def pin(core: int | None) -> None:
+    """Keep this process on one core, where the system can."""
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+
+
+def run(main: Awaitable[None], loop: str) -> None:
+    """Run ``main`` on the named event loop."""
+    if loop == "uvloop":
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)  # type: ignore[arg-type]  # a coroutine
+    else:
+        asyncio.run(main)  # type: ignore[arg-type]  # a coroutine
+
+
+class Variant:
+    """A client, and what came of its slices."""
+
+    def __init__(self, client: APIClient, hits: Any) -> None:
+        self.client = client
+        self.hits = hits
+        self.latencies: list[float] = []
+        self.requests = 0
+        self.cpu: list[float] = []
+
+    async def slice(self) -> None:
+        """Make the calls of a slice."""
+        left = CALLS_A_SLICE
+
+        async def caller() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                began = time.perf_counter()
+                await self.client.get("/items")
+                self.latencies.append(time.perf_counter() - began)
+
+        before, start = self.hits.value, time.process_time()
+        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+        self.cpu.append(time.process_time() - start)
+        self.requests += self.hits.value - before
+
+    def quantile(self, share: float) -> float:
+        """Seconds within which this share of the calls had their answer."""
+        return sorted(self.latencies)[int(share * len(self.latencies))]
+
+    @property
+    def extra(self) -> float:
+        """Requests beyond one a call, as a share of the calls."""
+        return self.requests / len(self.latencies) - 1
+
+
+async def measure(url: str, slices: int, loop: str, hits: Any) -> dict[str, float]:
+    """Take the slices in turn, print the table; the values that have gates."""
+    async with APIClient(url) as plain, APIClient(url, hedging=Hedging()) as hedging:
+        unhedged, hedged = Variant(plain, hits), Variant(hedging, hits)
+        for variant in (unhedged, hedged):
+            await variant.slice()  # connections, caches, and what the hedge must learn
+            variant.__init__(variant.client, hits)  # type: ignore[misc]  # forget that slice
+        for _ in range(slices):
+            await unhedged.slice()
+            await hedged.slice()
+    cpu = statistics.median(own / base for own, base in zip(hedged.cpu, unhedged.cpu, strict=True))
+    python = f"Python {platform.python_version()}, aiohttp {aiohttp.__version__}, {loop}, {platform.machine()}"
+    print(f"{python}; {slices * CALLS_A_SLICE} calls each, {CALLERS} callers; 2 ms, and 1 % of 200 ms\n")
+    print("| what | p50 | p95 | p99 | p99.9 | extra requests | CPU a call |\n|---|---|---|---|---|---|---|")
+    for name, variant in (("unhedged", unhedged), ("Hedging()", hedged)):
+        times = " | ".join(f"{variant.quantile(share) * 1000:.1f} ms" for share in (0.5, 0.95, 0.99, 0.999))
+        micros = statistics.median(variant.cpu) / CALLS_A_SLICE * 1e6
+        print(f"| {name} | {times} | {variant.extra:.2%} | {micros:.0f} µs |")
+    print(f"\nCPU, hedged beside unhedged: {cpu:.3f}")
+    return {"p99": hedged.quantile(0.99), "p99.9": hedged.quantile(0.999), "extra": hedged.extra, "cpu": cpu}
+
+
+def main() -> int:
+    """Parse, start the upstream, measure, end it; 1 if a gate does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]  # it has one
+    parser.add_argument("--slices", type=int, default=20, help="slices of each variant (default: 20, about 20 s)")
+    parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
+    given = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    two = len(cores) > 1
+    context = multiprocessing.get_context("fork")
+    hits = context.Value(ctypes.c_long, 0, lock=False)
+    found: dict[str, float] = {}
+
+    async def benchmark() -> None:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        found.update(await measure(url, given.slices, given.loop, hits))
+
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+        upstream = context.Process(target=serve, args=(listener, cores[1] if two else None, hits), daemon=True)
+        upstream.start()
+        pin(cores[0] if two else None)
+        try:
+            run(benchmark(), given.loop)
+        finally:
+            upstream.terminate()
+            upstream.join()
+    missed = {name: (value, GATES[name]) for name, value in found.items() if value > GATES[name]}
+    for name, (value, gate) in missed.items():
+        print(f"missed: {name} is {value:.4g}, above {gate:g}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
