@@ -127,7 +127,7 @@ def test_interrupted_call_is_one_word(upstream: BackgroundServer) -> None:
 def test_explanation_fits_the_terminal(columns: int) -> None:
     """``--explain`` shows chain and settings; nothing wraps, nothing is sent."""
     with Terminal(
-        "get", "https://api.example.com/users", "--timeout", "3", "--explain", columns=columns, rows=60
+        "get", "https://api.example.com/users", "--timeout", "3", "--explain", columns=columns, rows=120
     ) as seen:
         assert seen.finish() == 0
     assert seen.lines[0] == "GET https://api.example.com/users"
