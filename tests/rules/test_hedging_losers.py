@@ -1,4 +1,4 @@
-"""What becomes of those who lose a race, and of those who are left: on real sockets, where the server sees who leaves."""
+"""What becomes of those who lose a race: on real sockets, where the server sees who leaves."""
 
 from __future__ import annotations
 
