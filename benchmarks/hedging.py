@@ -19,10 +19,10 @@ import socket
 import statistics
 import sys
 import time
-from collections.abc import Awaitable
 from typing import Any
 
 import aiohttp
+from overhead import pin, run
 
 from resilient_client import APIClient, Hedging
 
@@ -71,23 +71,6 @@ def serve(listener: socket.socket, core: int | None, hits: Any) -> None:
         await server.serve_forever()
 
     run(forever(), "asyncio")  # whose clock does not step in milliseconds
-
-
-def pin(core: int | None) -> None:
-    """Keep this process on one core, where the system can."""
-    if core is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
-
-
-def run(main: Awaitable[None], loop: str) -> None:
-    """Run ``main`` on the named event loop."""
-    if loop == "uvloop":
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main)  # type: ignore[arg-type]  # a coroutine
-    else:
-        asyncio.run(main)  # type: ignore[arg-type]  # a coroutine
 
 
 class Variant:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from resilient_client.settings.config import ClientConfig
 from resilient_client.simulation import Herd, Poisson, Run, Scenario, Steady
+
+T = TypeVar("T")
 
 
 class Series(NamedTuple):
@@ -107,5 +109,5 @@ def _sum(tallies: Iterable[tuple[Sequence[int], int]], length: int) -> tuple[flo
     return tuple(total)
 
 
-def _fitted(numbers: Sequence[object], length: int, filler: object) -> list:  # type: ignore[type-arg]
+def _fitted(numbers: Sequence[T], length: int, filler: T) -> list[T]:
     return [*numbers[:length], *([filler] * (length - len(numbers)))]
