@@ -97,16 +97,6 @@ def blames_upstream(kind: ErrorKind | None, reached: Stage | None, *, stale: boo
     return kind in _UPSTREAM_FAULTS and reached not in _OURS
 
 
-def reply_blames_upstream(response: Response) -> bool:
-    """Whether a reply says that who sent it is unwell: any 5xx, but not a 503 that says when to come back.
-
-    Such a 503 is a brake, as a 429 is: its server lives, and manages its load. A service whose own circuit is open
-    answers so (RFC 9110 sections 10.2.3 and 15.6.4). Were that a failure of the service, an outage would open the
-    circuits of all layers above it, and each would have to find out in turn that it is over.
-    """
-    return response.status >= 500 and not (response.status == 503 and "Retry-After" in response.headers)
-
-
 def silence_blames_upstream(waited: float, allowed: float | None) -> bool:
     """Whether an attempt that was cut off unanswered says that the upstream is unwell.
 

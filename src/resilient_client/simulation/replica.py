@@ -7,7 +7,6 @@ what it sees of clients are requests, and that some leave.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Context
@@ -17,7 +16,6 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from resilient_client.client import APIClient
 from resilient_client.core.call import Call
-from resilient_client.core.errors import CallRejectedError
 from resilient_client.core.outcome import Failure
 from resilient_client.core.request import Request
 from resilient_client.simulation.changes import Capacity, Change, Errors, Outage, Slowdown, Stall
@@ -304,18 +302,12 @@ class Replica:
         await asyncio.gather(*(job.task for job in jobs if job.task is not None), return_exceptions=True)
 
 
-async def _call_all(visit: Visit) -> int | Reply:
-    """What a layer does: call everybody it depends on; 503 if one fails, with ``Retry-After`` if it was not asked."""
+async def _call_all(visit: Visit) -> int:
+    """What a layer does: call everybody it depends on; 503 if one fails."""
     for client in visit.clients.values():
-        outcome = await client.run(_CALL)
-        if isinstance(outcome, Failure):
-            return _refused(outcome.error) if isinstance(outcome.error, CallRejectedError) else 503
+        if isinstance(await client.run(_CALL), Failure):
+            return 503
     return 200
-
-
-def _refused(error: CallRejectedError) -> Reply:
-    """What a service answers whose own circuit is open: it is well, and says when to come back, in whole seconds."""
-    return Reply(503, {"Retry-After": str(max(1, math.ceil(error.retry_after or 0.0)))})
 
 
 _CALL: Call[object] = Call("GET", "/")
