@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import aiohttp
+from multidict import CIMultiDictProxy
 
 from resilient_client.transport.decoding import BodyDecoder, BodyTooLarge, decoder_for
 
@@ -18,12 +20,27 @@ ERROR_BODY_PATIENCE = 1.0
 _PIECES_A_TURN = 16  # decoded pieces between two turns of the event loop: about a megabyte
 
 
+class Reply(Protocol):
+    """What both ways through aiohttp give: the head of a reply, and its body still to be read."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> CIMultiDictProxy[str]: ...
+    @property
+    def content(self) -> aiohttp.StreamReader: ...
+    @property
+    def content_length(self) -> int | None: ...
+    def release(self) -> object: ...
+    def close(self) -> None: ...
+
+
 class BodyReader:
     """Reads one body piece by piece, decoded, to its very end."""
 
     __slots__ = ("_codings", "_content", "_decoded", "_decoder", "_max_size", "_turns")
 
-    def __init__(self, reply: aiohttp.ClientResponse, max_size: int | None) -> None:
+    def __init__(self, reply: Reply, max_size: int | None) -> None:
         """Read the body of ``reply``; more than ``max_size`` bytes *out of a decoder* are an error."""
         self._codings = reply.headers.getall("Content-Encoding", None)
         self._content = reply.content
@@ -55,7 +72,7 @@ class BodyReader:
                 return raw
 
 
-def body_at_hand(reply: aiohttp.ClientResponse, max_size: int | None) -> bytes | None:
+def body_at_hand(reply: Reply, max_size: int | None) -> bytes | None:
     """The body, if it came along with the head, needs no decoding and is not too large; else ``None``.
 
     The usual case of an API's reply, without a single suspension.
@@ -69,7 +86,7 @@ def body_at_hand(reply: aiohttp.ClientResponse, max_size: int | None) -> bytes |
     return body
 
 
-async def read_body(reply: aiohttp.ClientResponse, max_size: int | None) -> bytes:
+async def read_body(reply: Reply, max_size: int | None) -> bytes:
     """The whole body of an answer.
 
     Raises:
@@ -94,7 +111,7 @@ async def read_body(reply: aiohttp.ClientResponse, max_size: int | None) -> byte
     return b"".join(pieces)
 
 
-async def read_error_body(reply: aiohttp.ClientResponse, patience: float) -> tuple[bytes, bool]:
+async def read_error_body(reply: Reply, patience: float) -> tuple[bytes, bool]:
     """What can be had of the body of an error reply, and whether it was cut.
 
     The status is the news; a body that is too long, too slow, corrupt or lost does not take it away.
@@ -125,7 +142,7 @@ class OpenReply:
 
     def __init__(
         self,
-        reply: aiohttp.ClientResponse,
+        reply: Reply,
         on_close: Callable[[], None],
         translate: Callable[[Exception], Exception],
     ) -> None:

@@ -155,7 +155,7 @@ class MarkingResponse(ClientResponse):
             failure = ConnectionLost(lost)
         else:
             if not self.content.is_eof() and connection.protocol is not None:
-                _wake_reader_when_lost(self.content, connection.protocol)
+                wake_reader_when_lost(self.content, connection.protocol)
             return self
         raise failure
 
@@ -177,7 +177,7 @@ class ForeignMarkingResponse(MarkingResponse):
 _used: WeakSet[object] = WeakSet()
 
 
-def _wake_reader_when_lost(content: aiohttp.StreamReader, protocol: ResponseHandler) -> None:
+def wake_reader_when_lost(content: aiohttp.StreamReader, protocol: ResponseHandler) -> None:
     """Let the loss of the connection end the body.
 
     aiohttp closes the connection when the framing of a body breaks after the head was read, but tells only who waits

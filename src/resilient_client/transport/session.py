@@ -5,39 +5,32 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable
-from functools import lru_cache
-from http.cookies import SimpleCookie
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 import aiohttp
-from aiohttp import hdrs
-from aiohttp.typedefs import LooseHeaders
-from multidict import CIMultiDict
-from yarl import URL
 
-from resilient_client._version import __version__
 from resilient_client.core.errors import APIConnectionError, ClientClosedError, ConfigurationError, RedirectError
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
 from resilient_client.policies.redirect import REDIRECTS
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.settings.timeout import TimeLimits
-from resilient_client.transport.decoding import ACCEPT_ENCODING
-from resilient_client.transport.download import ERROR_BODY_PATIENCE, OpenReply, body_at_hand, read_body, read_error_body
-from resilient_client.transport.errors import translate
-from resilient_client.transport.pool import Pool
-from resilient_client.transport.progress import (
-    MarkingResolver,
-    MarkingResponse,
-    Progress,
-    current,
-    guard,
+from resilient_client.transport import direct
+from resilient_client.transport.download import (
+    ERROR_BODY_PATIENCE,
+    OpenReply,
+    Reply,
+    body_at_hand,
+    read_body,
+    read_error_body,
 )
-from resilient_client.transport.sockets import make_socket
+from resilient_client.transport.errors import translate
+from resilient_client.transport.headers import with_own
+from resilient_client.transport.own_session import aiohttp_timeout, own_session
+from resilient_client.transport.pool import Pool
+from resilient_client.transport.progress import Progress, current, guard
 from resilient_client.transport.upload import Upload, is_small
-
-_NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds
 
 
 class AiohttpTransport:
@@ -72,7 +65,9 @@ class AiohttpTransport:
         self._pool: Pool | None = None
         self._clock: Callable[[], float] = time.perf_counter
         self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] | None = None
+        self._direct: direct.DirectWay | None = None
         self._usual_limits: TimeLimits | None = None
+        self._usual_timeout = aiohttp_timeout(None, None)
         self._max_size = settings.max_response_size
         self._closed = False
 
@@ -100,10 +95,16 @@ class AiohttpTransport:
                 raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
             if request.body is not None and not is_small(request.body):
                 upload = Upload(request.body, progress)
-            usual = request.body is None and request.context.limits is self._usual_limits
-            options: dict[str, Any] = {"headers": request.headers} if usual else self._options(session, request, upload)
-            url = request.url
-            reply = await session.request(request.method, url, allow_redirects=False, **options)
+            limits, url = request.context.limits, request.url
+            timeout = (
+                self._usual_timeout if limits is self._usual_limits else aiohttp_timeout(limits.connect, limits.idle)
+            )
+            reply: Reply
+            if self._direct is not None and upload is None and direct.takes(request):
+                reply = await self._direct.send(request, timeout, progress)
+            else:
+                options = self._options(session, request, upload)
+                reply = await session.request(request.method, url, timeout=timeout, allow_redirects=False, **options)
             progress.replied = progress.ended = progress.clock()
             truncated = False
             content = None if reply.status >= 400 or request.context.streaming else body_at_hand(reply, self._max_size)
@@ -152,29 +153,7 @@ class AiohttpTransport:
         Args:
             limits: Those of most calls; others come with their request.
         """
-        settings = self._settings
-        proxied = settings.proxy is not None or settings.trust_env
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                keepalive_timeout=settings.keepalive or None,
-                force_close=not settings.keepalive,
-                use_dns_cache=settings.dns_ttl is not None,
-                ttl_dns_cache=settings.dns_ttl,  # type: ignore[arg-type]  # a float works, the hint says int
-                resolver=MarkingResolver(),
-                socket_factory=make_socket,
-                ssl=settings.tls,
-                timeout_ceil_threshold=_NEVER_ROUNDED,
-            ),
-            timeout=_timeout(limits.connect, limits.idle),
-            auto_decompress=False,
-            cookie_jar=None if settings.cookies else _NoCookies(),
-            request_class=_OwnRequest,
-            response_class=MarkingResponse,
-            trust_env=settings.trust_env,
-            proxy=None if settings.proxy is None else settings.proxy.get_secret_value(),
-            middlewares=(guard, *settings.aiohttp_middlewares) if proxied else settings.aiohttp_middlewares,
-        )
+        return own_session(self._settings, limits)
 
     def _options(self, session: aiohttp.ClientSession, request: Request, upload: Upload | None) -> dict[str, Any]:
         """What aiohttp is told beside method and URL."""
@@ -189,16 +168,14 @@ class AiohttpTransport:
         if self._foreign:
             request.record.blind = True
             _refuse_strangers(session, request)
-            options["headers"] = _with_own(options["headers"])
+            options["headers"] = with_own(options["headers"])
             options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
-        limits = request.context.limits
-        if limits is not self._usual_limits:
-            options["timeout"] = _timeout(limits.connect, limits.idle)
+            options["skip_auto_headers"] = ("Content-Type",)
         return options
 
     async def _read(
         self,
-        reply: aiohttp.ClientResponse,
+        reply: Reply,
         request: Request,
         progress: Progress,
         upload: Upload | None,
@@ -218,7 +195,7 @@ class AiohttpTransport:
 
     def _leave_open(
         self,
-        reply: aiohttp.ClientResponse,
+        reply: Reply,
         request: Request,
         progress: Progress,
         upload: Upload | None,
@@ -247,8 +224,11 @@ class AiohttpTransport:
             return self._adopt(self._session)
         self._usual_limits = limits = request.context.limits
         self._pool = Pool(self._settings.pool_size, self._settings.pool_size_per_host)
-        self._session = self.make_session(limits)
-        return self._session
+        self._usual_timeout = aiohttp_timeout(limits.connect, limits.idle)
+        self._session = session = self.make_session(limits)
+        if direct.possible(session, self._settings):
+            self._direct = direct.DirectWay(session, self._settings)
+        return session
 
     def _adopt(self, session: aiohttp.ClientSession) -> aiohttp.ClientSession:
         if session.closed or session.connector is None:
@@ -270,37 +250,6 @@ def _translate(error: Exception, request: Request, progress: Progress, session: 
     return failure
 
 
-_OWN_HEADERS = {hdrs.ACCEPT_ENCODING: ACCEPT_ENCODING, hdrs.USER_AGENT: f"resilient-client/{__version__}"}
-
-
-class _OwnRequest(aiohttp.ClientRequest):
-    """Lays a request's headers over ours in one step, instead of a step a header."""
-
-    def update_headers(self, headers: LooseHeaders | None) -> None:
-        """Start from what every request to this host carries; ``headers`` are those of the session and the call."""
-        self.headers = _usual_headers(self.url.host_port_subcomponent or "").copy()
-        if headers:
-            self.headers.update(headers)
-
-    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
-        """Nothing is left to add."""
-
-
-@lru_cache(maxsize=256)
-def _usual_headers(host: str) -> CIMultiDict[str]:
-    return CIMultiDict({hdrs.HOST: host} | aiohttp.ClientRequest.DEFAULT_HEADERS | _OWN_HEADERS)
-
-
-class _NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookies, and makes no new empty jar for each request either."""
-
-    _NONE: Final[SimpleCookie] = SimpleCookie()
-
-    def filter_cookies(self, request_url: URL) -> SimpleCookie:
-        """Give no cookies; never changed by aiohttp, which gets its own with ``cookies=`` only."""
-        return self._NONE
-
-
 def _patience(request: Request) -> float:
     """Seconds for the body of an error reply: less than is left, so that the status outlives a body that drips."""
     alarm = request.record.alarm
@@ -315,15 +264,3 @@ def _refuse_strangers(session: aiohttp.ClientSession, request: Request) -> None:
             f"{request.label}: the redirect to {request.endpoint} is not followed: the session given to the client "
             "adds its own headers or auth to every request; give them to the client instead"
         )
-
-
-def _with_own(headers: CIMultiDict[str]) -> CIMultiDict[str]:
-    """The headers of a request for a session that does not add ours by itself."""
-    merged = CIMultiDict(_OWN_HEADERS)
-    merged.update(headers)
-    return merged
-
-
-@lru_cache(maxsize=256)
-def _timeout(connect: float | None, idle: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=connect, sock_read=idle, ceil_threshold=_NEVER_ROUNDED)
