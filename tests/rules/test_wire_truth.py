@@ -49,6 +49,8 @@ from resilient_client.testing.faults import (
 )
 from resilient_client.testing.wire import Step
 
+pytestmark = pytest.mark.both_ways
+
 EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)
 """Three attempts, no pause."""
 

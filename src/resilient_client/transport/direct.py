@@ -119,14 +119,14 @@ class _Origin(aiohttp.ClientRequest):
 class DirectWay:
     """Sends requests over the connections of one session."""
 
-    def __init__(self, session: aiohttp.ClientSession, settings: ConnectionSettings) -> None:
-        """Use the connector of ``session``, which stays the owner of all connections."""
+    def __init__(self, session: aiohttp.ClientSession, *, keep_alive: bool) -> None:
+        """Use the connector of ``session``, which stays the owner of all connections, kept alive or not."""
         assert session.connector is not None  # noqa: S101 - it is open: it was made this moment
         self._connector = session.connector
         self._session = session
         self._loop = asyncio.get_running_loop()
         self._origins: dict[Endpoint, _Origin] = {}
-        self._closing = not settings.keepalive
+        self._closing = not keep_alive
 
     async def send(self, request: Request, timeout: aiohttp.ClientTimeout, progress: Progress) -> DirectReply:
         """Send ``request``, whose body is small or absent, and wait for the head of its reply.

@@ -6,7 +6,6 @@ done above, where it can be counted and bounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from http.cookies import SimpleCookie
 from typing import Final
@@ -16,7 +15,6 @@ from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
 from resilient_client.settings.connection import ConnectionSettings
-from resilient_client.settings.timeout import TimeLimits
 from resilient_client.transport.headers import usual_headers
 from resilient_client.transport.progress import MarkingResolver, MarkingResponse, guard
 from resilient_client.transport.sockets import make_socket
@@ -24,13 +22,8 @@ from resilient_client.transport.sockets import make_socket
 _NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds
 
 
-def own_session(settings: ConnectionSettings, limits: TimeLimits) -> aiohttp.ClientSession:
-    """Make one; whoever gets it closes it.
-
-    Args:
-        settings: How connections are made and kept.
-        limits: Those of most calls; others come with their request.
-    """
+def own_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
+    """Make one; whoever gets it closes it. Each request brings its own time limits."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0,
@@ -43,7 +36,6 @@ def own_session(settings: ConnectionSettings, limits: TimeLimits) -> aiohttp.Cli
             ssl=settings.tls,
             timeout_ceil_threshold=_NEVER_ROUNDED,
         ),
-        timeout=aiohttp_timeout(limits.connect, limits.idle),
         auto_decompress=False,
         cookie_jar=None if settings.cookies else _NoCookies(),
         request_class=_OwnRequest,
@@ -73,9 +65,6 @@ class _OwnRequest(aiohttp.ClientRequest):
         self.headers = usual_headers(self.url.host_port_subcomponent or "").copy()
         if headers:
             self.headers.update(headers)
-
-    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
-        """Nothing is left to add."""
 
 
 class _NoCookies(aiohttp.DummyCookieJar):

@@ -6,16 +6,14 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import aiohttp
 
-from resilient_client.core.errors import APIConnectionError, ClientClosedError, ConfigurationError, RedirectError
+from resilient_client.core.errors import APIConnectionError, ClientClosedError, ConfigurationError
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
 from resilient_client.policies.redirect import REDIRECTS
 from resilient_client.settings.connection import ConnectionSettings
-from resilient_client.settings.timeout import TimeLimits
 from resilient_client.transport import direct
 from resilient_client.transport.download import (
     ERROR_BODY_PATIENCE,
@@ -26,10 +24,10 @@ from resilient_client.transport.download import (
     read_error_body,
 )
 from resilient_client.transport.errors import translate
-from resilient_client.transport.headers import with_own
 from resilient_client.transport.own_session import aiohttp_timeout, own_session
 from resilient_client.transport.pool import Pool
-from resilient_client.transport.progress import Progress, current, guard
+from resilient_client.transport.progress import Progress, current
+from resilient_client.transport.session_way import SessionWay
 from resilient_client.transport.upload import Upload, is_small
 
 
@@ -62,25 +60,21 @@ class AiohttpTransport:
         self._settings = settings
         self._foreign = session is not None
         self._session = session
-        self._pool: Pool | None = None
-        self._clock: Callable[[], float] = time.perf_counter
-        self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] | None = None
+        self._opened: tuple[aiohttp.ClientSession, Pool] | None = None
         self._direct: direct.DirectWay | None = None
-        self._usual_limits: TimeLimits | None = None
-        self._usual_timeout = aiohttp_timeout(None, None)
+        self._through_session: SessionWay
+        self._clock: Callable[[], float] = time.perf_counter
         self._max_size = settings.max_response_size
         self._closed = False
 
     async def send(self, request: Request) -> Response:
         """Send one wire request and read its reply; see ``core.protocols.Transport``."""
-        session = self._session if self._pool is not None and self._session is not None else self._open(request)
-        endpoint, pool = request.endpoint, self._pool
+        session, pool = self._opened or self._open()
+        context, url, endpoint = request.context, request.url, request.endpoint
         progress = Progress(self._clock, request.record.number, endpoint.scheme == "https")
         request.record.trace = progress
-        if pool is None:
-            raise ClientClosedError("the client is closed; make a new one")
-        if (abandoned := request.context.open_stream) is not None:  # by who sends again: it holds a connection
-            request.context.open_stream = None
+        if (abandoned := context.open_stream) is not None:  # by who sends again: it holds a connection
+            context.open_stream = None
             abandoned.close()
         if pool.try_acquire(endpoint):
             progress.pooled = progress.began
@@ -89,27 +83,21 @@ class AiohttpTransport:
         token = current.set(progress)
         upload: Upload | None = None
         try:
-            if self._closed or (
-                self._foreign and session.closed
-            ):  # while this request was under way, perhaps for a second time
+            if self._closed or (self._foreign and session.closed):  # while this request was under way
                 raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
             if request.body is not None and not is_small(request.body):
                 upload = Upload(request.body, progress)
-            limits, url = request.context.limits, request.url
-            timeout = (
-                self._usual_timeout if limits is self._usual_limits else aiohttp_timeout(limits.connect, limits.idle)
-            )
+            timeout = aiohttp_timeout(context.limits.connect, context.limits.idle)
             reply: Reply
             if self._direct is not None and upload is None and direct.takes(request):
                 reply = await self._direct.send(request, timeout, progress)
             else:
-                options = self._options(session, request, upload)
-                reply = await session.request(request.method, url, timeout=timeout, allow_redirects=False, **options)
+                reply = await self._through_session.send(request, timeout, upload)
             progress.replied = progress.ended = progress.clock()
             truncated = False
-            content = None if reply.status >= 400 or request.context.streaming else body_at_hand(reply, self._max_size)
+            content = None if reply.status >= 400 or context.streaming else body_at_hand(reply, self._max_size)
             if content is None:
-                content, truncated = await self._read(reply, request, progress, upload, session)
+                content, truncated = await self._read(reply, request, progress, upload, (session, pool))
                 progress.ended = progress.clock()
             return Response(reply.status, reply.headers, content, url, truncated, progress)
         except asyncio.CancelledError:
@@ -123,7 +111,7 @@ class AiohttpTransport:
             current.reset(token)
             if progress.sent is not None:
                 request.record.sent, request.record.reused = True, progress.reused
-            if request.context.open_stream is None:  # else they belong to it: the upload, too, may still go on
+            if context.open_stream is None:  # else they belong to it: the upload, too, may still go on
                 if upload is not None:
                     upload.close()
                 pool.release(endpoint)
@@ -147,31 +135,9 @@ class AiohttpTransport:
         if self._session is not None and not self._foreign:
             await self._session.close()
 
-    def make_session(self, limits: TimeLimits) -> aiohttp.ClientSession:
-        """The session of our own, made on first use; the one thing that a transport in memory replaces.
-
-        Args:
-            limits: Those of most calls; others come with their request.
-        """
-        return own_session(self._settings, limits)
-
-    def _options(self, session: aiohttp.ClientSession, request: Request, upload: Upload | None) -> dict[str, Any]:
-        """What aiohttp is told beside method and URL."""
-        options: dict[str, Any] = {"headers": request.headers}
-        if upload is not None:
-            options["data"] = upload
-            if (length := upload.length()) is not None:
-                options["headers"] = headers = request.headers.copy()  # the next hop of a redirect may have no body
-                headers["Content-Length"] = str(length)
-        elif request.body is not None:
-            options["data"] = request.body.source
-        if self._foreign:
-            request.record.blind = True
-            _refuse_strangers(session, request)
-            options["headers"] = with_own(options["headers"])
-            options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
-            options["skip_auto_headers"] = ("Content-Type",)
-        return options
+    def make_session(self) -> aiohttp.ClientSession:
+        """The session of our own, made on first use; the one thing that a transport in memory replaces."""
+        return own_session(self._settings)
 
     async def _read(
         self,
@@ -179,14 +145,14 @@ class AiohttpTransport:
         request: Request,
         progress: Progress,
         upload: Upload | None,
-        session: aiohttp.ClientSession,
+        opened: tuple[aiohttp.ClientSession, Pool],
     ) -> tuple[bytes, bool]:
         """The body, and whether it was cut; a body that is to be streamed stays open."""
         try:
             if reply.status >= 400:
                 return await read_error_body(reply, _patience(request))
             if request.context.streaming and reply.status not in REDIRECTS:
-                self._leave_open(reply, request, progress, upload, session)
+                self._leave_open(reply, request, progress, upload, opened)
                 return b"", False
             return await read_body(reply, self._max_size), False
         except BaseException:
@@ -199,44 +165,39 @@ class AiohttpTransport:
         request: Request,
         progress: Progress,
         upload: Upload | None,
-        session: aiohttp.ClientSession,
+        opened: tuple[aiohttp.ClientSession, Pool],
     ) -> None:
-        endpoint, pool = request.endpoint, self._pool
+        endpoint, (session, pool) = request.endpoint, opened
 
         def on_close() -> None:
             progress.ended = progress.clock()
             if upload is not None:
                 upload.close()
-            if pool is not None:
-                pool.release(endpoint)
+            pool.release(endpoint)
 
         request.context.open_stream = OpenReply(
             reply, on_close, lambda error: _translate(error, request, progress, session)
         )
 
-    def _open(self, request: Request) -> aiohttp.ClientSession:
+    def _open(self) -> tuple[aiohttp.ClientSession, Pool]:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise ClientClosedError("the client is closed; make a new one, or keep it open while calls are made")
         if getattr(loop, "virtual", False):
             self._clock = loop.time
-        if self._session is not None:
-            return self._adopt(self._session)
-        self._usual_limits = limits = request.context.limits
-        self._pool = Pool(self._settings.pool_size, self._settings.pool_size_per_host)
-        self._usual_timeout = aiohttp_timeout(limits.connect, limits.idle)
-        self._session = session = self.make_session(limits)
-        if direct.possible(session, self._settings):
-            self._direct = direct.DirectWay(session, self._settings)
-        return session
-
-    def _adopt(self, session: aiohttp.ClientSession) -> aiohttp.ClientSession:
-        if session.closed or session.connector is None:
+        settings, session = self._settings, self._session
+        if session is None:
+            session = self._session = self.make_session()
+            pool = Pool(settings.pool_size, settings.pool_size_per_host)
+            if direct.possible(session, settings):
+                self._direct = direct.DirectWay(session, keep_alive=settings.keepalive > 0)
+        elif session.closed or session.connector is None:
             raise ClientClosedError("the session given to the client is closed; give an open one")
-        self._pool = Pool(session.connector.limit, session.connector.limit_per_host)
-        # There is no public way to read them, and those given with a request replace them.
-        self._middlewares = (guard, *getattr(session, "_middlewares", ()))
-        return session
+        else:
+            pool = Pool(session.connector.limit, session.connector.limit_per_host)
+        self._through_session = SessionWay(session, foreign=self._foreign)
+        self._opened = session, pool
+        return session, pool
 
 
 def _translate(error: Exception, request: Request, progress: Progress, session: aiohttp.ClientSession) -> Exception:
@@ -255,12 +216,3 @@ def _patience(request: Request) -> float:
     alarm = request.record.alarm
     left = math.inf if alarm is None else alarm.ends_at - request.context.client.loop_time()
     return min(ERROR_BODY_PATIENCE, left / 2)
-
-
-def _refuse_strangers(session: aiohttp.ClientSession, request: Request) -> None:
-    """Keep what a caller's session adds to every request from an origin that a redirect leads to."""
-    if request.endpoint != request.record.endpoint and (session.headers or session.auth is not None):
-        raise RedirectError(
-            f"{request.label}: the redirect to {request.endpoint} is not followed: the session given to the client "
-            "adds its own headers or auth to every request; give them to the client instead"
-        )
