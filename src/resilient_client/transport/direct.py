@@ -17,9 +17,8 @@ import aiohttp
 from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.connector import Connection
 from aiohttp.http import StreamWriter
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 from yarl import URL
 
 from resilient_client.core.endpoint import Endpoint
@@ -28,6 +27,7 @@ from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.transport.headers import usual_headers
 from resilient_client.transport.own_session import proxied
 from resilient_client.transport.progress import Progress, wake_reader_when_lost
+from resilient_client.transport.reply import DirectReply
 
 TESTED: Final = ("3.14.",)
 """The releases of aiohttp whose inner methods are known to be what is used here."""
@@ -60,44 +60,6 @@ def takes(request: Request) -> bool:
     before the body is sent (RFC 9110 section 10.1.1).
     """
     return aiohttp.ClientSession._request is _METHOD and not (request.headers and hdrs.EXPECT in request.headers)
-
-
-class DirectReply:
-    """The head of a reply; its body is still to be read. Gives its connection back at the body's end.
-
-    Attributes:
-        status: As it came.
-        headers: As they came.
-        content: The body, not decoded.
-    """
-
-    def __init__(
-        self, status: int, headers: CIMultiDictProxy[str], content: aiohttp.StreamReader, connection: Connection | None
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self.content = content
-        self._connection = connection
-
-    @property
-    def content_length(self) -> int | None:
-        """The announced size of the body, in bytes."""
-        length = self.headers.get(hdrs.CONTENT_LENGTH)
-        return None if length is None else int(length)
-
-    def release(self) -> None:
-        """Give the connection back, for others to use; the body is read."""
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            connection.release()
-
-    def close(self) -> None:
-        """Close the connection, and wake whoever reads the body."""
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            if self.content.exception() is None:
-                self.content.set_exception(aiohttp.ClientConnectionError("Connection closed"))
-            connection.close()
 
 
 class _Origin(aiohttp.ClientRequest):

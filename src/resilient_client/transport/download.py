@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterator
-from typing import Protocol
-
-import aiohttp
-from multidict import CIMultiDictProxy
 
 from resilient_client.transport.decoding import BodyDecoder, BodyTooLarge, decoder_for
+from resilient_client.transport.reply import Reply
 
 ERROR_BODY_LIMIT = 64 * 1024
 """Bytes kept of the body of an error reply; the rest is not worth a wait."""
@@ -18,38 +15,6 @@ ERROR_BODY_PATIENCE = 1.0
 """Seconds given to the body of an error reply: an upstream in trouble may never finish it."""
 
 _PIECES_A_TURN = 16  # decoded pieces between two turns of the event loop: about a megabyte
-
-
-class Reply(Protocol):
-    """What both ways through aiohttp give: the head of a reply, and its body still to be read."""
-
-    @property
-    def status(self) -> int:
-        """The status, as it came."""
-        ...
-
-    @property
-    def headers(self) -> CIMultiDictProxy[str]:
-        """The headers, as they came."""
-        ...
-
-    @property
-    def content(self) -> aiohttp.StreamReader:
-        """The body, not decoded."""
-        ...
-
-    @property
-    def content_length(self) -> int | None:
-        """The announced size of the body, in bytes."""
-        ...
-
-    def release(self) -> object:
-        """Give the connection back, for others to use; the body is read."""
-        ...
-
-    def close(self) -> None:
-        """Close the connection, and wake whoever reads the body."""
-        ...
 
 
 class BodyReader:

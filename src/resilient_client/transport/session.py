@@ -18,7 +18,6 @@ from resilient_client.transport import direct
 from resilient_client.transport.download import (
     ERROR_BODY_PATIENCE,
     OpenReply,
-    Reply,
     body_at_hand,
     read_body,
     read_error_body,
@@ -27,6 +26,7 @@ from resilient_client.transport.errors import translate
 from resilient_client.transport.own_session import aiohttp_timeout, own_session
 from resilient_client.transport.pool import Pool
 from resilient_client.transport.progress import Progress, current
+from resilient_client.transport.reply import Reply
 from resilient_client.transport.session_way import SessionWay
 from resilient_client.transport.upload import Upload, is_small
 
