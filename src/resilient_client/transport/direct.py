@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
 from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 from yarl import URL
@@ -26,15 +27,14 @@ from resilient_client.core.request import Request
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.transport.headers import usual_headers
 from resilient_client.transport.own_session import proxied
-from resilient_client.transport.progress import Progress, wake_reader_when_lost
+from resilient_client.transport.progress import Progress, speaks_unasked, wake_reader_when_lost
 from resilient_client.transport.reply import DirectReply
 
 TESTED: Final = ("3.14.",)
 """The releases of aiohttp whose inner methods are known to be what is used here."""
 
 _NO_TRACES: Final[list[Any]] = []
-_key_of: Final[Any] = vars(aiohttp.ClientRequest)["connection_key"].fget
-_METHOD: Final = vars(aiohttp.ClientSession)["_request"]
+_METHOD: Final = getattr(aiohttp.ClientSession, "_request", None)
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _CACHED_ORIGINS: Final = 1024
 
@@ -73,7 +73,7 @@ class _Origin(aiohttp.ClientRequest):
     def of(cls, url: URL, session: aiohttp.ClientSession) -> _Origin:
         """The origin of ``url``."""
         origin = cls("GET", url.origin(), loop=asyncio.get_running_loop(), session=session)
-        origin.connection_key = _key_of(origin)
+        origin.connection_key = aiohttp.ClientRequest.connection_key.__get__(origin)
         origin.usual_headers = usual_headers(url.host_port_subcomponent or "")
         return origin
 
@@ -97,10 +97,7 @@ class DirectWay:
             Exception: One of aiohttp's or of the system's, to be translated.
         """
         origin = self._origins.get(request.endpoint) or self._meet(request)
-        try:
-            connection = await self._connector.connect(origin, _NO_TRACES, timeout)
-        except TimeoutError as late:
-            raise aiohttp.ConnectionTimeoutError from late
+        connection = await self._connect(origin, timeout, progress)
         protocol = connection.protocol
         assert protocol is not None  # noqa: S101 - it was connected this moment
         try:
@@ -128,6 +125,17 @@ class DirectWay:
         body.on_eof(reply.release)
         wake_reader_when_lost(body, protocol)
         return reply
+
+    async def _connect(self, origin: _Origin, timeout: aiohttp.ClientTimeout, progress: Progress) -> Connection:
+        """A connection that is new, or idle and silent: a reply nobody asked for is no answer to the next request."""
+        try:
+            connection = await self._connector.connect(origin, _NO_TRACES, timeout)
+            while progress.connecting is None and speaks_unasked(connection):
+                connection.close()
+                connection = await self._connector.connect(origin, _NO_TRACES, timeout)
+        except TimeoutError as late:
+            raise aiohttp.ConnectionTimeoutError from late
+        return connection
 
     async def _write(self, request: Request, origin: _Origin, protocol: ResponseHandler) -> None:
         """Hand the whole request to the connection. Never waits: it is small."""
