@@ -113,7 +113,7 @@ class DirectWay:
             if progress.tls and not progress.reused and connection.transport is not None:
                 progress.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
             head, body = await protocol.read()
-            while head.code < 200 and head.code != 101:  # RFC 9110 section 15.2: the final one is to come
+            while 100 <= head.code < 200 and head.code != 101:  # RFC 9110 section 15.2: the final one is to come
                 head, body = await protocol.read()
         except BaseException:
             connection.close()
