@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.machine import cores, pin, processor, run, versions
 from benchmarks.measuring import compare
 from benchmarks.payloads import BODIES
-from benchmarks.report import as_json, as_markdown
+from benchmarks.report import about, as_json, as_markdown, details, overviews
 from benchmarks.results import Comparison
 from benchmarks.server import Server, serving
 from benchmarks.variants import VARIANTS
@@ -76,13 +76,17 @@ def main() -> int:
     allow_many_sockets()
     places = cores()
     pin(places.client)
+    comparisons: list[Comparison] = []
     with serving(BODIES, places.server, given.compiler or None) as server:
-        comparisons = [measure(workload, given, server) for workload in workloads(given)]
-    machine = {"machine": processor(), **versions(), "server": server.language}
-    text, data = as_markdown(machine, comparisons), as_json(machine, comparisons)
-    print(text)
+        machine = {"machine": processor(), **versions(), "server": server.language}
+        print(about(machine))
+        for workload in workloads(given):
+            comparisons.append(measure(workload, given, server))
+            print(details(comparisons[-1]), flush=True)
+    print(*overviews(comparisons), sep="\n")
+    data = as_json(machine, comparisons)
     if given.markdown:
-        given.markdown.write_text(text)
+        given.markdown.write_text(as_markdown(machine, comparisons))
     if given.json:
         given.json.write_text(json.dumps(data, indent=1) + "\n")
     if given.figure:

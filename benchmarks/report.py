@@ -14,33 +14,45 @@ def as_json(machine: dict[str, str], comparisons: Sequence[Comparison]) -> dict[
 
 
 def as_markdown(machine: dict[str, str], comparisons: Sequence[Comparison]) -> str:
-    """The machine, the overview, and a table for each workload."""
-    parts = [", ".join(f"{name} {value}" if name != "machine" else value for name, value in machine.items()) + "."]
-    if len(comparisons) > 1:
-        parts.append("\n".join(overview(comparisons)))
-    parts += ["\n".join(details(comparison)) for comparison in comparisons]
-    return "\n\n".join(parts) + "\n"
+    """Everything: the machine, a table for each workload, and those that are alike side by side."""
+    parts = [about(machine), *(details(comparison) for comparison in comparisons), *overviews(comparisons)]
+    return "\n".join(parts)
 
 
-def overview(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """A column for each workload, the ratios only."""
-    yield "CPU a call, as a ratio to the bare aiohttp of its column:\n"
-    yield "| | " + " | ".join(comparison.workload.name for comparison in comparisons) + " |"
-    yield "|---|" + "--:|" * len(comparisons)
-    found = [{row.variant: row for row in comparison.rows[1:]} for comparison in comparisons]
-    for name in dict.fromkeys(name for rows in found for name in rows):
-        cells = (f"{rows[name].ratio:.2f}" if name in rows and rows[name].ratio is not None else "" for rows in found)
-        yield f"| {name} | " + " | ".join(cells) + " |"
+def about(machine: dict[str, str]) -> str:
+    """One line."""
+    return ", ".join(f"{name} {value}" if name != "machine" else value for name, value in machine.items()) + ".\n"
 
 
-def details(comparison: Comparison) -> Iterator[str]:
+def details(comparison: Comparison) -> str:
     """One workload: ratio, interval, microseconds, or why there is none of that."""
-    yield f"**{comparison.workload.name}** ({comparison.loop})\n"
-    yield f"| what | CPU a call, ratio to {comparison.base} | 95 % interval | µs |"
-    yield "|---|--:|:-:|--:|"
-    yield f"| {comparison.base} | 1 | | {comparison.micros:.0f} |"
-    for row in comparison.rows:
-        yield line(row)
+    lines = [
+        f"**{comparison.workload.name}** ({comparison.loop})\n",
+        f"| what | CPU a call, ratio to {comparison.base} | 95 % interval | µs |",
+        "|---|--:|:-:|--:|",
+        f"| {comparison.base} | 1 | | {comparison.micros:.0f} |",
+        *(line(row) for row in comparison.rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def overviews(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """The ratios only, a column for each workload."""
+    alike: dict[tuple[str, str], list[Comparison]] = {}
+    for comparison in comparisons:
+        alike.setdefault((comparison.workload.kind, comparison.workload.method), []).append(comparison)
+    for several in alike.values():
+        if len(several) > 1:
+            lines = [
+                f"CPU a call, ratio to {several[0].base}:\n",
+                "| | " + " | ".join(comparison.workload.name for comparison in several) + " |",
+                "|---|" + "--:|" * len(several),
+                *(
+                    f"| {same[0].variant} | " + " | ".join(shown(row.ratio, 2) for row in same) + " |"
+                    for same in zip(*(comparison.rows for comparison in several), strict=True)
+                ),
+            ]
+            yield "\n".join(lines) + "\n"
 
 
 def line(row: Row) -> str:
@@ -50,6 +62,6 @@ def line(row: Row) -> str:
     return f"| {row.variant} | {shown(row.ratio)} | {shown(row.low)}–{shown(row.high)} | {row.micros:.0f} |"
 
 
-def shown(ratio: float | None) -> str:
+def shown(ratio: float | None, digits: int = 3) -> str:
     """A ratio with as many digits as mean something."""
-    return "" if ratio is None else f"{ratio:.3f}" if ratio < 10 else f"{ratio:.1f}"
+    return "-" if ratio is None else f"{ratio:.{digits if ratio < 10 else 1}f}"
