@@ -20,11 +20,11 @@ def ask(client: Any, job: Job) -> Call:
     """What people write, for a session or anything that is used like one."""
     url, data = job.url, job.data
 
-    async def get() -> bytes:
+    async def get() -> object:
         async with client.get(url) as reply:
             return await reply.read()
 
-    async def post() -> bytes:
+    async def post() -> object:
         async with client.post(url, data=data, headers=JSON) as reply:
             return await reply.read()
 

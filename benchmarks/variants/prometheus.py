@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from resilient_client.events import AttemptFinished, CallFinished, Event
+from resilient_client.events import AttemptFinished, CallEvent, CallFinished, Event
 
 
 class Metrics:
@@ -21,13 +21,12 @@ class Metrics:
 
     def __call__(self, event: Event) -> None:
         """Count what has ended."""
-        kind = type(event)
-        if kind is CallFinished:
+        if isinstance(event, CallFinished):
             self.child(self.calls, event, event.kind or event.status).observe(event.elapsed)
-        elif kind is AttemptFinished:
+        elif isinstance(event, AttemptFinished):
             self.child(self.attempts, event, event.record.kind or event.record.status).inc()
 
-    def child(self, metric: Histogram | Counter, event: Any, result: object) -> Any:
+    def child(self, metric: Histogram | Counter, event: CallEvent, result: object) -> Any:
         """The metric with its labels; kept, for ``labels()`` is the dearest part."""
         key = (metric, event.client, event.method, event.route, result)
         found = self.children.get(key)
