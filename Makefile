@@ -67,7 +67,7 @@ $(PEERS)/.installed: pyproject.toml benchmarks/requirements.txt
 	$(PEERS)/bin/python -m pip install --quiet --editable '.[all]'
 	@touch $@
 
-bench: $(STAMP) $(PEERS)/.installed  ## CPU a call beside other libraries: 13 minutes, or BENCH=--quick; and the import
+bench: $(STAMP) $(PEERS)/.installed  ## CPU a call beside other libraries, or BENCH=--quick: a minute; and the import
 	$(PEERS)/bin/python -m benchmarks $(BENCH)
 	$(BIN)/python -m benchmarks.import_time
 

@@ -25,12 +25,12 @@ def about(machine: dict[str, str]) -> str:
 
 
 def details(comparison: Comparison) -> str:
-    """One workload: ratio, interval, microseconds, or why there is none of that."""
+    """One workload: ratio, interval, samples, microseconds, or why there is none of that."""
     lines = [
         f"**{comparison.workload.name}** ({comparison.loop})\n",
-        f"| what | CPU a call, ratio to {comparison.base} | 95 % interval | µs |",
-        "|---|--:|:-:|--:|",
-        f"| {comparison.base} | 1 | | {comparison.micros:.0f} |",
+        f"| what | CPU a call, ratio to {comparison.base} | 95 % interval | samples | µs |",
+        "|---|--:|:-:|--:|--:|",
+        f"| {comparison.base} | 1 | | | {comparison.micros:.0f} |",
         *(line(row) for row in comparison.rows),
     ]
     return "\n".join(lines) + "\n"
@@ -58,8 +58,9 @@ def overviews(comparisons: Sequence[Comparison]) -> Iterator[str]:
 def line(row: Row) -> str:
     """One variant."""
     if row.ratio is None:
-        return f"| {row.variant} | not measured: {(row.fault or '').replace('|', '/')} | | |"
-    return f"| {row.variant} | {shown(row.ratio)} | {shown(row.low)}–{shown(row.high)} | {row.micros:.0f} |"
+        return f"| {row.variant} | not measured: {(row.fault or '').replace('|', '/')} | | | |"
+    spread = f"{shown(row.low)}–{shown(row.high)}"
+    return f"| {row.variant} | {shown(row.ratio)} | {spread} | {row.rounds} | {row.micros:.0f} |"
 
 
 def shown(ratio: float | None, digits: int = 3) -> str:

@@ -80,7 +80,7 @@ def test_markdown_of_a_row_without_figures_says_why() -> None:
     """The reason stands where the ratio would."""
     rows = [Row("bare aiohttp, again", 1.0, 0.99, 1.01, 100.0, 9), Row("gone", fault="ImportError: no | gone")]
     text = as_markdown({"machine": "one"}, [Comparison(FEW, "uvloop", "bare aiohttp", 100.0, rows)])
-    assert "| gone | not measured: ImportError: no / gone | | |" in text
+    assert "| gone | not measured: ImportError: no / gone | | | |" in text
 
 
 def test_benchmarks_run_from_end_to_end(tmp_path: Path) -> None:
