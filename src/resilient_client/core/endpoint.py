@@ -24,8 +24,5 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return (
-            f"{self.scheme}://{host}"
-            if self.port == _USUAL_PORTS.get(self.scheme)
-            else f"{self.scheme}://{host}:{self.port}"
-        )
+        origin = f"{self.scheme}://{host}"
+        return origin if self.port == _USUAL_PORTS.get(self.scheme) else f"{origin}:{self.port}"
