@@ -131,7 +131,8 @@ class _Draws(Generic[T]):
         self._number = number
 
     def open(self, crew: Crew, ends_at: float) -> None:
-        self._next: Callable[[], Any] = partial(copy_context().run, next, iter(self._calls), _END)
+        draw: Callable[[], Any] = partial(next, iter(self._calls), _END)
+        self._next = draw if isinstance(self._calls, (list, tuple)) else partial(copy_context().run, draw)
 
     def draw(self) -> Drawn[T] | None:
         try:

@@ -152,30 +152,38 @@ class Workers(Generic[T]):
                 return
             place, call, runner = drawn
             if self._stopped or (self._ends_at < math.inf and self._loop.time() >= self._ends_at):
-                outcome: Outcome[T] = Failure(self._never_made(call), key=call.key)
-                self._put(place, outcome)
+                self._put(place, Failure(self._never_made(call), key=call.key))
                 if not source.sized:
                     return  # it may be endless; this one failure tells that it was cut off
-            else:
-                if self._unborn:
-                    self._unborn -= 1
-                    self.start(self._work())
-                self._making[task] = False
-                self._latest = task
-                try:
-                    outcome = await runner.run(call)
-                except asyncio.CancelledError as cancellation:
-                    outcome = self._cut(call, task, cancellation)
-                finally:
-                    del self._making[task]
-                if self.aborted or task.cancelling():
-                    self._go_on(task)
-                self._put(place, outcome)
-            if self._latest is task or not outcome.ok:
+                await self._pause()
+                continue
+            if self._unborn:
+                self._unborn -= 1
+                self.start(self._work())
+            self._making[task] = False
+            self._latest = task
+            try:
+                outcome = await runner.run(call)
+            except asyncio.CancelledError as cancellation:
+                if self.aborted:
+                    raise
+                outcome = Failure(self._ended(call, cancellation, ours=self._making[task]), key=call.key)
+            finally:
+                del self._making[task]
+            if self.aborted or task.cancelling():
+                self._go_on(task)
+            self._put(place, outcome)
+            waited = outcome.ok and self._latest is not task
+            del outcome  # whoever takes it may let it go while the next call is under way
+            if not waited:
                 await self._pause()
 
     async def _pause(self) -> None:
-        """Give others a turn: a call that was refused here, or beside which no other was begun, may not have waited."""
+        """Give others a turn.
+
+        A call that was refused here, or beside which no other was begun, may not have waited for anything; and one
+        worker must not hold the loop from call to call.
+        """
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
@@ -183,19 +191,13 @@ class Workers(Generic[T]):
                 raise
             # else it was the last act of a call to cancel its own task
 
-    def _cut(self, call: Call[T], task: asyncio.Task[None], cancellation: asyncio.CancelledError) -> Failure:
-        """What came of a call that ended in a cancellation, unless all ends."""
-        if self.aborted:
-            raise cancellation
-        return Failure(self._ended(call, cancellation, ours=self._making[task]), key=call.key)
-
     def _go_on(self, task: asyncio.Task[None]) -> None:
         """Forget the cancellation of a call that has ended, unless all ends."""
         if self.aborted:
             raise asyncio.CancelledError  # the call kept it to itself
         while task.cancelling():  # by us, or by the call itself, as timeouts of old style do
             task.uncancel()
-        self._latest = task  # and what is left of it must strike in a pause
+        self._latest = task  # what is left of it strikes in a pause, and in no other call
 
     def _put(self, index: int, outcome: Outcome[T]) -> None:
         reason = self._sink.put(index, outcome)
