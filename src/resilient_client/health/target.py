@@ -31,6 +31,16 @@ USUAL_STATUS = range(200, 400)
 CERTIFICATE_DAYS = 14.0
 """Days before its certificate expires from which a target counts as degraded."""
 
+_FOR_URLS = {
+    "expect_status": USUAL_STATUS,
+    "expect_body": None,
+    "_method": "GET",
+    "_headers": None,
+    "certificate_days": CERTIFICATE_DAYS,
+    "client": None,
+}
+"""What would be without effect on a function, which nobody would notice; and what it is when it was left out."""
+
 
 class Probe:
     """One target of a health check: whom to ask, and what a good answer is.
@@ -104,10 +114,8 @@ class Probe:
             ConfigurationError: Something of this cannot be.
             InvalidRequestError: The URL or the method cannot be sent.
         """
-        if client is not None and not hasattr(client, "explain"):
-            raise ConfigurationError(f"client is {type(client).__name__}; give an APIClient, or leave it out")
         self._target = target
-        self.critical = critical
+        self.critical = _flag("critical", critical)
         self.expect_status = _statuses(expect_status)
         self.expect_body = _body_check(expect_body)
         self._method = method
@@ -115,7 +123,7 @@ class Probe:
         self.timeout = None if timeout is None else above_zero("timeout", timeout)
         self.slow = None if slow is None else above_zero("slow", slow)
         self.certificate_days = zero_or_more("certificate_days", certificate_days, "days")
-        self.client = client
+        self.client = checked_client(client)
         self.tags = _tags(tags)
         self.shown = self._check_url(target) if isinstance(target, str) else self._check_function(target)
         self.name = _name(name if name is not None else self.shown.partition("://")[2].partition("?")[0] or self.shown)
@@ -182,8 +190,11 @@ class Probe:
         if not callable(target) or isinstance(target, type):
             kind = target.__name__ if isinstance(target, type) else type(target).__name__
             raise ConfigurationError(f"a target is {kind}; give a URL, an async function, or Probe(...)")
-        if self.expect_body is not None or self._headers is not None or self.client is not None:
-            raise ConfigurationError("expect_body, headers and client are for URLs; let the function itself see to it")
+        if any(getattr(self, slot) != usual for slot, usual in _FOR_URLS.items()):
+            raise ConfigurationError(
+                "expect_status, expect_body, method, headers, certificate_days and client are for URLs; "
+                "let the function itself see to it"
+            )
         inner = getattr(target, "func", target)  # a functools.partial has no name of its own
         return str(getattr(inner, "__name__", type(inner).__name__))
 
@@ -230,6 +241,18 @@ def _probe(target: Target, client: APIClient | None) -> Probe:
     return Probe(target, client=client if isinstance(target, str) else None)
 
 
+def checked_client(given: object) -> APIClient | None:
+    """A client to ask through, or none.
+
+    Raises:
+        ConfigurationError: It is something else, such as a URL or a class.
+    """
+    if given is None or (hasattr(given, "explain") and not isinstance(given, type)):
+        return cast("APIClient | None", given)
+    kind = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+    raise ConfigurationError(f"client is {kind}; give an APIClient, or leave it out")
+
+
 def _body_check(given: BodyCheck | None) -> BodyCheck | None:
     of_bytes = isinstance(given, re.Pattern) and not isinstance(given.pattern, str)
     if given is None or isinstance(given, str) or (not of_bytes and (isinstance(given, re.Pattern) or callable(given))):
@@ -250,6 +273,12 @@ def _statuses(given: int | Collection[int]) -> Collection[int]:
 
 def _is_status(value: object) -> bool:
     return isinstance(value, int) and 100 <= value <= 599
+
+
+def _flag(what: str, given: object) -> bool:
+    if isinstance(given, bool):
+        return given
+    raise ConfigurationError(f"{what} is {given!r:.80}; give True or False")
 
 
 def _tags(given: Mapping[str, str] | None) -> dict[str, str]:
