@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.rules.kit import cancelled, client, failure, soon
+from tests.rules.kit import cancelled, client, ends_after, failure, soon
 
 from resilient_client import (
     APIClient,
@@ -48,20 +46,8 @@ from resilient_client.testing.wire import Step
 
 END = 0.2
 """The deadline of most calls here, in seconds: short, so that the suite is."""
-SLACK = 0.1
-"""How much later than its deadline a call may end, on a busy machine."""
-
 EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)
 """Retries at once."""
-
-
-@contextmanager
-def ends_after(seconds: float) -> Iterator[None]:
-    """What happens inside takes ``seconds``, at most ``SLACK`` more, and never less."""
-    began = time.perf_counter()
-    yield
-    took = time.perf_counter() - began
-    assert seconds - 0.005 <= took <= seconds + SLACK, f"took {took:.3f} s"
 
 
 async def never(*_: object) -> Any:
@@ -130,10 +116,10 @@ async def test_deadline_that_passed_while_the_reader_was_busy_ends_the_stream_at
 ) -> None:
     """What has arrived meanwhile is not handed out after the end."""
     server.script(reply(body=bytes(200_000)))
-    async with client(server, timeout=0.05) as api, api.stream("GET", "/") as answer:
+    async with client(server, timeout=END) as api, api.stream("GET", "/") as answer:
         pieces = answer.iter_bytes()
         assert await anext(pieces)
-        await asyncio.sleep(0.06)  # the caller's own work
+        await asyncio.sleep(END)  # the caller's own work
         with pytest.raises(DeadlineExceededError):
             await anext(pieces)
 

@@ -62,8 +62,13 @@ async def test_gather_has_no_more_calls_in_flight_than_it_may(
     server: FaultServer, api: APIClient, concurrency: int
 ) -> None:
     """The server counts."""
-    server.script(faults.reply(200, delay=0.002))
-    await soon(api.gather(calls(40), concurrency=concurrency))
+    held = faults.hold()
+    server.script(*[held] * concurrency, faults.reply(200))
+    gathering = asyncio.create_task(api.gather(calls(40), concurrency=concurrency))
+    await soon(server.wait_for_hits(concurrency))
+    await turns()
+    held.release()
+    await soon(gathering)
     assert (server.peak, server.hits) == (concurrency, 40)
 
 

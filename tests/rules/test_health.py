@@ -329,8 +329,13 @@ async def test_check_of_a_hundred_targets_of_which_five_hang_ends_at_its_timeout
 
 async def test_check_asks_no_more_targets_at_once_than_it_may(server: FaultServer) -> None:
     """The server's own peak says so."""
-    server.script(reply(delay=0.01))
-    await soon(probe({f"t{n}": server.url for n in range(12)}, concurrency=3))
+    held = hold()
+    server.script(*[held] * 3, reply())
+    asking = asyncio.create_task(probe({f"t{n}": server.url for n in range(12)}, concurrency=3))
+    await soon(server.wait_for_hits(3))
+    await turns()
+    held.release()
+    await soon(asking)
     assert (server.hits, server.peak) == (12, 3)
 
 
