@@ -118,6 +118,7 @@ async def test_hedge_is_never_made_for_a_post_without_key(server: FaultServer) -
     server.script(slow := hold())
     async with hedging(server) as api:
         call = asyncio.create_task(api.post("/", json={}))
+        await soon(server.wait_for_hits(1))
         await asyncio.wait([call], timeout=0.08)
         assert server.hits == 1
         keyed = asyncio.create_task(api.post("/", json={}, idempotency_key="auto"))
@@ -138,6 +139,7 @@ async def test_hedge_is_not_made_where_two_attempts_would_read_one_file(server: 
     async with hedging(server) as api:
         with path.open("rb") as file:
             shared = asyncio.create_task(api.put("/", content=file))
+            await soon(server.wait_for_hits(1))
             await asyncio.wait([shared], timeout=0.08)
             assert server.hits == 1
             opened = asyncio.create_task(api.put("/", content=path))
@@ -153,6 +155,7 @@ async def test_hedge_is_switched_off_for_one_call(server: FaultServer, options: 
     server.script(slow := hold())
     async with hedging(server) as api:
         call = asyncio.create_task(api.get("/", **options))
+        await soon(server.wait_for_hits(1))
         await asyncio.wait([call], timeout=0.08)
         assert server.hits == 1
         slow.release()
@@ -178,6 +181,7 @@ async def test_hedge_is_not_made_for_a_stream(server: FaultServer) -> None:
                 return await stream.read()
 
         call = asyncio.create_task(read())
+        await soon(server.wait_for_hits(1))
         await asyncio.wait([call], timeout=0.08)
         assert server.hits == 1
         slow.release()
