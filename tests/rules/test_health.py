@@ -339,6 +339,18 @@ async def test_check_asks_no_more_targets_at_once_than_it_may(server: FaultServe
     assert (server.hits, server.peak) == (12, 3)
 
 
+async def test_check_has_no_pool_that_makes_its_targets_wait(server: FaultServer) -> None:
+    """As many connections at once as targets: a pool smaller than that would pass for a slow target."""
+    held = hold()
+    server.script(held)
+    many = 120
+    asking = asyncio.create_task(probe({f"t{n}": server.url for n in range(many)}, concurrency=many, timeout=30))
+    await soon(server.wait_for_hits(many))
+    held.release()
+    report = await soon(asking)
+    assert (report.ok, server.peak) == (True, many)
+
+
 async def test_check_that_is_over_before_a_target_had_its_turn_leaves_it_unknown() -> None:
     """Nobody looked, so nobody can call it down; and a critical target of which nothing is known is not well."""
     report = await soon(probe({"hangs": Probe(hang, critical=False), "waits": ping}, timeout=0.1, concurrency=1))
