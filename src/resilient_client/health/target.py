@@ -17,6 +17,7 @@ from resilient_client.health.numbers import above_zero, zero_or_more
 from resilient_client.policies.addressing import address
 from resilient_client.policies.headers import checked_headers
 from resilient_client.policies.redaction import shown_text, shown_url
+from resilient_client.policies.shapes import flag_of
 
 if TYPE_CHECKING:
     from resilient_client.client import APIClient
@@ -115,7 +116,7 @@ class Probe:
             InvalidRequestError: The URL or the method cannot be sent.
         """
         self._target = target
-        self.critical = _flag("critical", critical)
+        self.critical = flag_of("critical", critical, ConfigurationError)
         self.expect_status = _statuses(expect_status)
         self.expect_body = _body_check(expect_body)
         self._method = method
@@ -273,12 +274,6 @@ def _statuses(given: int | Collection[int]) -> Collection[int]:
 
 def _is_status(value: object) -> bool:
     return isinstance(value, int) and 100 <= value <= 599
-
-
-def _flag(what: str, given: object) -> bool:
-    if isinstance(given, bool):
-        return given
-    raise ConfigurationError(f"{what} is {given!r:.80}; give True or False")
 
 
 def _tags(given: Mapping[str, str] | None) -> dict[str, str]:
