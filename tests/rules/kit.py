@@ -25,6 +25,11 @@ def client(server: FaultServer | str, **options: Any) -> APIClient:
     return APIClient(url, **({"retry": None} | options))
 
 
+def calls(count: int) -> list[Call[Response]]:
+    """So many calls for a fan-out, numbered."""
+    return [Call.get(f"/{number}", key=number) for number in range(count)]
+
+
 async def soon(awaitable: Awaitable[T]) -> T:
     """The result, or a failed test where it never comes."""
     async with asyncio.timeout(PATIENCE):

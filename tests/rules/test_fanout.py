@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.rules.kit import cancelled, client, in_use, soon, turns, working
+from tests.rules.kit import calls, cancelled, client, in_use, soon, turns, working
 
 from resilient_client import (
     APIClient,
@@ -29,17 +29,6 @@ from resilient_client.core.request import Request
 from resilient_client.fanout import gather
 from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer
-
-
-@pytest.fixture
-async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """One wire request a call."""
-    async with client(server) as api:
-        yield api
-
-
-def calls(count: int) -> list[Call[Response]]:
-    return [Call.get(f"/{number}", key=number) for number in range(count)]
 
 
 async def test_gather_keeps_the_order_of_its_calls(server: FaultServer, api: APIClient) -> None:
