@@ -56,9 +56,23 @@ cover: $(STAMP)  ## the tests but the slow ones, with branch coverage
 proofs: $(STAMP)  ## the slow tests: what simulation proves, which counting lines would only make several times slower
 	$(BIN)/python -m pytest -m slow
 
-bench: $(STAMP)  ## what the chain costs beside bare aiohttp, and the import
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/import_time.py
+# The benchmarks compare with libraries that are nothing to us, so they have an environment of their own. A peer that
+# cannot be installed costs its row; the library comes last, for where a peer wants other versions, it has its way.
+BENCH ?=
+BENCH_PYTHON ?= $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || echo $(PYTHON))
+PEERS := benchmarks/.venv
+
+$(PEERS)/.installed: pyproject.toml benchmarks/requirements.txt
+	$(BENCH_PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@grep -v '^#' benchmarks/requirements.txt | while read -r peer; do \
+		$(PEERS)/bin/python -m pip install --quiet "$$peer" || echo "not to be had here: $$peer"; done
+	$(PEERS)/bin/python -m pip install --quiet --editable '.[all]'
+	@touch $@
+
+bench: $(STAMP) $(PEERS)/.installed  ## CPU a call beside other libraries, or BENCH=--quick: a minute; and the import
+	$(PEERS)/bin/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.import_time
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
+	rm -rf $(VENV) $(PEERS) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build

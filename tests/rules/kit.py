@@ -102,8 +102,8 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 def in_use(api: APIClient) -> int:
     """Connections that calls of this client hold right now."""
-    pool = api._engine.transport._pool  # type: ignore[attr-defined]  # the public surface does not show it
-    return 0 if pool is None else pool.in_use + pool.waiting
+    opened = api._engine.transport._opened  # type: ignore[attr-defined]  # the public surface does not show it
+    return 0 if opened is None else opened[1].in_use + opened[1].waiting
 
 
 def working() -> int:

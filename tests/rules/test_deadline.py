@@ -44,6 +44,8 @@ from resilient_client.testing.faults import (
 from resilient_client.testing.virtual_time import run_virtual
 from resilient_client.testing.wire import Step
 
+pytestmark = pytest.mark.both_ways
+
 END = 0.2
 """The deadline of most calls here, in seconds: short, so that the suite is."""
 EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)

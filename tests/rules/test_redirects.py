@@ -24,6 +24,8 @@ from resilient_client import (
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.faults import endless_redirect, redirect, reply
 
+pytestmark = pytest.mark.both_ways
+
 
 @pytest.fixture
 async def elsewhere() -> AsyncIterator[FaultServer]:

@@ -13,6 +13,8 @@ from tests.rules.kit import client, failure, in_use, soon
 from resilient_client import APIClient, APIError, APITimeoutError, ConnectionSettings, ErrorKind, Retry, Stage, Timeout
 from resilient_client.testing.fault_server import FaultServer, black_hole, refused_url
 
+pytestmark = pytest.mark.both_ways
+
 AUTHORITY = trustme.CA()
 TRUSTING = ssl.create_default_context()
 AUTHORITY.configure_trust(TRUSTING)

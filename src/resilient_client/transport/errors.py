@@ -52,7 +52,7 @@ def translate(error: Exception, request: Request, progress: Progress) -> Excepti
         return InvalidRequestError(f"{request.label}: the host name cannot be encoded")
     if isinstance(error, aiohttp.InvalidURL):
         return InvalidRequestError(f"{request.label}: the URL cannot be used")
-    if isinstance(error, (aiohttp.ClientError, OSError)):
+    if isinstance(error, (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError)):
         return _connection(error, request, progress, stage)
     return error
 
@@ -71,7 +71,7 @@ def _connection(error: Exception, request: Request, progress: Progress, stage: S
         return _failed(request, kind, where, f"cannot connect ({_reason(error.os_error)})", error.os_error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _failed(request, ErrorKind.CONNECT, Stage.CONNECT, f"the proxy answered {error.status}")
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, aiohttp.ClientResponseError | http_exceptions.HttpProcessingError):
         rule = _cut(error.message).partition(":")[0]  # after the colon come bytes of the reply: may be a cookie
         return _broken(request, ErrorKind.PROTOCOL, stage, f"the reply is not valid HTTP ({rule})")
     if isinstance(error, aiohttp.ClientPayloadError):
