@@ -34,18 +34,19 @@ BUILD = (
 @cache
 def instructions(variant: str) -> float:
     """Instructions a call, the upstream's share included."""
-    subprocess.run([sys.executable, CALLS, variant, "1"], check=True, timeout=60)  # compiles what is not compiled yet
-    return (_counted(variant, LONG) - _counted(variant, SHORT)) / (LONG - SHORT)
+    command = [sys.executable, CALLS, variant]
+    subprocess.run([*command, "1"], check=True, timeout=60)  # noqa: S603 -- ours; it compiles what is not compiled yet
+    return (_counted(command, LONG) - _counted(command, SHORT)) / (LONG - SHORT)
 
 
-def _counted(variant: str, calls: int) -> int:
-    report = subprocess.run(
-        ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null",
-         sys.executable, CALLS, variant, str(calls)],
-        env=os.environ | {"PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True, timeout=300,
-    ).stderr  # fmt: skip  # the options belong together
-    line = next(line for line in report.splitlines() if "I" in line and "refs:" in line)
-    return int(line.rpartition(":")[2].replace(",", ""))
+def _counted(command: list[str], calls: int) -> int:
+    count = [str(shutil.which("valgrind")), "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    environment = os.environ | {"PYTHONHASHSEED": "0"}
+    counted = subprocess.run(  # noqa: S603 -- ours
+        [*count, *command, str(calls)], env=environment, capture_output=True, text=True, check=True, timeout=300
+    )
+    refs = next(line for line in counted.stderr.splitlines() if "refs:" in line)
+    return int(refs.rpartition(":")[2].replace(",", ""))
 
 
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed: apt install valgrind")
