@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo figures test check lint types contracts cover bench clean
+.PHONY: help demo figures test check lint types contracts cover proofs bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -34,7 +34,7 @@ figures: $(STAMP)  ## the figures of the documentation, drawn again from their s
 test: $(STAMP)  ## the tests, on asyncio and uvloop
 	$(BIN)/python -m pytest
 
-check: lint types contracts cover  ## everything a change must pass
+check: lint types contracts cover proofs  ## everything a change must pass
 
 lint: $(STAMP)  ## ruff, check and format
 	$(BIN)/ruff check
@@ -47,11 +47,14 @@ types: $(STAMP)  ## mypy --strict and pyright
 contracts: $(STAMP)  ## import-linter: who may import whom
 	$(BIN)/lint-imports
 
-cover: $(STAMP)  ## the tests, with branch coverage
+cover: $(STAMP)  ## the tests but the slow ones, with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -m 'not slow'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+proofs: $(STAMP)  ## the slow tests: what simulation proves, which counting lines would only make several times slower
+	$(BIN)/python -m pytest -m slow
 
 # The benchmarks compare with libraries that are nothing to us, so they have an environment of their own. A peer that
 # cannot be installed costs its row; the library comes last, for where a peer wants other versions, it has its way.

@@ -62,13 +62,6 @@ class Unseekable(io.RawIOBase):
 
 
 @pytest.fixture
-async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """One wire request a call."""
-    async with client(server) as api:
-        yield api
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A file of 1.5 MiB."""
     path = tmp_path / "big.bin"

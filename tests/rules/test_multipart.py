@@ -5,7 +5,6 @@ from __future__ import annotations
 import email.parser
 import email.policy
 import io
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,13 +35,6 @@ def parts_of(request: ReceivedRequest) -> list[tuple[str, str | None, str, bytes
         )
         for part in message.iter_parts()  # type: ignore[attr-defined]  # an EmailMessage, by its policy
     ]
-
-
-@pytest.fixture
-async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """One wire request a call."""
-    async with client(server) as api:
-        yield api
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ class Workers(Generic[T]):
     """
 
     __slots__ = (
+        "_eager",
         "_ends_at",
         "_group",
         "_latest",
@@ -79,6 +80,7 @@ class Workers(Generic[T]):
         self._stopped = ""
         self._ends_at = math.inf
         self._tasks = 0
+        self._eager = False
         self.aborted = False
         self._loop: asyncio.AbstractEventLoop
         self._group: asyncio.TaskGroup
@@ -94,6 +96,7 @@ class Workers(Generic[T]):
             Exception: What the source raised, once all calls are cancelled and awaited.
         """
         self._loop = loop = asyncio.get_running_loop()
+        self._eager = loop.get_task_factory() is not None
         failure: Exception | None = None
         with deadline(after=timeout) if timeout is not None else nullcontext():
             self._ends_at = ends_at = ambient_deadline()
@@ -142,6 +145,8 @@ class Workers(Generic[T]):
         """Draw calls and make them, one by one, until there are no more."""
         source, sink = self._source, self._sink
         task = cast("asyncio.Task[None]", asyncio.current_task())  # the group made it
+        if self._eager:
+            await asyncio.sleep(0)  # or each worker would run inside the one that started it, down to the stack's end
         while source.sized or not self._stopped:
             if sink.full:
                 await sink.room()
