@@ -120,7 +120,7 @@ class Workers(Generic[T]):
     async def _all_work(self, ends_at: float) -> None:
         self._over = self._loop.create_future()
         self._source.open(self, ends_at)
-        self.start(self._work())
+        self._add_worker()
         try:
             await self._over
         except asyncio.CancelledError:
@@ -141,12 +141,18 @@ class Workers(Generic[T]):
         if not self._tasks and not self._over.done():
             self._over.set_result(None)
 
+    def _add_worker(self) -> None:
+        self.start(self._work_later() if self._eager else self._work())
+
+    async def _work_later(self) -> None:
+        """Or each worker would run inside the one that started it, down to the end of the stack."""
+        await asyncio.sleep(0)
+        await self._work()
+
     async def _work(self) -> None:
         """Draw calls and make them, one by one, until there are no more."""
         source, sink = self._source, self._sink
         task = cast("asyncio.Task[None]", asyncio.current_task())  # the group made it
-        if self._eager:
-            await asyncio.sleep(0)  # or each worker would run inside the one that started it, down to the stack's end
         while source.sized or not self._stopped:
             if sink.full:
                 await sink.room()
@@ -164,7 +170,7 @@ class Workers(Generic[T]):
                 continue
             if self._unborn:
                 self._unborn -= 1
-                self.start(self._work())
+                self._add_worker()
             self._making[task] = False
             self._latest = task
             try:
