@@ -109,6 +109,7 @@ def test_one_of_four_endpoints_slow_and_one_dead_is_noticed_by_nobody(how: str, 
     assert sick.share_afterwards > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["refuse", "hang"])
 def test_one_of_four_endpoints_slow_and_one_dead_is_not_noticed_by_a_fleet_either(how: str) -> None:
     """Twenty clients that make a tenth of the calls each, and so learn later."""

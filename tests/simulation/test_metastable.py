@@ -16,6 +16,8 @@ from resilient_client import Backoff, ClientConfig, Retry, Timeout
 from resilient_client.policies import retry
 from resilient_client.simulation import DEFAULT, NAIVE, NONE, Run, Stall, simulate
 
+pytestmark = pytest.mark.slow
+
 JITTER_ALONE = ClientConfig(retry=Retry(backoff=Backoff()), retry_budget=None, circuit_breaker=None)
 FEW = range(1, 4)
 
