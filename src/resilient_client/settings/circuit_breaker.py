@@ -18,7 +18,7 @@ class CircuitBreaker(Settings):
 
     By default it opens when nothing gets through any more (five attempts and ten seconds without an answer), asks
     again every second, and closes on the first answer. Whoever refuses at half the failures refuses the other half,
-    which would have been answered: in simulations every lower ratio and every longer break made fewer calls succeed.
+    which would have been answered; in simulations lower ratios and longer breaks made fewer calls succeed.
     """
 
     _ordered = (("break_duration", "max_break_duration"),)
