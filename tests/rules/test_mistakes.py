@@ -89,6 +89,9 @@ async def test_sending_what_is_no_call_says_what_to_give_and_sends_nothing(serve
     async with client(server) as api:
         with pytest.raises(InvalidRequestError) as caught:
             await soon(api.send(given))
+        outcome = await soon(api.run(given))
+    assert isinstance(outcome, Failure)
+    assert str(outcome.error) == str(caught.value)
     told = "is no call; give Call.get(path), or make it at once: api.get(path)"
     assert str(caught.value) == f"{type(given).__name__} {told}"
     assert server.hits == 0

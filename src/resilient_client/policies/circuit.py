@@ -37,6 +37,7 @@ class CircuitState(StrEnum):
 # Looked up once: on Python 3.11 a member access through the enum is dear on a path this hot.
 _CLOSED, _OPEN, _HALF_OPEN, _FORCED_OPEN, _FORCED_CLOSED = CircuitState
 
+_NEVER: Final = -math.inf  # one object for all circuits
 _SPENT: Final = -1  # the generation of a ticket that counts for nothing
 _JITTER: Final = 1.25  # a break lasts up to this many times as long as it should
 _PROBE_PATIENCE: Final = 60.0  # seconds after which probes may count as lost
@@ -127,10 +128,10 @@ class Circuit:
         self._state: CircuitState = _CLOSED
         self._generation = 0
         self._break = settings.break_duration
-        self._closed_at = -math.inf
+        self._closed_at = _NEVER
         # Nobody passes before this time, unless a probe permit is free. Closed: always past. Open: the end of
         # the break. Half-open: when the probes count as lost. Forced open: never.
-        self._until = -math.inf
+        self._until = _NEVER
         self._probes = 0
         self._successes = 0
 
@@ -203,13 +204,13 @@ class Circuit:
 
     def force_close(self) -> None:
         """Admit everything until a person decides otherwise; results are counted but never open it."""
-        self._turn(_FORCED_CLOSED, -math.inf, None)
+        self._turn(_FORCED_CLOSED, _NEVER, None)
 
     def reset(self) -> None:
         """Close, and forget what was counted, the breaks and the attempts still on their way."""
         self._window.clear()
-        self._closed_at = -math.inf
-        self._turn(_CLOSED, -math.inf, None)
+        self._closed_at = _NEVER
+        self._turn(_CLOSED, _NEVER, None)
 
     def __repr__(self) -> str:
         return f"<Circuit {self._state}>"
@@ -248,7 +249,7 @@ class Circuit:
         if self._successes >= self._settings.half_open_probes:
             self._window.clear()
             self._closed_at = now
-            self._turn(_CLOSED, -math.inf, now)
+            self._turn(_CLOSED, _NEVER, now)
 
     def _give_back(self) -> None:
         if self._state is _HALF_OPEN:

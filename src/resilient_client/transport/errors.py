@@ -113,10 +113,9 @@ def _tls(error: Exception, request: Request) -> APIError:
     certificate = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
     reason = getattr(certificate, "verify_message", "") or getattr(certificate, "reason", "") or type(error).__name__
     failure = APIConnectionError(
-        f"{request.label}: no trusted TLS connection ({_cut(str(reason))}); not retried, as it would fail again",
-        kind=ErrorKind.TLS,
-        stage=Stage.TLS,
+        f"{request.label}: no trusted TLS connection ({_cut(str(reason))})", kind=ErrorKind.TLS, stage=Stage.TLS
     )
+    failure.advice = ("not retried, as it would fail again",)
     failure.__cause__ = certificate if isinstance(certificate, ssl.SSLError) else None
     return failure
 
@@ -124,8 +123,9 @@ def _tls(error: Exception, request: Request) -> APIError:
 def _failed(
     request: Request, kind: ErrorKind, stage: Stage, what: str, cause: OSError | None = None
 ) -> APIConnectionError:
+    sent = "nothing more was sent" if request.record.sent else "nothing was sent"  # before a redirect, say
     failure = APIConnectionError(
-        f"{request.label}: {what}; nothing was sent", kind=kind, stage=stage, maybe_processed=False, retryable=True
+        f"{request.label}: {what}; {sent}", kind=kind, stage=stage, maybe_processed=False, retryable=True
     )
     failure.__cause__ = cause
     return failure
