@@ -233,7 +233,7 @@ async def test_fallback_call_without_a_model_is_decoded_to_that_of_the_failed_on
 async def test_fallback_of_a_call_goes_before_those_of_view_and_client(server: FaultServer) -> None:
     """The nearest wins, and ``None`` is a word like any other: the error is raised."""
     server.script(reply(503))
-    async with client(server, fallback=Fallback("client")) as api:
+    async with client(server, fallback=Fallback("client"), circuit_breaker=None) as api:
         view = api.with_options(fallback=Fallback("view"))
         bare = api.with_options(fallback=None)
         assert [await api.get("/"), await view.get("/")] == ["client", "view"]
