@@ -52,7 +52,8 @@ SCENARIOS = {
 def cell(scenario: Scenario, config: ClientConfig, seeds: range) -> str:
     """Success and load, on average."""
     totals = [simulate(scenario.with_config(config), seed=seed).totals for seed in seeds]
-    success, load = (statistics.mean(values) for values in zip(*((t.success, t.amplification) for t in totals), strict=True))
+    success = statistics.mean(each.success for each in totals)
+    load = statistics.mean(each.amplification for each in totals)
     return f"{100 * success:.1f} ({load:.2f})"
 
 
