@@ -49,22 +49,14 @@ def _counted(command: list[str], calls: int) -> int:
     return int(refs.rpartition(":")[2].replace(",", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed: apt install valgrind")
-class TestPrice:
-    """Skipped where nothing can count."""
-
-    def test_default_chain_costs_what_was_recorded(self) -> None:
-        """Within 1 %, where the build of Python is the one that was recorded."""
-        recorded = json.loads(RECORDED.read_text())
-        if recorded["build"] != BUILD:
-            pytest.skip(f"recorded for {recorded['build']}, this is {BUILD}; the ratio is compared all the same")
-        assert instructions("ours") == pytest.approx(recorded["ours"], rel=0.01)
-
-    def test_default_chain_costs_less_than_bare_aiohttp(self) -> None:
-        """By as much as was recorded, give or take what another build of Python may change."""
-        recorded = json.loads(RECORDED.read_text())
-        ratio = instructions("ours") / instructions("bare")
-        assert ratio == pytest.approx(recorded["ours"] / recorded["bare"], rel=0.1)
+def test_default_chain_costs_what_was_recorded() -> None:
+    """To 1 % on the build of Python that was recorded; beside bare aiohttp, to 10 %, on any."""
+    recorded = json.loads(RECORDED.read_text())
+    ours = instructions("ours")
+    assert recorded["build"] != BUILD or ours == pytest.approx(recorded["ours"], rel=0.01)
+    assert ours / instructions("bare") == pytest.approx(recorded["ours"] / recorded["bare"], rel=0.1)
 
 
 if __name__ == "__main__":

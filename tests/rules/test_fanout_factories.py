@@ -13,15 +13,24 @@ from tests.rules.kit import FanOut, gathered, soon, streamed
 from resilient_client import APIClient, Call, Outcome, Success
 from resilient_client.testing import MockUpstream, reply
 
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before Python 3.12")
-
 ALL = 5_000
 
 
-def eagerly(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run it on a loop whose tasks run at once, up to their first wait. Uvloop knows none."""
+def own_factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+    """As callers have them, to name their tasks or to count them."""
+    return asyncio.Task(work, loop=loop, **options)
+
+
+FACTORIES: list[Any] = [own_factory]
+if sys.version_info >= (3, 12):
+    FACTORIES.append(asyncio.eager_task_factory)
+pytestmark = pytest.mark.parametrize("factory", FACTORIES)
+
+
+def run_with(factory: Any, scenario: Coroutine[Any, Any, None]) -> None:
+    """Run it on a loop of asyncio's: uvloop knows no eager tasks."""
     with asyncio.Runner() as runner:
-        runner.get_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]  # since Python 3.12
+        runner.get_loop().set_task_factory(factory)
         runner.run(scenario)
 
 
@@ -37,7 +46,7 @@ class AtOnce:
 
 
 @pytest.mark.parametrize("fan_out", [gathered, streamed])
-def test_calls_answered_at_once_need_no_deep_stack(fan_out: FanOut) -> None:
+def test_calls_answered_at_once_need_no_deep_stack(fan_out: FanOut, factory: Any) -> None:
     """As many at once as there are calls: none runs inside another, and they begin in order."""
     runner = AtOnce()
     calls = [Call.get("/", key=number) for number in range(ALL)]
@@ -45,12 +54,12 @@ def test_calls_answered_at_once_need_no_deep_stack(fan_out: FanOut) -> None:
     async def scenario() -> None:
         assert len(await soon(fan_out(calls, client=runner, concurrency=ALL))) == ALL
 
-    eagerly(scenario())
+    run_with(factory, scenario())
     assert runner.begun == list(range(ALL))
 
 
 @pytest.mark.parametrize("fan_out", [gathered, streamed])
-def test_calls_of_a_client_need_no_deep_stack(fan_out: FanOut) -> None:
+def test_calls_of_a_client_need_no_deep_stack(fan_out: FanOut, factory: Any) -> None:
     """The whole chain, with an upstream that answers at once."""
     upstream = MockUpstream()
     upstream.script(reply(json=1))
@@ -59,5 +68,5 @@ def test_calls_of_a_client_need_no_deep_stack(fan_out: FanOut) -> None:
         async with APIClient("https://api.example.com", transport=upstream) as api:
             assert len(await soon(fan_out([Call.get("/")] * ALL, client=api, concurrency=ALL))) == ALL
 
-    eagerly(scenario())
+    run_with(factory, scenario())
     assert upstream.hits == ALL

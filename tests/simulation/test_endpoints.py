@@ -13,6 +13,8 @@ import pytest
 from resilient_client import APIClient, ClientConfig, LoadBalancing
 from resilient_client.simulation import Callers, Lognormal, Outage, Run, Scenario, Slowdown, Upstream, simulate
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("api-0", "api-1", "api-2", "api-3")
 SLOW, DEAD = NAMES[:2]
 SLOW_FROM, SLOW_TO = 20, 80
@@ -109,7 +111,6 @@ def test_one_of_four_endpoints_slow_and_one_dead_is_noticed_by_nobody(how: str, 
     assert sick.share_afterwards > 0.1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["refuse", "hang"])
 def test_one_of_four_endpoints_slow_and_one_dead_is_not_noticed_by_a_fleet_either(how: str) -> None:
     """Twenty clients that make a tenth of the calls each, and so learn later."""

@@ -47,6 +47,8 @@ from resilient_client.simulation import (
 from resilient_client.simulation.report import quantile
 from resilient_client.testing.virtual_time import run_virtual
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (1, 2, 3)
 EXTRA = 0.05
 
@@ -74,7 +76,6 @@ def extra(run: Run) -> int:
     return run.totals.requests - run.totals.calls
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("utilisation", [0.3, 0.6, 0.8, 0.9, 0.95])
 def test_hedging_of_queueing_replicas_is_never_worse_than_none(utilisation: float) -> None:
     """Hedges queue like all others, and losers are worked on: p99 stays within 5 %, and hedges within their budget."""
