@@ -14,7 +14,10 @@ from tests.docs.pages import ROOT, rows
 
 from resilient_client import AdaptiveConcurrency, Bulkhead, ClientConfig, Timeout
 from resilient_client.middleware import bulkhead as middleware
+from resilient_client.policies import concurrency_limit
 from resilient_client.simulation import Callers, Capacity, Exponential, Poisson, Run, Scenario, Upstream, simulate
+
+pytestmark = pytest.mark.slow
 
 BEGAN, ENDED = 15, 75
 LEFT = 100.0
@@ -56,7 +59,7 @@ def figures(run: Run) -> tuple[float, float, float, int]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("clients", [1, 5])
+@pytest.mark.parametrize("clients", [1, 5, 20])
 def test_goodput_with_adaptive_concurrency_stays_at_what_is_left(clients: int, seed: int) -> None:
     """At least 90 % of it, however many clients share it and none knows of the others."""
     assert goodput(half_gone(ADAPTIVE, seed, clients), BEGAN, ENDED) >= 0.9 * LEFT
@@ -76,12 +79,18 @@ def test_queue_with_adaptive_concurrency_stays_short_over_there(seed: int) -> No
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("clients", [1, 5])
+@pytest.mark.parametrize("clients", [1, 5, 20])
 def test_goodput_with_adaptive_concurrency_is_back_within_10_s(clients: int, seed: int) -> None:
     """Calls succeed as before, for good."""
     recovery = half_gone(ADAPTIVE, seed, clients).recovery()
     assert recovery is not None
     assert recovery <= 10
+
+
+def test_small_clients_with_much_room_to_grow_keep_the_upstream_overloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: four attempts of room for each of 20 clients, as in the original law, cost a tenth more."""
+    monkeypatch.setattr(concurrency_limit, "_SMALL_ROOM", math.inf)
+    assert goodput(half_gone.__wrapped__(ADAPTIVE, clients=20), BEGAN, ENDED) < 0.85 * LEFT
 
 
 def test_attempts_that_wait_for_all_their_time_bring_the_collapse_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,7 @@ class Workers(Generic[T]):
     """
 
     __slots__ = (
+        "_eager",
         "_ends_at",
         "_group",
         "_heirs",
@@ -84,6 +85,7 @@ class Workers(Generic[T]):
         self._stopped = ""
         self._ends_at = math.inf
         self._tasks = 0
+        self._eager = False
         self.aborted = False
         self._loop: asyncio.AbstractEventLoop
         self._group: asyncio.TaskGroup
@@ -99,6 +101,7 @@ class Workers(Generic[T]):
             Exception: What the source raised, once all calls are cancelled and awaited.
         """
         self._loop = loop = asyncio.get_running_loop()
+        self._eager = loop.get_task_factory() is not None
         failure: Exception | None = None
         with deadline(after=timeout) if timeout is not None else nullcontext():
             self._ends_at = ends_at = ambient_deadline()
@@ -122,7 +125,7 @@ class Workers(Generic[T]):
     async def _all_work(self, ends_at: float) -> None:
         self._over = self._loop.create_future()
         self._source.open(self, ends_at)
-        self.start(self._work())
+        self._add_worker()
         try:
             await self._over
         except asyncio.CancelledError:
@@ -142,6 +145,14 @@ class Workers(Generic[T]):
             self.aborted = True
         if not self._tasks and not self._over.done():
             self._over.set_result(None)
+
+    def _add_worker(self) -> None:
+        self.start(self._work_later() if self._eager else self._work())
+
+    async def _work_later(self) -> None:
+        """Or each worker would run inside the one that started it, down to the end of the stack."""
+        await asyncio.sleep(0)
+        await self._work()
 
     async def _work(self) -> None:
         """Draw calls and make them, one by one, until there are no more."""
@@ -164,7 +175,7 @@ class Workers(Generic[T]):
                 continue
             for _ in range(min(self._heirs, self._unborn)):
                 self._unborn -= 1
-                self.start(self._work())
+                self._add_worker()
             self._making[task] = False
             self._latest = task
             try:

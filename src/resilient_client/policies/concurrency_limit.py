@@ -4,7 +4,18 @@ Netflix's concurrency-limits, ``Gradient2Limit`` behind a ``WindowedLimit``: the
 compared with that of the last minutes. Their quotient is the gradient. Around 1, answers take what they always take,
 and the limit grows by a little; below, they are queueing over there, and it shrinks in proportion::
 
-    limit ── × gradient (1/2 to 1) ── + 4 ──► smoothed (a fifth of the way) ──► limit
+    limit ── × gradient (1/2 to 1) ── + room ──► smoothed (a fifth of the way) ──► limit
+
+It differs from that law where an upstream has many small clients, each of which sees little of it:
+
+- The room to grow is 4 attempts there; twenty clients at a limit of 8, where 4 more make up for the steepest gradient,
+  are a queue of 160. Here it is at most two fifths of the limit: a small one grows as long as answers take less than
+  2.5 times their usual time, and shrinks beyond, down to the minimum.
+- Where less than half of the limit is in use, it stays as it is there. Here it gives up, while answers are slow, what
+  nobody uses beyond twice what is in use (as RFC 7661 does for TCP), and when they are well again returns to where it
+  began. An attempt that was alone was not slowed down by others of ours, and proves nothing.
+- A window is judged before it has all its answers if it has lasted long, or if those that came took so long together
+  that the others cannot change the verdict.
 
 It never counts permits or waits: ``policies.permits`` tells it of each attempt and asks it for the number. Only good
 answers are measured, because an error may come quickly for the worst of reasons. A timeout, whose real time nobody
@@ -19,12 +30,13 @@ from resilient_client.settings.bulkhead import AdaptiveConcurrency
 
 _SMOOTHING: Final = 0.2  # of the way to the new limit, each window
 _ROOM: Final = 4.0  # attempts that may queue at the endpoint: what makes the limit grow
+_SMALL_ROOM: Final = 0.4  # of the limit, where that is less
 _STEEPEST: Final = 0.5  # a window never takes more than half off, before smoothing
 _MEMORY: Final = 300.0  # seconds that the usual time looks back (600 windows of 1 s, weighted exponentially)
 _WARM_UP: Final = 10  # windows that count alike until there is a usual time
 _SHORTEST: Final = 0.1  # seconds a window takes at least: two of its answers' times, within these bounds
 _LONGEST: Final = 1.0
-_SAMPLES: Final = 10  # answers a window takes at least, or as many as may be under way at once
+_SAMPLES: Final = 10  # answers a window takes, or as many as may be under way at once; fewer when it is long
 
 
 class ConcurrencyLimit:
@@ -36,11 +48,13 @@ class ConcurrencyLimit:
         settings: Where it begins, its bounds, and what it tolerates.
     """
 
-    __slots__ = ("_began", "_dropped", "_limit", "_peak", "_samples", "_settings", "_total", "_usual", "_windows")
+    __slots__ = (
+        "_began", "_dropped", "_initial", "_limit", "_peak", "_samples", "_settings", "_total", "_usual", "_windows",
+    )  # fmt: skip  # one name a line says no more
 
     def __init__(self, settings: AdaptiveConcurrency) -> None:
         self._settings = settings
-        self._limit = self._clipped(settings.initial)
+        self._limit = self._initial = self._clipped(settings.initial)
         self._usual = 0.0  # seconds an answer usually takes
         self._windows = 0  # seen so far, up to the warm-up
         self._began: float | None = None  # the window that is under way
@@ -67,7 +81,8 @@ class ConcurrencyLimit:
         self._samples += 1
         self._total += elapsed
         self._peak = max(self._peak, in_use)
-        if self._samples >= min(_SAMPLES, self.value):
+        wanted = min(_SAMPLES, self.value)
+        if self._samples >= wanted or now - self._began >= _LONGEST or self._must_be_slow(wanted):
             self._close_window(now)
         return self.value
 
@@ -78,6 +93,10 @@ class ConcurrencyLimit:
         self._dropped = True
         self._close_window(now)
         return self.value
+
+    def _must_be_slow(self, wanted: int) -> bool:
+        """Whether the mean of so many answers will be beyond the tolerance, even if the rest of them take no time."""
+        return 0 < wanted * self._settings.tolerance * self._usual <= self._total
 
     def _close_window(self, now: float) -> None:
         """Judge the window, if it is long enough."""
@@ -92,12 +111,24 @@ class ConcurrencyLimit:
             gradient = max(_STEEPEST, min(1.0, self._settings.tolerance * self._usual / latest)) if latest > 0 else 1.0
         if self._dropped:
             self._move_to(self._limit * _STEEPEST)
-        elif self._peak >= self._limit / 2:  # or it is the callers who are few, and the limit proves nothing
-            self._move_to(self._limit * gradient + _ROOM)
+        else:
+            self._follow(gradient)
         self._began = now
         self._samples = self._peak = 0
         self._total = 0.0
         self._dropped = False
+
+    def _follow(self, gradient: float) -> None:
+        """Move by the gradient; where most of the limit is not in use, only where that can be known."""
+        limit, peak = self._limit, self._peak
+        target = limit * gradient + min(_ROOM, limit * _SMALL_ROOM)
+        if peak >= limit / 2:
+            self._move_to(target)
+        elif gradient == 1:  # it is the callers who are few: this proves nothing, but that nothing is wrong
+            self._move_to(target)
+            self._limit = max(limit, min(self._limit, self._initial))
+        elif peak > 1:
+            self._move_to(min(limit, max(target, 2.0 * peak)))
 
     def _learn(self, latest: float, length: float) -> None:
         """Take a window's mean into the usual time."""

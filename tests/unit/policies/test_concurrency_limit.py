@@ -74,6 +74,48 @@ def test_limit_less_than_half_in_use_does_not_shrink_for_slow_answers():
     assert endpoint.serve(5, took=1.0, in_use=1) == 20
 
 
+def test_limit_less_than_half_in_use_gives_up_what_nobody_uses_while_answers_are_slow():
+    """It falls to twice what is in use, and no further: nobody who comes as usual is refused."""
+    endpoint = Endpoint()
+    endpoint.serve(5, in_use=3)
+    assert endpoint.serve(10, took=1.0, in_use=3) == 6
+
+
+def test_limit_that_was_given_up_comes_back_without_being_used():
+    """When answers are well again it returns to where it began, and not beyond."""
+    endpoint = Endpoint()
+    endpoint.serve(5, in_use=3)
+    endpoint.serve(5, took=1.0, in_use=3)
+    assert endpoint.serve(10, in_use=1) == 20
+    assert endpoint.serve(60, in_use=1) == 20
+
+
+def test_limit_of_a_small_client_falls_to_the_minimum_where_answers_queue_for_others():
+    """Its own share of the queue is small, and yet it makes room: at four times the usual time, one attempt is left."""
+    endpoint = Endpoint()
+    endpoint.serve(5)
+    assert endpoint.serve(30, took=0.2) == 1
+
+
+@pytest.mark.parametrize(("took", "shrinks"), [(0.6, False), (0.8, True)])
+def test_window_is_judged_as_soon_as_its_verdict_is_certain(took, shrinks):
+    """Ten answers of 50 ms with the tolerance are 0.75 s: one that takes longer says it for all ten."""
+    limit = ConcurrencyLimit(AdaptiveConcurrency())
+    for number in range(50):
+        limit.answered(0.1 * number, 0.05, 20)
+    before = limit._limit
+    limit.answered(5.2, took, 20)
+    assert (limit._limit < before) is shrinks
+
+
+def test_window_with_few_answers_is_judged_after_a_second():
+    """A client that is answered twice a second needs no five seconds for each step."""
+    limit = ConcurrencyLimit(AdaptiveConcurrency())
+    for number in range(21):
+        limit.answered(0.5 * number, 0.05, 20)
+    assert limit._windows == 10
+
+
 def test_limit_with_answers_within_the_tolerance_does_not_shrink():
     """A little slower is no queue."""
     endpoint = Endpoint()
@@ -171,7 +213,9 @@ class Plain:
             self.timeouts += 1
         else:
             self.answers.append((took, in_use))
-        enough = took is None or len(self.answers) >= min(10, int(self.limit))
+        wanted = min(10, int(self.limit))
+        late = self.usual > 0 and sum(took for took, _ in self.answers) >= wanted * 1.5 * self.usual
+        enough = took is None or len(self.answers) >= wanted or late or now - self.began >= 1
         length = min(1.0, max(0.1, 2 * self.usual))
         if enough and now - self.began >= length:
             self.judge(length)
@@ -187,12 +231,15 @@ class Plain:
             if self.usual > 2 * mean:
                 self.usual *= 0.95
             gradient = min(1.0, max(0.5, 1.5 * self.usual / mean))
+        peak = max((in_use for _, in_use in self.answers), default=0)
+        wanted = self.limit * gradient + min(4, 0.4 * self.limit)
         if self.timeouts:
             wanted = self.limit / 2
-        elif max(in_use for _, in_use in self.answers) >= self.limit / 2:
-            wanted = self.limit * gradient + 4
-        else:
+        elif peak < self.limit / 2 and gradient == 1:
+            self.limit = max(self.limit, min(20, 0.8 * self.limit + 0.2 * wanted))
             return
+        elif peak < self.limit / 2:
+            wanted = self.limit if peak == 1 else min(self.limit, max(wanted, 2 * peak))
         self.limit = min(200.0, max(1.0, 0.8 * self.limit + 0.2 * wanted))
 
 
