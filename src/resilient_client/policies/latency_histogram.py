@@ -168,11 +168,15 @@ class LatencyHistogram:
             return []
         keys = sorted(counts)
         for key in keys:
-            count, end = counts[key], FINEST * math.exp2(key // 2 / STEPS)
             if key % 2 == 0:
-                unanswered *= 1.0 - count / waiting
-                curve.append((end, count, unanswered))
-            waiting -= count
+                unanswered *= 1.0 - counts[key] / waiting
+                curve.append((_end_of(key), counts[key], unanswered))
+            waiting -= counts[key]
         if keys[-1] % 2:
-            curve.append((end, 0, unanswered))
+            curve.append((_end_of(keys[-1]), 0, unanswered))
         return curve
+
+
+def _end_of(key: int) -> float:
+    """Seconds at which the bucket of this key ends."""
+    return FINEST * math.exp2(key // 2 / STEPS)
