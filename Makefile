@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo figures test check lint types contracts cover bench clean
+.PHONY: help demo figures test check lint types contracts cover proofs bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -34,7 +34,7 @@ figures: $(STAMP)  ## the figures of the documentation, drawn again from their s
 test: $(STAMP)  ## the tests, on asyncio and uvloop
 	$(BIN)/python -m pytest
 
-check: lint types contracts cover  ## everything a change must pass
+check: lint types contracts cover proofs  ## everything a change must pass
 
 lint: $(STAMP)  ## ruff, check and format
 	$(BIN)/ruff check
@@ -47,15 +47,32 @@ types: $(STAMP)  ## mypy --strict and pyright
 contracts: $(STAMP)  ## import-linter: who may import whom
 	$(BIN)/lint-imports
 
-cover: $(STAMP)  ## the tests, with branch coverage
+cover: $(STAMP)  ## the tests but the slow ones, with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -m 'not slow'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-bench: $(STAMP)  ## what the chain costs beside bare aiohttp, and the import
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/import_time.py
+proofs: $(STAMP)  ## the slow tests: what simulation proves, which counting lines would only make several times slower
+	$(BIN)/python -m pytest -m slow
+
+# The benchmarks compare with libraries that are nothing to us, so they have an environment of their own. A peer that
+# cannot be installed costs its row; the library comes last, for where a peer wants other versions, it has its way.
+BENCH ?=
+BENCH_PYTHON ?= $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || echo $(PYTHON))
+PEERS := benchmarks/.venv
+
+$(PEERS)/.installed: pyproject.toml benchmarks/requirements.txt
+	$(BENCH_PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@grep -v '^#' benchmarks/requirements.txt | while read -r peer; do \
+		$(PEERS)/bin/python -m pip install --quiet "$$peer" || echo "not to be had here: $$peer"; done
+	$(PEERS)/bin/python -m pip install --quiet --editable '.[all]'
+	@touch $@
+
+bench: $(STAMP) $(PEERS)/.installed  ## CPU a call beside other libraries, or BENCH=--quick: a minute; and the import
+	$(PEERS)/bin/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.import_time
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
+	rm -rf $(VENV) $(PEERS) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build

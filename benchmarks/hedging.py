@@ -3,7 +3,7 @@
 A server in a process of its own answers over loopback after 2 ms, and 1 % of all requests after 200 ms. Eight callers
 ask it one call after the other, in slices, now with ``Hedging()`` and now without. The server counts the requests.
 
-    python benchmarks/hedging.py [--slices N] [--loop uvloop|asyncio]
+    python -m benchmarks.hedging [--slices N] [--loop uvloop|asyncio]
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import time
 from typing import Any
 
 import aiohttp
-from overhead import pin, run
 
+from benchmarks.machine import pin, run
 from resilient_client import APIClient, Hedging
 
 CALLS_A_SLICE = 1000

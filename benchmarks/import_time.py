@@ -1,4 +1,4 @@
-"""What importing resilient_client costs: ``python benchmarks/import_time.py``.
+"""What importing resilient_client costs: ``python -m benchmarks.import_time``.
 
 CPU time of fresh interpreters, in turn, the best of each: the least disturbed run. The bound is ours: all public names
 at most 30 ms above what they stand on, which is aiohttp, tenacity, and pydantic with one model (pydantic itself loads

@@ -3,7 +3,7 @@
 A fleet calls a healthy upstream with a queue; then the same with an outage in the middle, where calls fail, are
 repeated, and refused. CPU time, not wall time: the simulation never waits.
 
-    python benchmarks/simulation_speed.py [--rounds N] [--profile]
+    python -m benchmarks.simulation_speed [--rounds N] [--profile]
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
 from resilient_client.core.request import CallContext, Request
 from resilient_client.core.response import Response
 from resilient_client.core.types import NOT_GIVEN, HeadersLike, NotGiven, Priority, QueryParams
+from resilient_client.core.words import suggest
 from resilient_client.engine import Engine
 from resilient_client.explain import Explanation
 from resilient_client.fallback import fall_back, fallback_for
@@ -42,7 +43,6 @@ from resilient_client.parts import (
 )
 from resilient_client.policies.redaction import shown_url
 from resilient_client.preparation import Preparation
-from resilient_client.settings.base import suggest
 from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client.settings.circuit_breaker import CircuitBreaker
 from resilient_client.settings.config import ClientConfig, FollowRedirects
@@ -188,7 +188,7 @@ class APIClient(Verbs, Many, Insight):
         try:
             return await self._make(call, _success, wrap=True)
         except APIError as error:
-            return Failure(error, key=call.key)
+            return Failure(error, key=getattr(call, "key", None))  # what is no call has none
         except ConfigurationError as error:  # before there was a request: the client is closed, or of another loop
             return Failure(edge.misused(call, error), key=call.key)
         except Exception as error:

@@ -65,7 +65,12 @@ class Preparation:
         Raises:
             InvalidRequestError: It cannot be sent as it is.
         """
-        given = call.given
+        try:
+            given = call.given
+        except AttributeError:
+            raise InvalidRequestError(
+                f"{type(call).__name__} is no call; give Call.get(path), or make it at once: api.get(path)"
+            ) from None
         if not given:
             url = self._urls.get(call.path)
             if url is None:

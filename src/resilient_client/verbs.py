@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import lru_cache
 from typing import Any, TypeVar, overload
 
 from typing_extensions import TypeForm, Unpack
@@ -48,7 +49,7 @@ class Verbs:
             APIError: The call failed; see ``resilient_client.core.errors`` for the tree.
             ConfigurationError: The client is closed or belongs to another event loop.
         """
-        return self.send(Call(method, path, response_model=response_model, **options))
+        return self.send(_call(method, path, response_model, options))
 
     @overload
     def get(
@@ -60,7 +61,7 @@ class Verbs:
     ) -> Coroutine[Any, Any, Response]: ...
     def get(self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]) -> Coroutine[Any, Any, Any]:
         """A GET call; see ``request`` for what it takes, gives and raises."""
-        return self.send(Call("GET", path, response_model=response_model, **options))
+        return self.send(_call("GET", path, response_model, options))
 
     @overload
     def head(
@@ -74,7 +75,7 @@ class Verbs:
         self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Any]:
         """A HEAD call; see ``request`` for what it takes, gives and raises."""
-        return self.send(Call("HEAD", path, response_model=response_model, **options))
+        return self.send(_call("HEAD", path, response_model, options))
 
     @overload
     def options(
@@ -88,7 +89,7 @@ class Verbs:
         self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Any]:
         """An OPTIONS call; see ``request`` for what it takes, gives and raises."""
-        return self.send(Call("OPTIONS", path, response_model=response_model, **options))
+        return self.send(_call("OPTIONS", path, response_model, options))
 
     @overload
     def post(
@@ -102,7 +103,7 @@ class Verbs:
         self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Any]:
         """A POST call; see ``request`` for what it takes, gives and raises."""
-        return self.send(Call("POST", path, response_model=response_model, **options))
+        return self.send(_call("POST", path, response_model, options))
 
     @overload
     def put(
@@ -114,7 +115,7 @@ class Verbs:
     ) -> Coroutine[Any, Any, Response]: ...
     def put(self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]) -> Coroutine[Any, Any, Any]:
         """A PUT call; see ``request`` for what it takes, gives and raises."""
-        return self.send(Call("PUT", path, response_model=response_model, **options))
+        return self.send(_call("PUT", path, response_model, options))
 
     @overload
     def patch(
@@ -128,7 +129,7 @@ class Verbs:
         self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Any]:
         """A PATCH call; see ``request`` for what it takes, gives and raises."""
-        return self.send(Call("PATCH", path, response_model=response_model, **options))
+        return self.send(_call("PATCH", path, response_model, options))
 
     @overload
     def delete(
@@ -142,4 +143,16 @@ class Verbs:
         self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Any]:
         """A DELETE call; see ``request`` for what it takes, gives and raises."""
-        return self.send(Call("DELETE", path, response_model=response_model, **options))
+        return self.send(_call("DELETE", path, response_model, options))
+
+
+def _call(method: str, path: str, model: Any, options: CallOptions) -> Call[Any]:
+    if options or type(path) is not str or not (model is None or isinstance(model, type)):
+        return Call(method, path, response_model=model, **options)
+    return _plain(method, path, model)
+
+
+@lru_cache(maxsize=1024)
+def _plain(method: str, path: str, model: type | None) -> Call[Any]:
+    """A call without options: frozen, so all who ask for the same share it."""
+    return Call(method, path, response_model=model)

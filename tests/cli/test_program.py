@@ -140,22 +140,25 @@ def test_reader_of_the_help_that_leaves_ends_the_program_in_silence() -> None:
     assert (end.returncode, end.stderr) == (141, b"")
 
 
-def test_interrupt_while_the_program_is_loaded_shows_no_traceback() -> None:
-    """Loading takes a second on a slow machine; Ctrl-C within it ends as it does later."""
-    source = """
-import sys
+@pytest.mark.parametrize(
+    ("number", "code", "told"), [(signal.SIGINT, 130, b"interrupted\n"), (signal.SIGTERM, 143, b"")]
+)
+def test_signal_while_the_program_is_loaded_ends_it_as_later(number: signal.Signals, code: int, told: bytes) -> None:
+    """Loading takes a second on a slow machine; who changes their mind within it sees no traceback."""
+    source = f"""
+import os, sys
 from resilient_client.cli import main
 
-class CtrlC:
+class Signal:
     def find_spec(self, name, *_):
         if name == "resilient_client.cli.app":
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), {int(number)})
 
-sys.meta_path.insert(0, CtrlC())
+sys.meta_path.insert(0, Signal())
 sys.exit(main())
 """
     end = subprocess.run([sys.executable, "-c", source], capture_output=True, check=False, timeout=PATIENCE)  # noqa: S603 -- our own text
-    assert (end.returncode, end.stdout, end.stderr) == (130, b"", b"interrupted\n")
+    assert (end.returncode, end.stdout, end.stderr) == (code, b"", told)
 
 
 @pytest.mark.parametrize("command", ["probe", "get"])

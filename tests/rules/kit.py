@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 from resilient_client import APIClient, Call, Outcome, Response, Success, as_completed, gather
 from resilient_client.core.errors import APIError
 from resilient_client.testing.fault_server import FaultServer
+from resilient_client.testing.virtual_time import run_virtual
 
 T = TypeVar("T")
 
@@ -20,6 +23,11 @@ def client(server: FaultServer | str, **options: Any) -> APIClient:
     """A client that makes one wire request a call, so that a test sees each by itself."""
     url = server if isinstance(server, str) else server.url
     return APIClient(url, **({"retry": None} | options))
+
+
+def calls(count: int) -> list[Call[Response]]:
+    """So many calls for a fan-out, numbered."""
+    return [Call.get(f"/{number}", key=number) for number in range(count)]
 
 
 async def soon(awaitable: Awaitable[T]) -> T:
@@ -43,6 +51,47 @@ async def turns(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
+def with_server(scenario: Callable[[FaultServer], Awaitable[T]]) -> T:
+    """The result of a scenario with a real server in virtual time: no limit is too short for a busy machine."""
+
+    async def main() -> T:
+        async with FaultServer() as server:
+            return await scenario(server)
+
+    return run_virtual(main())
+
+
+SLACK = 0.1
+"""Seconds that a call may end later than it should, as the loop counts them while it runs."""
+
+
+@contextmanager
+def ends_after(seconds: float) -> Iterator[None]:
+    """What happens inside takes ``seconds``, never less, and at most ``SLACK`` more of the loop's own time.
+
+    A stall of the machine is not the library's doing: it counts for the few milliseconds that a turn may take.
+    """
+    loop = asyncio.get_running_loop()
+    began = last = time.perf_counter()
+    lived = 0.0
+
+    def tick() -> None:
+        nonlocal last, lived, ticking
+        now = time.perf_counter()
+        lived += min(now - last, 0.005)
+        last = now
+        ticking = loop.call_later(0.001, tick)
+
+    ticking = loop.call_soon(tick)
+    try:
+        yield
+    finally:
+        ticking.cancel()
+    took = time.perf_counter() - began
+    assert seconds - 0.005 <= took, f"took {took:.3f} s"
+    assert lived <= seconds + SLACK, f"took {took:.3f} s, in {lived:.3f} s of which the loop ran"
+
+
 async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel, and wait until they have ended."""
     doomed = list(tasks)
@@ -53,8 +102,8 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 def in_use(api: APIClient) -> int:
     """Connections that calls of this client hold right now."""
-    pool = api._engine.transport._pool  # type: ignore[attr-defined]  # the public surface does not show it
-    return 0 if pool is None else pool.in_use + pool.waiting
+    opened = api._engine.transport._opened  # type: ignore[attr-defined]  # the public surface does not show it
+    return 0 if opened is None else opened[1].in_use + opened[1].waiting
 
 
 def working() -> int:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from tests.rules.kit import Lasting, client, in_use, keys, lasting, soon
+from tests.rules.kit import Lasting, calls, client, in_use, keys, lasting, soon
 
 from resilient_client import (
     APIClient,
@@ -24,18 +24,6 @@ from resilient_client.core.deadline import ambient_deadline
 from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.virtual_time import run_virtual
-
-
-@pytest.fixture
-async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """One wire request a call."""
-    async with client(server) as api:
-        yield api
-
-
-def calls(count: int) -> list[Call[Response]]:
-    return [Call.get(f"/{number}", key=number) for number in range(count)]
-
 
 # --- what comes out ---
 

@@ -7,23 +7,12 @@ import gc
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.rules.kit import Lasting, cancelled, client, in_use, keys, lasting, soon, turns, working
+from tests.rules.kit import Lasting, calls, cancelled, in_use, keys, lasting, soon, turns, working
 
 from resilient_client import APIClient, Call, Response, as_completed
 from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.virtual_time import run_virtual
-
-
-@pytest.fixture
-async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """One wire request a call."""
-    async with client(server) as api:
-        yield api
-
-
-def calls(count: int) -> list[Call[Response]]:
-    return [Call.get(f"/{number}", key=number) for number in range(count)]
 
 
 async def test_as_completed_left_early_has_cancelled_and_awaited_all_calls(server: FaultServer, api: APIClient) -> None:

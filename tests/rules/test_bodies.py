@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from pydantic import BaseModel
 from tests.rules.kit import client, failure, in_use, soon
@@ -30,6 +31,8 @@ from resilient_client import (
 from resilient_client.testing.fault_server import FaultServer, black_hole
 from resilient_client.testing.faults import drop, garbage, reply
 from resilient_client.testing.wire import ReceivedRequest, Wire
+
+pytestmark = pytest.mark.both_ways
 
 BIG = bytes(range(256)) * 6_000  # 1.5 MiB: more than aiohttp takes without a warning
 TWICE = Retry(max_attempts=2, backoff={"kind": "fixed", "initial": 0.001})
@@ -57,13 +60,6 @@ class Unseekable(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         return self._rest.readinto(buffer)
-
-
-@pytest.fixture
-async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """One wire request a call."""
-    async with client(server) as api:
-        yield api
 
 
 @pytest.fixture
@@ -239,6 +235,21 @@ async def test_content_that_is_empty_is_a_complete_request(server: FaultServer, 
     """Nothing to send is not nothing sent."""
     await soon(api.post("/", content=content))
     assert (server.requests[0].body, server.requests[0].complete) == (b"", True)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("foreign", [False, True], ids=["own session", "session of the caller"])
+async def test_call_without_a_body_says_nothing_of_its_type(server: FaultServer, method: str, foreign: bool) -> None:
+    """There is nothing that could have one (RFC 9110 section 8.3); some servers refuse a type they do not know."""
+    async with aiohttp.ClientSession() as session, client(server, session=session if foreign else None) as api:
+        await soon(api.request(method, "/"))
+    assert "Content-Type" not in server.requests[0].headers
+
+
+async def test_call_without_a_body_has_the_type_that_its_caller_gives(server: FaultServer, api: APIClient) -> None:
+    """The control: what is left out is only a guess."""
+    await soon(api.post("/", headers={"Content-Type": "application/json"}))
+    assert server.requests[0].headers["Content-Type"] == "application/json"
 
 
 async def test_content_whose_generator_raises_gives_the_caller_that_exception(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.rules.kit import client, failure, soon
+from tests.rules.kit import client, failure, with_server
 
 from resilient_client import (
     APIClient,
@@ -71,7 +71,7 @@ async def test_stream_with_an_error_status_gives_its_permit_back_at_once(server:
         assert permits_of(api).idle
 
 
-async def test_retry_after_a_lingering_stream_finds_its_own_permit_free(server: FaultServer) -> None:
+def test_retry_after_a_lingering_stream_finds_its_own_permit_free() -> None:
     """An attempt that timed out above an open reply left a permit behind: the next one takes it over."""
     lingered = False
 
@@ -83,16 +83,18 @@ async def test_retry_after_a_lingering_stream_finds_its_own_permit_free(server: 
             await asyncio.sleep(10)
         return response
 
-    server.script(reply(body=b"abc"))
-    retry = Retry(max_attempts=2, backoff=Backoff(kind="fixed", initial=0.01))
-    async with APIClient(
-        server.url,
-        retry=retry,
-        bulkhead=Bulkhead(max_concurrent=1),
-        timeout=Timeout(attempt=0.1),
-        attempt_middleware=[lingers],
-    ) as api:
-        async with api.stream("GET", "/", idempotent=True) as stream:
-            assert await soon(stream.read()) == b"abc"
-            assert stream.attempts == 2
-        assert permits_of(api).idle
+    async def scenario(server: FaultServer) -> None:
+        server.script(reply(body=b"abc"))
+        async with APIClient(
+            server.url,
+            retry=Retry(max_attempts=2, backoff=Backoff(kind="fixed", initial=0.01)),
+            bulkhead=Bulkhead(max_concurrent=1),
+            timeout=Timeout(attempt=0.1),
+            attempt_middleware=[lingers],
+        ) as api:
+            async with api.stream("GET", "/", idempotent=True) as stream:
+                assert await stream.read() == b"abc"
+                assert stream.attempts == 2
+            assert permits_of(api).idle
+
+    with_server(scenario)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tests.rules.kit import client, failure, soon
+from tests.rules.kit import client, failure, soon, with_server
 
 from resilient_client import (
     APIClient,
@@ -124,35 +124,47 @@ async def test_circuit_refusing_a_retry_gives_back_the_last_real_error(server: F
     assert error.attempts == 1
 
 
-async def test_circuit_counts_attempt_timeouts_as_failures(server: FaultServer) -> None:
+def test_circuit_counts_attempt_timeouts_as_failures() -> None:
     """A server that does not answer in an attempt's time is failing."""
-    server.script(hang_before_headers())
-    async with client(server, circuit_breaker=LONG, timeout=Timeout(total=5, attempt=0.15)) as api:
-        for _ in range(4):
-            assert (await failure(api.get("/"))).kind is ErrorKind.TIMEOUT
-        assert isinstance(await failure(api.get("/")), CircuitOpenError)
-    assert server.hits == 4
+
+    async def scenario(server: FaultServer) -> None:
+        server.script(hang_before_headers())
+        async with client(server, circuit_breaker=LONG, timeout=Timeout(total=5, attempt=0.15)) as api:
+            for _ in range(4):
+                assert (await failure(api.get("/"))).kind is ErrorKind.TIMEOUT
+            assert isinstance(await failure(api.get("/")), CircuitOpenError)
+        assert server.hits == 4
+
+    with_server(scenario)
 
 
-async def test_circuit_of_a_hung_upstream_opens_when_the_deadline_equals_the_attempt(server: FaultServer) -> None:
+def test_circuit_of_a_hung_upstream_opens_when_the_deadline_equals_the_attempt() -> None:
     """With total == attempt it is always the deadline that strikes; that silence counts all the same."""
-    server.script(hang_before_headers())
-    async with client(server, circuit_breaker=LONG, timeout=Timeout(total=0.2, attempt=0.2)) as api:
-        for _ in range(4):
-            await failure(api.get("/"))
-        assert isinstance(await failure(api.get("/")), CircuitOpenError)
-    assert server.hits == 4
+
+    async def scenario(server: FaultServer) -> None:
+        server.script(hang_before_headers())
+        async with client(server, circuit_breaker=LONG, timeout=Timeout(total=0.2, attempt=0.2)) as api:
+            for _ in range(4):
+                await failure(api.get("/"))
+            assert isinstance(await failure(api.get("/")), CircuitOpenError)
+        assert server.hits == 4
+
+    with_server(scenario)
 
 
-async def test_circuit_ignores_calls_cut_short_by_a_nearly_spent_deadline(server: FaultServer) -> None:
+def test_circuit_ignores_calls_cut_short_by_a_nearly_spent_deadline() -> None:
     """30 ms of silence where an attempt is allowed 10 s prove nothing against the upstream."""
-    server.script(hang_before_headers())
-    async with client(server, circuit_breaker=LONG, timeout=Timeout(total=30, attempt=10)) as api:
-        for _ in range(6):
-            with deadline(after=0.03):
-                assert (await failure(api.get("/"))).kind is ErrorKind.DEADLINE
-        assert circuit_of(api, server).failure_ratio(asyncio.get_running_loop().time()) == 0
-    assert server.hits == 6
+
+    async def scenario(server: FaultServer) -> None:
+        server.script(hang_before_headers())
+        async with client(server, circuit_breaker=LONG, timeout=Timeout(total=30, attempt=10)) as api:
+            for _ in range(6):
+                with deadline(after=0.03):
+                    assert (await failure(api.get("/"))).kind is ErrorKind.DEADLINE
+            assert circuit_of(api, server).failure_ratio(asyncio.get_running_loop().time()) == 0
+        assert server.hits == 6
+
+    with_server(scenario)
 
 
 async def test_circuit_opens_on_slow_calls_when_slowness_counts(server: FaultServer) -> None:

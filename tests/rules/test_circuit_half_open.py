@@ -14,7 +14,7 @@ from resilient_client.policies.circuit import Circuit
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.faults import hang_before_headers, hold, reply
 
-QUICK = CircuitBreaker(minimum_calls=4, failure_ratio=0.5, break_duration=0.02, max_break_duration=0.02)
+QUICK = CircuitBreaker(minimum_calls=4, failure_ratio=0.5, break_duration=0.2, half_open_probes=3)
 
 
 @pytest.fixture
@@ -81,6 +81,23 @@ async def test_circuit_cancelled_probes_give_their_permits_back(server: FaultSer
         assert isinstance(await failure(api.get("/")), CircuitOpenError)
         await cancelled(probes)
         assert circuit.state is CircuitState.HALF_OPEN
+
+
+async def test_circuit_half_open_behind_hanging_probes_still_finds_that_all_is_well(server: FaultServer) -> None:
+    """A probe that hangs is not waited for: after another break the next one is sent, and its answer closes."""
+    one_probe = QUICK.model_copy(update={"half_open_probes": 1})
+    async with client(server, circuit_breaker=one_probe) as api:
+        circuit = await broken(api, server)
+        held, before = hold(), server.hits
+        server.script(held, reply(200))
+        hanging = asyncio.create_task(api.get("/"))
+        await soon(server.wait_for_hits(before + 1))
+        assert isinstance(await failure(api.get("/")), CircuitOpenError)
+        while not circuit.would_admit(asyncio.get_running_loop().time()):
+            await asyncio.sleep(0.01)
+        await api.get("/")
+        assert circuit.state is CircuitState.CLOSED
+        await cancelled([hanging])
 
 
 @pytest.mark.parametrize("late", [200, 500])

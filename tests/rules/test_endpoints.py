@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from tests.rules.kit import failure, soon
+from tests.rules.kit import failure, soon, with_server
 
 from resilient_client import (
     APIClient,
@@ -124,12 +124,16 @@ async def test_key_of_a_call_is_the_same_everywhere(servers: list[FaultServer]) 
     assert keys[0] == keys[1]
 
 
-async def test_server_that_hangs_costs_one_attempt(servers: list[FaultServer]) -> None:
+def test_server_that_hangs_costs_one_attempt() -> None:
     """The attempt times out, the next one is answered elsewhere."""
-    servers[0].script(hang_before_headers())
-    async with several(*servers, timeout=Timeout(total=5, attempt=0.1)) as api:
-        assert (await soon(api.get("/"))).attempts == 2
-    assert hits(servers) == [1, 1, 0]
+
+    async def scenario(hung: FaultServer) -> None:
+        hung.script(hang_before_headers())
+        async with FaultServer() as well, several(hung, well, timeout=Timeout(total=5, attempt=0.1)) as api:
+            assert (await api.get("/")).attempts == 2
+            assert hits([hung, well]) == [1, 1]
+
+    with_server(scenario)
 
 
 async def test_budget_is_one_for_all_endpoints(servers: list[FaultServer]) -> None:
@@ -264,24 +268,26 @@ async def test_local_refusal_everywhere_is_given_back(servers: list[FaultServer]
 # --- ejection ---
 
 
-async def test_primary_that_fails_is_left_for_the_backup_and_returned_to(servers: list[FaultServer]) -> None:
+def test_primary_that_fails_is_left_for_the_backup_and_returned_to() -> None:
     """After five failures calls no longer begin there; when it is well again and its time is over, they do."""
-    primary, backup, _ = servers
-    primary.script(reply(503))
-    balancing = LoadBalancing(strategy="ordered", ejection=0.05, slow_start=0)
-    async with several(primary, backup, load_balancing=balancing) as api:
-        with record_events(api) as events:
-            for _ in range(5):
-                assert (await api.get("/")).attempts == 2
-            primary.script(reply(200))
-            assert (await api.get("/")).history[0].endpoint == endpoint(backup)
-            async with asyncio.timeout(5):
-                while (await api.get("/")).history[0].endpoint != endpoint(primary):
-                    pass
-    changes = [event for event in events if isinstance(event, EndpointEjected | EndpointRestored)]
-    assert [type(change) for change in changes] == [EndpointEjected, EndpointRestored]
-    assert changes[0].endpoint == endpoint(primary)
-    assert changes[0].reason == "5 failures in a row"
+    balancing = LoadBalancing(strategy="ordered", ejection=30, slow_start=0)
+
+    async def scenario(primary: FaultServer) -> None:
+        primary.script(reply(503))
+        async with FaultServer() as backup, several(primary, backup, load_balancing=balancing) as api:
+            with record_events(api) as events:
+                for _ in range(5):
+                    assert (await api.get("/")).attempts == 2
+                primary.script(reply(200))
+                assert (await api.get("/")).history[0].endpoint == endpoint(backup)
+                await asyncio.sleep(45)
+                assert (await api.get("/")).history[0].endpoint == endpoint(primary)
+            changes = [event for event in events if isinstance(event, EndpointEjected | EndpointRestored)]
+            assert [type(change) for change in changes] == [EndpointEjected, EndpointRestored]
+            assert changes[0].endpoint == endpoint(primary)
+            assert changes[0].reason == "5 failures in a row"
+
+    with_server(scenario)
 
 
 async def test_primary_that_fails_without_ejection_is_asked_first_each_time(servers: list[FaultServer]) -> None:

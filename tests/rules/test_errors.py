@@ -9,12 +9,12 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import aiohttp
 import pytest
 import trustme
-from tests.rules.kit import client, failure
+from tests.rules.kit import PATIENCE, client, failure
 
 import resilient_client
 from resilient_client import (
@@ -51,11 +51,10 @@ from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer, black_hole, refused_url
 from resilient_client.testing.wire import Step
 
+pytestmark = pytest.mark.both_ways
+
 K, S = ErrorKind, Stage
-OPTIONS: dict[str, Any] = {
-    "timeout": Timeout(total=5, attempt=0.25),
-    "connection": ConnectionSettings(max_response_size=100_000),
-}
+SMALL = ConnectionSettings(max_response_size=100_000)
 
 
 class Truth(NamedTuple):
@@ -131,7 +130,9 @@ def told(error: APIError) -> Truth:
 async def provoke(server: FaultServer, step: Step) -> APIError:
     """The error that a step of the server leads to."""
     server.script(step)
-    async with client(server, **OPTIONS) as api:
+    silent = any(known is step and truth.kind is K.TIMEOUT for known, truth in TABLE)
+    limits = Timeout(total=PATIENCE, attempt=0.25 if silent else PATIENCE)  # who answers is waited for
+    async with client(server, timeout=limits, connection=SMALL) as api:
         return await failure(api.get("/users/{id}", path_params={"id": 7}))
 
 

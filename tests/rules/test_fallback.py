@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from tests.rules.kit import client, failure, soon
+from tests.rules.kit import client, failure, soon, with_server
 
 from resilient_client import (
     APIClient,
@@ -233,7 +233,7 @@ async def test_fallback_call_without_a_model_is_decoded_to_that_of_the_failed_on
 async def test_fallback_of_a_call_goes_before_those_of_view_and_client(server: FaultServer) -> None:
     """The nearest wins, and ``None`` is a word like any other: the error is raised."""
     server.script(reply(503))
-    async with client(server, fallback=Fallback("client")) as api:
+    async with client(server, fallback=Fallback("client"), circuit_breaker=None) as api:
         view = api.with_options(fallback=Fallback("view"))
         bare = api.with_options(fallback=None)
         assert [await api.get("/"), await view.get("/")] == ["client", "view"]
@@ -359,23 +359,26 @@ async def test_calls_inside_a_fallback_end_with_the_deadline_of_the_call(server:
             assert error.__context__.kind is ErrorKind.DEADLINE
 
 
-async def test_fallback_after_the_deadline_is_what_takes_no_time(server: FaultServer) -> None:
+def test_fallback_after_the_deadline_is_what_takes_no_time() -> None:
     """When the time is over, a value or a plain function still serves; nothing is awaited and nothing is sent."""
-    server.script(hang_before_headers())
     begun: list[str] = []
 
     async def ask(_error: APIError) -> None:
         begun.append("async")
 
-    async with client(server, timeout=0.05) as api:
-        assert await soon(api.get("/", fallback=Fallback(VALUE))) is VALUE
-        assert await soon(api.get("/", fallback=Fallback(lambda error: error.kind))) is ErrorKind.DEADLINE
-        for late in (ask, lambda error: asyncio.ensure_future(ask(error)), Call.get("/backup")):
-            error = await failure(api.get("/", fallback=Fallback(late)))
-            assert error.kind is ErrorKind.DEADLINE
-            assert "no time was left for it" in str(error)
-    assert begun == []
-    assert [request.path for request in server.requests] == ["/"] * 5
+    async def scenario(server: FaultServer) -> None:
+        server.script(hang_before_headers())
+        async with client(server, timeout=0.05) as api:
+            assert await api.get("/", fallback=Fallback(VALUE)) is VALUE
+            assert await api.get("/", fallback=Fallback(lambda error: error.kind)) is ErrorKind.DEADLINE
+            for late in (ask, lambda error: asyncio.ensure_future(ask(error)), Call.get("/backup")):
+                error = await failure(api.get("/", fallback=Fallback(late)))
+                assert error.kind is ErrorKind.DEADLINE
+                assert "no time was left for it" in str(error)
+        assert begun == []
+        assert [request.path for request in server.requests] == ["/"] * 5
+
+    with_server(scenario)
 
 
 async def test_cancellation_passes_through_a_fallback(server: FaultServer) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.rules.kit import cancelled, client, in_use, soon, turns, working
+from tests.rules.kit import calls, cancelled, client, in_use, soon, turns, working
 
 from resilient_client import (
     APIClient,
@@ -31,17 +31,6 @@ from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer
 
 
-@pytest.fixture
-async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """One wire request a call."""
-    async with client(server) as api:
-        yield api
-
-
-def calls(count: int) -> list[Call[Response]]:
-    return [Call.get(f"/{number}", key=number) for number in range(count)]
-
-
 async def test_gather_keeps_the_order_of_its_calls(server: FaultServer, api: APIClient) -> None:
     """Whichever answers first."""
     server.route("GET", "/0", faults.reply(200, body=b"late", delay=0.05))
@@ -62,8 +51,13 @@ async def test_gather_has_no_more_calls_in_flight_than_it_may(
     server: FaultServer, api: APIClient, concurrency: int
 ) -> None:
     """The server counts."""
-    server.script(faults.reply(200, delay=0.002))
-    await soon(api.gather(calls(40), concurrency=concurrency))
+    held = faults.hold()
+    server.script(*[held] * concurrency, faults.reply(200))
+    gathering = asyncio.create_task(api.gather(calls(40), concurrency=concurrency))
+    await soon(server.wait_for_hits(concurrency))
+    await turns()
+    held.release()
+    await soon(gathering)
     assert (server.peak, server.hits) == (concurrency, 40)
 
 

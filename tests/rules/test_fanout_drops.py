@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.rules.kit import Lasting, client, in_use, lasting, soon
+from tests.rules.kit import Lasting, calls, client, in_use, lasting, soon
 
 from resilient_client import (
     APIClient,
@@ -31,17 +31,6 @@ from resilient_client import (
 from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.virtual_time import run_virtual
-
-
-@pytest.fixture
-async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """One wire request a call."""
-    async with client(server) as api:
-        yield api
-
-
-def calls(count: int) -> list[Call[Response]]:
-    return [Call.get(f"/{number}", key=number) for number in range(count)]
 
 
 def kinds(result: GatherResult[Any]) -> list[str]:

@@ -329,9 +329,26 @@ async def test_check_of_a_hundred_targets_of_which_five_hang_ends_at_its_timeout
 
 async def test_check_asks_no_more_targets_at_once_than_it_may(server: FaultServer) -> None:
     """The server's own peak says so."""
-    server.script(reply(delay=0.01))
-    await soon(probe({f"t{n}": server.url for n in range(12)}, concurrency=3))
+    held = hold()
+    server.script(*[held] * 3, reply())
+    asking = asyncio.create_task(probe({f"t{n}": server.url for n in range(12)}, concurrency=3))
+    await soon(server.wait_for_hits(3))
+    await turns()
+    held.release()
+    await soon(asking)
     assert (server.hits, server.peak) == (12, 3)
+
+
+async def test_check_has_no_pool_that_makes_its_targets_wait(server: FaultServer) -> None:
+    """As many connections at once as targets: a pool smaller than that would pass for a slow target."""
+    held = hold()
+    server.script(held)
+    many = 120
+    asking = asyncio.create_task(probe({f"t{n}": server.url for n in range(many)}, concurrency=many, timeout=30))
+    await soon(server.wait_for_hits(many))
+    held.release()
+    report = await soon(asking)
+    assert (report.ok, server.peak) == (True, many)
 
 
 async def test_check_that_is_over_before_a_target_had_its_turn_leaves_it_unknown() -> None:

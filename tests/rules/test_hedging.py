@@ -118,6 +118,7 @@ async def test_hedge_is_never_made_for_a_post_without_key(server: FaultServer) -
     server.script(slow := hold())
     async with hedging(server) as api:
         call = asyncio.create_task(api.post("/", json={}))
+        await soon(server.wait_for_hits(1))
         await asyncio.wait([call], timeout=0.08)
         assert server.hits == 1
         keyed = asyncio.create_task(api.post("/", json={}, idempotency_key="auto"))
@@ -138,6 +139,7 @@ async def test_hedge_is_not_made_where_two_attempts_would_read_one_file(server: 
     async with hedging(server) as api:
         with path.open("rb") as file:
             shared = asyncio.create_task(api.put("/", content=file))
+            await soon(server.wait_for_hits(1))
             await asyncio.wait([shared], timeout=0.08)
             assert server.hits == 1
             opened = asyncio.create_task(api.put("/", content=path))
@@ -153,6 +155,7 @@ async def test_hedge_is_switched_off_for_one_call(server: FaultServer, options: 
     server.script(slow := hold())
     async with hedging(server) as api:
         call = asyncio.create_task(api.get("/", **options))
+        await soon(server.wait_for_hits(1))
         await asyncio.wait([call], timeout=0.08)
         assert server.hits == 1
         slow.release()
@@ -178,16 +181,24 @@ async def test_hedge_is_not_made_for_a_stream(server: FaultServer) -> None:
                 return await stream.read()
 
         call = asyncio.create_task(read())
+        await soon(server.wait_for_hits(1))
         await asyncio.wait([call], timeout=0.08)
         assert server.hits == 1
         slow.release()
         assert await soon(call) == b"abc"
 
 
-async def test_hedge_is_not_made_while_the_first_waits_for_a_connection_of_ours(server: FaultServer) -> None:
-    """It is our own pool that is slow: a hedge would stand behind the attempt it is meant to overtake."""
+@pytest.mark.parametrize(
+    "ours",
+    [{"connection": ConnectionSettings(pool_size=1)}, {"bulkhead": Bulkhead(max_concurrent=1, max_queue=5)}],
+    ids=["connection", "permit"],
+)
+async def test_hedge_is_not_made_while_the_first_waits_for_something_of_ours(
+    server: FaultServer, ours: dict[str, Any]
+) -> None:
+    """It is our own side that is slow: a hedge would stand behind the attempt it is meant to overtake."""
     server.script(slow := hold())
-    async with hedging(server, connection=ConnectionSettings(pool_size=1)) as api:
+    async with hedging(server, **ours) as api:
         holds = asyncio.create_task(api.get("/", hedging=None))
         await soon(server.wait_for_hits(1))
         started: list[Event] = []
@@ -212,21 +223,6 @@ async def test_hedge_goes_to_another_endpoint(server: FaultServer) -> None:
             assert response.url.port == other.port
             assert (server.hits, other.hits, response.attempts) == (1, 1, 2)
             slow.release()
-
-
-async def test_hedge_is_not_made_while_the_first_waits_for_a_permit_of_ours(server: FaultServer) -> None:
-    """A full bulkhead makes calls wait, and hedges would only lengthen its queue."""
-    server.script(slow := hold())
-    async with hedging(server, bulkhead=Bulkhead(max_concurrent=1, max_queue=5)) as api:
-        holds = asyncio.create_task(api.get("/", hedging=None))
-        await soon(server.wait_for_hits(1))
-        started: list[Event] = []
-        api.subscribe(lambda event: started.append(event) if isinstance(event, HedgeStarted) else None)
-        waits = asyncio.create_task(api.get("/"))
-        await asyncio.wait([waits], timeout=0.08)
-        assert started == []
-        slow.release()
-        await soon(asyncio.gather(holds, waits))
 
 
 async def test_hedge_serves_all_who_share_a_flight(server: FaultServer) -> None:

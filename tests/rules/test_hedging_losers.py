@@ -7,7 +7,7 @@ import gc
 from typing import Any
 
 import pytest
-from tests.rules.kit import cancelled, failure, in_use, soon, turns
+from tests.rules.kit import cancelled, failure, in_use, soon, turns, with_server
 
 from resilient_client import APIClient, CircuitBreaker, ErrorKind, Handler, Hedging, Request, Response, Retry, Timeout
 from resilient_client.events import AttemptFinished, AttemptStarted, Event, HedgeStarted
@@ -123,13 +123,16 @@ async def test_hedges_of_an_upstream_that_answers_nothing_run_out(server: FaultS
         slow.release()
 
 
-async def test_hedges_draw_from_the_retry_budget_too(server: FaultServer) -> None:
+def test_hedges_draw_from_the_retry_budget_too() -> None:
     """Five tokens at the start: five hedges, whatever the bucket of hedges still holds."""
-    server.script(slow := hold())
-    async with hedging(server, timeout=Timeout(total=0.3), circuit_breaker=None) as api:
-        await asyncio.gather(*(failure(api.get("/")) for _ in range(50)))
+
+    async def scenario(server: FaultServer) -> None:
+        server.script(reply(delay=5))
+        async with hedging(server) as api:
+            await asyncio.gather(*(api.get("/") for _ in range(50)))
         assert server.hits == 55
-        slow.release()
+
+    with_server(scenario)
 
 
 async def test_hedge_starts_from_what_the_first_attempt_was_given(server: FaultServer) -> None:
@@ -149,7 +152,7 @@ async def test_hedge_starts_from_what_the_first_attempt_was_given(server: FaultS
 async def test_failed_races_leave_no_garbage(server: FaultServer) -> None:
     """Races, their tasks and their errors are freed by counting references; the collector finds none of them."""
     server.script(drop(), reply(500))
-    async with hedging(server) as api:
+    async with hedging(server, circuit_breaker=None) as api:
         await failure(api.get("/"))
         gc.collect()
         gc.disable()

@@ -32,6 +32,8 @@ from resilient_client.policies.circuit import CircuitState
 from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer, refused_url
 
+pytestmark = pytest.mark.both_ways
+
 BUILT_AT_IMPORT = APIClient(refused_url())
 ONE = ConnectionSettings(pool_size=1)
 
@@ -285,7 +287,7 @@ async def test_explain_tells_the_value_in_force_and_the_layer_that_set_it(server
     assert rows["timeout.attempt"] == (4, "client")
     assert rows["retry.max_attempts"] == (2, "config")
     assert rows["raise_for_status"] == (False, "options")
-    assert rows["circuit_breaker.failure_ratio"] == (0.5, "default")
+    assert rows["circuit_breaker.failure_ratio"] == (0.99, "default")
     assert told.request == f"GET {server.url}/users/7"
     assert server.connections == 0
 

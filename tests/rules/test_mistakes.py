@@ -83,6 +83,20 @@ async def test_call_with_the_wrong_thing_says_what_to_give_and_sends_nothing(
     assert server.hits == 0
 
 
+@pytest.mark.parametrize("given", ["/pay?token=canary", None, {"path": "/pay"}])
+async def test_sending_what_is_no_call_says_what_to_give_and_sends_nothing(server: FaultServer, given: Any) -> None:
+    """A path looks like a call, and is none: nobody said with which method."""
+    async with client(server) as api:
+        with pytest.raises(InvalidRequestError) as caught:
+            await soon(api.send(given))
+        outcome = await soon(api.run(given))
+    assert isinstance(outcome, Failure)
+    assert str(outcome.error) == str(caught.value)
+    told = "is no call; give Call.get(path), or make it at once: api.get(path)"
+    assert str(caught.value) == f"{type(given).__name__} {told}"
+    assert server.hits == 0
+
+
 @pytest.mark.parametrize("method", ["", "GET IT", 7, None])
 def test_method_that_is_no_token_says_what_to_give(method: Any) -> None:
     """When the call is described, long before it is made."""

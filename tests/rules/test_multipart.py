@@ -5,7 +5,6 @@ from __future__ import annotations
 import email.parser
 import email.policy
 import io
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +15,8 @@ from resilient_client import APIClient, Retry, Stage, Timeout
 from resilient_client.testing.fault_server import FaultServer, black_hole, refused_url
 from resilient_client.testing.faults import drop, reply
 from resilient_client.testing.wire import ReceivedRequest
+
+pytestmark = pytest.mark.both_ways
 
 BIG = bytes(range(256)) * 6_000
 TWICE = Retry(max_attempts=2, backoff={"kind": "fixed", "initial": 0.001})
@@ -34,13 +35,6 @@ def parts_of(request: ReceivedRequest) -> list[tuple[str, str | None, str, bytes
         )
         for part in message.iter_parts()  # type: ignore[attr-defined]  # an EmailMessage, by its policy
     ]
-
-
-@pytest.fixture
-async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """One wire request a call."""
-    async with client(server) as api:
-        yield api
 
 
 @pytest.fixture

@@ -20,9 +20,12 @@ from resilient_client import (
     ConnectionSettings,
     InvalidRequestError,
     RedirectError,
+    Retry,
 )
-from resilient_client.testing.fault_server import FaultServer
+from resilient_client.testing.fault_server import FaultServer, refused_url
 from resilient_client.testing.faults import endless_redirect, redirect, reply
+
+pytestmark = pytest.mark.both_ways
 
 
 @pytest.fixture
@@ -303,3 +306,25 @@ async def test_call_to_a_host_that_cannot_be_encoded_is_an_invalid_request(host:
     async with client(f"http://{host}") as api:
         error = await failure(api.get("/"))
     assert isinstance(error, InvalidRequestError)
+
+
+async def test_redirect_to_who_cannot_be_reached_names_the_call_and_where_it_led(server: FaultServer) -> None:
+    """In one sentence without contradictions: the first server has the call, and only the second got nothing."""
+    nobody = refused_url()
+    server.script(redirect(f"{nobody}/new?token=canary", 307))
+    async with client(server, follow_redirects="any", retry=Retry()) as api:
+        error = await failure(api.post("/old"))
+    told, _, advice = str(error).partition("; not retried: ")
+    where = f"POST {server.url}/old: redirected to {nobody}/new"
+    assert told == f"{where}: cannot connect (Connection refused); nothing more was sent"
+    assert advice.startswith("the server may have acted on this POST")
+    assert (error.maybe_processed, server.hits) == (True, 1)
+
+
+async def test_redirect_in_a_circle_names_the_call(server: FaultServer) -> None:
+    """With the path and the method its caller gave, whatever became of them on the way."""
+    server.script(redirect("/new"))
+    async with client(server) as api:
+        error = await failure(api.post("/old"))
+    told = f"POST {server.url}/old: redirected to {server.url}/new: the redirect 302 is not followed"
+    assert str(error).startswith(told)

@@ -48,8 +48,8 @@ NO_TOKENS = RetryBudget(ratio=0, initial=0, min_per_second=0)
 
 @pytest.fixture
 async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """A client that retries at once."""
-    async with APIClient(server.url, retry=EAGER) as api:
+    """A client that retries at once, however many calls fail."""
+    async with APIClient(server.url, retry=EAGER, circuit_breaker=None) as api:
         yield api
 
 

@@ -13,6 +13,8 @@ from tests.rules.kit import client, failure, in_use, soon
 from resilient_client import APIClient, APIError, APITimeoutError, ConnectionSettings, ErrorKind, Retry, Stage, Timeout
 from resilient_client.testing.fault_server import FaultServer, black_hole, refused_url
 
+pytestmark = pytest.mark.both_ways
+
 AUTHORITY = trustme.CA()
 TRUSTING = ssl.create_default_context()
 AUTHORITY.configure_trust(TRUSTING)
@@ -59,9 +61,10 @@ async def test_tls_by_default_does_not_trust_a_private_authority() -> None:
 
 @pytest.mark.parametrize("certificate", BAD)
 async def test_tls_with_a_bad_certificate_is_refused_without_a_retry(certificate: str) -> None:
-    """It would fail again: one attempt, and no request ever reaches the server."""
+    """It would fail again, as its error says: one attempt, and no request ever reaches the server."""
     async with FaultServer(tls=BAD[certificate]) as server:
         error = await refusal(server)
+        assert str(error).endswith("; not retried, as it would fail again")
         assert (error.kind, error.stage, error.attempts) == (ErrorKind.TLS, Stage.TLS, 1)
         assert (error.retryable, server.hits) == (False, 0)
 

@@ -47,7 +47,9 @@ from resilient_client.testing.faults import (
     truncated_coding,
     wrong_length,
 )
-from resilient_client.testing.wire import Step
+from resilient_client.testing.wire import ReceivedRequest, Step, Wire
+
+pytestmark = pytest.mark.both_ways
 
 EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)
 """Three attempts, no pause."""
@@ -379,3 +381,23 @@ async def test_reply_in_an_unknown_coding_is_not_asked_for_again(server: FaultSe
     async with APIClient(server.url) as api:
         error = await failure(api.get("/"))
     assert (error.kind, server.hits) == (ErrorKind.PROTOCOL, 1)
+
+
+async def test_reply_nobody_asked_for_is_not_the_answer_to_the_next_request(server: FaultServer) -> None:
+    """A late extra reply on an idle connection would shift all answers by one, from one user to the next."""
+    asked_for_none = asyncio.Event()
+
+    async def one_too_many(_request: ReceivedRequest, wire: Wire) -> None:
+        await wire.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
+        await asked_for_none.wait()
+        await wire.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nextra")
+
+    server.script(one_too_many, reply(text="second"))
+    async with client(server, retry=EAGER) as api:
+        assert (await api.get("/")).text == "first"
+        (idle,) = api._engine.transport._opened[0].connector._conns.values()  # type: ignore[attr-defined]
+        asked_for_none.set()
+        async with asyncio.timeout(1):
+            while not len(idle[0][0]):  # the extra reply has not arrived yet
+                await asyncio.sleep(0)
+        assert (await api.get("/")).text == "second"

@@ -17,6 +17,8 @@ from resilient_client.middleware import bulkhead as middleware
 from resilient_client.policies import concurrency_limit
 from resilient_client.simulation import Callers, Capacity, Exponential, Poisson, Run, Scenario, Upstream, simulate
 
+pytestmark = pytest.mark.slow
+
 BEGAN, ENDED = 15, 75
 LEFT = 100.0
 """Requests a second that half of the upstream serves: 5 servers, 50 ms each on average."""

@@ -17,6 +17,8 @@ from resilient_client import Backoff, ClientConfig, Retry
 from resilient_client.simulation import Callers, Herd, Network, Scenario, Upstream, Visit, simulate
 from resilient_client.simulation.presets import at_once
 
+pytestmark = pytest.mark.slow
+
 ORIGINAL = {
     "none": (2423, 2.023),
     "exponential": (1851, 63.37),

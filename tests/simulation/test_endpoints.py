@@ -13,6 +13,8 @@ import pytest
 from resilient_client import APIClient, ClientConfig, LoadBalancing
 from resilient_client.simulation import Callers, Lognormal, Outage, Run, Scenario, Slowdown, Upstream, simulate
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("api-0", "api-1", "api-2", "api-3")
 SLOW, DEAD = NAMES[:2]
 SLOW_FROM, SLOW_TO = 20, 80

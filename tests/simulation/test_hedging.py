@@ -50,6 +50,8 @@ from resilient_client.simulation import (
 from resilient_client.simulation.report import quantile
 from resilient_client.testing.virtual_time import run_virtual
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (1, 2, 3)
 EXTRA = 0.05
 

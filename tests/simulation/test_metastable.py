@@ -12,9 +12,11 @@ from functools import cache
 import pytest
 from tests.simulation.kit import SEEDS, at_the_edge, plain, runs
 
-from resilient_client import Backoff, ClientConfig, Retry, Timeout
+from resilient_client import Backoff, ClientConfig, Retry, RetryBudget, Timeout
 from resilient_client.policies import retry
 from resilient_client.simulation import DEFAULT, NAIVE, NONE, Run, Stall, simulate
+
+pytestmark = pytest.mark.slow
 
 JITTER_ALONE = ClientConfig(retry=Retry(backoff=Backoff()), retry_budget=None, circuit_breaker=None)
 FEW = range(1, 4)
@@ -79,9 +81,20 @@ def test_stall_met_by_a_hundred_small_clients_costs_much_if_timeouts_are_cheap(m
     assert _lost_by_a_hundred() > 4
 
 
-def _lost_by_a_hundred() -> float:
+def test_stall_met_by_a_hundred_small_clients_with_full_buckets_costs_little() -> None:
+    """After hours of health, every one of them has all the tokens that a bucket holds."""
+    assert _lost_by_a_hundred(RetryBudget(initial=RetryBudget().burst)) <= 2
+
+
+def test_stall_met_by_a_hundred_small_clients_costs_more_if_buckets_hold_two_timeouts() -> None:
+    """Negative control: with one token more in each bucket, it would be more than two percentage points."""
+    assert _lost_by_a_hundred(RetryBudget(initial=10, burst=10)) > 2
+
+
+def _lost_by_a_hundred(budget: RetryBudget | None = None) -> float:
     scenario = at_the_edge("stall", clients=100)
-    return lost(runs(scenario, DEFAULT, FEW), runs(scenario, NONE, FEW))
+    ours = DEFAULT if budget is None else ClientConfig(retry_budget=budget)
+    return lost(runs(scenario, ours, FEW), runs(scenario, NONE, FEW))
 
 
 def test_replica_that_hangs_is_healed_in_part() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.simulation.kit import load_in_outage, outage
 
 from resilient_client import CircuitBreaker, ClientConfig, RetryBudget
 from resilient_client.simulation import DEFAULT, NAIVE, Callers, Outage, Scenario, Upstream, simulate
+
+pytestmark = pytest.mark.slow
 
 WITHOUT_CIRCUIT = ClientConfig(circuit_breaker=None)
 WITHOUT_BUDGET = ClientConfig(circuit_breaker=None, retry_budget=None)

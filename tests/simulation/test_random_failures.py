@@ -8,6 +8,8 @@ from tests.simulation.kit import plain
 from resilient_client import ClientConfig, RetryBudget
 from resilient_client.simulation import NONE, Totals, simulate
 
+pytestmark = pytest.mark.slow
+
 
 def with_failures(rate: float, over: ClientConfig | None = None) -> Totals:
     """10 clients with 10 calls a second, for 5 minutes, of whose requests this share fails."""

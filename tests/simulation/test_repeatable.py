@@ -12,8 +12,10 @@ from hashlib import sha256
 import pytest
 from tests.simulation.kit import plain
 
+from resilient_client import CircuitBreaker, ClientConfig
 from resilient_client.simulation import Callers, ClosedLoop, Errors, Outage, Scenario, Upstream, simulate
 
+QUICK = ClientConfig(circuit_breaker=CircuitBreaker(window=1))
 EVERYTHING = Scenario(
     upstreams=[
         Upstream(name="front", calls=["db"], replicas=2, servers=20, queue=5, keeps_working=False),
@@ -21,7 +23,7 @@ EVERYTHING = Scenario(
     ],
     callers=[
         Callers(name="web", calls="front", clients=3, arrivals=10),
-        Callers(name="batch", calls="db", clients=2, arrivals=ClosedLoop(workers=2, pause=0.1)),
+        Callers(name="batch", calls="db", clients=2, arrivals=ClosedLoop(workers=2, pause=0.1), config=QUICK),
     ],
     duration=12,
 )

@@ -13,7 +13,7 @@ from resilient_client.simulation import Exponential, simulate
 def test_call_takes_few_turns_and_timers_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four timers (arrival, wire, service; a shared alarm) and seven turns of the loop a call at most, and one task.
 
-    ``benchmarks/simulation_speed.py`` measures what that comes to in calls a second.
+    ``python -m benchmarks.simulation_speed`` measures what that comes to in calls a second.
     """
     counted = {"turns": 0, "timers": 0, "tasks": 0}
 

@@ -107,9 +107,10 @@ async def nothing_is_held(api: APIClient, server: FaultServer) -> None:
     """No place in the pool, no alarm, no connection is taken or waited for; and the server has noticed, too."""
     engine = api._engine
     assert (engine.context.timers.alive, engine.context.timers._handle) == (0, None)
-    if (pool := engine.transport._pool) is not None:
+    if engine.transport._opened is not None:
+        session, pool = engine.transport._opened
         assert (pool.in_use, pool.waiting) == (0, 0)
-        assert not engine.transport._session.connector._acquired
+        assert not session.connector._acquired
     async with asyncio.timeout(1):
         while server.active:
             await asyncio.sleep(0)

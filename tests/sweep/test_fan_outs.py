@@ -85,12 +85,12 @@ async def left_early(api: APIClient) -> None:
     ("mode", "places"),
     [
         (first_success, ["gather", "Workers.run", "Workers._work"]),
-        (first_failure, ["Workers._make"]),
-        (watched, ["Workers._make"]),
-        (paged, ["_AsyncDraws._feed", "pages", "_AsyncDraws._asked", "_AsyncDraws.draw"]),
-        (paged_first_success, ["Workers._make", "pages"]),
-        (as_they_come, ["_Channel.take", "OutcomeStream.__anext__"]),
-        (in_order, ["_Channel.take", "_Channel.room"]),
+        (first_failure, ["Workers._work"]),
+        (watched, ["Workers._work"]),
+        (paged, ["_AsyncDraws._feed", "pages", "_AsyncDraws._asked", "Workers._work"]),
+        (paged_first_success, ["Workers._work", "pages"]),
+        (as_they_come, ["OutcomeStream.__anext__"]),
+        (in_order, ["OutcomeStream.__anext__", "_Channel.room"]),
         (left_early, ["OutcomeStream.aclose", "pages"]),
     ],
 )

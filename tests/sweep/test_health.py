@@ -42,7 +42,7 @@ def world_of(scenario: Callable[[dict[str, Any]], Callable[[], Awaitable[object]
 async def test_probe_cancelled_anywhere_leaves_nothing_behind() -> None:
     """Neither the fan-out, nor a request, nor a function of the user's goes on."""
     report = await sweep_cancellation(world_of(lambda targets: lambda: probe(targets)))
-    assert report.reached("ClientResponse.start")
+    assert report.reached("DataQueue.read")
     assert report.reached("_awaited")
 
 

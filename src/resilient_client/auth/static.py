@@ -6,7 +6,6 @@ Nothing here waits or fetches anything. A 401 to fixed credentials is final: the
 from __future__ import annotations
 
 import base64
-import re
 from typing import Literal
 
 from pydantic import SecretStr
@@ -15,8 +14,7 @@ from resilient_client.auth.secrets import HEADER_VALUE, TEXT, USER_NAME, checked
 from resilient_client.core.errors import ConfigurationError
 from resilient_client.core.request import Request
 from resilient_client.core.response import Response
-
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # a token, RFC 9110 section 5.6.2
+from resilient_client.core.words import TOKEN
 
 
 class _StaticAuth:
@@ -75,7 +73,7 @@ class APIKeyAuth(_StaticAuth):
         if location not in ("header", "query"):
             raise ConfigurationError(f"APIKeyAuth.location is {location!r}, but must be 'header' or 'query'")
         self._in_query = location == "query"
-        if not name or not (self._in_query or _HEADER_NAME.fullmatch(name)):
+        if not name or not (self._in_query or TOKEN.fullmatch(name)):
             raise ConfigurationError(f"APIKeyAuth.name is {name!r}, but must be a {location} name such as 'X-Api-Key'")
         self._name = name
         self._key = checked_secret(key, "APIKeyAuth.key", TEXT if self._in_query else HEADER_VALUE)

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from resilient_client.cli.signals import terminable
 from resilient_client.core.errors import MissingExtraError
 
 _NEEDED = ("typer", "rich")
@@ -23,16 +24,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the name of the program; those of this process if left out.
     """
     _replace_closed()
-    try:
-        _require_extra()
-        from resilient_client.cli.app import run
-    except MissingExtraError as missing:
-        sys.stderr.write(f"{missing}\n")
-        return 2
-    except KeyboardInterrupt:  # loading takes long enough for a change of mind; from here on cli.errors sees to it
-        sys.stderr.write("interrupted\n")
-        return 130
-    return run(sys.argv[1:] if arguments is None else arguments)
+    with terminable():
+        try:
+            _require_extra()
+            from resilient_client.cli.app import run
+        except MissingExtraError as missing:
+            sys.stderr.write(f"{missing}\n")
+            return 2
+        except KeyboardInterrupt:  # loading takes long enough for a change of mind; from here on cli.errors sees to it
+            sys.stderr.write("interrupted\n")
+            return 130
+        return run(sys.argv[1:] if arguments is None else arguments)
 
 
 def _replace_closed() -> None:

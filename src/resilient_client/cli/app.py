@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -56,7 +55,6 @@ app.command("demo")(demo)
 def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code. typer's own endings are not used: ours are in ``cli.errors``."""
     command = typer.main.get_command(app)
-    _open_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a mark that an old terminal cannot show is no reason to fail
 
@@ -65,10 +63,3 @@ def run(arguments: Sequence[str]) -> int:
             return command.invoke(context)
 
     return errors.ending(invoke)
-
-
-def _open_closed() -> None:
-    """Whoever closed stdout or stderr (``>&-``) does not want to read: what is written there goes nowhere."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- for the rest of the process

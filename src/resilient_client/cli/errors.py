@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from typing import NoReturn
+from collections.abc import Callable
 
 import typer
 
@@ -33,12 +30,10 @@ INTERRUPTED = 130
 """Ctrl-C: 128 + SIGINT."""
 BROKEN_PIPE = 141
 """Nobody reads our output any more: 128 + SIGPIPE."""
-TERMINATED = 143
-"""Somebody asked us to end: 128 + SIGTERM."""
 
 
 def ending(command: Callable[[], object]) -> int:
-    """Run ``command`` and give the exit code for whatever became of it. Raises only on SIGTERM: ``SystemExit``."""
+    """Run ``command`` and give the exit code for whatever became of it. Raises only ``SystemExit``, on SIGTERM."""
     try:
         return _ending(command)
     except BrokenPipeError:
@@ -55,8 +50,7 @@ def ending(command: Callable[[], object]) -> int:
 
 def _ending(command: Callable[[], object]) -> int:
     try:
-        with _terminable():
-            result = command()
+        result = command()
         sys.stdout.flush()
         return result if isinstance(result, int) else OK
     except typer.Exit as end:
@@ -72,23 +66,6 @@ def _ending(command: Callable[[], object]) -> int:
         if isinstance(end.__context__, BrokenPipeError):
             return BROKEN_PIPE
         raise
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the program as Ctrl-C does, so that a terminal gets its cursor back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(_signal: int, _frame: object) -> NoReturn:
-        raise SystemExit(TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def complain(sentence: str, code: int = USAGE) -> int:

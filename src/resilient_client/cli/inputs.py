@@ -77,13 +77,15 @@ def param_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
     """Query parameters from ``name=value``.
 
     Raises:
-        ConfigurationError: One has no equals sign.
+        ConfigurationError: One has no equals sign, or nothing before it.
     """
     pairs = []
     for number, text in enumerate(texts, start=1):
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigurationError(f"--param number {number} has no equals sign; write NAME=VALUE")
+        if not name:
+            raise ConfigurationError(f"--param number {number} has no name; write NAME=VALUE")
         pairs.append((name, value))
     return pairs
 

@@ -63,6 +63,7 @@ _LAYOUTS = (
     _Layout(stages=False, certificate=True, looks=20, bar=24),
     _Layout(stages=False, certificate=True, looks=10, bar=16),
     _Layout(stages=False, certificate=False, looks=10, bar=8),
+    _Layout(stages=False, certificate=False, looks=10, bar=0),
     _Layout(stages=False, certificate=False, looks=0, bar=0),
 )
 """From the richest to the poorest: whether stages and certificate have columns, how many looks, how long a bar."""

@@ -31,8 +31,8 @@ from typing import Any, NamedTuple
 
 from resilient_client.cli import inputs
 from resilient_client.core.errors import ConfigurationError, InvalidRequestError
+from resilient_client.core.words import suggest
 from resilient_client.health import Probe
-from resilient_client.settings.base import suggest
 
 _TOP = ("timeout", "concurrency", "rise", "fall", "targets")
 _SPAN = re.compile(r"\s*(\d{3})\s*-\s*(\d{3})\s*")

@@ -10,6 +10,7 @@ from typing_extensions import TypeForm, Unpack
 from resilient_client.core.body import ContentLike, Described, FilesLike, FormLike
 from resilient_client.core.errors import InvalidRequestError
 from resilient_client.core.types import HeadersLike, Priority, QueryParams, Scalar
+from resilient_client.core.words import TOKEN, suggest
 
 if TYPE_CHECKING:
     from resilient_client.core.protocols import Runner
@@ -248,7 +249,6 @@ _put_method, _put_path, _put_key, _put_client, _put_model, _put_given = (
 OPTION_NAMES = frozenset(CallOptions.__annotations__)
 _BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
 _KNOWN_METHODS = frozenset({*IDEMPOTENT_METHODS, "POST", "PATCH"})
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
 def _described(options: CallOptions) -> CallOptions:
@@ -268,16 +268,13 @@ def route_of(path: str) -> str:
 
 def raise_unknown_option(options: Mapping[str, object]) -> None:
     """Complain about the first option that nobody knows, naming the closest one that is known."""
-    import difflib
-
     unknown = next(name for name in options if name not in OPTION_NAMES)
-    known = sorted({*OPTION_NAMES, "response_model", "key", "client"})
-    close = difflib.get_close_matches(unknown, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"allowed are: {', '.join(known)}; others are set on the client"
-    raise InvalidRequestError(f"a call has no option {unknown!r}; {hint}")
+    hint = suggest(unknown, {*OPTION_NAMES, "response_model", "key", "client"})
+    more = "" if hint.endswith("?") else "; others are set on the client"
+    raise InvalidRequestError(f"a call has no option {unknown!r}; {hint}{more}")
 
 
 def _checked(method: str) -> str:
-    if not isinstance(method, str) or not method or not _TOKEN.issuperset(method):
+    if not isinstance(method, str) or not TOKEN.fullmatch(method):
         raise InvalidRequestError(f"method {method!r} is not an HTTP token; give one such as 'GET'")
     return method.upper()

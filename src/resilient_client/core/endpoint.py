@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from yarl import URL
 
+_USUAL_PORTS = {"http": 80, "https": 443}
+
 
 class Endpoint(NamedTuple):
     """An origin in the sense of RFC 6454: what circuits are keyed by and what credentials never leave."""
@@ -22,5 +24,5 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        default = {"http": 80, "https": 443}.get(self.scheme)
-        return f"{self.scheme}://{host}" if self.port == default else f"{self.scheme}://{host}:{self.port}"
+        origin = f"{self.scheme}://{host}"
+        return origin if self.port == _USUAL_PORTS.get(self.scheme) else f"{origin}:{self.port}"

@@ -93,6 +93,10 @@ class APIError(ResilientClientError):
     """
 
     retry_after: float | None = None
+    attempts = 0
+    elapsed = 0.0
+    history: tuple[AttemptRecord, ...] = ()
+    advice: tuple[str, ...] = ()
     _kind: ClassVar[ErrorKind] = ErrorKind.UNEXPECTED
     _stage: ClassVar[Stage] = Stage.LOCAL
 
@@ -114,10 +118,6 @@ class APIError(ResilientClientError):
         self.retryable = retryable
         self.request = request
         self.detail = detail
-        self.attempts = 0
-        self.elapsed = 0.0
-        self.history: tuple[AttemptRecord, ...] = ()
-        self.advice: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [str(self.args[0]) if self.args else type(self).__name__]

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @lru_cache(maxsize=1024)
-def _cached(model: Any) -> TypeAdapter[Any]:
+def _cached(model: Any, _text: str) -> TypeAdapter[Any]:
     return TypeAdapter(model)
 
 
@@ -29,7 +29,8 @@ def validator_for(model: TypeForm[T]) -> TypeAdapter[T]:
         if isinstance(model, str):
             raise PydanticUndefinedAnnotation(name=model, message="a name in quotes; give the type itself")
         try:
-            return cast("TypeAdapter[T]", _cached(cast("Any", model)))
+            # ``A | B`` equals ``B | A``, but of two that fit pydantic takes the first: so the text counts, too.
+            return cast("TypeAdapter[T]", _cached(cast("Any", model), "" if isinstance(model, type) else repr(model)))
         except TypeError:  # not hashable, such as Annotated with a list in it
             return cast("TypeAdapter[T]", TypeAdapter(cast("Any", model)))
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:

@@ -188,9 +188,11 @@ class Request:
         context: What the attempts of this call share.
         endpoint: Whom it goes to; follows ``url``.
         record: The record of the attempt it belongs to; there is none before the attempt middleware.
+        led_from: The request whose redirect led to this one; ``None`` if none did.
     """
 
     record: AttemptRecord
+    led_from: Request | None = None
 
     def __init__(
         self,
@@ -233,7 +235,12 @@ class Request:
 
     @property
     def label(self) -> str:
-        """Method, origin and route: what an error message calls this request. No query, no path parameter."""
+        """Method, origin and route: what an error message calls this request. No query, no path parameter.
+
+        A redirected one is called by what its caller asked for, and by where that has led.
+        """
+        if self.led_from is not None:
+            return f"{self.led_from.label}: redirected to {self._url.with_query(None)}"
         path = route_of(self.context.call.path)
         return f"{self.method} {path if '://' in path else f'{self.endpoint}{path}'}"
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sized
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from resilient_client.core.call import Call
 from resilient_client.core.deadline import RESOLUTION
@@ -28,12 +28,8 @@ Calls: TypeAlias = "Iterable[Call[T]] | AsyncIterable[Call[T]]"
 _END: Any = object()
 
 
-class Drawn(NamedTuple, Generic[T]):
-    """A call that was drawn, its place in the input, and who makes it."""
-
-    place: int
-    call: Call[T]
-    runner: Runner
+Drawn: TypeAlias = tuple[int, Call[T], Runner]
+"""The place in the input of a call that was drawn, the call, and who makes it."""
 
 
 class Crew(Protocol):
@@ -69,8 +65,8 @@ class Source(Protocol[T]):
         """Begin; a task it needs is one of the ``crew``, and ends with the last draw, or at ``ends_at`` (loop time)."""
         ...
 
-    async def draw(self) -> Drawn[T] | None:
-        """The next call; ``None``: there are no more.
+    def draw(self) -> Drawn[T] | asyncio.Future[Drawn[T] | None] | None:
+        """The next call, or the promise of it; ``None``: there are no more.
 
         Raises:
             InvalidRequestError: It is no call, or there is nobody to make it.
@@ -113,12 +109,12 @@ def _numbered(client: Runner | None, index: int, call: Call[T]) -> Drawn[T]:
                 f"item {index} of the fan-out, {call!r}, carries no client; give Call.get(..., client=api), "
                 "or ask a client for the fan-out: api.gather(...), api.as_completed(...)"
             )
-        return Drawn(index, call, client)
+        return index, call, client
     if not hasattr(call.client, "run"):
         raise InvalidRequestError(
             f"item {index} of the fan-out, {call!r}, carries client={type(call.client).__name__}; give an APIClient"
         )
-    return Drawn(index, call, call.client)
+    return index, call, call.client
 
 
 class _Draws(Generic[T]):
@@ -135,17 +131,19 @@ class _Draws(Generic[T]):
         self._number = number
 
     def open(self, crew: Crew, ends_at: float) -> None:
-        self._next: Callable[[], Any] = partial(copy_context().run, next, iter(self._calls), _END)
+        draw: Callable[[], Any] = partial(next, iter(self._calls), _END)
+        self._next = draw if isinstance(self._calls, (list, tuple)) else partial(copy_context().run, draw)
 
-    async def draw(self) -> Drawn[T] | None:
+    def draw(self) -> Drawn[T] | None:
         try:
             call = self._next()
         except asyncio.CancelledError as error:  # of something it asked for a result
             raise _cancelled_from_within() from error
         if call is _END:
             return None
-        self.drawn += 1
-        return self._number(self.drawn - 1, call)
+        place = self.drawn
+        self.drawn = place + 1
+        return self._number(place, call)
 
     def stop(self) -> None:
         pass
@@ -187,13 +185,13 @@ class _AsyncDraws(Generic[T]):
         self._limit = asyncio.timeout_at(ends_at if ends_at < math.inf else None)
         self._feeder = crew.start(self._feed(ends_at))
 
-    async def draw(self) -> Drawn[T] | None:
+    def draw(self) -> asyncio.Future[Drawn[T] | None] | None:
         if self._over:
             return None
         wish: asyncio.Future[Drawn[T] | None] = asyncio.get_running_loop().create_future()
         self._wishes.append(wish)
         self._wanted.set()
-        return await wish
+        return wish
 
     def stop(self) -> None:
         self._stopped = True

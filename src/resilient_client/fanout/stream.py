@@ -85,10 +85,12 @@ class OutcomeStream(AsyncIterator[Outcome[T]]):
     async def __anext__(self) -> Outcome[T]:
         if self._workers is not None:
             self._begin(self._workers)
-        outcome = await self._channel.take()
-        if outcome is None:
-            self._conclude()
-            raise StopAsyncIteration
+        channel = self._channel
+        while (outcome := channel.take()) is None:
+            if channel.ended:
+                self._conclude()
+                raise StopAsyncIteration
+            await channel.arrival()
         return outcome
 
     async def __aenter__(self) -> Self:
@@ -142,7 +144,7 @@ class OutcomeStream(AsyncIterator[Outcome[T]]):
 class _Channel(Generic[T]):
     """Outcomes on their way from the workers to the consumer; knows neither of them, so that each can go by itself."""
 
-    __slots__ = ("_arrived", "_ended", "_held", "_limit", "_next", "_ordered", "_ready", "_waiting", "closed")
+    __slots__ = ("_arrived", "_held", "_limit", "_next", "_ordered", "_takers", "_waiting", "closed", "ended")
 
     def __init__(self, limit: int, ordered: bool) -> None:
         self._limit = limit
@@ -150,9 +152,9 @@ class _Channel(Generic[T]):
         self._waiting: dict[int, Outcome[T]] = {}  # by the place in which they are taken
         self._arrived = 0
         self._next = 0
-        self._ready = asyncio.Event()
+        self._takers: list[asyncio.Future[None]] = []
         self._held: deque[asyncio.Future[None]] = deque()
-        self._ended = False
+        self.ended = False
         self.closed = False
 
     @property
@@ -166,37 +168,47 @@ class _Channel(Generic[T]):
             await held
 
     def put(self, index: int, outcome: Outcome[T]) -> str:
-        if self._ended:
+        if self.ended:
             return ""
         place = index if self._ordered else self._arrived
         self._arrived += 1
         self._waiting[place] = outcome
-        if place == self._next:
-            self._ready.set()
+        if self._takers and place == self._next:
+            self._wake()
         return ""
 
-    async def take(self) -> Outcome[T] | None:
-        """The next outcome; ``None``: there are no more."""
-        while (outcome := self._waiting.pop(self._next, None)) is None:
-            if self._ended:
-                return None
-            self._ready.clear()
-            await self._ready.wait()
-        self._next += 1
-        if self._held and not self.full and not (held := self._held.popleft()).done():
-            held.set_result(None)
+    def take(self) -> Outcome[T] | None:
+        """The next outcome; ``None``: it is not there, and never will be if ``ended``."""
+        outcome = self._waiting.pop(self._next, None)
+        if outcome is not None:
+            self._next += 1
+            if self._held and not self.full and not (held := self._held.popleft()).done():
+                held.set_result(None)
         return outcome
+
+    def arrival(self) -> asyncio.Future[None]:
+        """Comes true with the next outcome, or the end. For one task only: it is cancelled with that."""
+        taker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._takers = [other for other in self._takers if not other.done()]
+        self._takers.append(taker)
+        return taker
 
     def end(self, _driver: asyncio.Task[Any]) -> None:
         """Nothing more will arrive."""
-        self._ended = True
-        self._ready.set()
+        self.ended = True
+        self._wake()
 
     def close(self) -> None:
         """Nobody takes any more."""
         self._waiting.clear()
-        self.closed = self._ended = True
-        self._ready.set()
+        self.closed = self.ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        for taker in self._takers:
+            if not taker.done():
+                taker.set_result(None)
+        self._takers.clear()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -17,7 +17,7 @@ from resilient_client.core.deadline import RESOLUTION, ambient_deadline, deadlin
 from resilient_client.core.errors import APIError, InvalidRequestError
 from resilient_client.core.outcome import Failure, Outcome
 from resilient_client.fanout import labels
-from resilient_client.fanout.source import Drawn, Source
+from resilient_client.fanout.source import Source
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -56,8 +56,10 @@ class Workers(Generic[T]):
     """
 
     __slots__ = (
+        "_eager",
         "_ends_at",
         "_group",
+        "_latest",
         "_loop",
         "_making",
         "_over",
@@ -74,9 +76,11 @@ class Workers(Generic[T]):
         self._sink = sink
         self._unborn = concurrency - 1
         self._making: dict[asyncio.Task[None], bool] = {}  # those with a call in hand, and whether we cancelled it
+        self._latest: asyncio.Task[None] | None = None  # who was the last to begin a call
         self._stopped = ""
         self._ends_at = math.inf
         self._tasks = 0
+        self._eager = False
         self.aborted = False
         self._loop: asyncio.AbstractEventLoop
         self._group: asyncio.TaskGroup
@@ -92,6 +96,7 @@ class Workers(Generic[T]):
             Exception: What the source raised, once all calls are cancelled and awaited.
         """
         self._loop = loop = asyncio.get_running_loop()
+        self._eager = loop.get_task_factory() is not None
         failure: Exception | None = None
         with deadline(after=timeout) if timeout is not None else nullcontext():
             self._ends_at = ends_at = ambient_deadline()
@@ -115,7 +120,7 @@ class Workers(Generic[T]):
     async def _all_work(self, ends_at: float) -> None:
         self._over = self._loop.create_future()
         self._source.open(self, ends_at)
-        self.start(self._work())
+        self._add_worker()
         try:
             await self._over
         except asyncio.CancelledError:
@@ -136,47 +141,74 @@ class Workers(Generic[T]):
         if not self._tasks and not self._over.done():
             self._over.set_result(None)
 
+    def _add_worker(self) -> None:
+        self.start(self._work_later() if self._eager else self._work())
+
+    async def _work_later(self) -> None:
+        """Or each worker would run inside the one that started it, down to the end of the stack."""
+        await asyncio.sleep(0)
+        await self._work()
+
     async def _work(self) -> None:
         """Draw calls and make them, one by one, until there are no more."""
-        source, sink, now = self._source, self._sink, self._loop.time
+        source, sink = self._source, self._sink
         task = cast("asyncio.Task[None]", asyncio.current_task())  # the group made it
         while source.sized or not self._stopped:
             if sink.full:
                 await sink.room()
-            if (drawn := await source.draw()) is None:
+            drawn = source.draw()
+            if isinstance(drawn, asyncio.Future):
+                drawn = await drawn
+            if drawn is None:
                 return
-            if self._stopped or now() >= self._ends_at:
-                self._put(drawn.place, Failure(self._never_made(drawn.call), key=drawn.call.key))
+            place, call, runner = drawn
+            if self._stopped or (self._ends_at < math.inf and self._loop.time() >= self._ends_at):
+                self._put(place, Failure(self._never_made(call), key=call.key))
                 if not source.sized:
                     return  # it may be endless; this one failure tells that it was cut off
-            else:
-                if self._unborn:
-                    self._unborn -= 1
-                    self.start(self._work())
-                await self._make(drawn, task)
+                await self._pause()
+                continue
+            if self._unborn:
+                self._unborn -= 1
+                self._add_worker()
+            self._making[task] = False
+            self._latest = task
             try:
-                await asyncio.sleep(0)  # a call that was refused on our side did not wait: others want a turn, too
-            except asyncio.CancelledError:
+                outcome = await runner.run(call)
+            except asyncio.CancelledError as cancellation:
                 if self.aborted:
                     raise
-                # else it was the last act of a call to cancel its own task
+                outcome = Failure(self._ended(call, cancellation, ours=self._making[task]), key=call.key)
+            finally:
+                del self._making[task]
+            if self.aborted or task.cancelling():
+                self._go_on(task)
+            self._put(place, outcome)
+            waited = outcome.ok and self._latest is not task
+            del outcome  # whoever takes it may let it go while the next call is under way
+            if not waited:
+                await self._pause()
 
-    async def _make(self, drawn: Drawn[T], task: asyncio.Task[None]) -> None:
-        place, call, runner = drawn
-        self._making[task] = False
+    async def _pause(self) -> None:
+        """Give others a turn.
+
+        A call that was refused here, or beside which no other was begun, may not have waited for anything; and one
+        worker must not hold the loop from call to call.
+        """
         try:
-            outcome = await runner.run(call)
-        except asyncio.CancelledError as cancellation:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
             if self.aborted:
                 raise
-            outcome = Failure(self._ended(call, cancellation, ours=self._making[task]), key=call.key)
-        finally:
-            del self._making[task]
+            # else it was the last act of a call to cancel its own task
+
+    def _go_on(self, task: asyncio.Task[None]) -> None:
+        """Forget the cancellation of a call that has ended, unless all ends."""
         if self.aborted:
             raise asyncio.CancelledError  # the call kept it to itself
         while task.cancelling():  # by us, or by the call itself, as timeouts of old style do
             task.uncancel()
-        self._put(place, outcome)
+        self._latest = task  # what is left of it strikes in a pause, and in no other call
 
     def _put(self, index: int, outcome: Outcome[T]) -> None:
         reason = self._sink.put(index, outcome)

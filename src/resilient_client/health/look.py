@@ -172,12 +172,15 @@ async def _ask(function: Function, limit: float | None) -> Look:
     except APIError as error:
         look = failed(error)._replace(reason=str(error))
     except Exception as error:
-        if timer.expired():
-            late = DeadlineExceededError(f"no answer within {end - now:.2f} s", stage=Stage.LOCAL, maybe_processed=True)
-            look = failed(late)
-        else:
-            look = _foreign(error)
+        look = _too_late(end - now) if timer.expired() else _foreign(error)
+    else:
+        if timer.expired():  # the function kept the cancellation to itself, so what it gave is no answer
+            look = _too_late(end - now)
     return look._replace(elapsed=clock() - began, attempts=1)
+
+
+def _too_late(given: float) -> Look:
+    return failed(DeadlineExceededError(f"no answer within {given:.2f} s", stage=Stage.LOCAL, maybe_processed=True))
 
 
 def _foreign(error: Exception) -> Look:

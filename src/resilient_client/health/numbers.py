@@ -41,5 +41,10 @@ def one_or_more(what: str, value: object) -> int:
 
 
 def _finite(value: object) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None  # type: ignore[arg-type]  # it is a number
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an int may have any number of digits
+        return None
+    return number if math.isfinite(number) else None

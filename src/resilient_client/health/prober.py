@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
@@ -17,7 +18,8 @@ from resilient_client import fanout
 from resilient_client.client import APIClient
 from resilient_client.core.call import Call
 from resilient_client.core.clock import clock_of
-from resilient_client.core.errors import ClientClosedError, ConfigurationError
+from resilient_client.core.deadline import RESOLUTION, ambient_deadline
+from resilient_client.core.errors import ClientClosedError, ConfigurationError, DeadlineExceededError
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.core.outcome import Failure, Outcome, Success
 from resilient_client.core.response import Response
@@ -25,7 +27,7 @@ from resilient_client.core.single_flight import SingleFlight
 from resilient_client.health.look import NO_TURN, Look, failed, look_at
 from resilient_client.health.numbers import above_zero, one_or_more, zero_or_more
 from resilient_client.health.report import HealthReport, ProbeResult
-from resilient_client.health.target import Probe, Targets, probes_of
+from resilient_client.health.target import Probe, Targets, checked_client, probes_of
 from resilient_client.policies.health import HealthState, Verdict
 from resilient_client.settings.connection import ConnectionSettings
 
@@ -121,7 +123,7 @@ class Prober:
         Raises:
             ConfigurationError: There are no targets, one cannot be asked, or a value is out of range.
         """
-        self._probes = probes_of(targets, client)
+        self._probes = probes_of(targets, checked_client(client))
         self._calls = tuple(each.call(index) for index, each in enumerate(self._probes))
         self._timeout = above_zero("timeout", timeout)
         self._concurrency = one_or_more("concurrency", concurrency)
@@ -129,7 +131,7 @@ class Prober:
         self._client = _client(client, connection)
         self._owner = client is None
         self._closed = False
-        self._on_result = on_result
+        self._on_result = _listener(on_result)
         rise, fall = one_or_more("rise", rise), one_or_more("fall", fall)
         self._verdicts = tuple(Verdict(rise, fall) for _ in self._probes)
         self._flight: SingleFlight[HealthReport] = SingleFlight()
@@ -144,16 +146,28 @@ class Prober:
     async def check(self) -> HealthReport:
         """Ask all targets, or wait for the check under way, so that many who ask at once cost one.
 
-        Nobody's cancellation ends a check that others wait for; when the last one leaves, it ends.
+        Nobody's cancellation or deadline ends a check that others wait for; when the last one leaves, it ends, and of
+        the targets that it still waited for nothing is concluded.
 
         Raises:
+            DeadlineExceededError: The ``deadline()`` around this came before the end of the check.
             ConfigurationError: The prober, or a client given to it, is closed or belongs to another event loop.
         """
         self._check_open()
         now = asyncio.get_running_loop().time()
         if self._latest is not None and now - self._latest < self._max_age:
             return self._report
-        return await self._flight.join(self._ask_all)
+        end = ambient_deadline()
+        if end - now >= RESOLUTION:
+            timer = asyncio.timeout_at(None if end == math.inf else end)
+            try:
+                async with timer:
+                    return await self._flight.join(self._ask_all)
+            except TimeoutError:
+                if not timer.expired():
+                    raise
+        text = f"the deadline came before the end of the check, for which there are {self._timeout:g} s"
+        raise DeadlineExceededError(f"{text}; what is known stands in prober.report", stage=Stage.LOCAL)
 
     async def close(self) -> None:
         """Give back the connections. May be called twice."""
@@ -218,7 +232,11 @@ class _Looker:
         """Look at the target that ``call`` stands for."""
         index = cast("int", call.key)
         target = self._probes[index]
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        cancelled = task.cancelling()
         look = await look_at(target, cast("Call[Response]", call), target.client or self._client)
+        if task.cancelling() > cancelled:
+            raise asyncio.CancelledError  # the target kept it to itself: nobody waits for what it says, nor believes it
         self._settle(index, look)
         return cast("Outcome[T]", Success(look, key=call.key))
 
@@ -252,6 +270,12 @@ def _result(target: Probe, verdict: Verdict, look: Look | None, at: datetime | N
         streak=verdict.streak,
         since=None if verdict.since is None else datetime.fromtimestamp(verdict.since, UTC),
     )
+
+
+def _listener(given: Callable[[ProbeResult], object] | None) -> Callable[[ProbeResult], object] | None:
+    if given is None or callable(given):
+        return given
+    raise ConfigurationError(f"on_result is {type(given).__name__}; give a function of the ProbeResult")
 
 
 def _client(given: APIClient | None, connection: ConnectionSettings | None) -> APIClient:

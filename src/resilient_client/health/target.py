@@ -17,6 +17,7 @@ from resilient_client.health.numbers import above_zero, zero_or_more
 from resilient_client.policies.addressing import address
 from resilient_client.policies.headers import checked_headers
 from resilient_client.policies.redaction import shown_text, shown_url
+from resilient_client.policies.shapes import flag_of
 
 if TYPE_CHECKING:
     from resilient_client.client import APIClient
@@ -30,6 +31,16 @@ USUAL_STATUS = range(200, 400)
 """What counts as up unless said otherwise, as with the probes of Kubernetes."""
 CERTIFICATE_DAYS = 14.0
 """Days before its certificate expires from which a target counts as degraded."""
+
+_FOR_URLS = {
+    "expect_status": USUAL_STATUS,
+    "expect_body": None,
+    "_method": "GET",
+    "_headers": None,
+    "certificate_days": CERTIFICATE_DAYS,
+    "client": None,
+}
+"""What would be without effect on a function, which nobody would notice; and what it is when it was left out."""
 
 
 class Probe:
@@ -104,10 +115,8 @@ class Probe:
             ConfigurationError: Something of this cannot be.
             InvalidRequestError: The URL or the method cannot be sent.
         """
-        if client is not None and not hasattr(client, "explain"):
-            raise ConfigurationError(f"client is {type(client).__name__}; give an APIClient, or leave it out")
         self._target = target
-        self.critical = critical
+        self.critical = flag_of("critical", critical, ConfigurationError)
         self.expect_status = _statuses(expect_status)
         self.expect_body = _body_check(expect_body)
         self._method = method
@@ -115,7 +124,7 @@ class Probe:
         self.timeout = None if timeout is None else above_zero("timeout", timeout)
         self.slow = None if slow is None else above_zero("slow", slow)
         self.certificate_days = zero_or_more("certificate_days", certificate_days, "days")
-        self.client = client
+        self.client = checked_client(client)
         self.tags = _tags(tags)
         self.shown = self._check_url(target) if isinstance(target, str) else self._check_function(target)
         self.name = _name(name if name is not None else self.shown.partition("://")[2].partition("?")[0] or self.shown)
@@ -182,8 +191,11 @@ class Probe:
         if not callable(target) or isinstance(target, type):
             kind = target.__name__ if isinstance(target, type) else type(target).__name__
             raise ConfigurationError(f"a target is {kind}; give a URL, an async function, or Probe(...)")
-        if self.expect_body is not None or self._headers is not None or self.client is not None:
-            raise ConfigurationError("expect_body, headers and client are for URLs; let the function itself see to it")
+        if any(getattr(self, slot) != usual for slot, usual in _FOR_URLS.items()):
+            raise ConfigurationError(
+                "expect_status, expect_body, method, headers, certificate_days and client are for URLs; "
+                "let the function itself see to it"
+            )
         inner = getattr(target, "func", target)  # a functools.partial has no name of its own
         return str(getattr(inner, "__name__", type(inner).__name__))
 
@@ -228,6 +240,18 @@ def _probe(target: Target, client: APIClient | None) -> Probe:
     if isinstance(target, Probe):
         return target if client is None else target.through(client)
     return Probe(target, client=client if isinstance(target, str) else None)
+
+
+def checked_client(given: object) -> APIClient | None:
+    """A client to ask through, or none.
+
+    Raises:
+        ConfigurationError: It is something else, such as a URL or a class.
+    """
+    if given is None or (hasattr(given, "explain") and not isinstance(given, type)):
+        return cast("APIClient | None", given)
+    kind = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
+    raise ConfigurationError(f"client is {kind}; give an APIClient, or leave it out")
 
 
 def _body_check(given: BodyCheck | None) -> BodyCheck | None:

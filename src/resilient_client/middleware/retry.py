@@ -1,8 +1,9 @@
-"""Retry: the only repeater. The first attempt runs bare; tenacity is engaged from the first failure on.
+"""Retry: the only repeater. The first attempt runs bare, and so does all that is decided of it.
 
-Per call, around the attempts. Whether and when is decided by ``policies.retry``; tenacity runs the loop and the
-sleeps. Its object is made afresh for each call that failed once: shared between tasks, it would mix them up. All
-callbacks given to it are synchronous, and only ``Exception`` is ever caught, so a cancellation goes straight through.
+Per call, around the attempts. Whether and when is decided by ``policies.retry``; only where it says that another
+attempt follows is tenacity engaged, which counts, pauses and repeats. Its object is made afresh for each such call:
+shared between tasks, it would mix them up. What it asks of us is answered without awaiting, and only ``APIError`` is
+ever caught, so a cancellation goes straight through.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
-from tenacity import AsyncRetrying, RetryCallState
+from tenacity import AsyncRetrying, DoAttempt, DoSleep, RetryCallState
 from yarl import URL
 
 from resilient_client.core.endpoint import Endpoint
@@ -23,7 +25,7 @@ from resilient_client.core.response import Response
 from resilient_client.policies.backoff import pause
 from resilient_client.policies.balancer import Balancer
 from resilient_client.policies.classify import Fault, fault_of
-from resilient_client.policies.retry import Again, Enough, Situation, decide
+from resilient_client.policies.retry import Again, Situation, decide
 from resilient_client.policies.retry_after import retry_after
 from resilient_client.policies.retry_budget import RetryBudgets, RetryTokens
 from resilient_client.settings.retry import Backoff, Retry
@@ -70,6 +72,9 @@ class RetryMiddleware:
         url = request.url
         try:
             outcome = await call_next(request)
+        except CallRejectedError:  # by a limit or a circuit of ours: to ask again at once would change nothing
+            request.headers = untouched
+            raise
         except APIError as error:
             outcome = error
         else:
@@ -78,15 +83,10 @@ class RetryMiddleware:
                     tokens.deposit(context.client.loop_time())
                 return outcome
         try:
-            if fault_of(outcome, retry.statuses) is not None:
+            fault = fault_of(outcome, retry.statuses)
+            if fault is not None:
                 request.headers = untouched
-                sent_to = request.url
-                if sent_to is not url:
-                    request.url = url
-                repeats = _Repeats(self, request, call_next, retry, tokens, outcome, sent_to)
-                outcome = await repeats.run()
-                if repeats.sent_to is not request.url:
-                    request.url = repeats.sent_to  # what is said of the call names whom it asked last
+                outcome = await _followed(_Case(self, request, retry, tokens), call_next, fault, outcome, url)
             if isinstance(outcome, APIError):
                 raise outcome
             if tokens is not None and outcome.status < 500 and outcome.status not in retry.statuses:
@@ -96,102 +96,75 @@ class RetryMiddleware:
             del outcome  # an error that knows a frame that knows the error is only freed by the collector
 
 
-async def _attempt(request: Request, call_next: Handler) -> Response | APIError:
-    """One attempt; a failure is a value here."""
-    try:
-        return await call_next(request)
-    except APIError as error:
-        return error
+async def _followed(
+    case: _Case, call_next: Handler, fault: Fault, outcome: Response | APIError, url: URL
+) -> Response | APIError:
+    """The outcome of a call whose first attempt has failed: that very one, or that of the last attempt after it."""
+    request = case.request
+    sent_to = request.url
+    if sent_to is not url:
+        request.url = url  # a redirect belongs to its attempt
+    if case.goes_on(fault, outcome):
+        outcome, sent_to = await _Repeats(case, call_next).run(outcome, sent_to)
+    if sent_to is not request.url:
+        request.url = sent_to  # what is said of the call names whom it asked last
+    return outcome
 
 
-class _Repeats:
-    """What follows the first failure of one call: tenacity's loop around our decisions."""
+class _Case:
+    """A call that has failed: it is put before the policy after each failure, and remembers the answer.
 
-    __slots__ = (
-        "_call_next", "_delay", "_last", "_middleware", "_paid", "_refused", "_request", "_retry", "_tokens",
-        "_untouched", "sent_to",
-    )  # fmt: skip  # one name a line says no more
+    Attributes:
+        request: What each further attempt gets a copy of.
+        statuses: The reply statuses that are failures.
+        delay: Seconds to pause before the next attempt, or before the last one.
+        paid: Tokens spent on an attempt that has not started, or was refused here.
+    """
 
-    def __init__(
-        self,
-        middleware: RetryMiddleware,
-        request: Request,
-        call_next: Handler,
-        retry: Retry,
-        tokens: RetryTokens | None,
-        first: Response | APIError,
-        sent_to: URL,
-    ) -> None:
+    __slots__ = ("_middleware", "_retry", "_tokens", "delay", "paid", "request", "statuses")
+
+    def __init__(self, middleware: RetryMiddleware, request: Request, retry: Retry, tokens: RetryTokens | None) -> None:
         self._middleware = middleware
-        self._request = request
-        self._call_next = call_next
         self._retry = retry
         self._tokens = tokens
-        self._last = first
-        self.sent_to = sent_to
-        self._refused = ""  # by what name the refused attempt is called in its error
-        self._untouched = True
-        self._delay = 0.0
-        self._paid = 0.0  # tokens spent on an attempt that has not started, or was refused here
+        self.request = request
+        self.statuses = retry.statuses
+        self.delay = 0.0
+        self.paid = 0.0
 
-    async def run(self) -> Response | APIError:
-        """The outcome of the last attempt."""
-        retrying = AsyncRetrying(sleep=asyncio.sleep, retry=self._again, wait=lambda _: self._delay, reraise=True)
-        try:
-            await retrying(self._next)
-        finally:
-            if (
-                self._paid and self._tokens is not None
-            ):  # the call ended in the pause, or in a refusal: no attempt, no price
-                self._tokens.give_back(self._paid)
-        return self._last
+    def goes_on(self, fault: Fault, outcome: Response | APIError, state: RetryCallState | None = None) -> bool:
+        """Whether another attempt follows; if so, ``delay`` and ``paid`` are set.
 
-    async def _next(self) -> Response | APIError:
-        if self._untouched:
-            self._untouched = False
-            return self._last  # tenacity's first attempt is the one that has failed already
-        price, self._paid = self._paid, 0.0
-        attempt = self._request.copy()
-        outcome = await _attempt(attempt, self._call_next)
-        if isinstance(outcome, CallRejectedError):
-            self._paid = price
-            self._refused = attempt.label
-        else:
-            self._last, self.sent_to = outcome, attempt.url  # the last *real* failure tells more
-        return outcome
-
-    def _again(self, state: RetryCallState) -> bool:
-        """Tenacity's question after each attempt, answered by the policy."""
-        if state.outcome is None or state.outcome.failed:
-            return False  # a cancellation or a foreign exception: goes straight through
-        outcome = state.outcome.result()
-        fault = fault_of(outcome, self._retry.statuses)
-        if fault is None:
-            return False
-        if isinstance(outcome, CallRejectedError) and outcome is not self._last:
-            self._request.context.advice = f"not retried further: {self._bare(outcome)}"
-            return False
+        Args:
+            fault: What is wrong with the outcome.
+            outcome: Of the attempt just made.
+            state: Tenacity's; ``None`` after the first attempt.
+        """
+        context = self.request.context
         decision = decide(
             fault,
-            self._situation(outcome, state.attempt_number),
+            self._situation(outcome, 1 if state is None else state.attempt_number),
             self._retry,
-            pause=lambda: self._pause(state),
+            pause=partial(self._pause, outcome, state),
             tokens=self._tokens,
-            rng=self._request.context.client.rng,
+            rng=context.client.rng,
         )
-        self._announce(fault, decision)
         if isinstance(decision, Again):
-            self._delay, self._paid = decision
+            self.delay, self.paid = decision
+            context.emit(RetryScheduled, number=context.attempts, delay=decision.delay, reason=fault.summary)
             return True
-        self._request.context.advice = decision.reason
+        context.advice = decision.reason
+        if decision.reason:
+            context.emit(RetryRefused, number=context.attempts, reason=decision.reason)
         return False
 
-    def _bare(self, refusal: CallRejectedError) -> str:
-        """Why an attempt was refused, fit to stand in the error of one that was sent."""
-        return str(refusal.args[0]).removeprefix(f"{self._refused}: ").removesuffix("; nothing was sent")
+    def settle(self) -> None:
+        """Give back what was paid, if the call ended in the pause, or in a refusal: no attempt, no price."""
+        if self.paid and self._tokens is not None:
+            self._tokens.give_back(self.paid)
 
     def _situation(self, outcome: Response | APIError, step: int) -> Situation:
-        request = self._request
+        request = self.request
         context = request.context
         middleware, now = self._middleware, context.client.loop_time()
         wish = None
@@ -213,7 +186,7 @@ class _Repeats:
 
     def _target(self, now: float) -> tuple[Endpoint | str, float, bool]:
         """Whom the next attempt would go to, how long that is barred, and whether the last one failed alone."""
-        request, middleware = self._request, self._middleware
+        request, middleware = self.request, self._middleware
         balancer, records = middleware._balancer, request.context.records
         if balancer is not None:
             alone = bool(records) and balancer.singled_out(records[-1].endpoint, now, records[-1].elapsed)
@@ -221,18 +194,90 @@ class _Repeats:
         barred_for = 0.0 if middleware._barred_for is None else middleware._barred_for(request.endpoint, now)
         return request.endpoint, barred_for, False
 
-    def _pause(self, state: RetryCallState) -> float:
+    def _pause(self, outcome: Response | APIError, state: RetryCallState | None) -> float:
         backoff = self._retry.backoff
         if isinstance(backoff, Backoff):
-            return pause(backoff, state.attempt_number, self._delay, self._request.context.client.rng)
-        seconds = backoff(state)
+            step = 1 if state is None else state.attempt_number
+            return pause(backoff, step, self.delay, self.request.context.client.rng)
+        seconds = backoff(_first_state(outcome) if state is None else state)
         if not isinstance(seconds, (int, float)) or not seconds >= 0:
             raise ConfigurationError(f"the backoff of Retry gave {seconds!r}; it must give seconds, 0 or more")
         return float(seconds)
 
-    def _announce(self, fault: Fault, decision: Again | Enough) -> None:
-        context = self._request.context
-        if isinstance(decision, Again):
-            context.emit(RetryScheduled, number=context.attempts, delay=decision.delay, reason=fault.summary)
-        elif decision.reason:
-            context.emit(RetryRefused, number=context.attempts, reason=decision.reason)
+
+def _first_state(outcome: Response | APIError) -> RetryCallState:
+    """What a tenacity wait is shown after the first attempt, when there is nothing of tenacity yet."""
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+    state.set_result(outcome)
+    return state
+
+
+class _Repeats(AsyncRetrying):
+    """What follows the first failure of one call: tenacity's loop, told by the policy what comes next."""
+
+    def __init__(self, case: _Case, call_next: Handler) -> None:
+        super().__init__(sleep=asyncio.sleep, reraise=True)
+        self._case = case
+        self._call_next = call_next
+        self._last: Response | APIError  # the last *real* failure tells more than a refusal after it
+        self._sent_to: URL
+        self._refused = ""  # by what name the refused attempt is called in its error
+
+    async def run(self, first: Response | APIError, sent_to: URL) -> tuple[Response | APIError, URL]:
+        """The outcome of the last attempt, and where that went; those of the first are given."""
+        self._last, self._sent_to = first, sent_to
+        try:
+            await self(self._next)
+        finally:
+            self._case.settle()
+        return self._last, self._sent_to
+
+    async def iter(self, retry_state: RetryCallState) -> DoAttempt | DoSleep | None:
+        """What comes next: tenacity asks before and after each attempt.
+
+        It stands in for tenacity's own, which asks for ``retry``, ``wait`` and ``stop`` one by one: here all three have
+        one answer, and asking takes five times as long as all the rest of a repeat.
+        """
+        if retry_state.attempt_number > 1:
+            if retry_state.outcome is None:
+                return DoAttempt()
+            outcome = retry_state.outcome.result()  # a cancellation or a foreign exception: goes straight through
+            if not self._goes_on(outcome, retry_state):
+                return None
+        # else the first attempt has failed already, and it is decided what follows
+        delay = self._case.delay
+        retry_state.upcoming_sleep = delay
+        retry_state.idle_for += delay
+        return DoSleep(delay)
+
+    def _goes_on(self, outcome: Response | APIError, state: RetryCallState) -> bool:
+        case = self._case
+        if isinstance(outcome, CallRejectedError):
+            case.request.context.advice = f"not retried further: {self._bare(outcome)}"
+            return False
+        fault = fault_of(outcome, case.statuses)
+        return fault is not None and case.goes_on(fault, outcome, state)
+
+    async def _next(self) -> Response | APIError:
+        case = self._case
+        price, case.paid = case.paid, 0.0
+        attempt = case.request.copy()
+        outcome = await _attempt(attempt, self._call_next)
+        if isinstance(outcome, CallRejectedError):
+            case.paid = price
+            self._refused = attempt.label
+        else:
+            self._last, self._sent_to = outcome, attempt.url
+        return outcome
+
+    def _bare(self, refusal: CallRejectedError) -> str:
+        """Why an attempt was refused, fit to stand in the error of one that was sent."""
+        return str(refusal.args[0]).removeprefix(f"{self._refused}: ").removesuffix("; nothing was sent")
+
+
+async def _attempt(request: Request, call_next: Handler) -> Response | APIError:
+    """One attempt; a failure is a value here, so that no frame it knows holds it."""
+    try:
+        return await call_next(request)
+    except APIError as error:
+        return error

@@ -37,9 +37,9 @@ class CircuitState(StrEnum):
 # Looked up once: on Python 3.11 a member access through the enum is dear on a path this hot.
 _CLOSED, _OPEN, _HALF_OPEN, _FORCED_OPEN, _FORCED_CLOSED = CircuitState
 
+_NEVER: Final = -math.inf  # one object for all circuits
 _SPENT: Final = -1  # the generation of a ticket that counts for nothing
 _JITTER: Final = 1.25  # a break lasts up to this many times as long as it should
-_PROBE_PATIENCE: Final = 60.0  # seconds after which probes may count as lost
 
 
 class Ticket:
@@ -102,8 +102,11 @@ class Circuit:
     accrual).
 
     Half-open, a slow success counts as a failure if ``slow_call`` is set (as in resilience4j): an endpoint
-    that was left alone for being slow is not well while it is slow. If all probes stay away for the longest
-    break, and for a minute at least, they are taken for lost and a new round begins.
+    that was left alone for being slow is not well while it is slow. Probes that stay away for a break are not
+    waited for: one more passes, break by break, so that what hangs cannot hide a recovery, and nothing that is
+    lost can hold the circuit half-open. They still count when they come home.
+
+    Closed again, the window holds the probes and nothing else: they are the first evidence that it is well.
 
     Args:
         settings: The thresholds; ``mode`` too: ``metrics_only`` goes through all states but refuses nothing,
@@ -127,10 +130,10 @@ class Circuit:
         self._state: CircuitState = _CLOSED
         self._generation = 0
         self._break = settings.break_duration
-        self._closed_at = -math.inf
+        self._closed_at = _NEVER
         # Nobody passes before this time, unless a probe permit is free. Closed: always past. Open: the end of
-        # the break. Half-open: when the probes count as lost. Forced open: never.
-        self._until = -math.inf
+        # the break. Half-open: when the probes that are out are waited for no longer. Forced open: never.
+        self._until = _NEVER
         self._probes = 0
         self._successes = 0
 
@@ -203,13 +206,13 @@ class Circuit:
 
     def force_close(self) -> None:
         """Admit everything until a person decides otherwise; results are counted but never open it."""
-        self._turn(_FORCED_CLOSED, -math.inf, None)
+        self._turn(_FORCED_CLOSED, _NEVER, None)
 
     def reset(self) -> None:
         """Close, and forget what was counted, the breaks and the attempts still on their way."""
         self._window.clear()
-        self._closed_at = -math.inf
-        self._turn(_CLOSED, -math.inf, None)
+        self._closed_at = _NEVER
+        self._turn(_CLOSED, _NEVER, None)
 
     def __repr__(self) -> str:
         return f"<Circuit {self._state}>"
@@ -221,11 +224,11 @@ class Circuit:
         """Decide outside the closed state, taking a probe permit where one is needed."""
         if self._state is _FORCED_CLOSED:
             return True
-        if not self._permit_free():
-            if now < self._until:
-                return False
+        if not self._permit_free() and now < self._until:
+            return False
+        if self._state is _OPEN:
             self._turn(_HALF_OPEN, math.inf, now)
-        self._until = now + max(self._settings.max_break_duration, _PROBE_PATIENCE)
+        self._until = now + self._break
         self._probes += 1
         return True
 
@@ -247,8 +250,10 @@ class Circuit:
         self._successes += 1
         if self._successes >= self._settings.half_open_probes:
             self._window.clear()
+            for _ in range(self._successes):
+                self._window.record(now, False, False)
             self._closed_at = now
-            self._turn(_CLOSED, -math.inf, now)
+            self._turn(_CLOSED, _NEVER, now)
 
     def _give_back(self) -> None:
         if self._state is _HALF_OPEN:

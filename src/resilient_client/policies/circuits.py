@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from functools import partial
+from types import MethodType
 from typing import Final, TypeAlias, TypeVar
 
 from resilient_client.policies.circuit import Circuit, CircuitState
@@ -88,7 +88,8 @@ class Circuits(Mapping[K, Circuit]):
 
     def _make(self, key: K) -> Circuit:
         self._make_room()
-        report = None if self._on_transition is None else partial(self._on_transition, key)
+        # The key bound as the first argument, in a third of the memory of a partial.
+        report = None if self._on_transition is None else MethodType(self._on_transition, key)
         circuit = self._circuits[key] = Circuit(self._settings, self._rng, report)
         return circuit
 

@@ -8,10 +8,10 @@ from multidict import CIMultiDict
 
 from resilient_client.core.errors import ConfigurationError, InvalidRequestError
 from resilient_client.core.types import HeadersLike
+from resilient_client.core.words import TOKEN
 from resilient_client.policies.shapes import pairs_of
 
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding"})
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BROKEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # half a character would be dropped in silence
 
 
@@ -26,7 +26,7 @@ def checked_headers(
     """
     checked: CIMultiDict[str] = CIMultiDict()
     for name, value in pairs_of("headers", headers, error):
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not TOKEN.fullmatch(name):
             raise error(f"header name {str(name)[:80]!r} is not an HTTP token; use letters, digits and '-'")
         if name.lower() in _FRAMING:
             raise error(f"header {name!r} frames the message and is set by the client; leave it out")

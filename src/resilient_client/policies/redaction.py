@@ -96,7 +96,9 @@ def _shown(url: str | URL, *, with_keys: bool) -> str:
     origin = "" if host is None else f"{parts.scheme}://{host}".removeprefix(":")
     if with_keys and query:
         tail += "?" + "&".join(_key_only(pair) for pair in query.split("&"))
-    return shown_text(origin + "/".join(_without_userinfo(segment) for segment in tail.split("/")))
+    if "@" in tail:
+        tail = "/".join(_without_userinfo(segment) for segment in tail.split("/"))
+    return shown_text(origin + tail)
 
 
 def _key_only(pair: str) -> str:

@@ -6,10 +6,10 @@ once. Jittered backoff spreads a retry storm, only a budget ends it (Brooker, *F
 buckets and circuit breakers*, 2022; Finagle, gRPC A6 and the AWS SDKs keep such buckets).
 
 What an outage costs: nothing succeeds, so nothing is deposited, and the extra load is what the bucket held
-and what trickles in. By default, from a full bucket (``burst=10``, ``min_per_second=0.01``):
+and what trickles in. By default, from a full bucket (``burst=9``, ``min_per_second=0.01``):
 
-- a client that calls once a second or more, in 60 s: 10 extra attempts on 60 calls or more, below 1.25 times;
-- a client that calls once in 10 s, in 300 s: at most 13 on 30, below 1.5 times.
+- a client that calls once a second or more, in 60 s: 9 extra attempts on 60 calls or more, below 1.25 times;
+- a client that calls once in 10 s, in 300 s: at most 12 on 30, below 1.5 times.
 
 It is a bucketful per client: the fewer calls an outage meets, the larger its share. Were a call to deposit
 when it *starts* (as in Finagle), the outage would feed the retries: 1.37 and 1.6 times.

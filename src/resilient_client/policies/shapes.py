@@ -34,15 +34,15 @@ def mapping_of(what: str, given: object) -> Mapping[str, object]:
     raise InvalidRequestError(f"{what} is {_kind(given)}; give a mapping such as {{'name': 'value'}}")
 
 
-def flag_of(what: str, given: object) -> bool:
+def flag_of(what: str, given: object, wrong: Wrong = InvalidRequestError) -> bool:
     """True or false, nothing that merely looks like it: a wrong one here repeats or hides what it should not.
 
     Raises:
-        InvalidRequestError: It is no boolean.
+        InvalidRequestError: Or ``wrong``: it is no boolean.
     """
     if isinstance(given, bool):
         return given
-    raise InvalidRequestError(f"{what} is {given!r:.80}; give True or False, or leave it out")
+    raise wrong(f"{what} is {given!r:.80}; give True or False, or leave it out")
 
 
 def fallback_of(given: object) -> Fallback:

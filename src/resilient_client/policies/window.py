@@ -7,8 +7,11 @@ every result here and asks for the totals when one was bad.
 from __future__ import annotations
 
 import math
+from array import array
+from typing import Final
 
 _FIELDS = 3  # calls, failures, slow calls: the numbers one bucket holds
+_MOST: Final = 2**32 - 1  # what four bytes hold; nobody makes so many calls within a bucket
 
 
 class SlidingWindow:
@@ -16,14 +19,15 @@ class SlidingWindow:
 
     Time is cut into ``buckets`` equal pieces, and the oldest piece is dropped as a whole. A call therefore
     counts for at least ``length - length / buckets`` seconds and never for more than ``length``. The memory
-    is the same for one call and for a million, and none is taken before the first.
+    is the same for a dozen calls and for a million: the newest bucket is three numbers, the ring of the others
+    is packed, and not there before the second.
 
     Args:
         length: The stretch of the past that counts, in seconds.
         buckets: The pieces it is cut into; more are finer and larger.
     """
 
-    __slots__ = ("_buckets", "_ends", "_newest", "_ring", "_width")
+    __slots__ = ("_buckets", "_calls", "_ends", "_failures", "_newest", "_ring", "_slow", "_width")
 
     def __init__(self, length: float, buckets: int = 10) -> None:
         self._buckets = buckets
@@ -32,9 +36,10 @@ class SlidingWindow:
 
     def clear(self) -> None:
         """Forget everything, and give the memory back."""
-        self._ring: list[int] | None = None
-        self._newest = 0  # number of the newest bucket, counted from time zero
-        self._ends = -math.inf  # time at which the newest bucket is complete
+        self._ring: array[int] | None = None  # the buckets before the newest, by their numbers
+        self._calls = self._failures = self._slow = 0  # the newest one
+        self._newest = 0  # its number, counted from time zero
+        self._ends = -math.inf  # time at which it is complete
 
     def record(self, now: float, failed: bool, slow: bool) -> None:
         """Count one call.
@@ -44,34 +49,46 @@ class SlidingWindow:
             failed: Whether the call failed.
             slow: Whether it was slow; a failed call may be slow too.
         """
-        ring = self._ring
-        if ring is None or now >= self._ends:
-            ring = self._advance(now)
-        at = self._newest % self._buckets * _FIELDS
-        ring[at] += 1
+        if now >= self._ends:
+            self._advance(now)
+        self._calls += 1
         if failed:
-            ring[at + 1] += 1
+            self._failures += 1
         if slow:
-            ring[at + 2] += 1
+            self._slow += 1
 
     def totals(self, now: float) -> tuple[int, int, int]:
         """The calls, failures and slow calls that still count at ``now``, in this order."""
+        if now >= self._ends:
+            self._advance(now)
         ring = self._ring
         if ring is None:
-            return 0, 0, 0
-        if now >= self._ends:
-            ring = self._advance(now)
-        return sum(ring[0::_FIELDS]), sum(ring[1::_FIELDS]), sum(ring[2::_FIELDS])
+            return self._calls, self._failures, self._slow
+        return (
+            self._calls + sum(ring[0::_FIELDS]),
+            self._failures + sum(ring[1::_FIELDS]),
+            self._slow + sum(ring[2::_FIELDS]),
+        )
 
-    def _advance(self, now: float) -> list[int]:
+    def _advance(self, now: float) -> None:
         """Move to the bucket of ``now``, emptying those whose turn has come again."""
         newest = int(now // self._width)
-        if self._ring is None or newest - self._newest >= self._buckets:
-            self._ring = [0] * (_FIELDS * self._buckets)
-        else:
-            for number in range(self._newest + 1, newest + 1):
-                at = number % self._buckets * _FIELDS
-                self._ring[at : at + _FIELDS] = [0] * _FIELDS
+        if newest - self._newest >= self._buckets:
+            self._ring = None
+        elif self._calls or self._ring is not None:
+            self._lay_down(newest)
+        self._calls = self._failures = self._slow = 0
         self._newest = newest
         self._ends = (newest + 1) * self._width
-        return self._ring
+
+    def _lay_down(self, newest: int) -> None:
+        """Put the bucket that is complete into the ring, and empty those up to ``newest``."""
+        ring = self._ring
+        if ring is None:
+            ring = self._ring = array("I", [0]) * (_FIELDS * self._buckets)
+        counts = (self._calls, self._failures, self._slow)
+        for number in range(self._newest, newest + 1):
+            at = number % self._buckets * _FIELDS
+            for field, count in enumerate(counts):
+                ring[at + field] = min(count, _MOST)
+            counts = (0, 0, 0)

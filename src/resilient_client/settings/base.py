@@ -6,16 +6,15 @@ errors; unset fields adapt. ``merge`` lays one object over another, field by fie
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from resilient_client.core.errors import ConfigurationError
+from resilient_client.core.words import suggest
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)\s*")
@@ -112,13 +111,6 @@ def _lay(under: object, over: object) -> object:
     if isinstance(under, Settings) and isinstance(over, Settings) and type(under) is type(over):
         return under.merge(over)
     return over
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: the closest known one if it is close, else all of them."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"allowed are: {', '.join(names)}"
 
 
 def explain_invalid(model: type[Settings], invalid: ValidationError) -> str:

@@ -14,26 +14,31 @@ class CircuitBreaker(Settings):
 
     It opens when, within ``window`` and after ``minimum_calls``, the share of failures reaches
     ``failure_ratio``. After ``break_duration`` it lets ``half_open_probes`` probes through; that many
-    successes in a row close it, one failure opens it again for twice as long.
+    successes in a row close it, one failure opens it again, for up to twice as long.
+
+    By default it opens when nothing gets through any more (five attempts and ten seconds without an answer), asks
+    again every second, and closes on the first answer. Whoever refuses at half the failures refuses the other half,
+    which would have been answered; in simulations lower ratios and longer breaks made fewer calls succeed.
     """
 
     _ordered = (("break_duration", "max_break_duration"),)
 
-    failure_ratio: Annotated[Ratio, Field(gt=0)] = 0.5
-    """The share of failed attempts, above 0 to 1, that opens the circuit."""
-    minimum_calls: Annotated[int, Field(ge=1)] = 10
+    failure_ratio: Annotated[Ratio, Field(gt=0)] = 0.99
+    """The share of failed attempts, above 0 to 1, that opens the circuit; the default means: next to all."""
+    minimum_calls: Annotated[int, Field(ge=1)] = 5
     """Attempts in the window before the ratio means anything."""
-    window: PositiveSeconds = 30.0
+    window: PositiveSeconds = 10.0
     """The stretch of the past that counts, in seconds."""
     slow_call: PositiveSeconds | None = None
     """An attempt slower than this many seconds counts as slow; ``None``: slowness does not count."""
     slow_ratio: Annotated[Ratio, Field(gt=0)] = 1.0
     """The share of slow attempts that opens the circuit."""
-    break_duration: PositiveSeconds = 2.0
-    """Seconds the circuit first stays open; doubles with each failed recovery."""
-    max_break_duration: PositiveSeconds = 10.0
+    break_duration: PositiveSeconds = 1.0
+    """Seconds the circuit first stays open, before jitter; doubles with each failed recovery, up to the longest."""
+    max_break_duration: PositiveSeconds = 1.0
     """The longest it stays open, in seconds, before jitter: how late a recovery may be noticed."""
-    half_open_probes: Annotated[int, Field(ge=1)] = 3
-    """Probes at once while half-open, and the successes in a row that close."""
+    half_open_probes: Annotated[int, Field(ge=1)] = 1
+    """Probes at once while half-open, and the successes in a row that close. While they hang, one more passes
+    after each break."""
     mode: Literal["enforcing", "metrics_only", "disabled"] = "enforcing"
     """``metrics_only`` counts and reports but refuses nothing; ``disabled`` does neither."""

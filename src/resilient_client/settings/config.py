@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import ClassVar, Literal, cast
@@ -10,6 +9,7 @@ from typing import ClassVar, Literal, cast
 from pydantic import Field, InstanceOf, field_validator
 
 from resilient_client.core.types import Priority
+from resilient_client.core.words import TOKEN
 from resilient_client.settings.base import Settings
 from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client.settings.circuit_breaker import CircuitBreaker
@@ -20,8 +20,6 @@ from resilient_client.settings.load_balancing import LoadBalancing
 from resilient_client.settings.rate_limit import RateLimit
 from resilient_client.settings.retry import Retry, RetryBudget
 from resilient_client.settings.timeout import Timeout
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
 
 FollowRedirects = Literal["same-origin", "any"] | None
 
@@ -81,7 +79,7 @@ class ClientConfig(Settings):
     @field_validator("idempotency_header")
     @classmethod
     def _header_name(cls, value: str) -> str:
-        if not _TOKEN.fullmatch(value):
+        if not TOKEN.fullmatch(value):
             raise ValueError(f"{value!r} is no header name; give one such as 'Idempotency-Key'")
         return value
 

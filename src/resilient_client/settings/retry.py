@@ -80,7 +80,8 @@ class RetryBudget(Settings):
     """Tokens deposited by each call that got an answer which is no failure."""
     initial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     """Tokens at the start, at most ``burst``."""
-    burst: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
-    """The most the bucket holds."""
+    burst: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 9.0
+    """The most the bucket holds. By default that is one retry after a timeout, not two: in a stall, a fleet of small
+    clients, each with a full bucket, sends for every call what one of them is allowed."""
     min_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     """Tokens that trickle in by themselves. Keep it tiny: in a fleet of small processes a floor defeats the budget."""

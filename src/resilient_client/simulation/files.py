@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 from resilient_client.core.errors import ConfigurationError
-from resilient_client.settings.base import Settings, suggest
+from resilient_client.core.words import suggest
+from resilient_client.settings.base import Settings
 from resilient_client.settings.config import ClientConfig
 from resilient_client.simulation.arrivals import ClosedLoop, Herd, Poisson, Steady
 from resilient_client.simulation.changes import Capacity, Errors, Outage, Slowdown, Stall

@@ -18,7 +18,6 @@ from yarl import URL
 
 from resilient_client.core.kinds import Stage
 from resilient_client.settings.connection import ConnectionSettings
-from resilient_client.settings.timeout import TimeLimits
 from resilient_client.testing.mock_wire import BEFORE_SENDING, MemoryReply, MemoryWire
 from resilient_client.testing.scripted import Answer, MockRequest, ScriptedFailure, ScriptedReply, Step, reply
 from resilient_client.transport import AiohttpTransport
@@ -65,10 +64,9 @@ class MemoryTransport(AiohttpTransport):
         self._received = received
         self._load = load
 
-    def make_session(self, limits: TimeLimits) -> aiohttp.ClientSession:
+    def make_session(self) -> aiohttp.ClientSession:
         """A session in memory."""
-        timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_read=limits.idle)
-        session = _ScriptedSession(self._choose, self._received, self._load, timeout)
+        session = _ScriptedSession(self._choose, self._received, self._load)
         return cast("aiohttp.ClientSession", session)  # it has all that the transport uses of one
 
 
@@ -80,12 +78,10 @@ class _ScriptedSession:
         choose: Choose,
         received: Callable[[MockRequest], None],
         load: Load,
-        timeout: aiohttp.ClientTimeout,
     ) -> None:
         self._choose = choose
         self._received = received
         self._load = load
-        self._timeout = timeout
         self.closed = False
 
     async def request(
@@ -95,7 +91,7 @@ class _ScriptedSession:
         *,
         headers: CIMultiDict[str],
         data: object = None,
-        timeout: aiohttp.ClientTimeout | None = None,
+        timeout: aiohttp.ClientTimeout,
         **_options: object,
     ) -> MemoryReply:
         """Send a request, as `aiohttp.ClientSession.request` would; give the reply, its body still to be read."""
@@ -103,7 +99,7 @@ class _ScriptedSession:
         progress = current.get()
         if progress is None:
             raise RuntimeError("a scripted session only works below the transport")
-        wire = MemoryWire(progress, timeout or self._timeout)
+        wire = MemoryWire(progress, timeout)
         if isinstance(step, ScriptedFailure) and step.stage in BEFORE_SENDING:
             await wire.strike(step)
         wire.send()

@@ -6,9 +6,8 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator
 
-import aiohttp
-
 from resilient_client.transport.decoding import BodyDecoder, BodyTooLarge, decoder_for
+from resilient_client.transport.reply import Reply
 
 ERROR_BODY_LIMIT = 64 * 1024
 """Bytes kept of the body of an error reply; the rest is not worth a wait."""
@@ -23,7 +22,7 @@ class BodyReader:
 
     __slots__ = ("_codings", "_content", "_decoded", "_decoder", "_max_size", "_turns")
 
-    def __init__(self, reply: aiohttp.ClientResponse, max_size: int | None) -> None:
+    def __init__(self, reply: Reply, max_size: int | None) -> None:
         """Read the body of ``reply``; more than ``max_size`` bytes *out of a decoder* are an error."""
         self._codings = reply.headers.getall("Content-Encoding", None)
         self._content = reply.content
@@ -55,7 +54,7 @@ class BodyReader:
                 return raw
 
 
-def body_at_hand(reply: aiohttp.ClientResponse, max_size: int | None) -> bytes | None:
+def body_at_hand(reply: Reply, max_size: int | None) -> bytes | None:
     """The body, if it came along with the head, needs no decoding and is not too large; else ``None``.
 
     The usual case of an API's reply, without a single suspension.
@@ -69,7 +68,7 @@ def body_at_hand(reply: aiohttp.ClientResponse, max_size: int | None) -> bytes |
     return body
 
 
-async def read_body(reply: aiohttp.ClientResponse, max_size: int | None) -> bytes:
+async def read_body(reply: Reply, max_size: int | None) -> bytes:
     """The whole body of an answer.
 
     Raises:
@@ -94,7 +93,7 @@ async def read_body(reply: aiohttp.ClientResponse, max_size: int | None) -> byte
     return b"".join(pieces)
 
 
-async def read_error_body(reply: aiohttp.ClientResponse, patience: float) -> tuple[bytes, bool]:
+async def read_error_body(reply: Reply, patience: float) -> tuple[bytes, bool]:
     """What can be had of the body of an error reply, and whether it was cut.
 
     The status is the news; a body that is too long, too slow, corrupt or lost does not take it away.
@@ -125,7 +124,7 @@ class OpenReply:
 
     def __init__(
         self,
-        reply: aiohttp.ClientResponse,
+        reply: Reply,
         on_close: Callable[[], None],
         translate: Callable[[Exception], Exception],
     ) -> None:

@@ -52,7 +52,7 @@ def translate(error: Exception, request: Request, progress: Progress) -> Excepti
         return InvalidRequestError(f"{request.label}: the host name cannot be encoded")
     if isinstance(error, aiohttp.InvalidURL):
         return InvalidRequestError(f"{request.label}: the URL cannot be used")
-    if isinstance(error, (aiohttp.ClientError, OSError)):
+    if isinstance(error, (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError)):
         return _connection(error, request, progress, stage)
     return error
 
@@ -71,7 +71,7 @@ def _connection(error: Exception, request: Request, progress: Progress, stage: S
         return _failed(request, kind, where, f"cannot connect ({_reason(error.os_error)})", error.os_error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _failed(request, ErrorKind.CONNECT, Stage.CONNECT, f"the proxy answered {error.status}")
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, aiohttp.ClientResponseError | http_exceptions.HttpProcessingError):
         rule = _cut(error.message).partition(":")[0]  # after the colon come bytes of the reply: may be a cookie
         return _broken(request, ErrorKind.PROTOCOL, stage, f"the reply is not valid HTTP ({rule})")
     if isinstance(error, aiohttp.ClientPayloadError):
@@ -113,10 +113,9 @@ def _tls(error: Exception, request: Request) -> APIError:
     certificate = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
     reason = getattr(certificate, "verify_message", "") or getattr(certificate, "reason", "") or type(error).__name__
     failure = APIConnectionError(
-        f"{request.label}: no trusted TLS connection ({_cut(str(reason))}); not retried, as it would fail again",
-        kind=ErrorKind.TLS,
-        stage=Stage.TLS,
+        f"{request.label}: no trusted TLS connection ({_cut(str(reason))})", kind=ErrorKind.TLS, stage=Stage.TLS
     )
+    failure.advice = ("not retried, as it would fail again",)
     failure.__cause__ = certificate if isinstance(certificate, ssl.SSLError) else None
     return failure
 
@@ -124,8 +123,9 @@ def _tls(error: Exception, request: Request) -> APIError:
 def _failed(
     request: Request, kind: ErrorKind, stage: Stage, what: str, cause: OSError | None = None
 ) -> APIConnectionError:
+    sent = "nothing more was sent" if request.record.sent else "nothing was sent"  # before a redirect, say
     failure = APIConnectionError(
-        f"{request.label}: {what}; nothing was sent", kind=kind, stage=stage, maybe_processed=False, retryable=True
+        f"{request.label}: {what}; {sent}", kind=kind, stage=stage, maybe_processed=False, retryable=True
     )
     failure.__cause__ = cause
     return failure

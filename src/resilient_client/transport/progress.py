@@ -139,6 +139,11 @@ class MarkingResolver(AbstractResolver):
         await self._resolver.close()
 
 
+def speaks_unasked(connection: Connection) -> bool:
+    """Whether there is a reply on it already, before the request: it would be taken for the answer."""
+    return connection.protocol is not None and len(connection.protocol) > 0
+
+
 class MarkingResponse(ClientResponse):
     """Marks the sending of the request, and keeps aiohttp from resending it after a lost connection."""
 
@@ -147,6 +152,8 @@ class MarkingResponse(ClientResponse):
         progress = current.get()
         if progress is not None:
             progress.mark_sent(self._is_reused(connection, progress))
+            if progress.reused and speaks_unasked(connection):
+                raise ConnectionLost(aiohttp.ServerDisconnectedError())
             if progress.tls and not progress.reused and connection.transport is not None:
                 progress.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
         try:
@@ -155,7 +162,7 @@ class MarkingResponse(ClientResponse):
             failure = ConnectionLost(lost)
         else:
             if not self.content.is_eof() and connection.protocol is not None:
-                _wake_reader_when_lost(self.content, connection.protocol)
+                wake_reader_when_lost(self.content, connection.protocol)
             return self
         raise failure
 
@@ -177,7 +184,7 @@ class ForeignMarkingResponse(MarkingResponse):
 _used: WeakSet[object] = WeakSet()
 
 
-def _wake_reader_when_lost(content: aiohttp.StreamReader, protocol: ResponseHandler) -> None:
+def wake_reader_when_lost(content: aiohttp.StreamReader, protocol: ResponseHandler) -> None:
     """Let the loss of the connection end the body.
 
     aiohttp closes the connection when the framing of a body breaks after the head was read, but tells only who waits

@@ -44,9 +44,10 @@ def test_series_are_of_the_upstream_that_trouble_befalls(layered: Run) -> None:
 
 def test_series_without_a_circuit_have_none() -> None:
     """As with ``retry=none``; an empty strip would look like circuits that stay closed."""
-    _, (none, default) = compared("retry=none,default")
+    _, (none,) = compared("retry=none")
     assert series(none.runs[0], "api").open is None
-    assert max(series(default.runs[0], "api").open or ()) > 0
+    _, (quick,) = compared("circuit_breaker.window=1")
+    assert max(series(quick.runs[0], "api").open or ()) > 0
 
 
 def test_troubles_are_named_and_in_order_of_time(layered: Run) -> None:

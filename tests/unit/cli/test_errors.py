@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-
 import pytest
 import typer
 
@@ -44,28 +40,3 @@ def test_bug_is_told_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> N
 def test_result_of_a_command_is_its_code(result: int | None, code: int) -> None:
     """A command that says nothing ended well."""
     assert ending(lambda: result) == code
-
-
-def test_sigterm_unwinds_the_command_and_its_handler_is_restored() -> None:
-    """What is open is closed; afterwards the signal is handled as before."""
-    before, closed = signal.getsignal(signal.SIGTERM), []
-
-    def command() -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            threading.Event().wait(5)
-        finally:
-            closed.append(True)
-
-    with pytest.raises(SystemExit) as end:
-        ending(command)
-    assert (end.value.code, closed, signal.getsignal(signal.SIGTERM)) == (143, [True], before)
-
-
-def test_command_runs_in_any_thread() -> None:
-    """Only the main thread may handle signals; elsewhere nothing is touched."""
-    codes: list[int] = []
-    thread = threading.Thread(target=lambda: codes.append(ending(lambda: 5)))
-    thread.start()
-    thread.join()
-    assert codes == [5]

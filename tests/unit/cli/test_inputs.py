@@ -56,6 +56,7 @@ def test_braces_in_a_url_are_sent_as_they_are_typed(upstream: BackgroundServer) 
         (["--header", "bad name: secret"], "is not an HTTP token"),
         (["--header", "Host: secret"], "frames the message"),
         (["--param", "secret"], "--param number 1 has no equals sign"),
+        (["--param", "a=1", "--param", "=secret"], "--param number 2 has no name; write NAME=VALUE"),
         (["--user", "secret"], "--user has no colon"),
         (["--json", '{"secret'], "--json is no JSON: Unterminated string starting at line 1, column 2"),
         (["--json", "{", "--data", "x"], "--json and --data exclude each other"),

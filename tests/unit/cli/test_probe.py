@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,15 @@ from rich.cells import cell_len
 from rich.console import Console
 from tests.cli.background import BackgroundServer
 from tests.unit.cli.support import ran
+from typing_extensions import Buffer
 
 from resilient_client import HealthState
 from resilient_client.cli.board import Board
-from resilient_client.cli.reports import as_lines
-from resilient_client.health import HealthReport, ProbeResult
+from resilient_client.cli.probe import _check as watch
+from resilient_client.cli.reports import Written, as_json, as_lines
+from resilient_client.health import HealthReport, Prober, ProbeResult, openmetrics
 from resilient_client.testing.faults import reply
+from resilient_client.testing.virtual_time import run_virtual
 
 
 @pytest.fixture
@@ -103,6 +109,34 @@ def test_wrong_input_ends_with_one_sentence(arguments: list[str], told: str) -> 
     assert told in end.err
 
 
+@pytest.mark.parametrize("form", [as_lines, as_json, openmetrics])
+def test_report_goes_into_a_pipe_as_soon_as_the_check_is_over(
+    monkeypatch: pytest.MonkeyPatch, form: Callable[[HealthReport], str]
+) -> None:
+    """Who reads it shall act on it, and the next check may be an hour away: it does not stay in a buffer."""
+    pipe = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(_Raw(pipe)), encoding="utf-8"))
+    report = HealthReport([ProbeResult("late", "http://late/", True, HealthState.UNKNOWN, False)])
+    Written(form).finished(report)
+    assert pipe.getvalue().decode() == form(report)
+
+
+@pytest.mark.parametrize(("takes", "begins"), [(0.4, [0, 1, 2, 3]), (1.5, [0, 1.5, 3, 4.5])])
+def test_watch_begins_a_check_every_so_many_seconds(takes: float, begins: list[float]) -> None:
+    """From beginning to beginning, however long one takes; a late one is followed at once, and none is made up."""
+    began: list[float] = []
+
+    async def target() -> None:
+        began.append(asyncio.get_running_loop().time())
+        if len(began) == len(begins):
+            raise KeyboardInterrupt
+        await asyncio.sleep(takes)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_virtual(watch(Prober([target]), Written(lambda _: ""), 1.0))
+    assert began == pytest.approx(begins)
+
+
 def test_lines_name_what_was_never_asked() -> None:
     """Without a look there is neither status nor time."""
     report = HealthReport([ProbeResult("late", "http://late/", True, HealthState.UNKNOWN, False, "no time was left")])
@@ -121,6 +155,19 @@ def test_board_shows_progress_then_the_whole() -> None:
     assert " 1 of 1 answered · " in _last_line(board)
     board.finished(HealthReport([up], elapsed=0.02))
     assert _last_line(board) == "● up  1 up · 20 ms"
+
+
+class _Raw(io.RawIOBase):
+    """What stands behind a pipe: only what is written through arrives."""
+
+    def __init__(self, arrived: io.BytesIO) -> None:
+        self._arrived = arrived
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer) -> int:
+        return self._arrived.write(data)
 
 
 def _last_line(board: Board) -> str:

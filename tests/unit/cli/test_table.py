@@ -51,6 +51,14 @@ def test_long_name_loses_its_middle(width: int) -> None:
     assert "/health" in line
 
 
+def test_long_name_leaves_the_history_to_a_terminal_of_usual_width() -> None:
+    """What ``--watch`` is for goes last: one long name takes the bars from all rows, but not their looks."""
+    rows = [Row(result("users"), history=(0.1, None)), Row(LONG, history=(0.1, 0.1))]
+    heading, first, *_ = drawn(table(rows, Text(), width=80, colours=True), 80)
+    assert "history" in heading
+    assert first.endswith("▇✗")
+
+
 def test_reason_stands_below_its_target() -> None:
     """Only what is not well takes a second line."""
     lines = drawn(table(ROWS, Text(), width=80))

@@ -36,6 +36,10 @@ async def ping(_database: str = "main") -> None:
         ({"name": " "}, "the name of a target is ' '"),
         ({"tags": {"team": 1}}, "give a mapping of texts to texts"),
         ({"client": "api"}, "client is str; give an APIClient"),
+        ({"client": APIClient}, "client is the class APIClient; give an APIClient"),
+        ({"critical": "no"}, "critical is 'no'; give True or False"),
+        ({"critical": None}, "critical is None"),
+        ({"slow": 10**400}, "slow is 1000"),
     ],
 )
 def test_probe_with_a_wrong_setting_names_it(options: Any, words: str) -> None:
@@ -76,7 +80,17 @@ def test_probe_of_something_that_cannot_be_asked_is_refused(target: Any) -> None
         Probe(target)
 
 
-@pytest.mark.parametrize("options", [{"expect_body": "ok"}, {"headers": {"A": "b"}}, {"client": APIClient()}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"expect_body": "ok"},
+        {"headers": {"A": "b"}},
+        {"client": APIClient()},
+        {"expect_status": 200},
+        {"method": "HEAD"},
+        {"certificate_days": 7},
+    ],
+)
 def test_probe_of_a_function_refuses_what_is_for_urls(options: Any) -> None:
     """It would be without effect, which nobody would notice."""
     with pytest.raises(ConfigurationError, match="are for URLs"):
@@ -164,12 +178,15 @@ def test_targets_without_a_client_of_their_own_are_asked_through_that_of_the_che
         ({"fall": 1.5}, "fall is 1.5"),
         ({"max_age": -1}, "max_age is -1"),
         ({"connection": {"tls": False}}, "connection is dict"),
+        ({"client": "api"}, "client is str; give an APIClient"),
+        ({"on_result": "print"}, "on_result is str; give a function of the ProbeResult"),
     ],
 )
 def test_prober_with_a_wrong_setting_names_it(options: Any, words: str) -> None:
-    """When it is made, not at the first check."""
-    with pytest.raises(ConfigurationError, match=re.escape(words)):
-        Prober([URL], **options)
+    """When it is made, not at the first check; whatever its targets are."""
+    for target in (URL, Probe(URL), ping):
+        with pytest.raises(ConfigurationError, match=re.escape(words)):
+            Prober([target], **options)
 
 
 def test_prober_with_a_client_refuses_settings_for_a_connection() -> None:

@@ -9,6 +9,8 @@ from resilient_client.settings.circuit_breaker import CircuitBreaker
 
 CLOSED, OPEN, HALF_OPEN, FORCED_OPEN, FORCED_CLOSED = CircuitState
 FAST, SLOW = 0.1, 9.0  # how long attempts take, in seconds
+THRESHOLDS = {"failure_ratio": 0.5, "minimum_calls": 10, "window": 30, "half_open_probes": 3}
+GIVEN = THRESHOLDS | {"break_duration": 2, "max_break_duration": 10}  # the rules hold whatever the defaults are
 
 
 class Listener(list):
@@ -19,7 +21,7 @@ class Listener(list):
 
 
 def make(on_transition=None, **settings):
-    return Circuit(CircuitBreaker(**settings), random.Random(7), on_transition)
+    return Circuit(CircuitBreaker(**(GIVEN | settings)), random.Random(7), on_transition)
 
 
 def feed(circuit, results, now=0.0):
@@ -177,7 +179,7 @@ def test_break_is_jittered_upward_only():
     rng = random.Random(7)
     ends = set()
     for _ in range(200):
-        circuit = Circuit(CircuitBreaker(break_duration=8), rng)
+        circuit = Circuit(CircuitBreaker(**THRESHOLDS, break_duration=8), rng)
         feed(circuit, "-" * 10)
         ends.add(circuit.opened_until)
     assert 8 <= min(ends) < 8.1
@@ -198,16 +200,19 @@ def breaks(circuit, rounds):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({}, [2, 4, 8, 10, 10]),
+        ({}, [1, 1, 1]),
         ({"break_duration": 90}, [90, 90]),
-        ({"max_break_duration": 1}, [1, 1]),
+        ({"max_break_duration": 6}, [1, 2, 4, 6, 6]),
+        ({"max_break_duration": 0.5}, [0.5, 0.5]),
         ({"break_duration": 2, "max_break_duration": 3}, [2, 3, 3]),
     ],
-    ids=["defaults", "only the first set", "only the longest set", "both set"],
+    ids=["defaults", "only the first set", "only the longest set", "only a shorter one set", "both set"],
 )
 def test_break_after_each_failed_probe_doubles_up_to_the_longest(settings, expected):
     """Failed recoveries double the break; of the two limits, the default gives way to the one set."""
-    for length, base in zip(breaks(opened(**settings), len(expected)), expected, strict=True):
+    circuit = Circuit(CircuitBreaker(**THRESHOLDS, **settings), random.Random(7))
+    feed(circuit, "-" * 10)
+    for length, base in zip(breaks(circuit, len(expected)), expected, strict=True):
         assert base <= length <= base * 1.25 + 1e-9
 
 

@@ -9,6 +9,8 @@ from resilient_client.settings.circuit_breaker import CircuitBreaker
 
 CLOSED, OPEN, HALF_OPEN, *_ = CircuitState
 FAST, SLOW = 0.1, 9.0  # how long attempts take, in seconds
+GIVEN = {"failure_ratio": 0.5, "minimum_calls": 10, "window": 30, "half_open_probes": 3}
+BREAKS = {"break_duration": 2, "max_break_duration": 10}  # the rules hold whatever the defaults are
 
 
 def feed(circuit, results, now):
@@ -20,7 +22,7 @@ def feed(circuit, results, now):
 
 def opened(early=0, **settings):
     """A circuit that opened at time 0, and the tickets of ``early`` attempts begun before."""
-    circuit = Circuit(CircuitBreaker(**settings), random.Random(7))
+    circuit = Circuit(CircuitBreaker(**(GIVEN | BREAKS | settings)), random.Random(7))
     tickets = [circuit.try_admit(0.0) for _ in range(early)]
     feed(circuit, "-" * 10, 0.0)
     assert circuit.state is OPEN
@@ -85,13 +87,31 @@ def test_half_open_after_a_slow_success_opens_if_slowness_counts(slow_call, stat
 
 
 def test_closing_forgets_the_failures_of_the_outage():
-    """A recovered endpoint starts with an empty window."""
+    """What an endpoint did before it recovered is not held against it."""
     circuit, probes, _, now = probing(break_duration=0.1)
     for probe in probes:
         probe.success(now, FAST)
     assert circuit.failure_ratio(now) == 0.0
-    feed(circuit, "-" * 9, now)
+    feed(circuit, "-" * 6, now)
     assert circuit.state is CLOSED
+
+
+def test_closing_remembers_the_probes():
+    """They are attempts like any other: the first three in the new window, and good ones."""
+    circuit, probes, _, now = probing()
+    for probe in probes:
+        probe.success(now, FAST)
+    assert circuit.describe(now).startswith("closed: 0 of 3 attempts failed")
+
+
+def test_circuit_that_opens_when_nothing_gets_through_stays_closed_after_one_answer():
+    """The answer that closed it is one that got through: no run of failures opens it while that counts."""
+    circuit, _ = opened(failure_ratio=1, half_open_probes=1, window=10)
+    now = circuit.opened_until
+    feed(circuit, "+" + "-" * 90, now)
+    assert circuit.state is CLOSED
+    feed(circuit, "-" * 10, now + 10)
+    assert circuit.state is OPEN
 
 
 def test_cancelled_probes_neither_close_nor_open():
@@ -154,19 +174,45 @@ def test_late_probe_of_an_earlier_round_changes_nothing():
     assert circuit.state is HALF_OPEN
 
 
-@pytest.mark.parametrize(("settings", "patience"), [({}, 60), ({"max_break_duration": 300}, 300)])
-def test_lost_probes_do_not_hold_it_half_open(settings, patience):
-    """Probes that never come back are given up, and a new round begins."""
-    circuit, probes, _, now = probing(**settings)
-    for almost in (now, now + patience - 1):
-        assert circuit.try_admit(almost) is None
-        assert not circuit.would_admit(almost)
-    later = now + patience
-    assert circuit.would_admit(later)
-    feed(circuit, "+", later)
-    probes[0].failure(later, patience)
-    feed(circuit, "++", later)
+@pytest.mark.parametrize(("settings", "patience"), [({}, 4), ({"max_break_duration": 3}, 3)])
+def test_half_open_while_its_probes_hang_admits_one_more_after_each_break(settings, patience):
+    """What hangs is not waited for: the next probe follows after the break that would come next, and so on."""
+    circuit, _, _, now = probing(**settings)
+    for _ in range(3):
+        for almost in (now, now + patience - 1e-6):
+            assert circuit.try_admit(almost) is None
+            assert not circuit.would_admit(almost)
+        now += patience
+        assert circuit.would_admit(now)
+        assert circuit.try_admit(now) is not None
+
+
+def test_lost_probes_do_not_hold_it_half_open():
+    """Probes that never come back cannot keep it from closing."""
+    circuit, _, _, now = probing()
+    for after in (4, 8, 12):
+        feed(circuit, "+", now + after)
     assert circuit.state is CLOSED
+
+
+def test_probe_that_was_not_waited_for_still_counts():
+    """A slow endpoint is alive: its late answers close the circuit like any other."""
+    circuit, probes, _, now = probing()
+    assert circuit.try_admit(now + 4) is not None
+    for probe in probes:
+        probe.success(now + 5, 5.0)
+    assert circuit.state is CLOSED
+
+
+def test_probe_that_was_not_waited_for_gives_back_its_own_permit_and_only_it():
+    """However many are out, there is a free permit only when fewer than three are."""
+    circuit, probes, _, now = probing()
+    circuit.try_admit(now + 4)
+    probes[0].cancel()
+    assert circuit.try_admit(now + 5) is None
+    probes[1].cancel()
+    assert circuit.try_admit(now + 5) is not None
+    assert circuit.try_admit(now + 5) is None
 
 
 def test_metrics_only_half_open_listens_to_its_probes_alone():

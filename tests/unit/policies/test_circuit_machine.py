@@ -31,7 +31,7 @@ SETTINGS = CircuitBreaker(
     max_break_duration=12,
     half_open_probes=2,
 )
-BUCKET, PATIENCE = 3.0, 60.0  # seconds: the grain of the window, and how long probes may stay away
+BUCKET = 3.0  # seconds: the grain of the window
 MACHINE = settings(derandomize=True, deadline=None, max_examples=300, stateful_step_count=60)
 
 
@@ -46,7 +46,7 @@ class Model:
 
     def enter(self, state, until=None):
         self.state, self.until = state, until
-        self.current = set()
+        self.current = {}  # the tickets that still count, and when they were handed out
         self.successes = []
         self.probed_at = None
 
@@ -68,19 +68,18 @@ class Model:
                 return False
             case state if state is OPEN:
                 return now >= self.until
-        return len(self.current) < 2 or now - self.probed_at >= PATIENCE
+        return len(self.current) < 2 or now - self.probed_at >= self.breaks[0]
 
     def admit(self, ticket, now):
-        if self.state is OPEN or (self.state is HALF_OPEN and len(self.current) >= 2):
+        if self.state is OPEN:
             self.enter(HALF_OPEN)
-        self.current.add(ticket)
-        self.probed_at = now
+        self.current[ticket] = self.probed_at = now
 
     def settle(self, ticket, failed, slow, now, until):
         """Learn from a result; ``until`` is the end of the break that the circuit chose, should one begin."""
         if ticket not in self.current:
             return
-        self.current.remove(ticket)
+        del self.current[ticket]
         if self.state is HALF_OPEN:
             self.settle_probe(failed or slow, now, until)
             return
@@ -97,7 +96,7 @@ class Model:
             return
         self.successes.append(now)
         if len(self.successes) == 2:
-            self.results, self.closed_at = [], now
+            self.results, self.closed_at = [(now, False, False)] * 2, now
             self.enter(CLOSED)
 
 
@@ -136,7 +135,7 @@ class Interleavings(RuleBasedStateMachine):
     def cancel(self, data):
         ticket = data.draw(st.sampled_from(self.tickets[-8:]))
         ticket.cancel()
-        self.model.current.discard(ticket)
+        self.model.current.pop(ticket, None)
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 7.0, 16.0, 31.0, 61.0]))
     def pass_time(self, seconds):
@@ -175,14 +174,17 @@ class Interleavings(RuleBasedStateMachine):
 
     @invariant()
     def runs_no_more_probes_than_allowed(self):
-        assert self.model.state is not HALF_OPEN or len(self.model.current) <= SETTINGS.half_open_probes
+        """Of those that have been out for less than a break; what hangs for longer is not waited for."""
+        model = self.model
+        latest = [at for at in model.current.values() if self.now - at < model.breaks[0]]
+        assert model.state is not HALF_OPEN or len(latest) <= SETTINGS.half_open_probes
 
     def teardown(self):
         """However it ends, the circuit recovers by itself: it is never stuck."""
         if self.circuit.state is FORCED_OPEN:
             return
         for _ in range(SETTINGS.half_open_probes):
-            self.now += PATIENCE
+            self.now += 2 * SETTINGS.max_break_duration
             self.circuit.try_admit(self.now).success(self.now, 0.5)
         assert self.circuit.state in (CLOSED, FORCED_CLOSED)
 

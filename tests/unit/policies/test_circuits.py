@@ -1,9 +1,11 @@
 """The circuits are bounded: the least recently used closed one goes, one that knows something never."""
 
 import random
+import tracemalloc
 
 import pytest
 
+from resilient_client.core.endpoint import Endpoint
 from resilient_client.policies.circuit import CircuitState
 from resilient_client.policies.circuits import Circuits
 from resilient_client.settings.circuit_breaker import CircuitBreaker
@@ -114,3 +116,23 @@ def test_iteration_while_calls_are_made_goes_on():
     for key in ("a", "b", "c"):
         circuits.for_endpoint(key)
     assert [circuits.for_endpoint(key) for key in circuits] == list(circuits.values())
+
+
+def test_ten_thousand_circuits_hold_less_than_a_kilobyte_each():
+    """With their keys, their places in the map, full windows and an open one in two; as many as a client keeps."""
+    count, settings = 10_000, CircuitBreaker(window=30)
+    tracemalloc.start()
+    try:
+        circuits = Circuits(settings, random.Random(7), lambda *_: None)
+        for number in range(count):
+            circuit = circuits.for_endpoint(Endpoint("https", f"host-{number}.example.com", 443))
+            for call in range(10):
+                ticket = circuit.try_admit(call * 3.0)
+                settle = ticket.failure if number % 2 else ticket.success
+                settle(call * 3.0, 0.1)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(circuits) == count
+    assert sum(circuit.state is CircuitState.OPEN for circuit in circuits.values()) == count / 2
+    assert held / count < 1000

@@ -110,7 +110,7 @@ def test_tokens_after_a_while_have_trickled_in() -> None:
 
 def test_tokens_after_ages_end_at_burst() -> None:
     """What trickles in is capped too."""
-    assert RetryTokens(RetryBudget(), now=0.0).available(1e9) == 10.0
+    assert RetryTokens(RetryBudget(burst=7.0), now=0.0).available(1e9) == 7.0
 
 
 def test_tokens_when_time_steps_back_stay_and_earn_nothing_twice() -> None:

@@ -1,5 +1,7 @@
 """The sliding window counts what is recent, within the width of a bucket, and nothing else."""
 
+import tracemalloc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,3 +74,41 @@ def test_totals_at_any_time_lie_within_one_bucket_of_the_truth(steps):
         at_most = [call for call in calls if now - call[0] <= LENGTH + tolerance]
         for field, total in enumerate(window.totals(now), start=1):
             assert sum(call[field] for call in at_least) <= total <= sum(call[field] for call in at_most)
+
+
+def size_of_a_window(calls_a_bucket: int) -> int:
+    """The bytes that a window of full length holds."""
+    tracemalloc.start()
+    try:
+        window = SlidingWindow(LENGTH, BUCKETS)
+        for call in range(BUCKETS * calls_a_bucket):
+            window.record(call * WIDTH / calls_a_bucket, call % 2 == 0, call % 3 == 0)
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def test_window_of_many_calls_holds_no_more_than_one_of_few():
+    """What is kept are numbers, packed: only the three of the newest bucket may be a few bytes longer."""
+    size_of_a_window(1)  # what is made once
+    assert size_of_a_window(10_000) - size_of_a_window(10) < 200
+
+
+def test_window_with_calls_in_one_bucket_only_holds_no_ring():
+    """Most endpoints of a client that calls thousands are called now and then."""
+    assert size_of_a_window(1) > 250  # the control: a call in each bucket
+    tracemalloc.start()
+    try:
+        window = SlidingWindow(LENGTH)
+        window.record(1.0, True, True)
+        assert tracemalloc.get_traced_memory()[0] < 200
+    finally:
+        tracemalloc.stop()
+
+
+def test_count_beyond_what_a_bucket_holds_stays_at_the_most():
+    """Four billion calls within a bucket do not raise, whoever makes them."""
+    window = SlidingWindow(LENGTH)
+    window.record(1.0, False, False)
+    window._calls = 2**40
+    assert window.totals(1.0 + WIDTH) == (2**32 - 1, 0, 0)

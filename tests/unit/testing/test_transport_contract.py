@@ -20,6 +20,7 @@ from resilient_client import APIClient, APIConnectionError, APIError, APITimeout
 from resilient_client.core.kinds import ErrorKind, Stage
 from resilient_client.testing import FaultServer, MockUpstream, black_hole, fail, faults, refused_url, reply
 from resilient_client.testing.scripted import Step as MockStep
+from resilient_client.testing.virtual_time import run_virtual
 from resilient_client.testing.wire import Fault
 from resilient_client.testing.wire import Step as WireStep
 
@@ -164,15 +165,33 @@ async def facts_of(client: APIClient, method: str) -> Facts:
     )
 
 
+def scenarios(*, timed: bool) -> pytest.MarkDecorator:
+    """Those that a limit of ours ends, or all others."""
+    chosen = {name: scenario for name, scenario in SCENARIOS.items() if (scenario.timeout is not SLOW) is timed}
+    return pytest.mark.parametrize("scenario", chosen.values(), ids=chosen.keys())
+
+
 both_transports = pytest.mark.parametrize("transport", ["aiohttp", "memory"])
 
 
 @both_transports
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
+@scenarios(timed=False)
 async def test_transport_fault_has_the_facts_of_the_contract(scenario: Scenario, transport: str) -> None:
     """A fault has the same class, kind, stage, and the same say on a repeat, on every transport."""
     async with calling(scenario, transport) as client:
         assert await facts_of(client, scenario.method) == scenario.facts
+
+
+@both_transports
+@scenarios(timed=True)
+def test_transport_silence_has_the_facts_of_the_contract(scenario: Scenario, transport: str) -> None:
+    """So has silence; in virtual time, in which no machine is too busy for a limit."""
+
+    async def main() -> None:
+        async with calling(scenario, transport) as client:
+            assert await facts_of(client, scenario.method) == scenario.facts
+
+    run_virtual(main())
 
 
 @both_transports

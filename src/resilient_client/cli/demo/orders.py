@@ -45,14 +45,19 @@ Orders: TypeAlias = dict[int, GatherResult[Answer]]
 def make_client(timetable: Timetable) -> APIClient:
     """One client for all upstreams; each of them has its own circuit and its own retry budget.
 
-    Circuits are quicker here than by default, to fit into a run of seconds; retries and budgets are as they come.
+    Circuits judge sooner here than by default, to fit into a run of seconds; retries and budgets are as they come.
     """
     pace = min(1.0, timetable.seconds / 15)
     return APIClient(
         name="orders",
         timeout=Timeout(attempt=max(0.25, 0.5 * pace)),
         circuit_breaker=CircuitBreaker(
-            window=max(0.4, pace), minimum_calls=8, break_duration=max(0.25, pace), half_open_probes=3
+            failure_ratio=0.5,
+            minimum_calls=8,
+            window=max(0.4, pace),
+            break_duration=max(0.25, pace),
+            max_break_duration=10,
+            half_open_probes=3,
         ),
         rng=random.Random(timetable.seed),
     )

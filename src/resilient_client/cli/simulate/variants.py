@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 
 from resilient_client.core.errors import ConfigurationError
-from resilient_client.settings.base import Settings, suggest
+from resilient_client.core.words import suggest
+from resilient_client.settings.base import Settings
 from resilient_client.settings.config import ClientConfig
 from resilient_client.simulation import DEFAULT, NAIVE, NONE
 from resilient_client.simulation.files import in_toml, read_config

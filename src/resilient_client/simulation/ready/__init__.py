@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 from resilient_client.core.errors import ConfigurationError
-from resilient_client.settings.base import suggest
+from resilient_client.core.words import suggest
 from resilient_client.simulation.files import ScenarioFile, parsed_scenario
 
 READY = (

@@ -1,0 +1,86 @@
+"""What travels: an order in 1 KB of JSON, pages of 14 KB and 100 KB of them, and the models they decode to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel
+
+
+class Address(BaseModel):
+    """Where to."""
+
+    name: str
+    street: str
+    city: str
+    country: str
+
+
+class Line(BaseModel):
+    """What, how many, at which price."""
+
+    sku: str
+    title: str
+    quantity: int
+    price: float
+    tags: list[str]
+
+
+class Order(BaseModel):
+    """About 1 KB: what a detail view asks for."""
+
+    id: int
+    status: Literal["open", "paid", "sent"]
+    created: datetime
+    paid: datetime | None
+    customer: str
+    address: Address
+    lines: list[Line]
+    total: float
+    note: str | None = None
+
+
+class Page(BaseModel):
+    """What a list asks for."""
+
+    items: list[Order]
+    total: int
+    following: str | None
+
+
+def order(number: int) -> Order:
+    """One that differs a little from the others."""
+    return Order(
+        id=number,
+        status=("open", "paid", "sent")[number % 3],
+        created=datetime.fromisoformat("2026-03-01T09:30:00+00:00"),
+        paid=datetime.fromisoformat("2026-03-01T09:31:15+00:00") if number % 3 else None,
+        customer=f"c-{number:06}",
+        address=Address(name=f"Customer {number}", street=f"Mühlenweg {number}", city="Lübeck", country="DE"),
+        lines=[
+            Line(
+                sku=f"SKU-{number}-{n}",
+                title=f"Something of everyday use, size {n}",
+                quantity=n,
+                price=n + 0.95,
+                tags=["a", "b"],
+            )
+            for n in range(1, 8)
+        ],
+        total=161.0,
+    )
+
+
+def page(orders: int) -> Page:
+    """So many orders."""
+    return Page(items=[order(n) for n in range(1, orders + 1)], total=orders, following=f"/orders?after={orders}")
+
+
+def body(value: BaseModel) -> bytes:
+    """The JSON of it, without blanks, as services send it."""
+    return value.model_dump_json().encode()
+
+
+VALUES: dict[str, BaseModel] = {"1k": order(1), "14k": page(14), "100k": page(100)}
+BODIES = {name: body(value) for name, value in VALUES.items()}

@@ -1,0 +1,65 @@
+"""The upstream of the benchmarks: its own process, on a core of its own; C where it compiles, else Python."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.machine import pin
+
+HERE = Path(__file__).parent
+BACKLOG = 1024
+
+
+class Server(NamedTuple):
+    """Where it is, and what it is written in."""
+
+    url: str
+    language: str
+
+
+@contextmanager
+def serving(
+    bodies: Mapping[str, bytes], core: int | None = None, compiler: str | None = os.environ.get("CC", "cc")
+) -> Iterator[Server]:
+    """Serve each body under its name, below ``/`` and, with every tenth reply a 503, below ``/fail10/``.
+
+    Args:
+        bodies: What is answered, by name.
+        core: Where the server shall run; ``None``: anywhere.
+        compiler: What compiles the C program; ``None``: the Python one is wanted.
+    """
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
+        replies = Path(folder, "replies")
+        replies.mkdir()
+        for name, body in bodies.items():
+            (replies / name).write_bytes(body)
+        program = compiled(compiler, Path(folder, "server"))
+        command = [program] if program else [sys.executable, str(HERE / "fallback.py")]
+        fd = listener.fileno()
+        process = subprocess.Popen([*command, str(fd), str(replies)], pass_fds=[fd], stdin=subprocess.PIPE)
+        try:
+            pin(core, process.pid)
+            yield Server(f"http://127.0.0.1:{listener.getsockname()[1]}", "C" if program else "Python")
+        finally:
+            process.communicate()  # ends its input, and so the server
+
+
+def compiled(compiler: str | None, target: Path) -> str | None:
+    """The path of the compiled server; ``None`` where it cannot be compiled."""
+    if compiler is None or shutil.which(compiler) is None:
+        return None
+    command = [compiler, "-O2", "-o", str(target), str(HERE / "server.c")]
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    if run.returncode:
+        print(f"the Python server serves, for the C one does not compile:\n{run.stderr}", file=sys.stderr)
+        return None
+    return str(target)

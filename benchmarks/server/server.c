@@ -1,0 +1,152 @@
+/* An upstream that is not the bottleneck: a reply made in advance for every request, and no more HTTP than that.
+ *
+ *     server FD FOLDER
+ *
+ * FD is a listening socket. /NAME is answered with the file NAME of FOLDER; /fail10/NAME too, but every tenth time with
+ * a 503. A request is answered when its body is complete. Ends with its standard input, so with whoever started it.
+ * fallback.py does the same where this cannot be compiled; epoll is of Linux.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ROUTES 16
+#define EVENTS 256
+#define HEAD "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n"
+
+struct reply { char name[256]; char *text; size_t size; };
+struct connection {
+    int fd;
+    const struct reply *reply;  /* what the request under way will get */
+    size_t body;                /* bytes of its body still to come */
+    const char *out;            /* the reply under way ... */
+    size_t left;                /* ... and what is left of it */
+    size_t have;                /* bytes in `in` */
+    char in[65536];
+};
+
+static struct reply routes[ROUTES];
+static int known;
+static const char BUSY[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\nbusy";
+static const char NONE[] = "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\nnone";
+static const struct reply busy = {"", (char *)BUSY, sizeof BUSY - 1}, none = {"", (char *)NONE, sizeof NONE - 1};
+
+static void fail(const char *what) { perror(what); exit(1); }
+
+static void load(const char *folder) {
+    DIR *list = opendir(folder);
+    if (!list || chdir(folder)) fail(folder);
+    for (struct dirent *entry; (entry = readdir(list)) && known < ROUTES;) {
+        struct stat about;
+        FILE *file;
+        if (stat(entry->d_name, &about) || !S_ISREG(about.st_mode) || !(file = fopen(entry->d_name, "rb"))) continue;
+        struct reply *reply = &routes[known++];
+        size_t size = about.st_size;
+        snprintf(reply->name, sizeof reply->name, "%s", entry->d_name);
+        if (!(reply->text = malloc(size + 256))) fail("malloc");
+        size_t head = sprintf(reply->text, HEAD, size);
+        if (fread(reply->text + head, 1, size, file) != size) fail(entry->d_name);
+        reply->size = head + size;
+        fclose(file);
+    }
+    closedir(list);
+}
+
+static const struct reply *find(const char *path) {
+    static unsigned long asked;
+    int may_fail = !strncmp(path, "/fail10/", 8);
+    if (may_fail && ++asked % 10 == 0) return &busy;
+    const char *name = path + (may_fail ? 8 : 1);
+    size_t length = strcspn(name, " ?");
+    for (int i = 0; i < known; i++)
+        if (strlen(routes[i].name) == length && !memcmp(routes[i].name, name, length)) return &routes[i];
+    return &none;
+}
+
+static void consume(struct connection *c, size_t bytes) {
+    memmove(c->in, c->in + bytes, c->have -= bytes);
+}
+
+/* Take a complete head off the input, and note what it asks for. */
+static int read_head(struct connection *c) {
+    char *end = memmem(c->in, c->have, "\r\n\r\n", 4);
+    if (!end) return 0;
+    *end = 0;
+    const char *path = strchr(c->in, ' ');
+    const char *length = strcasestr(c->in, "\r\ncontent-length:");
+    c->reply = path ? find(path + 1) : &none;
+    c->body = length ? strtoul(length + 17, NULL, 10) : 0;
+    consume(c, end + 4 - c->in);
+    return 1;
+}
+
+/* Go on with a connection until it has nothing to read or takes nothing more; 0 when it is over. */
+static int go_on(struct connection *c) {
+    for (;;) {
+        if (c->left) {
+            ssize_t sent = send(c->fd, c->out, c->left, MSG_NOSIGNAL);
+            if (sent < 0) return errno == EAGAIN;
+            c->out += sent;
+            c->left -= sent;
+            continue;
+        }
+        size_t taken = c->body < c->have ? c->body : c->have;
+        if (taken) {
+            c->body -= taken;
+            consume(c, taken);
+        }
+        if (c->reply && !c->body) {
+            c->out = c->reply->text;
+            c->left = c->reply->size;
+            c->reply = NULL;
+            continue;
+        }
+        if (!c->reply && read_head(c)) continue;
+        if (c->have == sizeof c->in) return 0; /* no head is that long */
+        ssize_t got = recv(c->fd, c->in + c->have, sizeof c->in - c->have, 0);
+        if (got < 0) return errno == EAGAIN;
+        if (got == 0) return 0;
+        c->have += got;
+    }
+}
+
+static void admit(int poll, int listener) {
+    for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
+        struct connection *c = calloc(1, sizeof *c);
+        if (!c) fail("calloc");
+        c->fd = fd;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
+        if (epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event)) fail("epoll_ctl");
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3) return fprintf(stderr, "usage: %s FD FOLDER\n", argv[0]), 2;
+    static int input = STDIN_FILENO;
+    int listener = atoi(argv[1]), poll = epoll_create1(EPOLL_CLOEXEC);
+    load(argv[2]);
+    fcntl(listener, F_SETFL, O_NONBLOCK);
+    struct epoll_event events[EVENTS];
+    epoll_ctl(poll, EPOLL_CTL_ADD, listener, &(struct epoll_event){.events = EPOLLIN, .data.ptr = NULL});
+    epoll_ctl(poll, EPOLL_CTL_ADD, input, &(struct epoll_event){.events = EPOLLIN, .data.ptr = &input});
+    for (;;) {
+        int count = epoll_wait(poll, events, EVENTS, -1);
+        for (int i = 0; i < count; i++) {
+            struct connection *c = events[i].data.ptr;
+            if ((void *)c == &input) return 0;
+            if (!c) admit(poll, listener);
+            else if (!go_on(c)) { close(c->fd); free(c); }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+"""What failing costs: a refusal by an open circuit, ten thousand circuits, a retry.
+
+Everything is in memory, so that only the library is measured: the wire is an object that answers at once. CPU time of
+one core, the best of several rounds: noise only ever adds.
+
+    python benchmarks/under_failure.py [--rounds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import platform
+import random
+import sys
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from resilient_client import APIClient, APIError, Call, Handler, Request, Response, Retry, RetryBudget
+from resilient_client.core.endpoint import Endpoint
+from resilient_client.middleware.circuit_breaker import CircuitBreakerMiddleware
+from resilient_client.pipeline import compose
+from resilient_client.policies.circuits import Circuits
+from resilient_client.settings.circuit_breaker import CircuitBreaker
+
+CALLS = 2_000
+CIRCUITS = 10_000
+URL = "https://api.example.com"
+HEADERS = CIMultiDictProxy(CIMultiDict({"Content-Type": "application/json"}))
+
+Round = Callable[[], Awaitable[None]]
+
+
+class Wire:
+    """A transport that answers at once: with so many 503s, then with 200."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    async def send(self, request: Request) -> Response:
+        """Answer."""
+        if self.failures:
+            self.failures -= 1
+            return Response(503, HEADERS, b"", request.url)
+        return Response(200, HEADERS, b"{}", request.url)
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+
+async def micros(work: Round, calls: int, rounds: int) -> float:
+    """Microseconds of CPU a call, in the best round."""
+    best = float("inf")
+    for _ in range(rounds):
+        began = time.process_time()
+        await work()
+        best = min(best, time.process_time() - began)
+    return best / calls * 1e6
+
+
+async def a_request() -> Request:
+    """The request of a call, as its middlewares see it."""
+    seen: list[Request] = []
+
+    async def look(request: Request, call_next: Handler) -> Response:
+        seen.append(request)
+        return await call_next(request)
+
+    async with APIClient(URL, transport=Wire(), middleware=[look]) as api:
+        await api.get("/items/1")
+    return seen[0]
+
+
+async def in_turn(call: Callable[[], Awaitable[object]]) -> None:
+    """Calls that all fail."""
+    for _ in range(CALLS):
+        try:
+            await call()
+        except APIError:
+            pass
+
+
+async def refusals(rounds: int) -> None:
+    """By the circuit alone, with the error that the middleware raises, and as whole calls."""
+    request = await a_request()
+    circuits: Circuits[Endpoint] = Circuits(CircuitBreaker(), random.Random(1))
+    circuit = circuits.for_endpoint(request.endpoint)
+    circuit.force_open()
+    middleware = compose([CircuitBreakerMiddleware(circuits)], Wire().send)
+
+    async def alone() -> None:
+        for _ in range(CALLS):
+            circuit.try_admit(0.0)
+
+    async with APIClient(URL, transport=Wire()) as api:
+        call = Call.get("/items/1")
+        await api.send(call)
+        next(iter(api.circuits.values())).force_open()
+        rows = {
+            "the circuit alone": await micros(alone, CALLS, rounds),
+            "its middleware: the error made, raised and caught": await micros(
+                lambda: in_turn(lambda: middleware(request)), CALLS, rounds
+            ),
+            "a whole call of a client": await micros(lambda: in_turn(lambda: api.send(call)), CALLS, rounds),
+        }
+    print("| a refusal by an open circuit | µs of CPU | a second, on one core |\n|---|---|---|")
+    for name, cost in rows.items():
+        print(f"| {name} | {cost:.2f} | {1e6 / cost:,.0f} |")
+
+
+def circuits_size() -> None:
+    """What a circuit holds, its key, its place in the map and its window included."""
+
+    def held(calls: int, *, failing: bool) -> float:
+        tracemalloc.start()
+        circuits: Circuits[Endpoint] = Circuits(CircuitBreaker(), random.Random(1), lambda *_: None)
+        for number in range(CIRCUITS):
+            circuit = circuits.for_endpoint(Endpoint("https", f"host-{number}.example.com", 443))
+            for call in range(calls):
+                ticket = circuit.try_admit(3.0 * call)
+                settle = ticket.failure if failing else ticket.success  # type: ignore[union-attr]  # it is closed
+                settle(3.0 * call, 0.1)
+        size = tracemalloc.get_traced_memory()[0] / CIRCUITS
+        tracemalloc.stop()
+        return size
+
+    print(f"\n| {CIRCUITS:,} circuits | bytes each |\n|---|---|")
+    print(f"| after one call | {held(1, failing=False):,.0f} |")
+    print(f"| calls in all of the window | {held(10, failing=False):,.0f} |")
+    print(f"| open | {held(10, failing=True):,.0f} |")
+
+
+async def retries(rounds: int) -> None:
+    """A call that is answered 503, then 200, less two calls that are answered 200."""
+    wire = Wire()
+    budget = RetryBudget(ratio=1, initial=1e6, burst=1e6)
+    breaker = CircuitBreaker(failure_ratio=1.0)  # half of the attempts fail here, and shall go on
+    at_once = Retry(backoff=lambda _: 0.0)
+    async with APIClient(URL, transport=wire, retry=at_once, retry_budget=budget, circuit_breaker=breaker) as api:
+        call = Call.get("/items/1")
+
+        async def twice() -> None:
+            for _ in range(CALLS):
+                await api.send(call)
+                await api.send(call)
+
+        async def repeated() -> None:
+            for _ in range(CALLS):
+                wire.failures = 1
+                reply = await api.send(call)
+                assert reply.attempts == 2
+
+        two, one = await micros(twice, CALLS, rounds), await micros(repeated, CALLS, rounds)
+    print("\n| a retry, without a pause | µs of CPU |\n|---|---|")
+    print(f"| two calls | {two:.1f} |\n| one call of two attempts | {one:.1f} |")
+    print(f"| **what a retry adds beside its attempt** | **{one - two:.1f}** |")
+
+
+async def measure(rounds: int) -> None:
+    """Measure and print."""
+    await refusals(rounds)
+    circuits_size()
+    await retries(rounds)
+
+
+def main() -> int:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    given = parser.parse_args()
+    print(f"Python {platform.python_version()}, asyncio, {platform.machine()}, {given.rounds} rounds\n")
+    asyncio.run(measure(given.rounds))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""wreq: a client in Rust, with threads of its own. It shows how far below Python one can get."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import wreq
+
+from benchmarks.variants import Call
+from benchmarks.variants.bare import JSON
+from benchmarks.workloads import Job
+
+
+@asynccontextmanager
+async def default(job: Job) -> AsyncIterator[Call]:
+    """A client as it comes."""
+    url, data = job.url, job.data
+    async with wreq.Client() as client:
+
+        async def get() -> memoryview:
+            async with client.get(url) as reply:
+                return await reply.bytes()
+
+        async def post() -> memoryview:
+            async with client.post(url, body=data, headers=JSON) as reply:
+                return await reply.bytes()
+
+        yield get if data is None else post

@@ -1,0 +1,31 @@
+"""The headers that the transport adds to every request."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import aiohttp
+from aiohttp import hdrs
+from multidict import CIMultiDict
+
+from resilient_client._version import __version__
+from resilient_client.transport.decoding import ACCEPT_ENCODING
+
+_OWN = {hdrs.ACCEPT_ENCODING: ACCEPT_ENCODING, hdrs.USER_AGENT: f"resilient-client/{__version__}"}
+
+
+@lru_cache(maxsize=256)
+def usual_headers(host: str) -> CIMultiDict[str]:
+    """What every request to this host carries; not to be changed.
+
+    Args:
+        host: With the port where it is not the usual one, as in a ``Host`` header.
+    """
+    return CIMultiDict({hdrs.HOST: host} | aiohttp.ClientRequest.DEFAULT_HEADERS | _OWN)
+
+
+def with_own(headers: CIMultiDict[str]) -> CIMultiDict[str]:
+    """The headers of a request for a session that does not add ours by itself."""
+    merged = CIMultiDict(_OWN)
+    merged.update(headers)
+    return merged

@@ -1,0 +1,89 @@
+"""The upstream of the benchmarks answers right, in C and in Python."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+from benchmarks.server import serving
+
+BODIES = {"1k": b"k" * 1000, "100k": b"c" * 100_000}
+COMPILER = shutil.which("cc") if sys.platform == "linux" else None
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(COMPILER, id="C", marks=pytest.mark.skipif(not COMPILER, reason="needs a C compiler and epoll")),
+        pytest.param(None, id="Python"),
+    ]
+)
+def address(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
+    """Host and port of a running server."""
+    with serving(BODIES, compiler=request.param) as server:
+        assert server.language == ("C" if request.param else "Python")
+        where = urlsplit(server.url)
+        yield str(where.hostname), int(where.port or 0)
+
+
+@pytest.fixture
+def connection(address: tuple[str, int]) -> Iterator[HTTPConnection]:
+    """One connection, kept alive."""
+    found = HTTPConnection(*address, timeout=5)
+    yield found
+    found.close()
+
+
+def ask(connection: HTTPConnection, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    """Status and body."""
+    connection.request("GET" if body is None else "POST", path, body)
+    reply = connection.getresponse()
+    return reply.status, reply.read()
+
+
+def test_server_asked_by_name_gives_the_body(connection: HTTPConnection) -> None:
+    """Every body is served under its name, one after the other on one connection."""
+    assert [ask(connection, f"/{name}") for name in BODIES] == [(200, body) for body in BODIES.values()]
+
+
+def test_server_asked_for_an_unknown_name_says_404(connection: HTTPConnection) -> None:
+    """A misspelt path is no empty success."""
+    assert ask(connection, "/2k")[0] == 404
+
+
+def test_server_posted_a_large_body_answers_and_goes_on(connection: HTTPConnection) -> None:
+    """A body longer than any buffer is swallowed whole: the next request on the connection is understood."""
+    assert ask(connection, "/1k", b"x" * 300_000) == (200, BODIES["1k"])
+    assert ask(connection, "/1k") == (200, BODIES["1k"])
+
+
+def test_server_asked_below_fail10_fails_every_tenth_time(connection: HTTPConnection) -> None:
+    """Each tenth reply is a 503, exactly, and the next one is good again."""
+    statuses = [ask(connection, "/fail10/1k")[0] for _ in range(31)]
+    assert [number for number, status in enumerate(statuses, start=1) if status == 503] == [10, 20, 30]
+    assert set(statuses) == {200, 503}
+
+
+def test_server_given_heads_in_pieces_answers_each_once(address: tuple[str, int]) -> None:
+    """Requests are told apart by their heads, however TCP cuts them."""
+    head = b"GET /1k HTTP/1.1\r\nHost: a\r\n\r\n"
+    with socket.create_connection(address, timeout=5) as client:
+        client.sendall(head + head[:10])
+        first = client.recv(65536)
+        client.sendall(head[10:-1])
+        client.sendall(head[-1:])
+        second = client.recv(65536)
+    assert first.endswith(BODIES["1k"])
+    assert second == first
+
+
+def test_server_left_is_gone(address: tuple[str, int]) -> None:
+    """It serves as long as its context lasts."""
+    with serving(BODIES, compiler=None) as server:
+        port = urlsplit(server.url).port
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port or 0)), timeout=5)
