@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+from functools import cache
 from random import Random
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -31,6 +34,7 @@ from resilient_client.middleware.hedging import HedgingMiddleware
 from resilient_client.middleware.retry import RetryMiddleware
 from resilient_client.pipeline import compose
 from resilient_client.policies.hedge_budget import START, HedgeTokens
+from resilient_client.policies.hedging_route import HedgingRoute
 from resilient_client.policies.retry_budget import RetryBudgets
 from resilient_client.simulation import (
     Callers,
@@ -38,7 +42,6 @@ from resilient_client.simulation import (
     Mixture,
     Outage,
     Poisson,
-    Run,
     Scenario,
     Share,
     Upstream,
@@ -67,41 +70,84 @@ def queues(utilisation: float, hedging: Hedging | None, **config: Any) -> Scenar
     )
 
 
-def mean_p99(runs: list[Run]) -> float:
-    return sum(run.totals.p99 for run in runs) / len(runs)
+class Figures(NamedTuple):
+    """What is compared of runs with and without hedging: means over the seeds, in seconds; and the requests."""
+
+    p50: float
+    p99: float
+    p999: float
+    mean: float
+    calls: tuple[int, ...]
+    extra: tuple[int, ...]
 
 
-def extra(run: Run) -> int:
-    """Requests beyond one a call."""
-    return run.totals.requests - run.totals.calls
+def figures(utilisation: float, hedging: Hedging | None) -> Figures:
+    """One run for each seed."""
+    runs = [simulate(queues(utilisation, hedging), seed=seed) for seed in SEEDS]
+    totals = [run.totals for run in runs]
+    return Figures(
+        p50=fmean(total.p50 for total in totals),
+        p99=fmean(total.p99 for total in totals),
+        p999=fmean(total.p999 for total in totals),
+        mean=fmean(fmean(run.calls["shop"].latencies) for run in runs),
+        calls=tuple(total.calls for total in totals),
+        extra=tuple(total.requests - total.calls for total in totals),
+    )
 
 
-@pytest.mark.parametrize("utilisation", [0.3, 0.6, 0.8, 0.9, 0.95])
+@cache
+def paired(utilisation: float) -> tuple[Figures, Figures]:
+    """Unhedged and hedged: the same calls at the same times."""
+    return figures(utilisation, None), figures(utilisation, Hedging())
+
+
+@pytest.mark.parametrize("utilisation", [0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 def test_hedging_of_queueing_replicas_is_never_worse_than_none(utilisation: float) -> None:
-    """Hedges queue like all others, and losers are worked on: p99 stays within 5 %, and hedges within their budget."""
-    none = [simulate(queues(utilisation, None), seed=seed) for seed in SEEDS]
-    hedged = [simulate(queues(utilisation, Hedging()), seed=seed) for seed in SEEDS]
-    share = sum(map(extra, hedged)) / sum(run.totals.calls for run in hedged)
-    print(f"| {utilisation} | {mean_p99(none):.3f} s | {mean_p99(hedged):.3f} s | {share:.2%} |")
-    assert mean_p99(hedged) <= 1.05 * mean_p99(none)
-    for run in hedged:
-        assert extra(run) <= START + EXTRA * run.totals.calls
+    """Hedges would queue like all others, and losers be worked on: the tail and the mean stay within 1 %.
+
+    ``benchmarks/hedging_queues.py`` shows it over any number of seeds, with what chance alone would make of it.
+    """
+    none, hedged = paired(utilisation)
+    print(f"| {utilisation} | {none.p99:.3f} s | {hedged.p99:.3f} s | {sum(hedged.extra) / sum(hedged.calls):.2%} |")
+    assert hedged.p99 <= 1.01 * none.p99
+    assert hedged.p999 <= 1.01 * none.p999
+    assert hedged.mean <= 1.01 * none.mean
+    for extra, calls in zip(hedged.extra, hedged.calls, strict=True):
+        assert extra <= START + EXTRA * calls
+
+
+@pytest.mark.parametrize("utilisation", [0.8, 0.9, 0.95])
+def test_hedges_cease_where_queues_are_what_makes_the_tail(utilisation: float) -> None:
+    """One in a thousand calls is hedged at the most, and even the median does not notice."""
+    none, hedged = paired(utilisation)
+    assert sum(hedged.extra) <= 0.001 * sum(hedged.calls)
+    assert hedged.p50 <= 1.01 * none.p50
 
 
 def test_hedging_of_idle_replicas_shortens_the_tail() -> None:
     """At a utilisation of 0.3 it is worth its load: p99 falls by an eighth at the least."""
-    none = [simulate(queues(0.3, None), seed=seed) for seed in SEEDS]
-    hedged = [simulate(queues(0.3, Hedging()), seed=seed) for seed in SEEDS]
-    assert mean_p99(hedged) <= 0.875 * mean_p99(none)
+    none, hedged = paired(0.3)
+    assert hedged.p99 <= 0.875 * none.p99
+
+
+def test_hedges_that_promise_nothing_make_busy_replicas_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: with both budgets, but without a look at what is gained, all wait longer for one another."""
+    monkeypatch.setattr(HedgingRoute, "is_gain", lambda _route, _delay: True)
+    none, _ = paired(0.9)
+    hedged = figures(0.9, Hedging())
+    print(f"| 0.9, whatever they gain | {none.mean:.3f} s | {hedged.mean:.3f} s in the mean |")
+    assert hedged.mean > 1.03 * none.mean
+    assert hedged.p50 > 1.05 * none.p50
 
 
 def test_hedging_of_busy_replicas_without_budgets_makes_them_worse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: as many hedges as are wanted, won or lost, and a p99 that was bad doubles."""
+    """Negative control: as many hedges as are wanted, whatever they gain, and a p99 that was bad doubles."""
+    monkeypatch.setattr(HedgingRoute, "is_gain", lambda _route, _delay: True)
     monkeypatch.setattr(HedgeTokens, "try_spend", lambda _: True)
-    none = simulate(queues(0.6, None), seed=1)
-    hedged = simulate(queues(0.6, Hedging(delay=0.1), retry_budget=None), seed=1)
-    print(f"| 0.6, no budgets | {none.totals.p99:.3f} s | {hedged.totals.p99:.3f} s | {extra(hedged)} |")
-    assert hedged.totals.p99 > 2 * none.totals.p99
+    none = simulate(queues(0.6, None), seed=1).totals
+    hedged = simulate(queues(0.6, Hedging(delay=0.1), retry_budget=None), seed=1).totals
+    print(f"| 0.6, no budgets | {none.p99:.3f} s | {hedged.p99:.3f} s | {hedged.requests - hedged.calls} |")
+    assert hedged.p99 > 2 * none.p99
 
 
 # --- a full outage ---
@@ -145,6 +191,7 @@ def test_hedges_cease_in_a_full_outage() -> None:
 
 def test_hedges_without_their_budgets_double_the_load_of_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: one for every attempt, to an upstream that is down."""
+    monkeypatch.setattr(HedgingRoute, "is_gain", lambda _route, _delay: True)
     monkeypatch.setattr(HedgeTokens, "try_spend", lambda _: True)
     _, late = hedges_in_outage(retry_budget=None)
     assert late > 1000
@@ -205,7 +252,11 @@ def hedged(hedging: Hedging, fan_outs: int) -> tuple[list[float], float]:
             taken.append(loop.time() - began)
         return sorted(taken)
 
-    return run_virtual(run()), sent / (fan_outs * FAN_OUT) - 1
+    gc.disable()  # a million calls leave no garbage, and it would look through their tasks for a third of the time
+    try:
+        return run_virtual(run()), sent / (fan_outs * FAN_OUT) - 1
+    finally:
+        gc.enable()
 
 
 def row(name: str, taken: list[float]) -> str:
@@ -221,10 +272,10 @@ def test_tail_at_scale_is_cut_by_few_requests() -> None:
 
 
 def test_tail_at_scale_is_cut_at_a_learnt_percentile_too() -> None:
-    """At p98, which nobody told the client is 10 ms: of 100 fan-outs the slowest takes at most 100 ms."""
-    taken, more = hedged(Hedging(delay="p98"), fan_outs=100)
+    """At p98, which nobody told the client is 10 ms: 1,000 fan-outs with the same bounds, the first one included."""
+    taken, more = hedged(Hedging(delay="p98"), fan_outs=1000)
     print(f"{row('hedged at p98', taken)} | {more:.2%} |")
-    assert taken[-1] <= 0.1
+    assert quantile(taken, 0.999) <= 0.074
     assert more <= 0.021
 
 
