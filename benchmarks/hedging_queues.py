@@ -22,8 +22,8 @@ SERVICE = Mixture(parts=[Share(share=0.95, of=Exponential(mean=0.02)), Share(sha
 MEAN = 0.95 * 0.02 + 0.05 * 0.2
 REPLICAS = 10
 UTILISATIONS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-BOUND = {"p99": 0.0, "p99.9": 0.0, "mean": 0.0}
-"""What must not be worse, as far as can be told: the mean less its ``±`` is at most this."""
+NOT_WORSE = ("p99", "p99.9", "mean")
+"""What must not be worse by more than chance: three standard errors, for there are many figures in the table."""
 
 
 def queues(utilisation: float, hedging: Hedging | None, seconds: float) -> Scenario:
@@ -78,7 +78,7 @@ def main() -> int:
         summary, extra = compare(utilisation, seeds, given.seconds)
         cells = " | ".join(f"{100 * mean:+.1f} ± {100 * error:.1f} %" for mean, error in summary.values())
         print(f"| {utilisation} | {cells} | {extra:.2%} |", flush=True)
-        worse += [f"{name} at {utilisation}" for name in BOUND if summary[name][0] - summary[name][1] > BOUND[name]]
+        worse += [f"{name} at {utilisation}" for name in NOT_WORSE if summary[name][0] > 1.5 * summary[name][1]]
     if worse:
         print(f"\nworse: {', '.join(worse)}")
     return 1 if worse else 0

@@ -150,7 +150,7 @@ class _Race(Alarm):
         if ends_at < timers.armed_for:
             timers.arm(ends_at)
         self.eventful = False
-        self._delay = self._wait = delay
+        self._delay = self._wait = self._waited = delay
         tokens = route.tokens
         self._number = tokens.begun = tokens.begun + 1
         self._request = request
@@ -239,10 +239,11 @@ class _Race(Alarm):
         if not queued and not self._late:
             self._late = True
             route.late(self._number, self._delay, self._hedging)
-        reason = f"no answer after {self._wait:.3g} s"
-        if queued or not route.is_gain(self._delay) or not self._start(reason, RETRY_COST):
+        waited = self._waited
+        if queued or not route.is_gain(waited) or not self._start(f"no answer after {waited:.3g} s", RETRY_COST):
             self._wait *= 2
         if self._started < self._hedging.max_hedges:
+            self._waited += self._wait
             self._look_again(self._wait)
 
     def _look_again(self, after: float) -> None:

@@ -15,14 +15,13 @@ from resilient_client.policies.latency_histogram import LatencyHistogram
 from resilient_client.policies.retry_budget import RetryBudgets, RetryTokens
 from resilient_client.settings.hedging import Hedging
 
-GAIN: Final = 2.5
+GAIN: Final = 2.0
 """How many times longer than a new attempt the rest of a late one must take for a hedge to be started.
 
 A hedge saves the difference at most, and costs the upstream the work of one more attempt, won or lost. At 1, where
-times have no memory, it saves nothing; at 2, as much as it costs; but where requests queue it also delays all behind
-it. Where the queue is what makes the tail, the ratio falls as the queue grows: in ``tests/simulation/test_hedging.py``
-from 3.5 at a utilisation of 0.3 to below 2 from 0.6 on, while hedges take more time from others than they save from
-about 0.55 on."""
+times have no memory, it saves nothing; at 2, as much as it costs. Where the queue is what makes the tail, the ratio
+falls as the queue grows: in ``tests/simulation/test_hedging.py`` from 3.5 at a utilisation of 0.3 to 2.5 at 0.5 and to
+below 2 from 0.6 on, while hedges take more time from others than they save from about 0.55 on."""
 
 
 class HedgingRoute:
@@ -82,9 +81,12 @@ class HedgingRoute:
         """Learn that the ``number``-th step still waits at the end of the delay; once for each."""
         self.tokens.late(number, max(hedging.max_extra, self.latencies.outlook(delay).late))
 
-    def is_gain(self, delay: float) -> bool:
-        """Whether a hedge after this delay saves more than it costs: few are late, and a new attempt is far quicker."""
-        return not self.tokens.crowded and self.latencies.outlook(delay).rest >= GAIN
+    def is_gain(self, waited: float) -> bool:
+        """Whether a hedge after so many seconds saves more than it costs: few are late, and new attempts far quicker.
+
+        Where nothing takes so long, or nobody knows, it counts as a gain.
+        """
+        return not self.tokens.crowded and self.latencies.outlook(waited).rest >= GAIN
 
     def pay(self, request: Request, now: float, cost: float) -> bool:
         """Take a hedge from both budgets, or from none."""

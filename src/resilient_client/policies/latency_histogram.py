@@ -24,6 +24,7 @@ UNSEEN: Final = 0.1
 """The share of waits whose end was never seen, from which on nobody can say how long they take."""
 
 _ABOVE = STEPS * log2(1 / FINEST) + 1  # what puts FINEST at the first bucket's end
+_DOUBT = 3  # standard errors of a mean of so many times without memory
 _LAST = STEPS * 28  # more than seven hours
 _REFRESH = 32  # samples for which what was computed is good, or a sixteenth of all if that is more
 
@@ -34,8 +35,8 @@ class Outlook(NamedTuple):
     late: float
     """The share of all attempts that take longer than this, 0 to 1."""
     rest: float
-    """How much longer it takes, in the mean, than a new attempt would: 1 means just as long. A standard error is taken
-    off, so that in doubt it is too low; infinity: nobody knows."""
+    """How many times as long it takes, in the mean, as a new attempt: 1 means just as long. Three standard errors low:
+    where little was seen, it is rather too low than too high; infinity: nobody knows."""
 
 
 _UNKNOWN = Outlook(0.0, math.inf)
@@ -152,7 +153,7 @@ class LatencyHistogram:
             begin, before = end, unanswered
         if not seen or before >= UNSEEN * late:
             return Outlook(late, math.inf)
-        return Outlook(late, rest / late / mean * (1 - 1 / math.sqrt(seen)))
+        return Outlook(late, rest / late / mean / (1 + _DOUBT / math.sqrt(seen)))
 
     def _curve(self, enough: int) -> list[tuple[float, int, float]]:
         """For each bucket with answers, and the last: where it ends, how many, and the share unanswered from there on.

@@ -44,6 +44,11 @@ def fed(*latencies: float) -> HedgingRoute:
     return route
 
 
+def all_alike() -> list[float]:
+    """Times without memory, 50 ms in the mean."""
+    return [-0.05 * math.log(1 - (number + 0.5) / 1000) for number in range(1000)]
+
+
 @pytest.mark.parametrize(
     ("other", "same"),
     [
@@ -65,7 +70,12 @@ def test_hedge_before_anything_is_known_counts_as_a_gain() -> None:
 def test_hedge_for_a_slow_few_is_a_gain_and_where_all_are_slow_it_is_none() -> None:
     """One in twenty that takes a hundred times as long, or times that differ by chance alone."""
     assert fed(*[0.002] * 950, *[0.2] * 50).is_gain(0.003)
-    assert not fed(*(-0.05 * math.log(1 - (number + 0.5) / 1000) for number in range(1000))).is_gain(0.15)
+    assert not fed(*all_alike()).is_gain(0.15)
+
+
+def test_hedge_for_what_is_slower_than_anything_before_is_a_gain() -> None:
+    """Where it was none all the time: something has happened to this one."""
+    assert fed(*all_alike()).is_gain(1.0)
 
 
 def test_hedge_is_no_gain_while_many_are_late() -> None:
