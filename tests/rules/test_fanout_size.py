@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.rules.kit import soon
+from tests.rules.kit import cancelled, soon, turns
 
-from resilient_client import APIClient, Call, Outcome, Response, Success, as_completed
+from resilient_client import APIClient, Call, Outcome, Response, Success, as_completed, gather
 from resilient_client.testing import MockRequest, MockUpstream, reply
 from resilient_client.testing.scripted import Answer
 
@@ -87,6 +87,23 @@ def test_gather_of_ten_times_the_calls_holds_them_all() -> None:
     assert asyncio.run(Watch().during(gathered, 5_000)).blocks > few + 4_500
 
 
+async def test_gather_of_a_list_has_all_workers_at_work_after_a_few_turns() -> None:
+    """Each starts two more: a hundred stand after seven turns of the loop, not after a hundred."""
+    begun = 0
+
+    class Runner:
+        async def run(self, call: Call[Any]) -> Outcome[Any]:
+            nonlocal begun
+            begun += 1
+            await asyncio.sleep(3600)
+            raise AssertionError("it was never meant to end")
+
+    task = asyncio.create_task(gather(list(calls(200)), client=Runner(), concurrency=100))
+    await turns(8)
+    assert begun == 100
+    await cancelled([task])
+
+
 async def test_outcome_that_was_let_go_is_freed_while_the_next_call_is_under_way() -> None:
     """A worker keeps nothing of the call before: bodies may be large."""
     under_way = asyncio.Event()
@@ -121,13 +138,13 @@ class Waiting:
 
 def test_stream_takes_no_turns_of_the_loop_beside_those_of_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker goes on at once from a call that waited to the next one: only the first of them come one by one."""
-    count, turns = 200 * CONCURRENCY, 0
+    count, taken = 200 * CONCURRENCY, 0
     loop = asyncio.new_event_loop()
     once = loop._run_once  # type: ignore[attr-defined]  # the loop of the standard library has it
 
     def run_once() -> None:
-        nonlocal turns
-        turns += 1
+        nonlocal taken
+        taken += 1
         once()
 
     async def consume() -> None:
@@ -140,4 +157,4 @@ def test_stream_takes_no_turns_of_the_loop_beside_those_of_its_calls(monkeypatch
         loop.run_until_complete(consume())
     finally:
         loop.close()
-    assert turns < 2 * count / CONCURRENCY + 2 * CONCURRENCY
+    assert taken < 2 * count / CONCURRENCY + 2 * CONCURRENCY

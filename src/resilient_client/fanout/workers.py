@@ -1,7 +1,8 @@
 """The engine of every fan-out: workers over one source.
 
-Each worker that draws a call first starts the next worker, so there are never idle ones, and never a task a call. They
-do not hold the loop from one call to the next, and past the deadline they make none. What is cancelled is awaited.
+Each worker that draws a call first starts the next worker, so there are never idle ones, and never a task a call. From
+a call that waited they go on to the next at once, but they never hold the loop, and past the deadline they make none.
+What is cancelled is awaited.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Workers(Generic[T]):
         "_eager",
         "_ends_at",
         "_group",
+        "_heirs",
         "_latest",
         "_loop",
         "_making",
@@ -74,7 +76,10 @@ class Workers(Generic[T]):
     def __init__(self, source: Source[T], concurrency: int, sink: Sink[T]) -> None:
         self._source = source
         self._sink = sink
-        self._unborn = concurrency - 1
+        # How many workers each one starts: there may be no call for the next. Where the number of calls is known, there
+        # are at most as many workers, and they start two each: all stand after a few turns of the loop.
+        self._heirs = 2 if source.sized else 1
+        self._unborn = (min(concurrency, source.length or 1) if source.sized else concurrency) - 1
         self._making: dict[asyncio.Task[None], bool] = {}  # those with a call in hand, and whether we cancelled it
         self._latest: asyncio.Task[None] | None = None  # who was the last to begin a call
         self._stopped = ""
@@ -168,7 +173,7 @@ class Workers(Generic[T]):
                     return  # it may be endless; this one failure tells that it was cut off
                 await self._pause()
                 continue
-            if self._unborn:
+            for _ in range(min(self._heirs, self._unborn)):
                 self._unborn -= 1
                 self._add_worker()
             self._making[task] = False
