@@ -6,7 +6,7 @@ the retry budget besides, so that retries and hedges together cannot storm eithe
 
 A hedge must be *worth* its load. Where single replies are slow by chance (a pause, a lost packet), a hedge nearly
 always overtakes the attempt it was started for. Where all are slow, because requests queue, it queues, too, while its
-load makes the queue longer. Two signs tell, besides the one that ``policies.hedging`` reads from the latencies before a
+load makes the queue longer. Two signs tell, besides what ``policies.hedging_route`` reads from the latencies before a
 hedge is started:
 
 - **crowded**: far more attempts are late than usually are. Something has become slow as a whole; at once, no hedges.
