@@ -60,7 +60,7 @@ def cell(scenario: Scenario, config: ClientConfig, seeds: range) -> str:
 def main() -> None:
     """Print the table, line by line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(SCENARIOS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(SCENARIOS)}".replace("%", "%%"))
     parser.add_argument("--seeds", type=int, default=10, help="runs for each cell (10)")
     given = parser.parse_args()
     if unknown := set(given.names) - set(SCENARIOS):

@@ -9,7 +9,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -98,12 +97,12 @@ def started(command: list[str], port: int) -> subprocess.Popen[bytes]:
     """A server process that accepts connections."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603 -- ours
     for _ in range(500):
-        if process.poll() is not None:
-            break
         with socket.socket() as knock:
             if knock.connect_ex(("127.0.0.1", port)) == 0:
                 return process
-        time.sleep(0.01)  # it does not tell when it is ready
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it does not tell when it is ready, only when it is over
+            process.wait(0.01)
+            break
     process.kill()
     raise AssertionError(f"{command[0]} did not start: {process.communicate()[1].decode()}")
 
