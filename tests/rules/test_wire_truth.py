@@ -48,6 +48,7 @@ from resilient_client.testing.faults import (
     wrong_length,
 )
 from resilient_client.testing.wire import ReceivedRequest, Step, Wire
+from resilient_client.transport import direct, progress
 
 pytestmark = pytest.mark.both_ways
 
@@ -383,8 +384,8 @@ async def test_reply_in_an_unknown_coding_is_not_asked_for_again(server: FaultSe
     assert (error.kind, server.hits) == (ErrorKind.PROTOCOL, 1)
 
 
-async def test_reply_nobody_asked_for_is_not_the_answer_to_the_next_request(server: FaultServer) -> None:
-    """A late extra reply on an idle connection would shift all answers by one, from one user to the next."""
+async def answer_after_an_extra_reply(server: FaultServer) -> str:
+    """What a second request gets on a connection on which a reply came that nobody asked for."""
     asked_for_none = asyncio.Event()
 
     async def one_too_many(_request: ReceivedRequest, wire: Wire) -> None:
@@ -400,4 +401,18 @@ async def test_reply_nobody_asked_for_is_not_the_answer_to_the_next_request(serv
         async with asyncio.timeout(1):
             while not len(idle[0][0]):  # the extra reply has not arrived yet
                 await asyncio.sleep(0)
-        assert (await api.get("/")).text == "second"
+        return (await api.get("/")).text
+
+
+async def test_reply_nobody_asked_for_is_not_the_answer_to_the_next_request(server: FaultServer) -> None:
+    """A late extra reply on an idle connection would shift all answers by one, from one user to the next."""
+    assert await answer_after_an_extra_reply(server) == "second"
+
+
+async def test_reply_nobody_asked_for_would_be_the_answer_if_nobody_looked(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: aiohttp by itself takes whatever is there."""
+    for module in (direct, progress):
+        monkeypatch.setattr(module, "speaks_unasked", lambda _connection: False)
+    assert await answer_after_an_extra_reply(server) == "extra"
