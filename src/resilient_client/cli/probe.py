@@ -19,6 +19,7 @@ from resilient_client.cli.board import Board
 from resilient_client.cli.errors import FAILED, OK
 from resilient_client.cli.output import lively, out
 from resilient_client.cli.reports import Written, as_json, as_lines
+from resilient_client.cli.signals import run
 from resilient_client.cli.targets import read_targets
 from resilient_client.core.errors import ConfigurationError
 from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, openmetrics
@@ -94,7 +95,7 @@ def probe(
     screen = _screen(every, json=json, metrics=metrics)
     prober = Prober(probes, on_result=screen.learned, **options)
     screen.expect(prober.report)
-    return asyncio.run(_check(prober, screen, every))
+    return run(_check(prober, screen, every))
 
 
 def _screen(every: float | None, *, json: bool, metrics: bool) -> Screen:

@@ -6,7 +6,6 @@ whatever else becomes of a call that was sent; input that is wrong raises before
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from resilient_client.cli import inputs, options, reply
 from resilient_client.cli.errors import FAILED, OK, complain
 from resilient_client.cli.explain import explanation
 from resilient_client.cli.output import err, out
+from resilient_client.cli.signals import run
 from resilient_client.cli.trace import Trace
 from resilient_client.client import APIClient
 from resilient_client.core.call import Call
@@ -117,7 +117,7 @@ def _finish(api: APIClient, call: Call[Response], *, include: bool, destination:
     An error reply goes to stdout even if its body was meant for a file, which may hold something better.
     """
     try:
-        response = asyncio.run(_make(api, call))
+        response = run(_make(api, call))
     except InvalidRequestError:
         raise
     except APIStatusError as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from resilient_client.cli import errors, inputs
 from resilient_client.cli.output import out
+from resilient_client.cli.signals import run
 from resilient_client.core.errors import ConfigurationError
 
 
@@ -32,7 +32,7 @@ def demo(
     from resilient_client.cli.demo.timetable import Timetable
 
     timetable = Timetable(seconds, seed)
-    last, books = asyncio.run(perform(timetable, show_for(out(), timetable)))
+    last, books = run(perform(timetable, show_for(out(), timetable)))
     if picture is not None:
         write_svg(last, picture)
     raise typer.Exit(errors.OK if books.balance else errors.FAILED)
