@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from types import FrameType
+from collections.abc import Coroutine, Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
 TERMINATED = 143
@@ -22,15 +22,21 @@ def terminable() -> Iterator[None]:
     Raises:
         SystemExit: It came.
     """
-    with _on_sigterm(_end):
+    if not _may_handle():
         yield
+        return
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """``asyncio.run`` for which SIGTERM is what Ctrl-C is: a cancellation, where the program waits.
 
     An exception raised by a signal handler strikes anywhere, such as between a connection and the one who would
-    close it.
+    close it. Only when asked a second time the program does not wait for what holds it up.
 
     Raises:
         SystemExit: The signal came, and what was open is closed.
@@ -41,17 +47,25 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
     async def cancellable() -> T:
         loop, task = asyncio.get_running_loop(), cast("asyncio.Task[T]", asyncio.current_task())
+        before = signal.getsignal(signal.SIGTERM)
 
-        def cancel(*_: object) -> None:
+        def cancel() -> None:
             nonlocal came
-            if came:  # asked twice: whatever holds us up is not waited for
-                _end()
             came = True
             task.cancel()
-            loop.call_soon_threadsafe(_nothing)  # so that a loop that sleeps looks up
+            hand_back()
 
-        with _on_sigterm(cancel):
+        def hand_back() -> None:
+            if loop.remove_signal_handler(signal.SIGTERM):
+                signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+        if not _may_handle():
             return await main
+        loop.add_signal_handler(signal.SIGTERM, cancel)
+        try:
+            return await main
+        finally:
+            hand_back()
 
     try:
         return asyncio.run(cancellable())
@@ -61,22 +75,10 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         raise
 
 
+def _may_handle() -> bool:
+    """Only the main thread may, and Windows knows no such signal."""
+    return threading.current_thread() is threading.main_thread() and sys.platform != "win32"
+
+
 def _end(*_: object) -> NoReturn:
     raise SystemExit(TERMINATED)
-
-
-def _nothing() -> None:
-    pass
-
-
-@contextlib.contextmanager
-def _on_sigterm(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Let ``handler`` see to the signal for a while; only the main thread may, and elsewhere nothing is touched."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

@@ -87,7 +87,7 @@ def test_second_sigterm_waits_for_nothing() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.Event().wait()
 
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit) as end, terminable():
         run(program())
     assert end.value.code == 143
 
