@@ -56,6 +56,7 @@ VARIANTS = (
     Variant("bare aiohttp, tuned like ours", "bare:tuned", _ASKS),
     Variant("bare aiohttp, read() and model_validate_json", "bare:by_bytes", _DECODES),
     Variant(f"{OURS}, the defaults", "ours:defaults", _RETRIES | _DECODES),
+    Variant(f"{OURS}, through aiohttp's session", "ours:through_session", _ASKS),
     Variant(f"{OURS}, auth", "ours:authenticated", _RETRIES),
     Variant(f"{OURS}, auth and every limit", "ours:limited", _RETRIES | _DECODES),
     Variant(f"{OURS}, Prometheus by a subscriber", "ours:observed", _RETRIES),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.variants import Call
 from benchmarks.variants.bare import JSON
 from benchmarks.workloads import Job
 from resilient_client import APIClient, Backoff, BearerAuth, Bulkhead, RateLimit, Retry
+from resilient_client.transport import direct
 
 
 def ask(client: APIClient, job: Job) -> Call:
@@ -43,6 +45,16 @@ async def defaults(job: Job) -> AsyncIterator[Call]:
     """``APIClient(url)``: deadline, attempt timeout, retry, budget, circuit breaker."""
     async with client_for(job) as client:
         yield ask(client, job)
+
+
+@asynccontextmanager
+async def through_session(job: Job) -> AsyncIterator[Call]:
+    """The defaults, by documented means alone: as with a release of aiohttp that is not known inside."""
+    async with client_for(job) as client:
+        call = ask(client, job)
+        with patch.object(direct, "known_release", lambda: False):
+            await call()  # the way is chosen when the session is made
+        yield call
 
 
 @asynccontextmanager

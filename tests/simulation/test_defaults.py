@@ -17,6 +17,8 @@ from resilient_client import CircuitBreaker, ClientConfig
 from resilient_client.policies.circuit import Circuit, CircuitState
 from resilient_client.simulation import DEFAULT, NONE, Errors, Outage, Run, Scenario, ready_scenario, simulate
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(1, 6)
 OFF = ClientConfig(retry=None)
 """The same client, not retrying."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+from functools import cache
 from random import Random
-from typing import Any
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -31,6 +34,7 @@ from resilient_client.middleware.hedging import HedgingMiddleware
 from resilient_client.middleware.retry import RetryMiddleware
 from resilient_client.pipeline import compose
 from resilient_client.policies.hedge_budget import START, HedgeTokens
+from resilient_client.policies.hedging_route import HedgingRoute
 from resilient_client.policies.retry_budget import RetryBudgets
 from resilient_client.simulation import (
     Callers,
@@ -38,7 +42,6 @@ from resilient_client.simulation import (
     Mixture,
     Outage,
     Poisson,
-    Run,
     Scenario,
     Share,
     Upstream,
@@ -49,7 +52,9 @@ from resilient_client.testing.virtual_time import run_virtual
 
 pytestmark = pytest.mark.slow
 
-SEEDS = (1, 2, 3)
+SEEDS = range(1, 6)
+STUDENT = 2.776
+"""Standard errors of a mean of five, to either side, within which it lies in 95 of 100 cases."""
 EXTRA = 0.05
 
 
@@ -67,41 +72,100 @@ def queues(utilisation: float, hedging: Hedging | None, **config: Any) -> Scenar
     )
 
 
-def mean_p99(runs: list[Run]) -> float:
-    return sum(run.totals.p99 for run in runs) / len(runs)
+class Figures(NamedTuple):
+    """What is compared of a run with and one without hedging, in seconds; and its requests."""
+
+    p50: float
+    p99: float
+    p999: float
+    mean: float
+    calls: int
+    extra: int
 
 
-def extra(run: Run) -> int:
-    """Requests beyond one a call."""
-    return run.totals.requests - run.totals.calls
+def figures(utilisation: float, hedging: Hedging | None) -> list[Figures]:
+    """One run for each seed."""
+    runs = [simulate(queues(utilisation, hedging), seed=seed) for seed in SEEDS]
+    return [
+        Figures(
+            totals.p50,
+            totals.p99,
+            totals.p999,
+            fmean(run.calls["shop"].latencies),
+            totals.calls,
+            totals.requests - totals.calls,
+        )
+        for run, totals in ((run, run.totals) for run in runs)
+    ]
 
 
-@pytest.mark.parametrize("utilisation", [0.3, 0.6, 0.8, 0.9, 0.95])
+@cache
+def paired(utilisation: float) -> tuple[list[Figures], list[Figures]]:
+    """Unhedged and hedged: the same calls at the same times."""
+    return figures(utilisation, None), figures(utilisation, Hedging())
+
+
+def changes(none: list[Figures], hedged: list[Figures], name: str) -> list[float]:
+    """The logarithm of the quotient, seed by seed: 0.01 is 1 % more with hedging."""
+    return [math.log(getattr(one, name) / getattr(other, name)) for other, one in zip(none, hedged, strict=True)]
+
+
+def error_of(change: list[float]) -> float:
+    """How far from their mean the true one may lie."""
+    return STUDENT * stdev(change) / math.sqrt(len(change))
+
+
+@pytest.mark.parametrize("utilisation", [0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 def test_hedging_of_queueing_replicas_is_never_worse_than_none(utilisation: float) -> None:
-    """Hedges queue like all others, and losers are worked on: p99 stays within 5 %, and hedges within their budget."""
-    none = [simulate(queues(utilisation, None), seed=seed) for seed in SEEDS]
-    hedged = [simulate(queues(utilisation, Hedging()), seed=seed) for seed in SEEDS]
-    share = sum(map(extra, hedged)) / sum(run.totals.calls for run in hedged)
-    print(f"| {utilisation} | {mean_p99(none):.3f} s | {mean_p99(hedged):.3f} s | {share:.2%} |")
-    assert mean_p99(hedged) <= 1.05 * mean_p99(none)
+    """Hedges would queue like all others, and losers be worked on: tail and mean are no worse than chance explains.
+
+    That is the 95 % interval of the seeds' mean, and 2 % at the most. ``benchmarks/hedging_queues.py`` shows it for any
+    number of seeds.
+    """
+    none, hedged = paired(utilisation)
+    shown = f"| {utilisation} |"
+    for name in ("p99", "p999", "mean"):
+        change = changes(none, hedged, name)
+        shown += f" {name} {fmean(change):+.2%} ± {error_of(change):.2%} |"
+        assert fmean(change) <= min(error_of(change), 0.02)
+    print(shown, f"{sum(run.extra for run in hedged) / sum(run.calls for run in hedged):.2%} |")
     for run in hedged:
-        assert extra(run) <= START + EXTRA * run.totals.calls
+        assert run.extra <= START + EXTRA * run.calls
+
+
+@pytest.mark.parametrize("utilisation", [0.9, 0.95])
+def test_hedges_cease_where_queues_are_what_makes_the_tail(utilisation: float) -> None:
+    """One in a thousand calls is hedged at the most, and even the median does not notice."""
+    none, hedged = paired(utilisation)
+    assert sum(run.extra for run in hedged) <= 0.001 * sum(run.calls for run in hedged)
+    assert fmean(changes(none, hedged, "p50")) <= 0.01
 
 
 def test_hedging_of_idle_replicas_shortens_the_tail() -> None:
     """At a utilisation of 0.3 it is worth its load: p99 falls by an eighth at the least."""
-    none = [simulate(queues(0.3, None), seed=seed) for seed in SEEDS]
-    hedged = [simulate(queues(0.3, Hedging()), seed=seed) for seed in SEEDS]
-    assert mean_p99(hedged) <= 0.875 * mean_p99(none)
+    none, hedged = paired(0.3)
+    assert fmean(run.p99 for run in hedged) <= 0.875 * fmean(run.p99 for run in none)
+
+
+def test_hedges_that_promise_nothing_make_busy_replicas_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: with both budgets, but without a look at what is gained, all wait longer for one another."""
+    monkeypatch.setattr(HedgingRoute, "is_gain", lambda _route, _waited: True)
+    none, _ = paired(0.9)
+    hedged = figures(0.9, Hedging())
+    for name in ("mean", "p50"):
+        change = changes(none, hedged, name)
+        print(f"| 0.9, whatever they gain | {name} {fmean(change):+.2%} |")
+        assert fmean(change) > max(0.02, error_of(change))
 
 
 def test_hedging_of_busy_replicas_without_budgets_makes_them_worse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: as many hedges as are wanted, won or lost, and a p99 that was bad doubles."""
+    """Negative control: as many hedges as are wanted, whatever they gain, and a p99 that was bad doubles."""
+    monkeypatch.setattr(HedgingRoute, "is_gain", lambda _route, _waited: True)
     monkeypatch.setattr(HedgeTokens, "try_spend", lambda _: True)
-    none = simulate(queues(0.6, None), seed=1)
-    hedged = simulate(queues(0.6, Hedging(delay=0.1), retry_budget=None), seed=1)
-    print(f"| 0.6, no budgets | {none.totals.p99:.3f} s | {hedged.totals.p99:.3f} s | {extra(hedged)} |")
-    assert hedged.totals.p99 > 2 * none.totals.p99
+    none = simulate(queues(0.6, None), seed=1).totals
+    hedged = simulate(queues(0.6, Hedging(delay=0.1), retry_budget=None), seed=1).totals
+    print(f"| 0.6, no budgets | {none.p99:.3f} s | {hedged.p99:.3f} s | {hedged.requests - hedged.calls} |")
+    assert hedged.p99 > 2 * none.p99
 
 
 # --- a full outage ---
@@ -145,6 +209,7 @@ def test_hedges_cease_in_a_full_outage() -> None:
 
 def test_hedges_without_their_budgets_double_the_load_of_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: one for every attempt, to an upstream that is down."""
+    monkeypatch.setattr(HedgingRoute, "is_gain", lambda _route, _waited: True)
     monkeypatch.setattr(HedgeTokens, "try_spend", lambda _: True)
     _, late = hedges_in_outage(retry_budget=None)
     assert late > 1000
@@ -205,7 +270,11 @@ def hedged(hedging: Hedging, fan_outs: int) -> tuple[list[float], float]:
             taken.append(loop.time() - began)
         return sorted(taken)
 
-    return run_virtual(run()), sent / (fan_outs * FAN_OUT) - 1
+    gc.disable()  # a million calls leave no garbage, and it would look through their tasks for a third of the time
+    try:
+        return run_virtual(run()), sent / (fan_outs * FAN_OUT) - 1
+    finally:
+        gc.enable()
 
 
 def row(name: str, taken: list[float]) -> str:
@@ -221,10 +290,10 @@ def test_tail_at_scale_is_cut_by_few_requests() -> None:
 
 
 def test_tail_at_scale_is_cut_at_a_learnt_percentile_too() -> None:
-    """At p98, which nobody told the client is 10 ms: of 100 fan-outs the slowest takes at most 100 ms."""
-    taken, more = hedged(Hedging(delay="p98"), fan_outs=100)
+    """At p98, which nobody told the client is 10 ms: 1,000 fan-outs with the same bounds, the first one included."""
+    taken, more = hedged(Hedging(delay="p98"), fan_outs=1000)
     print(f"{row('hedged at p98', taken)} | {more:.2%} |")
-    assert taken[-1] <= 0.1
+    assert quantile(taken, 0.999) <= 0.074
     assert more <= 0.021
 
 

@@ -8,11 +8,9 @@ import pytest
 from tests.sweep.support import Alarms, Upstream, a_request, ended_by, watched_alarms, world_of
 
 from resilient_client import APIClient, APITimeoutError, Handler, Hedging, Request, Response, Retry
-from resilient_client.core.deadline import Alarm
 from resilient_client.core.kinds import ErrorKind
-from resilient_client.core.protocols import Middleware
 from resilient_client.middleware.attempt import AttemptMiddleware
-from resilient_client.middleware.hedging import HedgingMiddleware
+from resilient_client.middleware.hedging import HedgingMiddleware, _Race
 from resilient_client.pipeline import compose
 from resilient_client.testing.cancellation import CancellationError, World, sweep, sweep_cancellation, was_cancelled
 from resilient_client.testing.faults import reply
@@ -27,8 +25,8 @@ def race_world(*script: int, delay: float, hedges: int = 1, middleware: type[Hed
     @asynccontextmanager
     async def world() -> AsyncIterator[Callable[[], Awaitable[object]]]:
         upstream = Upstream(*script)
-        links: tuple[Middleware, ...] = ((middleware or HedgingMiddleware)(None), AttemptMiddleware())
-        chain = compose(links, upstream)
+        hedging = (middleware or HedgingMiddleware)(None)
+        chain = compose((hedging, AttemptMiddleware()), upstream)
         made: list[Request] = []
 
         async def scenario() -> Response:
@@ -42,6 +40,7 @@ def race_world(*script: int, delay: float, hedges: int = 1, middleware: type[Hed
         (request,) = made
         assert request.context.attempts == len(request.context.records) == upstream.begun
         assert request.context.client.timers.alive == 0
+        assert hedging._timers is None or (hedging._timers.alive, hedging._timers._handle) == (0, None)
         upstream.script = [200]
         assert (await scenario()).status == 200
         assert upstream.active == 0
@@ -114,14 +113,13 @@ def test_race_that_leaves_its_losers_behind_is_caught() -> None:
 
 
 async def hedged(api: APIClient) -> None:
-    response = await api.get("/")
+    response = await api.get("/", hedging=Hedging(delay=0.002))
     assert response.status == 200
 
 
-def through_the_chain(*steps: object, **settings: object) -> World:
-    """A hedged call over real sockets: the first reply is slow, the second quick."""
-    settings = {"hedging": Hedging(delay=0.002), "retry": ONCE, "retry_budget": None} | settings
-    return world_of(lambda api: lambda: hedged(api), *steps, **settings)
+def through_the_chain(*steps: object) -> World:
+    """A hedged call over real sockets: the first reply is slow, the second quick; what comes after is not hedged."""
+    return world_of(lambda api: lambda: hedged(api), *steps, retry=ONCE, retry_budget=None)
 
 
 async def test_hedged_call_cancelled_anywhere_leaves_nothing_and_the_next_one_works() -> None:
@@ -155,18 +153,19 @@ def test_hedge_that_wins_in_the_tick_of_the_callers_cancellation_lets_it_pass(fi
     """Both cancel the same task at once: it is the caller's cancellation that comes out, and the only one left."""
 
     async def scenario() -> None:
-        races: list[Alarm] = []
+        races: list[_Race] = []
+        hedging = HedgingMiddleware(None)
 
         async def hangs(request: Request) -> Response:
-            races.append(next(iter(request.context.client.timers.young)))
+            races.extend(race for race in hedging._timers.young if isinstance(race, _Race))
             await asyncio.Event().wait()
             raise AssertionError
 
         request = a_request(ONCE)
         request.context.hedging = Hedging(delay=5.0)
-        task = asyncio.ensure_future(compose((HedgingMiddleware(None), AttemptMiddleware()), hangs)(request))
+        task = asyncio.ensure_future(compose((hedging, AttemptMiddleware()), hangs)(request))
         await asyncio.sleep(0.01)
-        for strike in (races[0].ring, task.cancel) if first == "hedge" else (task.cancel, races[0].ring):
+        for strike in (races[0].overtake, task.cancel) if first == "hedge" else (task.cancel, races[0].overtake):
             strike()
         await asyncio.wait([task])
         assert was_cancelled(task) == ""

@@ -1,20 +1,21 @@
 """Hedging: when the answer takes unusually long, one more attempt is started beside; the first good answer wins.
 
 Per call, inside retry: one step of the retry is a race of attempts here. The first attempt runs in the caller's task,
-and most calls end there, with nothing but a timer set and taken back: only a hedge is a task. When a hedge wins it
-cancels the first attempt, as an alarm does, and that cancellation never comes out. A failed attempt ends no healthy
-one. What lost is cancelled and awaited, whatever happens. Whether a hedge may start is decided by ``policies.hedging``
-and the budgets, after which delay by ``policies.latency_histogram``.
+and most calls end there, with nothing but a place among those that one timer watches: only a hedge is a task. When a
+hedge wins it cancels the first attempt, as an alarm does, and that cancellation never comes out. A failed attempt ends
+no healthy one. What lost is cancelled and awaited, whatever happens. After which delay a hedge starts, and whether it
+may, is decided by ``policies.hedging_route``; what a failed attempt calls for, by ``policies.hedging``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+from contextvars import copy_context
 
 from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.call import route_of
-from resilient_client.core.deadline import RESOLUTION, Alarm
+from resilient_client.core.deadline import RESOLUTION, Alarm, Timers
 from resilient_client.core.endpoint import Endpoint
 from resilient_client.core.errors import APIError, CallRejectedError
 from resilient_client.core.events import AttemptFinished, HedgeStarted
@@ -25,9 +26,10 @@ from resilient_client.core.response import Response
 from resilient_client.policies.classify import Fault, fault_of
 from resilient_client.policies.hedge_budget import HedgeTokens
 from resilient_client.policies.hedging import SHORTEST, TURNS, calls_for_next, cost_of_next
+from resilient_client.policies.hedging_route import HedgingRoute
 from resilient_client.policies.latency_histogram import LatencyHistogram
 from resilient_client.policies.per_endpoint import PerEndpoint
-from resilient_client.policies.retry_budget import RETRY_COST, RetryBudgets, RetryTokens
+from resilient_client.policies.retry_budget import RETRY_COST, RetryBudgets
 from resilient_client.settings.hedging import Hedging
 
 _ROUTES = 1_000
@@ -37,7 +39,7 @@ _NO_STATUSES: frozenset[int] = frozenset()
 class HedgingMiddleware:
     """Starts hedges as the call's settings say, within two budgets of its upstream."""
 
-    __slots__ = ("_budgets", "_latencies", "_tokens")
+    __slots__ = ("_budgets", "_latencies", "_routes", "_timers", "_tokens")
 
     def __init__(self, budgets: RetryBudgets[Endpoint] | None) -> None:
         """Serve any number of calls.
@@ -49,6 +51,8 @@ class HedgingMiddleware:
         self._tokens: PerEndpoint[Endpoint, HedgeTokens] = PerEndpoint(HedgeTokens, idle=_always)
         self._latencies: PerEndpoint[tuple[Endpoint, str, str], LatencyHistogram]
         self._latencies = PerEndpoint(LatencyHistogram, idle=_always, limit=_ROUTES)
+        self._routes: dict[str, HedgingRoute] = {}  # the latest of each path as it was written
+        self._timers: Timers | None = None
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Make an attempt, and another beside it when it is slow or fails."""
@@ -56,13 +60,13 @@ class HedgingMiddleware:
         hedging = context.hedging
         if hedging is None or not context.idempotent or (body is not None and not body.shareable):
             return await call_next(request)
-        tokens = self._tokens.for_endpoint(context.upstream)
-        # Several endpoints share what is learnt: a sick one must not teach that its slowness is normal.
-        latencies = self._latencies.for_endpoint((request.endpoint, request.method, route_of(context.call.path)))
-        share = hedging.share
-        delay = hedging.fixed if share is None else latencies.quantile(share)
-        race = _Race(request, call_next, latencies, delay)
-        race.hedging, race.tokens, race.budgets = hedging, tokens, self._budgets
+        route = self._routes.get(context.call.path)
+        if route is None or not route.is_that_of(request):
+            route = self._route(request)
+        timers, loop = self._timers, context.client.timers.loop
+        if timers is None or timers.loop is not loop:  # of its own: it rings far more often than that for alarms
+            timers = self._timers = Timers(loop)
+        race = _Race(timers, request, call_next, hedging, route)
         try:
             try:
                 response = await call_next(request)
@@ -72,94 +76,184 @@ class HedgingMiddleware:
                 if not race.is_lost_to_hedge():
                     raise
             else:
+                if response.status < 400 and not race.eventful:
+                    route.answered(request, hedging)
+                    return response
                 if race.is_won_by_first(response):
                     return response
             return await race.rest()
         finally:
             race.close()
-            if race.hedges:
+            if race.eventful:
                 await race.leave()
+
+    def _route(self, request: Request) -> HedgingRoute:
+        """What the calls of this route share, looked up and remembered."""
+        context, path = request.context, request.context.call.path
+        latencies = self._latencies.for_endpoint((request.endpoint, request.method, route_of(path)))
+        if len(self._routes) >= _ROUTES:
+            self._routes.clear()
+        tokens = self._tokens.for_endpoint(context.upstream)
+        route = self._routes[path] = HedgingRoute(request, latencies, tokens, self._budgets)
+        return route
 
 
 class _Race(Alarm):
     """The attempts of one step of the retry. Whoever runs the first tells of its end, tasks tell of the hedges'.
 
-    It is an alarm of the caller's task, too, which no time rings, but a hedge that wins.
+    It is an alarm of the caller's task that does not end it: when the delay is over it rings, to start a hedge; only a
+    hedge that wins cancels the task.
+
+    Attributes:
+        eventful: Whether anything has happened but that the first attempt began: most races end as they have begun.
+        hedges: Those under way, with what was paid for each.
     """
 
-    hedging: Hedging
-    tokens: HedgeTokens
-    budgets: RetryBudgets[Endpoint] | None
-
+    hedges: dict[asyncio.Task[Response], tuple[Request, float]]
+    _failures: list[tuple[Request, Response | BaseException]]
     _first_runs = True
+    _late = False
     _started = 0
     _winner: tuple[Request, Response] | None = None
     _waiter: asyncio.Future[None] | None = None
     _timer: asyncio.Handle | None = None
-    _delay = 0.0
+    _newest: Request | None = None
 
-    def __init__(self, request: Request, call_next: Handler, latencies: LatencyHistogram, delay: float | None) -> None:
-        """Begin, in the caller's task; a ``delay`` of ``None`` is never over."""
-        timers = request.context.client.timers
-        super().__init__(timers, math.inf)
-        if delay is not None:
-            self._delay = max(delay, SHORTEST)
-            # The clock of some loops stands still for a millisecond: too early is worse than too late.
-            self._timer = timers.loop.call_later(self._delay + RESOLUTION, self._due, TURNS)
-        self._request = self._newest = request
+    def __init__(
+        self,
+        timers: Timers,
+        request: Request,
+        call_next: Handler,
+        hedging: Hedging,
+        route: HedgingRoute,
+    ) -> None:
+        """Begin, in the caller's task."""
+        task = asyncio.current_task(timers.loop)
+        if task is None:
+            raise RuntimeError("a call must be awaited inside a task, such as one started by asyncio.run()")
+        share = hedging.share
+        delay = hedging.fixed if share is None else route.latencies.quantile(share)
+        if delay is None:
+            delay = math.inf
+        elif delay < SHORTEST:
+            delay = SHORTEST
+        # What follows until the timer is armed is what Alarm does, here once more: the interpreter makes code quick
+        # that meets one class only, and a frame for two would slow down each attempt's own alarm.
+        self._timers = timers
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._rung = False
+        # The clock of some loops stands still for a millisecond: too early is worse than too late.
+        self.ends_at = ends_at = timers.loop.time() + delay + RESOLUTION
+        timers.alive += 1
+        timers.young[self] = None
+        if ends_at < timers.armed_for:
+            timers.arm(ends_at)
+        self.eventful = False
+        self._delay = self._wait = self._waited = delay
+        tokens = route.tokens
+        self._number = tokens.begun = tokens.begun + 1
+        self._request = request
+        self._call_next = call_next
+        self._hedging = hedging
+        self._route = route
         self._headers = request.headers.copy()  # hedges are made of what the first attempt was given
         self._url = request.url
-        self._call_next = call_next
-        self._latencies = latencies
-        self.hedges: dict[asyncio.Task[Response], tuple[Request, float]] = {}
-        self._failures: list[tuple[Request, Response | BaseException]] = []
+        self._context = copy_context()  # and in the context of the call
+
+    def close(self) -> None:
+        """It is over: start nothing more."""
+        if self._rung:
+            self.rang()
+        self._task = None
+        timers = self._timers
+        timers.alive -= 1
+        timers.young.pop(self, None)
+        if not timers.alive:
+            timers.rest()
 
     # -- the first attempt ---------------------------------------------------------------------------------------
 
     def is_won_by_first(self, response: Response) -> bool:
         """The first attempt got a reply; whether it is the answer."""
+        self._stir()
         self._first_runs = False
         fault = self._judge(self._request, response)
         if fault is None:
             for _ in self.hedges:
-                self.tokens.judge(won=False)
+                self._route.tokens.judge(won=False)
             return True
         self._failed(self._request, response, fault)
         return False
 
     def first_failed(self, error: APIError) -> None:
         """The first attempt got none."""
+        self._stir()
         self._first_runs = False
         self._failed(self._request, error, self._judge(self._request, error))
 
     def is_lost_to_hedge(self) -> bool:
         """The first attempt was cancelled; whether that is a hedge's doing and nobody else's."""
+        self._stir()
         self._first_runs = False
-        self._learn(self._request, complete=False)
+        self._route.ended(self._request, complete=False)
         return self.rang()
+
+    def _stir(self) -> None:
+        """Something happens."""
+        if not self.eventful:
+            self.eventful = True
+            self.hedges, self._failures = {}, []
 
     # -- the hedges ----------------------------------------------------------------------------------------------
 
-    def _due(self, turns: int) -> None:
-        """A few turns of the loop later, start a hedge, if it is the server that is late."""
+    def ring(self) -> None:
+        """The delay is over."""
+        if self._task is not None:
+            self._stir()
+            self._wait_turns(TURNS)
+
+    def overtake(self) -> None:
+        """A hedge has won: cancel the first attempt."""
+        super().ring()
+
+    def _wait_turns(self, turns: int) -> None:
+        """A few turns of the loop later, see whether it is the server that is late."""
         if self._task is None or self._winner is not None:
             return
-        loop = self._timers.loop
         if turns:
-            self._timer = loop.call_soon(self._due, turns - 1)
+            self._timer = self._timers.loop.call_soon(self._wait_turns, turns - 1, context=self._context)
+        else:
+            self._due()
+
+    def _due(self) -> None:
+        """Start a hedge, if that is of use; else look again when something may have changed."""
+        first = self._request
+        early = self._delay - (first.context.client.clock() - first.context.started_clock - first.record.started)
+        if early > 0:  # the clock of the loop stood still when it was set
+            self._look_again(early + RESOLUTION)
             return
-        record = getattr(self._newest, "record", None)
+        record = getattr(self._newest or first, "record", None)
         queued = record is not None and record.queued  # on our side: a hedge would stand behind it
-        if queued or not self._start(f"no answer after {self._delay:.3g} s", RETRY_COST):
-            self._delay *= 2  # until then something may have changed
-        if self._started < self.hedging.max_hedges:
-            self._timer = loop.call_later(self._delay, self._due, TURNS)
+        route = self._route
+        if not queued and not self._late:
+            self._late = True
+            route.late(self._number, self._delay, self._hedging)
+        waited = self._waited
+        if queued or not route.is_gain(waited) or not self._start(f"no answer after {waited:.3g} s", RETRY_COST):
+            self._wait *= 2
+        if self._started < self._hedging.max_hedges:
+            self._waited += self._wait
+            self._look_again(self._wait)
+
+    def _look_again(self, after: float) -> None:
+        self._timer = self._timers.loop.call_later(after, self._wait_turns, TURNS, context=self._context)
 
     def _start(self, reason: str, cost: float) -> bool:
         """Start one more attempt, if it is still of use and the budgets allow it."""
-        if self._task is None or self._winner is not None or self._started >= self.hedging.max_hedges:
+        if self._task is None or self._winner is not None or self._started >= self._hedging.max_hedges:
             return False
-        if not self._pay(cost):
+        if not self._route.pay(self._request, self._timers.loop.time(), cost):
             return False
         self._started += 1
         first, context = self._request, self._request.context
@@ -167,7 +261,7 @@ class _Race(Alarm):
         context.emit(HedgeStarted, waited=waited, reason=reason)
         self._newest = Request(first.method, self._url, self._headers.copy(), first.body, context)
         attempt = _attempt(self._newest, self._call_next)
-        task = self._timers.loop.create_task(attempt)  # by a timer of the call: with its context variables
+        task = self._timers.loop.create_task(attempt)  # it has the context of the call: whatever leads here runs in it
         self.hedges[task] = self._newest, cost
         task.add_done_callback(self._hedge_ended)
         return True
@@ -177,7 +271,7 @@ class _Race(Alarm):
         outcome = None if task.cancelled() else task.exception() or task.result()
         if isinstance(outcome, Response | APIError):
             if isinstance(outcome, CallRejectedError):
-                self._take_back(cost)
+                self._route.take_back(request, cost)
             fault = self._judge(request, outcome)
             if fault is None and isinstance(outcome, Response):
                 self._won(request, outcome)
@@ -186,7 +280,7 @@ class _Race(Alarm):
         elif outcome is not None:  # a bug, in a middleware perhaps: it, too, harms no healthy attempt
             self._failures.append((request, outcome))
         else:
-            self._learn(request, complete=False)
+            self._route.ended(request, complete=False)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -199,24 +293,19 @@ class _Race(Alarm):
             retry = request.context.retry
             fault = fault_of(outcome, _NO_STATUSES if retry is None else retry.statuses)
         if fault is None:
-            self._learn(request, complete=True)
+            self._route.ended(request, complete=True)
             if self._task is not None and self._winner is None:
-                self.tokens.deposit(self.hedging.max_extra)
+                self._route.tokens.deposit(self._hedging.max_extra)
         elif not fault.rejected:
-            self._learn(request, complete=False)
+            self._route.ended(request, complete=False)
         return fault
-
-    def _learn(self, request: Request, *, complete: bool) -> None:
-        record = getattr(request, "record", None)
-        if record is not None:
-            self._latencies.observe(request.context.started, record.elapsed, complete=complete)
 
     def _won(self, request: Request, response: Response) -> None:
         if self._winner is None and self._task is not None:
             self._winner = request, response
             if self._first_runs:
-                self.tokens.judge(won=True)
-                self.ring()
+                self._route.tokens.judge(won=True)
+                self.overtake()
 
     def _failed(self, request: Request, outcome: Response | APIError, fault: Fault | None) -> None:
         """Keep it, and start the next attempt at once if that may help."""
@@ -262,15 +351,11 @@ class _Race(Alarm):
         if request.url is not self._request.url:
             self._request.url = request.url
 
-    def close(self) -> None:
-        """It is over: start nothing more."""
-        super().close()
+    async def leave(self) -> None:
+        """Cancel the attempts still running, and wait for their ends, however often that is interrupted."""
         if self._timer is not None:
             self._timer.cancel()
         self._failures.clear()
-
-    async def leave(self) -> None:
-        """Cancel the attempts still running, and wait for their ends, however often that is interrupted."""
         left = [request for request, _ in self.hedges.values()]
         for task in self.hedges:
             task.cancel()
@@ -293,29 +378,6 @@ class _Race(Alarm):
             record.kind = ErrorKind.CANCELLED
             record.error = f"lost to attempt {winner.number}"
             context.emit(AttemptFinished, record=record)
-
-    # -- the budgets ---------------------------------------------------------------------------------------------
-
-    @property
-    def _retry_tokens(self) -> RetryTokens | None:
-        context = self._request.context
-        return None if self.budgets is None else self.budgets.for_upstream(context.upstream, context.started)
-
-    def _pay(self, cost: float) -> bool:
-        """Take from both budgets, or from none."""
-        if not self.tokens.try_spend():
-            return False
-        retry_tokens = self._retry_tokens
-        if retry_tokens is None or retry_tokens.try_spend(self._timers.loop.time(), cost):
-            return True
-        self.tokens.give_back()
-        return False
-
-    def _take_back(self, cost: float) -> None:
-        """Nothing was sent for what was paid."""
-        self.tokens.give_back()
-        if (retry_tokens := self._retry_tokens) is not None:
-            retry_tokens.give_back(cost)
 
 
 async def _attempt(request: Request, call_next: Handler) -> Response:

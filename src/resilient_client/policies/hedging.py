@@ -1,4 +1,4 @@
-"""What the end of one attempt means to the others beside it. Whether there is a token is the budgets' business."""
+"""When one attempt calls for another beside it. Whether there is a token is the budgets' business."""
 
 from __future__ import annotations
 

@@ -11,6 +11,9 @@ from multidict import CIMultiDict
 from resilient_client._version import __version__
 from resilient_client.transport.decoding import ACCEPT_ENCODING
 
+NOT_MADE_UP = (hdrs.CONTENT_TYPE,)
+"""What aiohttp would declare for a POST, PUT or PATCH without a body; one of ours says what it is."""
+
 _OWN = {hdrs.ACCEPT_ENCODING: ACCEPT_ENCODING, hdrs.USER_AGENT: f"resilient-client/{__version__}"}
 
 

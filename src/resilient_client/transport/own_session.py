@@ -6,6 +6,7 @@ done above, where it can be counted and bounded.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from http.cookies import SimpleCookie
 from typing import Final
@@ -15,7 +16,7 @@ from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
 from resilient_client.settings.connection import ConnectionSettings
-from resilient_client.transport.headers import usual_headers
+from resilient_client.transport.headers import NOT_MADE_UP, usual_headers
 from resilient_client.transport.progress import MarkingResolver, MarkingResponse, guard
 from resilient_client.transport.sockets import make_socket
 
@@ -65,6 +66,11 @@ class _OwnRequest(aiohttp.ClientRequest):
         self.headers = usual_headers(self.url.host_port_subcomponent or "").copy()
         if headers:
             self.headers.update(headers)
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        """Nothing is left to add, and nothing shall be made up when it is sent."""
+        if self.method in self.POST_METHODS:
+            super().update_auto_headers(NOT_MADE_UP)
 
 
 class _NoCookies(aiohttp.DummyCookieJar):

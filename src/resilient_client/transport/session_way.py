@@ -13,7 +13,7 @@ from aiohttp import hdrs
 
 from resilient_client.core.errors import RedirectError
 from resilient_client.core.request import Request
-from resilient_client.transport.headers import with_own
+from resilient_client.transport.headers import NOT_MADE_UP, with_own
 from resilient_client.transport.progress import guard
 from resilient_client.transport.upload import Upload
 
@@ -54,17 +54,10 @@ class SessionWay:
             _refuse_strangers(self._session, request)
             options["headers"] = with_own(options["headers"])
             options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
+            options["skip_auto_headers"] = NOT_MADE_UP
         return await self._session.request(
-            request.method,
-            request.url,
-            timeout=timeout,
-            allow_redirects=False,
-            skip_auto_headers=_NOT_MADE_UP,
-            **options,
+            request.method, request.url, timeout=timeout, allow_redirects=False, **options
         )
-
-
-_NOT_MADE_UP = (hdrs.CONTENT_TYPE,)  # aiohttp would declare one for a POST without a body
 
 
 def _refuse_strangers(session: aiohttp.ClientSession, request: Request) -> None:

@@ -87,3 +87,59 @@ def test_hedges_that_win_again_come_back() -> None:
     for _ in range(10):
         tokens.judge(won=True)
     assert tokens.worth == 1.0
+
+
+# --- when far more are late than usually are ---
+
+USUAL = 0.05
+
+
+def late_in(late: list[bool]) -> HedgeTokens:
+    """Tokens of steps that were begun one after the other, some of them late."""
+    tokens = HedgeTokens()
+    for is_late in late:
+        tokens.begun += 1
+        if is_late:
+            tokens.late(tokens.begun, USUAL)
+    return tokens
+
+
+def test_as_many_late_steps_as_usual_are_no_crowd() -> None:
+    """One in twenty, for ever: chance alone holds back three hedges in a hundred at the most."""
+    rng, tokens, crowded = Random(1), HedgeTokens(), 0
+    for _ in range(20_000):
+        tokens.begun += 1
+        if rng.random() < USUAL:
+            tokens.late(tokens.begun, USUAL)
+            crowded += tokens.crowded
+    assert crowded <= 0.03 * 20_000 * USUAL
+
+
+def test_four_times_as_many_late_steps_as_usual_are_a_crowd_soon() -> None:
+    """One in five: known after a hundred steps, and over after a hundred or so that were in time."""
+    assert late_in([number % 5 == 0 for number in range(100)]).crowded
+    assert not late_in([number % 5 == 0 for number in range(100)] + [False] * 100 + [True]).crowded
+
+
+def test_late_steps_of_a_fan_out_are_counted_in_the_order_of_their_beginning() -> None:
+    """Of a thousand begun at once, fifty are late at the same moment: no crowd. Of 400, they are one."""
+    for begun, crowded in ((1000, False), (400, True)):
+        tokens = HedgeTokens()
+        tokens.begun = begun
+        for number in range(0, begun, begun // 50):
+            tokens.late(number + 1, USUAL)
+        assert tokens.crowded is crowded
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.sampled_from([0.05, 0.2, 1.0])), max_size=300))
+def test_lateness_is_never_more_than_that_of_everybody(late: list[tuple[int, float]]) -> None:
+    """Whatever the order of the news, it only fades; and where all are late as a rule, there is no crowd."""
+    tokens, total = HedgeTokens(), 0.0
+    for number, usual in late:
+        tokens.late(number, usual)
+        total += 1 / usual
+        assert 0 < tokens._lateness <= total
+    everybody = HedgeTokens()
+    for number in range(2000):
+        everybody.late(number, 1.0)
+        assert not everybody.crowded

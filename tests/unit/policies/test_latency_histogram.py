@@ -116,3 +116,75 @@ def test_latencies_out_of_all_bounds_are_kept_at_the_bounds() -> None:
     histogram = learnt(*[(0.0, True)] * 90, *[(3e7, True)] * 90)
     assert histogram.quantile(0.5) == FINEST
     assert (histogram.quantile(0.95) or 0) > 3600
+
+
+# --- what lies ahead ---
+
+
+def end(latency: float) -> float:
+    """Where the bucket of this latency ends: what it is taken for."""
+    return FINEST * RATIO ** (bucket(latency) + 1)
+
+
+@given(st.lists(st.floats(0.00021, 100.0), min_size=ENOUGH, max_size=3 * ENOUGH), st.floats(0.0002, 10.0))
+def test_outlook_of_answers_is_their_mean_rest_in_means(latencies: list[float], waited: float) -> None:
+    """Without cuts it is what paper and pencil give: the share that takes longer, and by how much."""
+    outlook = learnt(*((latency, True) for latency in latencies)).outlook(waited)
+    taken = [end(latency) for latency in latencies]
+    rests = [seconds - waited for seconds in taken if seconds > waited * (1 + 1e-9)]
+    if not rests:
+        assert outlook == (0.0, math.inf)
+        return
+    assert outlook.late == pytest.approx(len(rests) / len(taken))
+    mean = sum(taken) / len(taken)
+    assert outlook.rest == pytest.approx(sum(rests) / len(rests) / mean / (1 + 3 / math.sqrt(len(rests))), abs=1e-9)
+
+
+def test_outlook_of_times_without_memory_is_a_wait_as_long_as_a_new_one() -> None:
+    """An exponential law: however long one has waited, the rest takes the mean."""
+    exponential = learnt(*((-0.05 * math.log(1 - (number + 0.5) / 10_000), True) for number in range(10_000)))
+    for waited in (0.02, 0.05, 0.15):
+        assert exponential.outlook(waited).rest == pytest.approx(1.0, abs=0.15)
+
+
+def test_outlook_of_a_slow_few_is_long() -> None:
+    """One in a hundred takes 200 ms instead of 2: who has waited for 10 has 190 more to wait, and a new one takes 4."""
+    outlook = learnt(*[(0.002, True)] * 9900, *[(0.2, True)] * 100).outlook(0.01)
+    assert outlook.late == pytest.approx(0.01)
+    assert outlook.rest > 35
+
+
+def test_outlook_in_doubt_is_shorter() -> None:
+    """The same times, seen four times and four hundred times: a few slow ones may be chance."""
+    few = learnt(*[(0.01, True)] * 96, *[(0.1, True)] * 4).outlook(0.02)
+    many = learnt(*[(0.01, True)] * 9600, *[(0.1, True)] * 400).outlook(0.02)
+    assert few.rest == pytest.approx(many.rest * 1.15 / 2.5)
+
+
+def test_outlook_where_many_of_the_late_were_cut_is_unknown() -> None:
+    """A fifth of the late ones lost to hedges and were never seen to the end: that they are slow is all one knows."""
+    quick, late = [(0.002, True)] * 950, [(0.003, True)] * 40
+    assert learnt(*quick, *late, *[(0.006, False)] * 10).outlook(0.0025).rest == math.inf
+    assert learnt(*quick, *late, *[(0.006, True)] * 10).outlook(0.0025).rest < 1
+
+
+def test_outlook_before_enough_samples_is_unknown() -> None:
+    """With one less than a hundred nothing is said; and where nothing took so long, nobody knows how long it takes."""
+    histogram = learnt(*[(0.01, True)] * 89, *[(0.1, True)] * 10)
+    assert histogram.outlook(0.02) == (0.0, math.inf)
+    histogram.observe(0.0, 0.1)
+    assert histogram.outlook(0.02).rest < math.inf
+    assert histogram.outlook(1.0) == (0.0, math.inf)
+
+
+def test_what_was_computed_is_good_for_a_sixteenth_of_the_samples() -> None:
+    """At least 32: a busy route is not worked out anew at each call."""
+    histogram = learnt(*[(0.01, True)] * 16_000)
+    before = histogram.quantile(0.5)
+    for _ in range(999):
+        histogram.observe(0.0, 1.0)
+        assert histogram.quantile(0.94) == histogram.quantile(0.94) == pytest.approx(0.01, rel=0.05)
+    for _ in range(1000):
+        histogram.observe(0.0, 1.0)
+    assert histogram.quantile(0.94) == pytest.approx(1.0, rel=0.05)
+    assert histogram.quantile(0.5) == before
