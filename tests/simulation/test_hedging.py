@@ -7,7 +7,7 @@ import gc
 import math
 from functools import cache
 from random import Random
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import pytest
@@ -52,9 +52,7 @@ from resilient_client.testing.virtual_time import run_virtual
 
 pytestmark = pytest.mark.slow
 
-SEEDS = range(1, 6)
-STUDENT = 2.776
-"""Standard errors of a mean of five, to either side, within which it lies in 95 of 100 cases."""
+SEEDS = (1, 2, 3)
 EXTRA = 0.05
 
 
@@ -73,78 +71,63 @@ def queues(utilisation: float, hedging: Hedging | None, **config: Any) -> Scenar
 
 
 class Figures(NamedTuple):
-    """What is compared of a run with and one without hedging, in seconds; and its requests."""
+    """What is compared of runs with and without hedging: means over the seeds, in seconds; and the requests."""
 
     p50: float
     p99: float
     p999: float
     mean: float
-    calls: int
-    extra: int
+    calls: tuple[int, ...]
+    extra: tuple[int, ...]
 
 
-def figures(utilisation: float, hedging: Hedging | None) -> list[Figures]:
+def figures(utilisation: float, hedging: Hedging | None) -> Figures:
     """One run for each seed."""
     runs = [simulate(queues(utilisation, hedging), seed=seed) for seed in SEEDS]
-    return [
-        Figures(
-            totals.p50,
-            totals.p99,
-            totals.p999,
-            fmean(run.calls["shop"].latencies),
-            totals.calls,
-            totals.requests - totals.calls,
-        )
-        for run, totals in ((run, run.totals) for run in runs)
-    ]
+    totals = [run.totals for run in runs]
+    return Figures(
+        p50=fmean(total.p50 for total in totals),
+        p99=fmean(total.p99 for total in totals),
+        p999=fmean(total.p999 for total in totals),
+        mean=fmean(fmean(run.calls["shop"].latencies) for run in runs),
+        calls=tuple(total.calls for total in totals),
+        extra=tuple(total.requests - total.calls for total in totals),
+    )
 
 
 @cache
-def paired(utilisation: float) -> tuple[list[Figures], list[Figures]]:
+def paired(utilisation: float) -> tuple[Figures, Figures]:
     """Unhedged and hedged: the same calls at the same times."""
     return figures(utilisation, None), figures(utilisation, Hedging())
 
 
-def changes(none: list[Figures], hedged: list[Figures], name: str) -> list[float]:
-    """The logarithm of the quotient, seed by seed: 0.01 is 1 % more with hedging."""
-    return [math.log(getattr(one, name) / getattr(other, name)) for other, one in zip(none, hedged, strict=True)]
-
-
-def error_of(change: list[float]) -> float:
-    """How far from their mean the true one may lie."""
-    return STUDENT * stdev(change) / math.sqrt(len(change))
-
-
 @pytest.mark.parametrize("utilisation", [0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 def test_hedging_of_queueing_replicas_is_never_worse_than_none(utilisation: float) -> None:
-    """Hedges would queue like all others, and losers be worked on: tail and mean are no worse than chance explains.
+    """Hedges would queue like all others, and losers be worked on: p99 stays within 1 %, p99.9 and the mean within 2 %.
 
-    That is the 95 % interval of the seeds' mean, and 2 % at the most. ``benchmarks/hedging_queues.py`` shows it for any
-    number of seeds.
+    So much is chance with three seeds. ``benchmarks/hedging_queues.py`` tells more with more of them.
     """
     none, hedged = paired(utilisation)
-    shown = f"| {utilisation} |"
-    for name in ("p99", "p999", "mean"):
-        change = changes(none, hedged, name)
-        shown += f" {name} {fmean(change):+.2%} ± {error_of(change):.2%} |"
-        assert fmean(change) <= min(error_of(change), 0.02)
-    print(shown, f"{sum(run.extra for run in hedged) / sum(run.calls for run in hedged):.2%} |")
-    for run in hedged:
-        assert run.extra <= START + EXTRA * run.calls
+    print(f"| {utilisation} | {none.p99:.3f} s | {hedged.p99:.3f} s | {sum(hedged.extra) / sum(hedged.calls):.2%} |")
+    assert hedged.p99 <= 1.01 * none.p99
+    assert hedged.p999 <= 1.02 * none.p999
+    assert hedged.mean <= 1.02 * none.mean
+    for extra, calls in zip(hedged.extra, hedged.calls, strict=True):
+        assert extra <= START + EXTRA * calls
 
 
 @pytest.mark.parametrize("utilisation", [0.9, 0.95])
 def test_hedges_cease_where_queues_are_what_makes_the_tail(utilisation: float) -> None:
     """One in a thousand calls is hedged at the most, and even the median does not notice."""
     none, hedged = paired(utilisation)
-    assert sum(run.extra for run in hedged) <= 0.001 * sum(run.calls for run in hedged)
-    assert fmean(changes(none, hedged, "p50")) <= 0.01
+    assert sum(hedged.extra) <= 0.001 * sum(hedged.calls)
+    assert hedged.p50 <= 1.01 * none.p50
 
 
 def test_hedging_of_idle_replicas_shortens_the_tail() -> None:
     """At a utilisation of 0.3 it is worth its load: p99 falls by an eighth at the least."""
     none, hedged = paired(0.3)
-    assert fmean(run.p99 for run in hedged) <= 0.875 * fmean(run.p99 for run in none)
+    assert hedged.p99 <= 0.875 * none.p99
 
 
 def test_hedges_that_promise_nothing_make_busy_replicas_worse(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,10 +135,9 @@ def test_hedges_that_promise_nothing_make_busy_replicas_worse(monkeypatch: pytes
     monkeypatch.setattr(HedgingRoute, "is_gain", lambda _route, _waited: True)
     none, _ = paired(0.9)
     hedged = figures(0.9, Hedging())
-    for name in ("mean", "p50"):
-        change = changes(none, hedged, name)
-        print(f"| 0.9, whatever they gain | {name} {fmean(change):+.2%} |")
-        assert fmean(change) > max(0.02, error_of(change))
+    print(f"| 0.9, whatever they gain | {none.mean:.3f} s | {hedged.mean:.3f} s in the mean |")
+    assert hedged.mean > 1.02 * none.mean
+    assert hedged.p50 > 1.04 * none.p50
 
 
 def test_hedging_of_busy_replicas_without_budgets_makes_them_worse(monkeypatch: pytest.MonkeyPatch) -> None:
