@@ -5,7 +5,7 @@ twice, with ``Hedging()`` and without: the same calls come at the same times. Th
 of the quotient, hedged to unhedged, in per cent: below 0 hedging helps, above it harms. ``±`` is twice the standard
 error of that mean. All in virtual time, so a seed gives the same figures everywhere.
 
-    python benchmarks/hedging_queues.py [--seeds N] [--first SEED] [--seconds S] [--utilisations 0.3,0.9]
+    python -m benchmarks.hedging_queues [--seeds N] [--first SEED] [--seconds S] [--utilisations 0.3,0.9]
 """
 
 from __future__ import annotations
