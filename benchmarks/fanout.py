@@ -5,7 +5,7 @@ once. Memory is that of a fresh process each: the peak of its resident set and o
 tracing is slow). CPU is measured as the ratio of neighbouring slices in one process and on one loop, so that drifts of
 the machine cancel out; ``bare again`` shows what the method can resolve.
 
-    python benchmarks/fanout.py [--calls N] [--slices N] [--loop uvloop|asyncio] [--only cpu|memory]
+    python -m benchmarks.fanout [--calls N] [--slices N] [--loop uvloop|asyncio] [--only cpu|memory]
 """
 
 from __future__ import annotations

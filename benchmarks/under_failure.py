@@ -3,7 +3,7 @@
 Everything is in memory, so that only the library is measured: the wire is an object that answers at once. CPU time of
 one core, the best of several rounds: noise only ever adds.
 
-    python benchmarks/under_failure.py [--rounds N]
+    python -m benchmarks.under_failure [--rounds N]
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sized
 from contextvars import copy_context
 from functools import partial
+from itertools import count
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from resilient_client.core.call import Call
@@ -24,8 +25,6 @@ T = TypeVar("T")
 
 Calls: TypeAlias = "Iterable[Call[T]] | AsyncIterable[Call[T]]"
 """What a fan-out takes."""
-
-_END: Any = object()
 
 
 Drawn: TypeAlias = tuple[int, Call[T], Runner]
@@ -51,15 +50,13 @@ class Source(Protocol[T]):
 
     Attributes:
         length: How many calls there are, if that is known.
-        drawn: How many were drawn so far.
         sized: Whether all of them get an outcome, even those that are never made: there is an end to them.
-        cut_off: Whether the deadline ended the draws, so that there may have been more.
+        cut_off: The place of the first call that was not drawn, if the deadline ended the draws: there may be none.
     """
 
     length: int | None
-    drawn: int
     sized: bool
-    cut_off: bool
+    cut_off: int | None
 
     def open(self, crew: Crew, ends_at: float) -> None:
         """Begin; a task it needs is one of the ``crew``, and ends with the last draw, or at ``ends_at`` (loop time)."""
@@ -120,30 +117,26 @@ def _numbered(client: Runner | None, index: int, call: Call[T]) -> Drawn[T]:
 class _Draws(Generic[T]):
     """Draws from an iterable, whenever a worker asks."""
 
-    __slots__ = ("_calls", "_next", "_number", "cut_off", "drawn", "length", "sized")
+    __slots__ = ("_calls", "_next", "_number", "cut_off", "length", "sized")
 
     def __init__(self, calls: Iterable[Call[T]], number: Callable[[int, Call[T]], Drawn[T]]) -> None:
         self.length = len(calls) if isinstance(calls, Sized) else None
         self.sized = self.length is not None
-        self.cut_off = False  # of an iterable, a call that comes too late is drawn, and its failure tells
-        self.drawn = 0
+        self.cut_off: int | None = None  # of an iterable, a call that comes too late is drawn, and its failure tells
         self._calls = calls
         self._number = number
 
     def open(self, crew: Crew, ends_at: float) -> None:
-        draw: Callable[[], Any] = partial(next, iter(self._calls), _END)
-        self._next = draw if isinstance(self._calls, (list, tuple)) else partial(copy_context().run, draw)
+        drawn = map(self._number, count(), self._calls)
+        self._next: Callable[[], Drawn[T] | None] = partial(next, drawn, None)
+        if not isinstance(self._calls, (list, tuple)):
+            self._next = partial(copy_context().run, self._next)
 
     def draw(self) -> Drawn[T] | None:
         try:
-            call = self._next()
-        except asyncio.CancelledError as error:  # of something it asked for a result
+            return self._next()
+        except asyncio.CancelledError as error:  # of something the iterable asked for a result
             raise _cancelled_from_within() from error
-        if call is _END:
-            return None
-        place = self.drawn
-        self.drawn = place + 1
-        return self._number(place, call)
 
     def stop(self) -> None:
         pass
@@ -155,6 +148,7 @@ class _AsyncDraws(Generic[T]):
     __slots__ = (
         "_calls",
         "_crew",
+        "_drawn",
         "_feeder",
         "_limit",
         "_number",
@@ -163,7 +157,6 @@ class _AsyncDraws(Generic[T]):
         "_wanted",
         "_wishes",
         "cut_off",
-        "drawn",
         "length",
         "sized",
     )
@@ -171,8 +164,8 @@ class _AsyncDraws(Generic[T]):
     def __init__(self, calls: AsyncIterable[Call[T]], number: Callable[[int, Call[T]], Drawn[T]]) -> None:
         self.length = len(calls) if isinstance(calls, Sized) else None
         self.sized = False  # what is awaited may never come
-        self.cut_off = False
-        self.drawn = 0
+        self.cut_off: int | None = None
+        self._drawn = 0
         self._calls = calls
         self._number = number
         self._wishes: deque[asyncio.Future[Drawn[T] | None]] = deque()
@@ -208,7 +201,7 @@ class _AsyncDraws(Generic[T]):
         except TimeoutError:  # ours, or that of something the iterable awaited under the same deadline
             if asyncio.get_running_loop().time() < ends_at - RESOLUTION:
                 raise
-            self.cut_off = True
+            self.cut_off = self._drawn
         except asyncio.CancelledError as error:
             if self._stopped or self._crew.aborted:
                 raise
@@ -228,8 +221,8 @@ class _AsyncDraws(Generic[T]):
             raise asyncio.CancelledError  # the iterable kept it to itself
         while self._feeder.cancelling():  # by the iterable itself, as timeouts of old style do
             self._feeder.uncancel()
-        self.drawn += 1
-        self._wishes.popleft().set_result(self._number(self.drawn - 1, call))
+        self._drawn += 1
+        self._wishes.popleft().set_result(self._number(self._drawn - 1, call))
 
     def _end(self) -> None:
         self._over = True

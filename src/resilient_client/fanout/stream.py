@@ -144,7 +144,7 @@ class OutcomeStream(AsyncIterator[Outcome[T]]):
 class _Channel(Generic[T]):
     """Outcomes on their way from the workers to the consumer; knows neither of them, so that each can go by itself."""
 
-    __slots__ = ("_arrived", "_held", "_limit", "_next", "_ordered", "_takers", "_waiting", "closed", "ended")
+    __slots__ = ("_arrived", "_held", "_limit", "_next", "_ordered", "_takers", "_waiting", "closed", "ended", "full")
 
     def __init__(self, limit: int, ordered: bool) -> None:
         self._limit = limit
@@ -154,12 +154,9 @@ class _Channel(Generic[T]):
         self._next = 0
         self._takers: list[asyncio.Future[None]] = []
         self._held: deque[asyncio.Future[None]] = deque()
+        self.full = False
         self.ended = False
         self.closed = False
-
-    @property
-    def full(self) -> bool:
-        return len(self._waiting) >= self._limit
 
     async def room(self) -> None:
         while self.full:
@@ -173,6 +170,7 @@ class _Channel(Generic[T]):
         place = index if self._ordered else self._arrived
         self._arrived += 1
         self._waiting[place] = outcome
+        self.full = len(self._waiting) >= self._limit
         if self._takers and place == self._next:
             self._wake()
         return ""
@@ -182,6 +180,8 @@ class _Channel(Generic[T]):
         outcome = self._waiting.pop(self._next, None)
         if outcome is not None:
             self._next += 1
+            if self.full:
+                self.full = len(self._waiting) >= self._limit
             if self._held and not self.full and not (held := self._held.popleft()).done():
                 held.set_result(None)
         return outcome
@@ -201,6 +201,7 @@ class _Channel(Generic[T]):
     def close(self) -> None:
         """Nobody takes any more."""
         self._waiting.clear()
+        self.full = False
         self.closed = self.ended = True
         self._wake()
 

@@ -79,7 +79,7 @@ class Workers(Generic[T]):
         # How many workers each one starts: there may be no call for the next. Where the number of calls is known, there
         # are at most as many workers, and they start two each: all stand after a few turns of the loop.
         self._heirs = 2 if source.sized else 1
-        self._unborn = (min(concurrency, source.length or 1) if source.sized else concurrency) - 1
+        self._unborn = min(concurrency, source.length or 1) if source.sized else concurrency
         self._making: dict[asyncio.Task[None], bool] = {}  # those with a call in hand, and whether we cancelled it
         self._latest: asyncio.Task[None] | None = None  # who was the last to begin a call
         self._stopped = ""
@@ -119,13 +119,13 @@ class Workers(Generic[T]):
                 raise failure
             finally:
                 failure = None  # or its traceback would hold this frame, which holds it
-        if self._source.cut_off:
-            self._sink.put(self._source.drawn, Failure(labels.cut_off()))
+        if self._source.cut_off is not None:
+            self._sink.put(self._source.cut_off, Failure(labels.cut_off()))
 
     async def _all_work(self, ends_at: float) -> None:
         self._over = self._loop.create_future()
         self._source.open(self, ends_at)
-        self._add_worker()
+        self._add_workers(1)
         try:
             await self._over
         except asyncio.CancelledError:
@@ -146,8 +146,10 @@ class Workers(Generic[T]):
         if not self._tasks and not self._over.done():
             self._over.set_result(None)
 
-    def _add_worker(self) -> None:
-        self.start(self._work_later() if self._eager else self._work())
+    def _add_workers(self, wanted: int) -> None:
+        for _ in range(min(wanted, self._unborn)):
+            self._unborn -= 1
+            self.start(self._work_later() if self._eager else self._work())
 
     async def _work_later(self) -> None:
         """Or each worker would run inside the one that started it, down to the end of the stack."""
@@ -156,12 +158,12 @@ class Workers(Generic[T]):
 
     async def _work(self) -> None:
         """Draw calls and make them, one by one, until there are no more."""
-        source, sink = self._source, self._sink
+        source, sink, draw = self._source, self._sink, self._source.draw
         task = cast("asyncio.Task[None]", asyncio.current_task())  # the group made it
         while source.sized or not self._stopped:
             if sink.full:
                 await sink.room()
-            drawn = source.draw()
+            drawn = draw()
             if isinstance(drawn, asyncio.Future):
                 drawn = await drawn
             if drawn is None:
@@ -173,9 +175,8 @@ class Workers(Generic[T]):
                     return  # it may be endless; this one failure tells that it was cut off
                 await self._pause()
                 continue
-            for _ in range(min(self._heirs, self._unborn)):
-                self._unborn -= 1
-                self._add_worker()
+            if self._unborn:
+                self._add_workers(self._heirs)
             self._making[task] = False
             self._latest = task
             try:

@@ -104,11 +104,14 @@ async def _followed(
     sent_to = request.url
     if sent_to is not url:
         request.url = url  # a redirect belongs to its attempt
-    if case.goes_on(fault, outcome):
-        outcome, sent_to = await _Repeats(case, call_next).run(outcome, sent_to)
-    if sent_to is not request.url:
-        request.url = sent_to  # what is said of the call names whom it asked last
-    return outcome
+    try:
+        if case.goes_on(fault, outcome):
+            outcome, sent_to = await _Repeats(case, call_next, outcome, sent_to).run()
+        if sent_to is not request.url:
+            request.url = sent_to  # what is said of the call names whom it asked last
+        return outcome
+    finally:
+        del outcome  # as above
 
 
 class _Case:
@@ -199,38 +202,39 @@ class _Case:
         if isinstance(backoff, Backoff):
             step = 1 if state is None else state.attempt_number
             return pause(backoff, step, self.delay, self.request.context.client.rng)
-        seconds = backoff(_first_state(outcome) if state is None else state)
+        state = _first_state() if state is None else state
+        state.set_result(outcome)
+        seconds = backoff(state)
         if not isinstance(seconds, (int, float)) or not seconds >= 0:
             raise ConfigurationError(f"the backoff of Retry gave {seconds!r}; it must give seconds, 0 or more")
         return float(seconds)
 
 
-def _first_state(outcome: Response | APIError) -> RetryCallState:
+def _first_state() -> RetryCallState:
     """What a tenacity wait is shown after the first attempt, when there is nothing of tenacity yet."""
-    state = RetryCallState(AsyncRetrying(), None, (), {})
-    state.set_result(outcome)
-    return state
+    return RetryCallState(AsyncRetrying(), None, (), {})
 
 
 class _Repeats(AsyncRetrying):
     """What follows the first failure of one call: tenacity's loop, told by the policy what comes next."""
 
-    def __init__(self, case: _Case, call_next: Handler) -> None:
+    def __init__(self, case: _Case, call_next: Handler, first: Response | APIError, sent_to: URL) -> None:
         super().__init__(sleep=asyncio.sleep, reraise=True)
         self._case = case
         self._call_next = call_next
-        self._last: Response | APIError  # the last *real* failure tells more than a refusal after it
-        self._sent_to: URL
+        self._latest = first
+        self._last = first  # the last *real* failure tells more than a refusal after it
+        self._sent_to = sent_to
         self._refused = ""  # by what name the refused attempt is called in its error
 
-    async def run(self, first: Response | APIError, sent_to: URL) -> tuple[Response | APIError, URL]:
-        """The outcome of the last attempt, and where that went; those of the first are given."""
-        self._last, self._sent_to = first, sent_to
+    async def run(self) -> tuple[Response | APIError, URL]:
+        """The outcome of the last attempt, and where that went."""
         try:
             await self(self._next)
+            return self._last, self._sent_to
         finally:
             self._case.settle()
-        return self._last, self._sent_to
+            del self._latest, self._last  # as above: the frames of the attempts know this object
 
     async def iter(self, retry_state: RetryCallState) -> DoAttempt | DoSleep | None:
         """What comes next: tenacity asks before and after each attempt.
@@ -241,8 +245,8 @@ class _Repeats(AsyncRetrying):
         if retry_state.attempt_number > 1:
             if retry_state.outcome is None:
                 return DoAttempt()
-            outcome = retry_state.outcome.result()  # a cancellation or a foreign exception: goes straight through
-            if not self._goes_on(outcome, retry_state):
+            retry_state.outcome.result()  # a cancellation or a foreign exception: goes straight through
+            if not self._goes_on(retry_state):
                 return None
         # else the first attempt has failed already, and it is decided what follows
         delay = self._case.delay
@@ -250,25 +254,25 @@ class _Repeats(AsyncRetrying):
         retry_state.idle_for += delay
         return DoSleep(delay)
 
-    def _goes_on(self, outcome: Response | APIError, state: RetryCallState) -> bool:
-        case = self._case
+    def _goes_on(self, state: RetryCallState) -> bool:
+        case, outcome = self._case, self._latest
         if isinstance(outcome, CallRejectedError):
             case.request.context.advice = f"not retried further: {self._bare(outcome)}"
             return False
         fault = fault_of(outcome, case.statuses)
         return fault is not None and case.goes_on(fault, outcome, state)
 
-    async def _next(self) -> Response | APIError:
+    async def _next(self) -> None:
+        """One attempt; tenacity hears only that it was made, for its frame would hold an error that knows the frame."""
         case = self._case
         price, case.paid = case.paid, 0.0
         attempt = case.request.copy()
-        outcome = await _attempt(attempt, self._call_next)
-        if isinstance(outcome, CallRejectedError):
+        self._latest = await _attempt(attempt, self._call_next)
+        if isinstance(self._latest, CallRejectedError):
             case.paid = price
             self._refused = attempt.label
         else:
-            self._last, self._sent_to = outcome, attempt.url
-        return outcome
+            self._last, self._sent_to = self._latest, attempt.url
 
     def _bare(self, refusal: CallRejectedError) -> str:
         """Why an attempt was refused, fit to stand in the error of one that was sent."""
