@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import io
 import json
+import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import BaseModel
-from tests.rules.kit import client, failure, in_use, soon
+from tests.rules.kit import client, failure, in_use, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -31,11 +32,13 @@ from resilient_client import (
 from resilient_client.testing.fault_server import FaultServer, black_hole
 from resilient_client.testing.faults import drop, garbage, reply
 from resilient_client.testing.wire import ReceivedRequest, Wire
+from resilient_client.transport import direct
 
 pytestmark = pytest.mark.both_ways
 
 BIG = bytes(range(256)) * 6_000  # 1.5 MiB: more than aiohttp takes without a warning
 TWICE = Retry(max_attempts=2, backoff={"kind": "fixed", "initial": 0.001})
+HUGE = bytes(20_000_000)
 
 
 class User(BaseModel):
@@ -74,7 +77,7 @@ def path(tmp_path: Path) -> Path:
 def huge(tmp_path: Path) -> Path:
     """A file of 20 MB: more than the buffers between client and server hold."""
     path = tmp_path / "huge.bin"
-    path.write_bytes(bytes(20_000_000))
+    path.write_bytes(HUGE)
     return path
 
 
@@ -301,6 +304,51 @@ async def test_content_the_server_does_not_take_times_out_in_stage_send() -> Non
             assert in_use(api) == 0
     assert isinstance(error, APITimeoutError)
     assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.TIMEOUT, Stage.SEND, True)
+
+
+def open_files() -> int:
+    """How many files and sockets this process has open."""
+    return len(os.listdir("/dev/fd"))
+
+
+@pytest.fixture(params=["bytes", "file", "pieces"])
+def not_taken(request: pytest.FixtureRequest, huge: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A body that no kernel keeps whole."""
+    monkeypatch.setattr(direct, "_AT_ONCE", len(HUGE))
+    return {"bytes": HUGE, "file": huge, "pieces": lambda: iter([HUGE[:60_000]] * 200)}[request.param]
+
+
+async def test_content_the_server_does_not_take_leaves_no_connection_behind(not_taken: Any) -> None:
+    """To close in order would wait until the server takes the rest, and it hangs."""
+    with black_hole() as url:
+        async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
+            await failure(api.get("/"))  # what a first call opens for good
+            await turns()
+            before = open_files()
+            error = await failure(api.post("/", content=not_taken))
+            assert error.stage is Stage.SEND
+            await turns()
+            assert open_files() == before
+
+
+async def test_content_answered_before_it_is_sent_leaves_no_connection_behind(not_taken: Any) -> None:
+    """What the server has answered already, and does not take, is not waited for."""
+    answered = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 Early\r\nContent-Length: 5\r\n\r\nearly")
+        await answered.wait()
+        writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with listener, client(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}") as api:
+        before = open_files()
+        await soon(api.post("/", content=not_taken))
+        await turns()
+        left = open_files() - before
+        answered.set()
+    assert left == 1  # the server's end
 
 
 @pytest.mark.parametrize("status", [200, 413])

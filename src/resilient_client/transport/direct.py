@@ -27,8 +27,9 @@ from resilient_client.core.request import Request
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.transport.headers import usual_headers
 from resilient_client.transport.own_session import proxied
-from resilient_client.transport.progress import Progress, speaks_unasked, wake_reader_when_lost
+from resilient_client.transport.progress import Progress, has_unsent, speaks_unasked, wake_reader_when_lost
 from resilient_client.transport.reply import DirectReply
+from resilient_client.transport.upload import PIECE, is_at_hand
 
 TESTED: Final = ("3.14.",)
 """The releases of aiohttp whose inner methods are known to be what is used here."""
@@ -37,6 +38,7 @@ _NO_TRACES: Final[list[Any]] = []
 _METHOD: Final = getattr(aiohttp.ClientSession, "_request", None)
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _CACHED_ORIGINS: Final = 1024
+_AT_ONCE: Final = 1024 * 1024  # bytes: what it takes to hand them over does not show beside sending them
 
 
 def possible(session: aiohttp.ClientSession, settings: ConnectionSettings) -> bool:
@@ -53,13 +55,16 @@ def known_release(version: str = aiohttp.__version__) -> bool:
     return version.startswith(TESTED) and isinstance(_METHOD, FunctionType) and _METHOD.__module__ == "aiohttp.client"
 
 
-def takes(request: Request) -> bool:
-    """Whether this request, its body small or absent, can go this way now.
+def takes(request: Request, idle: float | None) -> bool:
+    """Whether this request can go this way now.
 
-    Not while a mock or a tracer stands in the place of the session's method, and not if the server is to be asked
-    before the body is sent (RFC 9110 section 10.1.1).
+    Not while a mock or a tracer stands in the place of the session's method; nor if the server is to be asked before
+    the body is sent (RFC 9110 section 10.1.1); nor with a body that takes its time: only with bytes that are at hand,
+    and where the silence of the server is measured (``idle``), as few as go out in one piece.
     """
-    return aiohttp.ClientSession._request is _METHOD and not (request.headers and hdrs.EXPECT in request.headers)
+    if aiohttp.ClientSession._request is not _METHOD or (request.headers and hdrs.EXPECT in request.headers):
+        return False
+    return request.body is None or is_at_hand(request.body, _AT_ONCE if idle is None else PIECE)
 
 
 class _Origin(aiohttp.ClientRequest):
@@ -91,7 +96,7 @@ class DirectWay:
         self._closing = not keep_alive
 
     async def send(self, request: Request, timeout: aiohttp.ClientTimeout, progress: Progress) -> DirectReply:
-        """Send ``request``, whose body is small or absent, and wait for the head of its reply.
+        """Send ``request``, which ``takes`` has let pass, and wait for the head of its reply.
 
         Raises:
             Exception: One of aiohttp's or of the system's, to be translated.
@@ -110,11 +115,16 @@ class DirectWay:
             await self._write(request, origin, protocol)
             protocol.start_timeout()
             progress.mark_sent(progress.connecting is None)
+            if request.body is not None:
+                progress.wire = protocol.transport
             if progress.tls and not progress.reused and connection.transport is not None:
                 progress.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
             head, body = await protocol.read()
             while 100 <= head.code < 200 and head.code != 101:  # RFC 9110 section 15.2: the final one is to come
                 head, body = await protocol.read()
+            if request.body is not None and has_unsent(progress.wire):  # answered too early to be used again
+                progress.uploading = True
+                protocol.force_close()
         except BaseException:
             connection.close()
             raise
@@ -138,7 +148,7 @@ class DirectWay:
         return connection
 
     async def _write(self, request: Request, origin: _Origin, protocol: ResponseHandler) -> None:
-        """Hand the whole request to the connection. Never waits: it is small."""
+        """Hand the whole request to the connection, which keeps what the server does not take at once: never waits."""
         headers = origin.usual_headers
         body = request.body
         if request.headers or body is not None or self._closing or request.method not in _BODILESS:

@@ -11,7 +11,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeGuard
 from weakref import WeakSet
 
 import aiohttp
@@ -49,6 +49,7 @@ class Progress:
     replied: float | None = None
     ended: float | None = None
     uploading = False
+    wire: asyncio.WriteTransport | None = None  # what is still to be sent is there
     reused: bool | None = None
     sockets: tuple[socket.socket, ...] = ()
     peer: Mapping[str, Any] | None = None
@@ -70,14 +71,24 @@ class Progress:
         """It is over; gives the stage in which it ended."""
         self.ended = self.clock()
         stage, self.sockets = self.stage(), ()
+        self.let_go(broken=True)
         return stage
+
+    def let_go(self, *, broken: bool) -> None:
+        """Forget the connection. One that is ``broken`` with a rest of the body unsent is closed without that rest.
+
+        An ordinary close would wait until the server takes it, which may be never.
+        """
+        wire, self.wire = self.wire, None
+        if broken and has_unsent(wire):
+            wire.abort()
 
     def stage(self) -> Stage:
         """Where the request stands."""
         if self.replied is not None:
             return Stage.BODY
         if self.sent is not None:
-            return Stage.SEND if self.uploading else Stage.HEADERS
+            return Stage.SEND if self.uploading or has_unsent(self.wire) else Stage.HEADERS
         if self.pooled is None:
             return Stage.POOL
         if self.resolving is not None and self.resolved is None:
@@ -103,6 +114,11 @@ class Progress:
     def _between(self, start: float | None, end: float | None) -> float | None:
         end = self.ended if end is None else end
         return None if start is None or end is None else end - start
+
+
+def has_unsent(wire: asyncio.WriteTransport | None) -> TypeGuard[asyncio.WriteTransport]:
+    """Whether something that was written there has not left this process yet."""
+    return wire is not None and wire.get_write_buffer_size() > 0
 
 
 def _connected(sock: socket.socket) -> bool:
@@ -152,6 +168,7 @@ class MarkingResponse(ClientResponse):
         progress = current.get()
         if progress is not None:
             progress.mark_sent(self._is_reused(connection, progress))
+            progress.wire = connection.transport
             if progress.reused and speaks_unasked(connection):
                 raise ConnectionLost(aiohttp.ServerDisconnectedError())
             if progress.tls and not progress.reused and connection.transport is not None:

@@ -28,7 +28,7 @@ from resilient_client.transport.pool import Pool
 from resilient_client.transport.progress import Progress, current
 from resilient_client.transport.reply import Reply
 from resilient_client.transport.session_way import SessionWay
-from resilient_client.transport.upload import Upload, is_small
+from resilient_client.transport.upload import Upload, is_at_hand
 
 
 class AiohttpTransport:
@@ -85,13 +85,13 @@ class AiohttpTransport:
         try:
             if self._closed or (self._foreign and session.closed):  # while this request was under way
                 raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
-            if request.body is not None and not is_small(request.body):
-                upload = Upload(request.body, progress)
             timeout = aiohttp_timeout(context.limits.connect, context.limits.idle)
             reply: Reply
-            if self._direct is not None and upload is None and direct.takes(request):
+            if self._direct is not None and direct.takes(request, context.limits.idle):
                 reply = await self._direct.send(request, timeout, progress)
             else:
+                if request.body is not None and not is_at_hand(request.body):
+                    upload = Upload(request.body, progress)
                 reply = await self._through_session.send(request, timeout, upload)
             progress.replied = progress.ended = progress.clock()
             truncated = False
@@ -112,8 +112,7 @@ class AiohttpTransport:
             if progress.sent is not None:
                 request.record.sent, request.record.reused = True, progress.reused
             if context.open_stream is None:  # else they belong to it: the upload, too, may still go on
-                if upload is not None:
-                    upload.close()
+                _let_go(progress, upload)
                 pool.release(endpoint)
         raise failure
 
@@ -171,8 +170,7 @@ class AiohttpTransport:
 
         def on_close() -> None:
             progress.ended = progress.clock()
-            if upload is not None:
-                upload.close()
+            _let_go(progress, upload)
             pool.release(endpoint)
 
         request.context.open_stream = OpenReply(
@@ -198,6 +196,14 @@ class AiohttpTransport:
         self._through_session = SessionWay(session, foreign=self._foreign)
         self._opened = session, pool
         return session, pool
+
+
+def _let_go(progress: Progress, upload: Upload | None) -> None:
+    """The exchange is over; if its end came before that of the upload, the connection is good for nothing more."""
+    if upload is not None:
+        upload.close()
+    if progress.wire is not None:
+        progress.let_go(broken=progress.uploading)
 
 
 def _translate(error: Exception, request: Request, progress: Progress, session: aiohttp.ClientSession) -> Exception:

@@ -18,7 +18,8 @@ from resilient_client.core.body import Body, Part, already_sent, require_bytes
 from resilient_client.core.errors import InvalidRequestError
 from resilient_client.transport.progress import Progress
 
-_PIECE = 64 * 1024
+PIECE = 64 * 1024
+"""The bytes of a body that are sent in one go."""
 _ESCAPES = str.maketrans({"\r": "%0D", "\n": "%0A", '"': "%22"})  # as browsers do: WHATWG HTML 4.10.21.8
 
 Pieces: TypeAlias = AsyncIterator[bytes] | Iterator[bytes]
@@ -141,7 +142,7 @@ class Upload:
             if inspect.isawaitable(source):
                 source = await source
         if isinstance(source, bytes):
-            return (source[at : at + _PIECE] for at in range(0, len(source), _PIECE))
+            return (source[at : at + PIECE] for at in range(0, len(source), PIECE))
         if hasattr(source, "read"):
             return _FilePieces(cast("BinaryIO", source))
         return aiter(source) if isinstance(source, AsyncIterable) else iter(cast("Iterable[bytes]", source))
@@ -167,15 +168,15 @@ class _FilePieces:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await asyncio.to_thread(self._file.read, _PIECE)
+        piece = await asyncio.to_thread(self._file.read, PIECE)
         if not piece:
             raise StopAsyncIteration
         return piece
 
 
-def is_small(body: Body) -> bool:
-    """Whether the body can be handed over as it is."""
-    return isinstance(body.source, bytes) and len(body.source) <= _PIECE
+def is_at_hand(body: Body, limit: int = PIECE) -> bool:
+    """Whether the body can be handed over as it is: no more than ``limit`` bytes."""
+    return isinstance(body.source, bytes) and len(body.source) <= limit
 
 
 def _sources(body: Body) -> Iterator[tuple[Any, int | None]]:

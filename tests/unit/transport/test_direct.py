@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aioresponses import aioresponses
 
-from resilient_client import APIClient, ConnectionSettings
+from resilient_client import APIClient, ConnectionSettings, Timeout
 from resilient_client.testing.aioresponses_compat import install_aioresponses_compat
 from resilient_client.testing.fault_server import FaultServer
 from resilient_client.testing.faults import reply
@@ -143,11 +143,19 @@ async def test_what_needs_a_session_goes_through_one(
     assert long_ways == ["/"]
 
 
-async def test_large_body_goes_through_a_session(server: FaultServer, long_ways: list[str]) -> None:
-    """What does not fit one write needs aiohttp's writer task."""
-    async with APIClient(server.url) as api:
-        await api.post("/", content=bytes(70_000))
-    assert long_ways == ["/"]
+@pytest.mark.parametrize(
+    ("size", "idle", "direct"),
+    [(1_048_576, None, True), (1_048_577, None, False), (65_536, 5.0, True), (65_537, 5.0, False)],
+)
+async def test_large_body_goes_through_a_session(
+    server: FaultServer, long_ways: list[str], size: int, idle: float | None, direct: bool
+) -> None:
+    """It needs aiohttp's writer task; and silence is only measured once the body is sent, which takes its time."""
+    body = bytes(range(256)) * 4097
+    async with APIClient(server.url, timeout=Timeout(idle=idle)) as api:
+        await api.post("/", content=body[:size])
+    assert server.requests[0].body == body[:size]
+    assert long_ways == ([] if direct else ["/"])
 
 
 async def test_expectation_goes_through_a_session(long_ways: list[str]) -> None:
