@@ -27,16 +27,9 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     return factories | {"uvloop": uvloop.new_event_loop}
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is marked so over both ways through aiohttp: they must not differ."""
-    if metafunc.definition.get_closest_marker("both_ways"):
-        metafunc.fixturenames.append("way")
-        metafunc.parametrize("way", ["direct", "session"], indirect=True)
-
-
-@pytest.fixture
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The way that requests take: round aiohttp's session or through it."""
+@pytest.fixture(params=["direct", "session"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test over both ways through aiohttp, round its session and through it: they must not differ."""
     if request.param == "session":
         monkeypatch.setattr(direct, "known_release", lambda: False)
     return str(request.param)

@@ -34,7 +34,7 @@ from resilient_client.testing.faults import drop, garbage, reply
 from resilient_client.testing.wire import ReceivedRequest, Wire
 from resilient_client.transport import direct
 
-pytestmark = pytest.mark.both_ways
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 BIG = bytes(range(256)) * 6_000  # 1.5 MiB: more than aiohttp takes without a warning
 TWICE = Retry(max_attempts=2, backoff={"kind": "fixed", "initial": 0.001})

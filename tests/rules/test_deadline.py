@@ -44,7 +44,7 @@ from resilient_client.testing.faults import (
 from resilient_client.testing.virtual_time import run_virtual
 from resilient_client.testing.wire import Step
 
-pytestmark = pytest.mark.both_ways
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 END = 0.2
 """The deadline of most calls here, in seconds: short, so that the suite is."""

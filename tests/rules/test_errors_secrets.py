@@ -43,7 +43,7 @@ from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer, refused_url
 from resilient_client.testing.wire import Step
 
-pytestmark = pytest.mark.both_ways
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 PATH_PARAM = "canary-path-param"
 EAGER = Retry(max_attempts=2, backoff=lambda _: 0.0)

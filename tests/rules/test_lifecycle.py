@@ -32,7 +32,7 @@ from resilient_client.policies.circuit import CircuitState
 from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer, refused_url
 
-pytestmark = pytest.mark.both_ways
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 BUILT_AT_IMPORT = APIClient(refused_url())
 ONE = ConnectionSettings(pool_size=1)

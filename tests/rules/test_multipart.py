@@ -16,7 +16,7 @@ from resilient_client.testing.fault_server import FaultServer, black_hole, refus
 from resilient_client.testing.faults import drop, reply
 from resilient_client.testing.wire import ReceivedRequest
 
-pytestmark = pytest.mark.both_ways
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 BIG = bytes(range(256)) * 6_000
 TWICE = Retry(max_attempts=2, backoff={"kind": "fixed", "initial": 0.001})

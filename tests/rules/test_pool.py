@@ -26,7 +26,7 @@ from resilient_client.testing import faults
 from resilient_client.testing.fault_server import FaultServer, black_hole, refused_url
 from resilient_client.testing.wire import Fault
 
-pytestmark = pytest.mark.both_ways
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 ONE = ConnectionSettings(pool_size=1)
 

@@ -13,7 +13,7 @@ from tests.rules.kit import client, failure, in_use, soon
 from resilient_client import APIClient, APIError, APITimeoutError, ConnectionSettings, ErrorKind, Retry, Stage, Timeout
 from resilient_client.testing.fault_server import FaultServer, black_hole, refused_url
 
-pytestmark = pytest.mark.both_ways
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 AUTHORITY = trustme.CA()
 TRUSTING = ssl.create_default_context()

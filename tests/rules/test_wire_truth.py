@@ -50,7 +50,7 @@ from resilient_client.testing.faults import (
 from resilient_client.testing.wire import ReceivedRequest, Step, Wire
 from resilient_client.transport import direct, progress
 
-pytestmark = pytest.mark.both_ways
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)
 """Three attempts, no pause."""

@@ -16,7 +16,7 @@ from resilient_client.testing.faults import drip, hold, reply
 from resilient_client.testing.wire import ReceivedRequest, Wire
 from resilient_client.transport.pool import Pool
 
-pytestmark = pytest.mark.both_ways
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 LARGE = bytes(300_000)
 

@@ -76,7 +76,7 @@ async def test_post_without_a_body_declares_no_type(server: FaultServer) -> None
     assert ("Content-Type" in headers, headers["Content-Length"]) == (False, "0")
 
 
-@pytest.mark.both_ways
+@pytest.mark.usefixtures("both_ways")
 async def test_informational_replies_are_passed_over(server: FaultServer) -> None:
     """103 Early Hints is not the answer (RFC 8297)."""
 
@@ -88,7 +88,7 @@ async def test_informational_replies_are_passed_over(server: FaultServer) -> Non
         assert (await api.get("/")).status == 204
 
 
-@pytest.mark.both_ways
+@pytest.mark.usefixtures("both_ways")
 async def test_switched_protocols_are_not_used_for_another_request(server: FaultServer) -> None:
     """After a 101 nobody here speaks what the connection speaks."""
 
@@ -107,6 +107,15 @@ async def test_direct_way_is_taken_by_default(server: FaultServer, long_ways: li
     async with APIClient(server.url) as api:
         await api.get("/")
     assert (server.hits, long_ways) == (1, [])
+
+
+async def test_what_runs_both_ways_goes_through_a_session_where_it_says_so(
+    both_ways: str, server: FaultServer, long_ways: list[str]
+) -> None:
+    """Of the two runs of half the rules, one is not the other once more."""
+    async with APIClient(server.url) as api:
+        await api.get("/")
+    assert long_ways == ([] if both_ways == "direct" else ["/"])
 
 
 @pytest.mark.parametrize(
