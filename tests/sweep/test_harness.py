@@ -303,6 +303,16 @@ async def test_leaked_timer_is_caught() -> None:
     assert "a timer is left: print in 60 s" in await caught(bare(leaks))
 
 
+async def test_timer_for_next_to_no_time_is_no_trouble() -> None:
+    """On uvloop there are no timers below half a millisecond: what it gives knows no time."""
+
+    async def hurries() -> None:
+        asyncio.get_running_loop().call_later(0.0001, str)
+        await pause()
+
+    assert len(await sweep_cancellation(bare(hurries))) == 2
+
+
 async def test_leaked_timer_of_a_callback_is_caught() -> None:
     """A timer that re-arms itself from its own callback belongs to the scenario that set it first."""
 

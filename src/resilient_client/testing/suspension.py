@@ -189,7 +189,8 @@ class Watch:
             handle = schedule(when, callback, *args, **options)
             name = getattr(callback, "__qualname__", repr(callback))
             # aiohttp's look for idle connections belongs to its connector, which it holds weakly, not to a call.
-            if self._is_ours() and name != "_weakref_handle":
+            # What uvloop gives for less than a millisecond is no timer: it is due in the next turn.
+            if self._is_ours() and name != "_weakref_handle" and hasattr(handle, "when"):
                 self._timers[id(handle)] = handle, name
             return handle
 
