@@ -32,7 +32,7 @@ from resilient_client import (
 from resilient_client.testing.fault_server import FaultServer, black_hole
 from resilient_client.testing.faults import drop, garbage, reply
 from resilient_client.testing.wire import ReceivedRequest, Wire
-from resilient_client.transport import direct
+from resilient_client.transport import upload
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
@@ -312,9 +312,10 @@ def open_files() -> int:
 
 
 @pytest.fixture(params=["bytes", "file", "pieces"])
-def not_taken(request: pytest.FixtureRequest, huge: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def not_taken(request: pytest.FixtureRequest, huge: Path, both_ways: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A body that no kernel keeps whole."""
-    monkeypatch.setattr(direct, "_AT_ONCE", len(HUGE))
+    if both_ways == "direct":
+        monkeypatch.setattr(upload, "_AT_ONCE", len(HUGE))
     return {"bytes": HUGE, "file": huge, "pieces": lambda: iter([HUGE[:60_000]] * 200)}[request.param]
 
 

@@ -29,7 +29,7 @@ from resilient_client.transport.headers import usual_headers
 from resilient_client.transport.own_session import proxied
 from resilient_client.transport.progress import Progress, has_unsent, speaks_unasked, wake_reader_when_lost
 from resilient_client.transport.reply import DirectReply
-from resilient_client.transport.upload import PIECE, is_at_hand
+from resilient_client.transport.upload import is_at_hand
 
 TESTED: Final = ("3.14.",)
 """The releases of aiohttp whose inner methods are known to be what is used here."""
@@ -38,7 +38,6 @@ _NO_TRACES: Final[list[Any]] = []
 _METHOD: Final = getattr(aiohttp.ClientSession, "_request", None)
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _CACHED_ORIGINS: Final = 1024
-_AT_ONCE: Final = 1024 * 1024  # bytes: what it takes to hand them over does not show beside sending them
 
 
 def possible(session: aiohttp.ClientSession, settings: ConnectionSettings) -> bool:
@@ -64,7 +63,7 @@ def takes(request: Request, idle: float | None) -> bool:
     """
     if aiohttp.ClientSession._request is not _METHOD or (request.headers and hdrs.EXPECT in request.headers):
         return False
-    return request.body is None or is_at_hand(request.body, _AT_ONCE if idle is None else PIECE)
+    return request.body is None or is_at_hand(request.body, in_one_piece=idle is not None)
 
 
 class _Origin(aiohttp.ClientRequest):

@@ -1,8 +1,8 @@
 """From the description of a body to what aiohttp sends, anew for each attempt.
 
-Small bytes go out as they are. Everything else goes in pieces, so that a body that the server does not take is known
-for what it is, memory stays flat, and no large write blocks the event loop. Files are read in a worker thread; a
-caller's own is never closed (aiohttp's multipart writer would), one opened here always is.
+Bytes go out as they are, if they are not many. Everything else goes in pieces, so that a body that the server does not
+take is known for what it is, memory stays flat, and no large write blocks the event loop. Files are read in a worker
+thread; a caller's own is never closed (aiohttp's multipart writer would), one opened here always is.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from resilient_client.core.body import Body, Part, already_sent, require_bytes
 from resilient_client.core.errors import InvalidRequestError
 from resilient_client.transport.progress import Progress
 
-PIECE = 64 * 1024
-"""The bytes of a body that are sent in one go."""
+_PIECE = 64 * 1024
+_AT_ONCE = 1024 * 1024  # to hand them over does not show beside sending them, and aiohttp warns of more
 _ESCAPES = str.maketrans({"\r": "%0D", "\n": "%0A", '"': "%22"})  # as browsers do: WHATWG HTML 4.10.21.8
 
 Pieces: TypeAlias = AsyncIterator[bytes] | Iterator[bytes]
@@ -142,7 +142,7 @@ class Upload:
             if inspect.isawaitable(source):
                 source = await source
         if isinstance(source, bytes):
-            return (source[at : at + PIECE] for at in range(0, len(source), PIECE))
+            return (source[at : at + _PIECE] for at in range(0, len(source), _PIECE))
         if hasattr(source, "read"):
             return _FilePieces(cast("BinaryIO", source))
         return aiter(source) if isinstance(source, AsyncIterable) else iter(cast("Iterable[bytes]", source))
@@ -168,15 +168,15 @@ class _FilePieces:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await asyncio.to_thread(self._file.read, PIECE)
+        piece = await asyncio.to_thread(self._file.read, _PIECE)
         if not piece:
             raise StopAsyncIteration
         return piece
 
 
-def is_at_hand(body: Body, limit: int = PIECE) -> bool:
-    """Whether the body can be handed over as it is: no more than ``limit`` bytes."""
-    return isinstance(body.source, bytes) and len(body.source) <= limit
+def is_at_hand(body: Body, *, in_one_piece: bool = False) -> bool:
+    """Whether the body can be handed over as it is: bytes, and not too many, or only as many as make one piece."""
+    return isinstance(body.source, bytes) and len(body.source) <= (_PIECE if in_one_piece else _AT_ONCE)
 
 
 def _sources(body: Body) -> Iterator[tuple[Any, int | None]]:
