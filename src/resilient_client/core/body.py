@@ -79,9 +79,9 @@ class Body:
         Raises:
             InvalidRequestError: The options exclude each other, or the value cannot be sent.
         """
-        given = [name for name, value in (("json", json), ("content", content), ("data", data)) if value is not None]
-        if len(given) > 1 or (files is not None and given not in ([], ["data"])):
-            names = " and ".join([*given, *(["files"] if files is not None else [])])
+        if (json is not None) + (content is not None) + (data is not None or files is not None) > 1:
+            bodies = {"json": json, "content": content, "data": data, "files": files}
+            names = " and ".join(name for name, value in bodies.items() if value is not None)
             raise InvalidRequestError(f"{names} exclude each other; give one of json, content, data (+ files)")
         if isinstance(content, Described):
             return content.body()
@@ -159,9 +159,7 @@ def encode_json(value: object) -> bytes:
         InvalidRequestError: The value is no JSON, NaN and infinity included.
     """
     try:
-        return jsonlib.dumps(
-            value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_jsonable
-        ).encode()
+        return _JSON.encode(value).encode()
     except UnicodeEncodeError:
         reason = "it holds half of a character, a lone surrogate"
     except (TypeError, ValueError, RecursionError) as error:
@@ -175,6 +173,9 @@ def _jsonable(value: object) -> object:
     from pydantic_core import to_jsonable_python
 
     return to_jsonable_python(value, by_alias=True)
+
+
+_JSON = jsonlib.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_jsonable)
 
 
 def _fields(data: FormLike) -> list[tuple[str, bytes]]:

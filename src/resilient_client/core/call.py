@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast, overload
 
 from typing_extensions import TypeForm, Unpack
@@ -131,7 +132,9 @@ class Call(_Frozen, Generic[T_co]):
         _put_key(self, key)
         _put_client(self, client)
         _put_model(self, response_model)
-        _put_given(self, _described(options) if "content" in options or "files" in options else options)
+        if "files" in options or not isinstance(options.get("content"), (bytes, str, NoneType)):
+            options = _described(options)
+        _put_given(self, options)
 
     @overload
     @classmethod
