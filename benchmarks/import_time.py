@@ -1,7 +1,7 @@
 """What importing resilient_client costs: ``python -m benchmarks.import_time``.
 
 CPU time of fresh interpreters, in turn, the best of each: the least disturbed run. The bound is ours: all public names
-at most 30 ms above what they stand on, which is aiohttp, tenacity, and pydantic with one model (pydantic itself loads
+at most a quarter of what they stand on, which is aiohttp, tenacity, and pydantic with one model (pydantic itself loads
 most of its machinery at the first model, so a bare ``import pydantic`` would blame us for it). Where the bound is
 missed, ``python -X importtime -c "from resilient_client import *"`` says who it is.
 """
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 RUNS = 15
-BOUND = 0.030  # seconds
+BOUND = 0.25  # of what the library stands on
 
 BASE = """
 import aiohttp, tenacity
@@ -49,10 +49,11 @@ def main() -> None:
     best = {name: min(runs[1:]) for name, runs in times.items()}  # the first run may have to compile
     for name, seconds in best.items():
         print(f"{name:30} {seconds * 1000:6.1f} ms")
+    foundation = best["aiohttp, tenacity, pydantic"] - best["nothing"]
     ours = best["and all public names"] - best["aiohttp, tenacity, pydantic"]
-    print(f"\nour share: {ours * 1000:.1f} ms, at most {BOUND * 1000:.0f}")
+    print(f"\nours: {ours * 1000:.1f} ms, {ours / foundation:.2f} of what it stands on, at most {BOUND}")
     print(f"plugin: {(best['the pytest plugin, in pytest'] - best['pytest alone']) * 1000:.1f} ms")
-    sys.exit(ours > BOUND)
+    sys.exit(ours > BOUND * foundation)
 
 
 if __name__ == "__main__":

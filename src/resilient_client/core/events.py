@@ -1,4 +1,4 @@
-"""What happens in a client, told to whoever subscribed. Past tense, one slotted object an event.
+"""What happens in a client, told to whoever subscribed. Past tense, one object an event.
 
 Events are only made when somebody listens. A listener that raises is logged and never harms a call.
 """
@@ -6,9 +6,11 @@ Events are only made when somebody listens. A listener that raises is logged and
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeAlias
+
+from typing_extensions import dataclass_transform
 
 from resilient_client.core.attempts import AttemptRecord
 from resilient_client.core.endpoint import Endpoint
@@ -17,9 +19,36 @@ from resilient_client.core.kinds import ErrorKind
 _log = logging.getLogger("resilient_client.events")
 
 
-@dataclass(slots=True, kw_only=True)
-class Event:
-    """The base of all events.
+@dataclass_transform(kw_only_default=True)
+class _Record:
+    """What a dataclass would be; twenty of those would be a tenth of what importing this library takes."""
+
+    _names: ClassVar[frozenset[str]] = frozenset()
+    _defaults: ClassVar[dict[str, object]] = {}
+
+    def __init_subclass__(cls) -> None:
+        own = cls.__annotations__
+        cls._names |= own.keys()
+        cls._defaults = cls._defaults | {name: getattr(cls, name) for name in own if hasattr(cls, name)}
+
+    def __init__(self, **attributes: Any) -> None:
+        told = self._defaults | attributes
+        if told.keys() != self._names:
+            names, wrong = (", ".join(sorted(some)) for some in (self._names, self._names ^ told.keys()))
+            raise TypeError(f"{type(self).__name__} takes {names}; missing or unknown: {wrong}")
+        self.__dict__.update(told)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    __hash__ = None  # type: ignore[assignment]  # attributes need not be hashable
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+class Event(_Record):
+    """The base of all events. Each takes its attributes as keywords; ``vars(event)`` is a dict of them.
 
     Attributes:
         client: The name of the client.
@@ -30,7 +59,6 @@ class Event:
     at: float
 
 
-@dataclass(slots=True, kw_only=True)
 class CallEvent(Event):
     """The base of events that belong to one call.
 
@@ -42,10 +70,9 @@ class CallEvent(Event):
 
     method: str
     route: str
-    tags: dict[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(slots=True, kw_only=True)
 class AttemptStarted(CallEvent):
     """An attempt is about to be made. One that is then refused here is told as ``CallRejected`` and counts for nothing.
 
@@ -58,7 +85,6 @@ class AttemptStarted(CallEvent):
     endpoint: Endpoint
 
 
-@dataclass(slots=True, kw_only=True)
 class AttemptFinished(CallEvent):
     """An attempt came to its end; ``record`` holds everything about it.
 
@@ -68,7 +94,6 @@ class AttemptFinished(CallEvent):
     record: AttemptRecord
 
 
-@dataclass(slots=True, kw_only=True)
 class RetryScheduled(CallEvent):
     """Another attempt will follow.
 
@@ -83,7 +108,6 @@ class RetryScheduled(CallEvent):
     reason: str
 
 
-@dataclass(slots=True, kw_only=True)
 class RetryRefused(CallEvent):
     """A retryable failure is given back instead: attempts, budget or time are used up, or a repeat is not safe.
 
@@ -96,7 +120,6 @@ class RetryRefused(CallEvent):
     reason: str
 
 
-@dataclass(slots=True, kw_only=True)
 class HedgeStarted(CallEvent):
     """One more attempt was started without a pause: the answer takes long, or an attempt failed beside another.
 
@@ -109,7 +132,6 @@ class HedgeStarted(CallEvent):
     reason: str
 
 
-@dataclass(slots=True, kw_only=True)
 class CallFinished(CallEvent):
     """A call came to its end.
 
@@ -126,7 +148,6 @@ class CallFinished(CallEvent):
     elapsed: float
 
 
-@dataclass(slots=True, kw_only=True)
 class CallRejected(CallEvent):
     """An attempt was refused on our side; nothing was sent.
 
@@ -139,7 +160,6 @@ class CallRejected(CallEvent):
     endpoint: Endpoint
 
 
-@dataclass(slots=True, kw_only=True)
 class CallCoalesced(CallEvent):
     """A call joined the flight of one that is alike; no request of its own is made.
 
@@ -150,7 +170,6 @@ class CallCoalesced(CallEvent):
     waiters: int
 
 
-@dataclass(slots=True, kw_only=True)
 class FallbackUsed(CallEvent):
     """A call that failed was given its fallback, or should have been. Follows its ``CallFinished``.
 
@@ -165,7 +184,6 @@ class FallbackUsed(CallEvent):
     detail: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
 class TokenRefreshed(Event):
     """Credentials were renewed, or could not be.
 
@@ -178,7 +196,6 @@ class TokenRefreshed(Event):
     detail: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
 class EndpointPaused(Event):
     """A reply asked to slow down: all callers of its endpoint are held back.
 
@@ -191,7 +208,6 @@ class EndpointPaused(Event):
     seconds: float
 
 
-@dataclass(slots=True, kw_only=True)
 class CircuitEvent(Event):
     """The base of what happens to circuits.
 
@@ -202,7 +218,6 @@ class CircuitEvent(Event):
     endpoint: Endpoint
 
 
-@dataclass(slots=True, kw_only=True)
 class CircuitOpened(CircuitEvent):
     """The endpoint is left alone.
 
@@ -213,17 +228,14 @@ class CircuitOpened(CircuitEvent):
     retry_after: float | None
 
 
-@dataclass(slots=True, kw_only=True)
 class CircuitHalfOpened(CircuitEvent):
     """A few probes are let through."""
 
 
-@dataclass(slots=True, kw_only=True)
 class CircuitClosed(CircuitEvent):
     """The endpoint is well again."""
 
 
-@dataclass(slots=True, kw_only=True)
 class EndpointEjected(Event):
     """One of several endpoints is passed over from now on, as long as the others can spare it.
 
@@ -236,7 +248,6 @@ class EndpointEjected(Event):
     reason: str
 
 
-@dataclass(slots=True, kw_only=True)
 class EndpointRestored(Event):
     """It is chosen again, slowly at first.
 
@@ -247,7 +258,6 @@ class EndpointRestored(Event):
     endpoint: Endpoint
 
 
-@dataclass(slots=True, kw_only=True)
 class EndpointsResolved(Event):
     """The endpoints were asked for anew, or could not be had: then the last ones stay.
 

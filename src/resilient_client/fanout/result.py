@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 from reprlib import Repr
 from typing import Generic, TypeVar, overload
 
@@ -111,6 +110,8 @@ class GatherResult(Sequence[Outcome[T]], Generic[T]):
 
     def _repr_html_(self) -> str:
         """A table for notebooks: the first hundred outcomes, one a row."""
+        from html import escape
+
         title = str(self) if self.elapsed is None else f"{self}; {self.elapsed:.3g} s in all"
         head = "".join(f"<th>{name}</th>" for name in ("", "key", "outcome", "attempts", "seconds", "what"))
         rows = [_row(index, outcome) for index, outcome in enumerate(self._outcomes[:_ROWS])]
@@ -121,6 +122,8 @@ class GatherResult(Sequence[Outcome[T]], Generic[T]):
 
 def _row(index: int, outcome: Outcome[object]) -> str:
     """An outcome as a row of HTML. Keys, values and errors may hold anything: all text is cut and escaped."""
+    from html import escape
+
     key = "" if outcome.key is None else outcome.key if isinstance(outcome.key, str) else _short.repr(outcome.key)
     match outcome:
         case Success(value=value):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from html import escape
 from typing import Any, NamedTuple, overload
 
 from resilient_client.core.certificate import Certificate
@@ -176,6 +175,8 @@ class HealthReport(Sequence[ProbeResult]):
         return f"<HealthReport {self._summary()}>"
 
     def _repr_html_(self) -> str:
+        from html import escape
+
         cells = [
             (result.name, "yes" if result.critical else "", _shown(result.state), str(result))
             for result in self.results

@@ -16,7 +16,8 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -221,10 +222,10 @@ def _coding(name: str) -> _Coding:
             return _Coding("gzip", lambda _: zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error, True, b"\0")
         case "deflate":
             return _Coding("deflate", _open_deflate, zlib.error)
-        case "br" if _BROTLI:
-            return _Coding("br", lambda _: _BrotliStream(_BROTLI), import_module(_BROTLI).error)
-        case "zstd" if _ZSTD:
-            zstd = import_module(_ZSTD)
+        case "br" if brotli := _brotli():
+            return _Coding("br", lambda _: _BrotliStream(brotli), import_module(brotli).error)
+        case "zstd" if module := _zstd():
+            zstd = import_module(module)
             options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
             return _Coding("zstd", lambda _: zstd.ZstdDecompressor(options=options), zstd.ZstdError, True)
         case "br" | "zstd":
@@ -233,17 +234,29 @@ def _coding(name: str) -> _Coding:
             raise UndecodableBody(f"unknown content coding {name!r:.40}")
 
 
+@cache
+def accept_encoding() -> str:
+    """What this process can decode, as the value of the request header ``Accept-Encoding``."""
+    return "gzip, deflate" + (", br" if _brotli() else "") + (", zstd" if _zstd() else "")
+
+
+@cache
+def _brotli() -> str:
+    """The module that undoes br; before 1.2 it could not limit its output, and so not be trusted with a bomb."""
+    return next((module for module in ("brotli", "brotlicffi") if _release(module) >= (1, 2)), "")
+
+
+@cache
+def _zstd() -> str:
+    """The module that undoes zstd."""
+    return "compression.zstd" if find_spec("_zstd") else "backports.zstd" if _release("backports.zstd") else ""
+
+
 def _release(distribution: str) -> tuple[int, ...]:
     """Return major and minor version, without importing the library; () if it is not installed."""
+    from importlib import metadata  # dear, and nothing an import should wait for
+
     try:
         return tuple(int(number) for number in re.findall(r"\d+", metadata.version(distribution))[:2])
     except metadata.PackageNotFoundError:
         return ()
-
-
-# brotli before 1.2 cannot limit its output (output_buffer_limit), so it cannot be trusted with a bomb.
-_BROTLI = next((module for module in ("brotli", "brotlicffi") if _release(module) >= (1, 2)), "")
-_ZSTD = "compression.zstd" if find_spec("_zstd") else "backports.zstd" if _release("backports.zstd") else ""
-
-ACCEPT_ENCODING: str = "gzip, deflate" + (", br" if _BROTLI else "") + (", zstd" if _ZSTD else "")
-"""What this process can decode, as the value of the request header of that name."""
