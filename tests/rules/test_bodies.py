@@ -7,7 +7,6 @@ import dataclasses
 import datetime
 import io
 import json
-import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import BaseModel
-from tests.rules.kit import client, failure, in_use, soon, turns
+from tests.rules.kit import client, failure, in_use, open_files, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -304,11 +303,6 @@ async def test_content_the_server_does_not_take_times_out_in_stage_send() -> Non
             assert in_use(api) == 0
     assert isinstance(error, APITimeoutError)
     assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.TIMEOUT, Stage.SEND, True)
-
-
-def open_files() -> int:
-    """How many files and sockets this process has open."""
-    return len(os.listdir("/dev/fd"))
 
 
 @pytest.fixture(params=["bytes", "file", "pieces"])

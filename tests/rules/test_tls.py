@@ -8,7 +8,7 @@ import ssl
 
 import pytest
 import trustme
-from tests.rules.kit import client, failure, in_use, soon
+from tests.rules.kit import client, failure, in_use, open_files, soon, turns
 
 from resilient_client import APIClient, APIError, APITimeoutError, ConnectionSettings, ErrorKind, Retry, Stage, Timeout
 from resilient_client.testing.fault_server import FaultServer, black_hole, refused_url
@@ -146,3 +146,25 @@ async def test_tls_peer_that_hangs_up_in_the_handshake_may_be_retried() -> None:
     assert (error.kind, error.stage) == (ErrorKind.TLS, Stage.TLS)
     assert (error.maybe_processed, error.retryable) == (False, True)
     assert "ConnectionResetError" in str(error)
+
+
+async def test_tls_upload_that_is_not_taken_leaves_no_connection_behind() -> None:
+    """The farewell of TLS would wait for a server that takes nothing."""
+    over = asyncio.Event()
+
+    async def swallow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    listener = await asyncio.start_server(swallow, "127.0.0.1", 0, ssl=GOOD)
+    url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    options = {"timeout": Timeout(total=5, attempt=0.2), "connection": ConnectionSettings(tls=TRUSTING)}
+    async with listener, client(url, **options) as api:
+        counts = []
+        for _ in range(2):
+            error = await failure(api.post("/", content=lambda: iter([bytes(60_000)] * 300)))
+            await turns()
+            counts.append(open_files())
+        over.set()
+    assert error.stage is Stage.SEND
+    assert counts[1] == counts[0] + 1  # the server's end
