@@ -1,9 +1,9 @@
 """What a fan-out costs: memory above the start, and CPU beside a pool of workers of one's own.
 
-A server in a process of its own, on a core of its own, answers 1 KB of JSON over loopback; 100 calls are under way at
-once. Memory is that of a fresh process each: the peak of its resident set and of what Python allocated (two runs:
-tracing is slow). CPU is measured as the ratio of neighbouring slices in one process and on one loop, so that drifts of
-the machine cancel out; ``bare again`` shows what the method can resolve.
+The server of the package, on a core of its own, answers 1 KB of JSON over loopback; 100 calls are under way at once.
+Memory is that of a fresh process each: the peak of its resident set and of what Python allocated (two runs: tracing is
+slow). CPU is measured as the ratio of neighbouring slices in one process and on one loop, so that drifts of the machine
+cancel out; ``bare again`` shows what the method can resolve.
 
     python -m benchmarks.fanout [--calls N] [--slices N] [--loop uvloop|asyncio] [--only cpu|memory]
 """
@@ -14,90 +14,29 @@ import argparse
 import asyncio
 import gc
 import json
-import multiprocessing
-import os
 import platform
 import random
-import socket
 import statistics
 import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
+from benchmarks.machine import cores, pin, run
+from benchmarks.payloads import BODIES
+from benchmarks.results import beside, interval
+from benchmarks.server import serving
 from resilient_client import APIClient, Call, Response
 
 CONCURRENT = 100
 CALLS_A_SLICE = 1_000
 MOST_HELD = 100_000  # calls whose results are held, or whose memory is traced
-BODY = b'{"items":[' + b",".join(b'{"id":%d,"name":"item %d"}' % (n, n) for n in range(36)) + b"]}"
-REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
-
-Slice = Callable[[], Awaitable[object]]
-
-
-# -- the upstream ------------------------------------------------------------------------------------------------------
-
-
-class Upstream(asyncio.Protocol):
-    """Answers every request head at once; knows no other HTTP than this benchmark needs."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
-        self.transport = transport
-        self.rest = b""
-
-    def data_received(self, data: bytes) -> None:
-        """Answer every head that is complete."""
-        *heads, self.rest = (self.rest + data).split(b"\r\n\r\n")
-        self.transport.write(REPLY * len(heads))  # type: ignore[attr-defined]  # a TCP transport can write
-
-
-def serve(listener: socket.socket, core: int | None) -> None:
-    """Run the upstream until the process is ended."""
-    pin(core)
-
-    async def forever() -> None:
-        server = await asyncio.get_running_loop().create_server(Upstream, sock=listener)
-        await server.serve_forever()
-
-    run(forever(), "uvloop")
-
-
-@contextmanager
-def upstream(core: int | None) -> Iterator[str]:
-    """Its URL."""
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
-        process = multiprocessing.get_context("fork").Process(target=serve, args=(listener, core), daemon=True)
-        process.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            process.terminate()
-            process.join()
-
-
-def pin(core: int | None) -> None:
-    """Keep this process on one core, where the system can."""
-    if core is not None:
-        os.sched_setaffinity(0, {core})
-
-
-def run(main: Coroutine[Any, Any, None], loop: str) -> None:
-    """Run ``main`` on the named event loop."""
-    factory = None
-    if loop == "uvloop":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main)
+PATH = "/1k"  # of the server of the package: an order in 1 KB of JSON
 
 
 # -- the ways to make many calls ---------------------------------------------------------------------------------------
@@ -105,7 +44,7 @@ def run(main: Coroutine[Any, Any, None], loop: str) -> None:
 
 def calls(count: int) -> Iterator[Call[Response]]:
     """One after the other, never all at once."""
-    return (Call.get("/items") for _ in range(count))
+    return (Call.get(PATH) for _ in range(count))
 
 
 async def pool(make: Callable[[], Awaitable[object]], count: int) -> None:
@@ -133,7 +72,7 @@ def bare(session: aiohttp.ClientSession, url: str) -> Callable[[int], Awaitable[
 
 def own_pool(api: APIClient) -> Callable[[int], Awaitable[None]]:
     """That pool on our client: what a call costs without a fan-out."""
-    return lambda count: pool(lambda: api.get("/items"), count)
+    return lambda count: pool(lambda: api.get(PATH), count)
 
 
 def streamed(api: APIClient) -> Callable[[int], Awaitable[None]]:
@@ -165,8 +104,8 @@ async def ways(url: str) -> AsyncIterator[dict[str, Callable[[int], Awaitable[No
     connector = aiohttp.TCPConnector(limit=CONCURRENT)
     async with aiohttp.ClientSession(connector=connector) as session, APIClient(url) as api:
         yield {
-            "a pool of bare aiohttp": bare(session, f"{url}/items"),
-            "bare again": bare(session, f"{url}/items"),
+            "a pool of bare aiohttp": bare(session, f"{url}{PATH}"),
+            "bare again": bare(session, f"{url}{PATH}"),
             "the same pool of our calls": own_pool(api),
             "as_completed": streamed(api),
             "gather": gathered(api),
@@ -184,13 +123,6 @@ async def cpu(work: Callable[[int], Awaitable[None]]) -> float:
     return time.process_time() - began
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the median."""
-    rng = random.Random(1)
-    medians = sorted(statistics.median(rng.choices(values, k=len(values))) for _ in range(1000))
-    return medians[25], medians[974]
-
-
 async def compare(url: str, slices: int) -> None:
     """Take the slices in turn and print the ratios."""
     async with ways(url) as works:
@@ -204,11 +136,11 @@ async def compare(url: str, slices: int) -> None:
             for name, work in list(works.items())[1:]:
                 own, after = await cpu(work), await cpu(base)
                 times[name].append(own)
-                ratios[name].append(2 * own / (before + after))
+                ratios[name].append(beside(before, own, after))
                 before = after
     print("| what | µs of CPU a call | ratio to the bare pool | 95 % interval |\n|---|---|---|---|")
     for name in list(works)[1:]:
-        low, high = interval(ratios[name])
+        low, high = interval(ratios[name], random.Random(1))
         micros = statistics.median(times[name]) / CALLS_A_SLICE * 1e6
         print(f"| {name} | {micros:.0f} | {statistics.median(ratios[name]):.3f} | {low:.3f}–{high:.3f} |")
 
@@ -252,7 +184,7 @@ def memory(url: str, count: int, loop: str) -> None:
         ("as_completed", count),
         ("gather", held),
     ):
-        command = [sys.executable, __file__, "--peak", url, way, str(some), "--loop", loop]
+        command = [sys.executable, "-m", "benchmarks.fanout", "--peak", url, way, str(some), "--loop", loop]
         runs = [command, [*command, "--traced"]] if some <= MOST_HELD else [command]
         figures = [json.loads(subprocess.run(each, stdout=subprocess.PIPE, check=True).stdout) for each in runs]
         shown = [f"{figure:.1f}" for figure in figures] + ["too slow"] * (2 - len(figures))
@@ -269,20 +201,20 @@ def main() -> int:
     parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)  # what the children are asked
     parser.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if given.peak:
         url, way, count = given.peak
         run(peak(url, way, int(count), traced=given.traced), given.loop)
         return 0
-    with upstream(cores[1] if len(cores) > 1 else None) as url:
-        pin(cores[0] if len(cores) > 1 else None)
+    own = cores()
+    with serving(BODIES, own.server) as server:
+        pin(own.client)
         python = f"Python {platform.python_version()}, aiohttp {aiohttp.__version__}, {given.loop}"
         print(f"{python}, {platform.machine()}; {CONCURRENT} at once, 1 KB\n")
         if given.only != "memory":
-            run(compare(url, given.slices), given.loop)
+            run(compare(server.url, given.slices), given.loop)
             print()
         if given.only != "cpu":
-            memory(url, given.calls, given.loop)
+            memory(server.url, given.calls, given.loop)
     return 0
 
 
