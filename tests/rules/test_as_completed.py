@@ -239,7 +239,7 @@ async def test_as_completed_of_a_closed_client_is_refused_before_anything_starts
         api.as_completed(calls(3))
 
 
-@pytest.mark.parametrize("limits", [{"concurrency": 0}, {"timeout": -1}], ids=str)
+@pytest.mark.parametrize("limits", [{"concurrency": 0}, {"timeout": -1}, {"ordered": "no"}], ids=str)
 async def test_as_completed_with_limits_that_make_no_sense_is_refused(api: APIClient, limits: dict[str, Any]) -> None:
     """At once, naming the limit."""
     with pytest.raises(InvalidRequestError, match=next(iter(limits))):

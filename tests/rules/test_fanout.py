@@ -274,6 +274,7 @@ async def test_gather_raise_for_failures_raises_all_of_them(server: FaultServer,
         {"timeout": 0},
         {"timeout": -1},
         {"timeout": float("nan")},
+        {"stop_on_failure": "no"},
     ],
     ids=str,
 )
