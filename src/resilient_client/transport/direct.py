@@ -27,7 +27,7 @@ from resilient_client.core.request import Request
 from resilient_client.settings.connection import ConnectionSettings
 from resilient_client.transport.headers import usual_headers
 from resilient_client.transport.own_session import proxied
-from resilient_client.transport.progress import Progress, has_unsent, speaks_unasked, wake_reader_when_lost
+from resilient_client.transport.progress import Progress, speaks_unasked, wake_reader_when_lost
 from resilient_client.transport.reply import DirectReply
 from resilient_client.transport.upload import is_at_hand
 
@@ -121,9 +121,8 @@ class DirectWay:
             head, body = await protocol.read()
             while 100 <= head.code < 200 and head.code != 101:  # RFC 9110 section 15.2: the final one is to come
                 head, body = await protocol.read()
-            if request.body is not None and has_unsent(progress.wire):  # answered too early to be used again
-                progress.uploading = True
-                protocol.force_close()
+            if progress.wire is not None:
+                progress.mark_answered(protocol)
         except BaseException:
             connection.close()
             raise

@@ -11,7 +11,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, TypeGuard
+from typing import Any
 from weakref import WeakSet
 
 import aiohttp
@@ -49,7 +49,7 @@ class Progress:
     replied: float | None = None
     ended: float | None = None
     uploading = False
-    wire: asyncio.WriteTransport | None = None  # what is still to be sent is there
+    wire: asyncio.WriteTransport | None = None  # until the answer to all that was sent there
     reused: bool | None = None
     sockets: tuple[socket.socket, ...] = ()
     peer: Mapping[str, Any] | None = None
@@ -67,20 +67,29 @@ class Progress:
         if self.sockets:
             self.sockets = ()  # the connection has its own; whoever keeps this must not keep them
 
+    def mark_answered(self, protocol: ResponseHandler | None) -> None:
+        """The head of the reply is here; ``protocol`` has the connection, if that is still ours.
+
+        An answer to a request that is not sent whole is the last thing the connection is good for.
+        """
+        if self.uploading or (protocol is not None and _has_unsent(self.wire)):
+            self.uploading = True
+            if protocol is not None:
+                protocol.force_close()
+        else:
+            self.wire = None
+
     def mark_failed(self) -> Stage:
         """It is over; gives the stage in which it ended."""
         self.ended = self.clock()
         stage, self.sockets = self.stage(), ()
-        self.let_go(broken=True)
+        self.cut_off()
         return stage
 
-    def let_go(self, *, broken: bool) -> None:
-        """Forget the connection. One that is ``broken`` with a rest of the body unsent is closed without that rest.
-
-        An ordinary close would wait until the server takes it, which may be never.
-        """
+    def cut_off(self) -> None:
+        """End a connection that is good for nothing more. To close it in order would wait until the rest is taken."""
         wire, self.wire = self.wire, None
-        if broken and has_unsent(wire):
+        if wire is not None:
             wire.abort()
 
     def stage(self) -> Stage:
@@ -88,7 +97,7 @@ class Progress:
         if self.replied is not None:
             return Stage.BODY
         if self.sent is not None:
-            return Stage.SEND if self.uploading or has_unsent(self.wire) else Stage.HEADERS
+            return Stage.SEND if self.uploading or _has_unsent(self.wire) else Stage.HEADERS
         if self.pooled is None:
             return Stage.POOL
         if self.resolving is not None and self.resolved is None:
@@ -116,7 +125,7 @@ class Progress:
         return None if start is None or end is None else end - start
 
 
-def has_unsent(wire: asyncio.WriteTransport | None) -> TypeGuard[asyncio.WriteTransport]:
+def _has_unsent(wire: asyncio.WriteTransport | None) -> bool:
     """Whether something that was written there has not left this process yet."""
     return wire is not None and wire.get_write_buffer_size() > 0
 
@@ -178,6 +187,8 @@ class MarkingResponse(ClientResponse):
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
             failure = ConnectionLost(lost)
         else:
+            if progress is not None:
+                progress.mark_answered(connection.protocol)
             if not self.content.is_eof() and connection.protocol is not None:
                 wake_reader_when_lost(self.content, connection.protocol)
             return self

@@ -199,11 +199,10 @@ class AiohttpTransport:
 
 
 def _let_go(progress: Progress, upload: Upload | None) -> None:
-    """The exchange is over; if its end came before that of the upload, the connection is good for nothing more."""
+    """The exchange is over, and with it what is left of the upload."""
     if upload is not None:
         upload.close()
-    if progress.wire is not None:
-        progress.let_go(broken=progress.uploading)
+    progress.cut_off()
 
 
 def _translate(error: Exception, request: Request, progress: Progress, session: aiohttp.ClientSession) -> Exception:
