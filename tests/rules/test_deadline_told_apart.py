@@ -57,7 +57,7 @@ async def test_cancellation_by_the_caller_is_never_a_timeout(server: FaultServer
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert time.perf_counter() - began < 0.1
+    assert time.perf_counter() - began < 1  # of 10 s
 
 
 async def _raises_timeout(request: Request, call_next: Handler) -> Response:

@@ -209,12 +209,12 @@ async def test_stale_connection_is_not_healed_where_a_repeat_is_not_allowed(
 
 
 async def test_retry_after_beyond_the_deadline_gives_the_reply_back_now(server: FaultServer, api: APIClient) -> None:
-    """``Retry-After: 3`` with 1 s left: the 503 comes back in under 50 ms, and says so."""
+    """``Retry-After: 3`` with 1 s left: the 503 comes back long before that is over, and says so."""
     server.script(reply(503, headers={"Retry-After": "3"}))
     await api.get("/", retry=None, raise_for_status=False)  # connected
     began = time.perf_counter()
     error = await failure(api.get("/", timeout=1))
-    assert time.perf_counter() - began < 0.05
+    assert time.perf_counter() - began < 0.5
     assert isinstance(error, InternalServerError)
     assert (error.retry_after, error.attempts, server.hits) == (3, 1, 2)
     assert "does not fit" in str(error)
@@ -321,7 +321,7 @@ async def test_cancellation_during_the_pause_ends_the_call_at_once(server: Fault
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.perf_counter() - began < 0.1
+    assert time.perf_counter() - began < 1  # of the 5 s of the pause
     assert server.hits == 1
 
 

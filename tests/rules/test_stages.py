@@ -61,8 +61,8 @@ async def test_stage_in_which_a_server_hangs_takes_the_time() -> None:
         async with client(url.replace("http", "https"), timeout=0.2) as api:
             record = (await failure(api.get("/"))).history[0]
     assert record.stage is Stage.TLS
-    assert record.timings.tls == pytest.approx(0.2, abs=0.1)
-    assert (record.timings.connect or 0) < 0.1
+    assert record.timings.tls is not None
+    assert record.timings.tls > 0.1 > (record.timings.connect or 0)
     assert record.timings.first_byte is None
 
 
