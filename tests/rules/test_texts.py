@@ -29,7 +29,9 @@ async def test_text_is_decoded_by_the_declared_charset(server: FaultServer, cont
     assert await text_of(server, content, content_type) == "grün"
 
 
-@pytest.mark.parametrize("charset", ["nonsense", "hex", "base64", "zlib", "rot13", "idna", "punycode", "undefined"])
+@pytest.mark.parametrize(
+    "charset", ["nonsense", "hex", "base64", "zlib", "rot13", "idna", "punycode", "undefined", "unicode_escape"]
+)
 async def test_text_of_a_charset_that_is_none_is_read_as_utf_8(server: FaultServer, charset: str) -> None:
     """Python has codecs that are no charsets, and a server may name any of them."""
     assert await text_of(server, "grün".encode() + b"\xff", f"text/plain; charset={charset}") == "grün\ufffd"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import re
+from codecs import lookup
 from typing import Any, TypeVar
 
 from multidict import CIMultiDictProxy
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid")
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
+_NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
+"""Python's codecs for text that only names or source code are written in."""
 
 
 class Response:
@@ -68,10 +71,13 @@ class Response:
     def text(self) -> str:
         """The body as text: by the charset it declares, else UTF-8. Never raises: what does not decode is U+FFFD."""
         found = _CHARSET.search(self.headers.get("content-type", ""))
-        try:
-            return self.content.decode(found[1] if found else "utf-8", errors="replace")
-        except (LookupError, UnicodeError):  # no such charset, or a codec of Python's that is none, such as hex or idna
-            return self.content.decode(errors="replace")
+        if found:
+            try:
+                if lookup(found[1]).name not in _NO_CHARSETS:
+                    return self.content.decode(found[1], errors="replace")
+            except (LookupError, UnicodeError):  # no such charset, or a codec for something else than text, such as hex
+                pass
+        return self.content.decode(errors="replace")
 
     def json(self) -> Any:
         """The body as JSON.
