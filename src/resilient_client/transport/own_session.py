@@ -12,6 +12,7 @@ from http.cookies import SimpleCookie
 from typing import Final
 
 import aiohttp
+from aiohttp import hdrs
 from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
@@ -68,8 +69,8 @@ class _OwnRequest(aiohttp.ClientRequest):
             self.headers.update(headers)
 
     def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
-        """Nothing is left to add, and nothing shall be made up when it is sent."""
-        if self.method in self.POST_METHODS:
+        """Nothing is left to add, and no type of a body shall be made up when it is sent."""
+        if self.method in self.POST_METHODS and hdrs.CONTENT_TYPE not in self.headers:
             super().update_auto_headers(NOT_MADE_UP)
 
 
