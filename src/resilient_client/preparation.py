@@ -19,6 +19,7 @@ from resilient_client.policies.shapes import fallback_of, flag_of, mapping_of
 
 _CACHED_URLS = 1024
 _BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
+_SHAPED = frozenset({"idempotent", "raise_for_status", "coalesce", "fallback", "tags"})
 
 
 Prepared: TypeAlias = tuple[URL, Endpoint, CIMultiDict[str], Body | None, str | None]
@@ -76,7 +77,8 @@ class Preparation:
             if url is None:
                 url = self._url(call.path)
             return url, self._endpoint or Endpoint.of(url), self._headers.copy(), None, None
-        _check_shapes(given)
+        if not _SHAPED.isdisjoint(given):
+            _check_shapes(given)
         if "params" in given or "path_params" in given:
             url = address(self.base, call.path, given.get("path_params"), given.get("params"))
             url = url.extend_query(self._params) if self._params else url
