@@ -15,8 +15,7 @@ from resilient_client.fanout.observing import Observers, check_callback
 from resilient_client.fanout.progress import Progress, check_progress
 from resilient_client.fanout.result import GatherResult
 from resilient_client.fanout.source import Calls, source_of
-from resilient_client.fanout.workers import Workers, check_limits
-from resilient_client.policies.shapes import flag_of
+from resilient_client.fanout.workers import Workers, check_flag, check_limits
 
 T = TypeVar("T")
 
@@ -64,7 +63,7 @@ async def gather(
     check_limits(concurrency, timeout)
     check_callback(on_outcome)
     check_progress(progress)
-    flag_of("stop_on_failure", stop_on_failure)
+    check_flag("stop_on_failure", stop_on_failure)
     source = source_of(calls, client)
     _check_successes(successes, source.length)
     clock = clock_of(asyncio.get_running_loop())

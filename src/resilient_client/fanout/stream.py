@@ -16,8 +16,7 @@ from resilient_client.core.errors import CallCancelledError
 from resilient_client.core.outcome import Outcome
 from resilient_client.core.protocols import Runner
 from resilient_client.fanout.source import Calls, source_of
-from resilient_client.fanout.workers import Workers, check_limits
-from resilient_client.policies.shapes import flag_of
+from resilient_client.fanout.workers import Workers, check_flag, check_limits
 
 T = TypeVar("T")
 
@@ -67,7 +66,7 @@ def as_completed(
         Exception: From a step: what ``calls`` itself raised, once all calls in flight are cancelled and awaited.
     """
     check_limits(concurrency, timeout)
-    flag_of("ordered", ordered)
+    check_flag("ordered", ordered)
     channel = _Channel[T](concurrency, ordered)
     return OutcomeStream(Workers(source_of(calls, client), concurrency, channel), channel, timeout)
 

@@ -240,6 +240,16 @@ class Workers(Generic[T]):
         return labels.overdue(call, cancellation)
 
 
+def check_flag(name: str, given: object) -> None:
+    """Refuse what merely looks like true or false.
+
+    Raises:
+        InvalidRequestError: It is no boolean.
+    """
+    if not isinstance(given, bool):
+        raise InvalidRequestError(f"{name} is {given!r:.80}; give True or False, or leave it out")
+
+
 def check_limits(concurrency: int, timeout: float | None) -> None:
     """Complain about limits that make no sense.
 
