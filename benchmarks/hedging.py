@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import gc
 import multiprocessing
 import os
 import platform
@@ -24,6 +25,7 @@ from typing import Any
 import aiohttp
 
 from benchmarks.machine import pin, run
+from benchmarks.results import beside, interval
 from resilient_client import APIClient, Hedging
 
 CALLS_A_SLICE = 1000
@@ -83,8 +85,8 @@ class Variant:
         self.requests = 0
         self.cpu: list[float] = []
 
-    async def slice(self) -> None:
-        """Make the calls of a slice."""
+    async def slice(self) -> float:
+        """Make the calls of a slice; the CPU it took, in seconds, begun with nothing to collect."""
         left = CALLS_A_SLICE
 
         async def caller() -> None:
@@ -95,10 +97,12 @@ class Variant:
                 await self.client.get("/items")
                 self.latencies.append(time.perf_counter() - began)
 
+        gc.collect()
         before, start = self.hits.value, time.process_time()
         await asyncio.gather(*(caller() for _ in range(CALLERS)))
         self.cpu.append(time.process_time() - start)
         self.requests += self.hits.value - before
+        return self.cpu[-1]
 
     def quantile(self, share: float) -> float:
         """Seconds within which this share of the calls had their answer."""
@@ -117,10 +121,12 @@ async def measure(url: str, slices: int, loop: str, hits: Any) -> dict[str, floa
         for variant in (unhedged, hedged):
             await variant.slice()  # connections, caches, and what the hedge must learn
             variant.__init__(variant.client, hits)  # type: ignore[misc]  # forget that slice
+        ratios, before = [], await unhedged.slice()
         for _ in range(slices):
-            await unhedged.slice()
-            await hedged.slice()
-    cpu = statistics.median(own / base for own, base in zip(hedged.cpu, unhedged.cpu, strict=True))
+            own, after = await hedged.slice(), await unhedged.slice()
+            ratios.append(beside(before, own, after))
+            before = after
+    cpu, (low, high) = statistics.median(ratios), interval(ratios, random.Random(1))
     python = f"Python {platform.python_version()}, aiohttp {aiohttp.__version__}, {loop}, {platform.machine()}"
     print(f"{python}; {slices * CALLS_A_SLICE} calls each, {CALLERS} callers; 2 ms, and 1 % of 200 ms\n")
     print("| what | p50 | p95 | p99 | p99.9 | extra requests | CPU a call |\n|---|---|---|---|---|---|---|")
@@ -128,7 +134,7 @@ async def measure(url: str, slices: int, loop: str, hits: Any) -> dict[str, floa
         times = " | ".join(f"{variant.quantile(share) * 1000:.1f} ms" for share in (0.5, 0.95, 0.99, 0.999))
         micros = statistics.median(variant.cpu) / CALLS_A_SLICE * 1e6
         print(f"| {name} | {times} | {variant.extra:.2%} | {micros:.0f} µs |")
-    print(f"\nCPU, hedged beside unhedged: {cpu:.3f}")
+    print(f"\nCPU, hedged beside unhedged: {cpu:.3f}, 95 % interval {low:.3f}–{high:.3f}")
     return {"p99": hedged.quantile(0.99), "p99.9": hedged.quantile(0.999), "extra": hedged.extra, "cpu": cpu}
 
 
