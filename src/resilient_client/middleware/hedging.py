@@ -161,17 +161,6 @@ class _Race(Alarm):
         self._url = request.url
         self._context = copy_context()  # and in the context of the call
 
-    def close(self) -> None:
-        """It is over: start nothing more."""
-        if self._rung:
-            self.rang()
-        self._task = None
-        timers = self._timers
-        timers.alive -= 1
-        timers.young.pop(self, None)
-        if not timers.alive:
-            timers.rest()
-
     # -- the first attempt ---------------------------------------------------------------------------------------
 
     def is_won_by_first(self, response: Response) -> bool:
