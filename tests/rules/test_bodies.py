@@ -32,6 +32,7 @@ from resilient_client.testing.fault_server import FaultServer, black_hole
 from resilient_client.testing.faults import drop, garbage, reply
 from resilient_client.testing.wire import ReceivedRequest, Wire
 from resilient_client.transport import upload
+from resilient_client.transport.progress import Progress
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
@@ -324,6 +325,25 @@ async def test_content_the_server_does_not_take_leaves_no_connection_behind(not_
             assert error.stage is Stage.SEND
             await turns()
             assert open_files() == before
+
+
+async def test_content_the_server_does_not_take_would_leave_a_connection_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Negative control: closed in order, the connection outlives its call, and waits for a server that hangs."""
+    closed: list[Any] = []
+    monkeypatch.setattr(Progress, "cut_off", lambda self: closed.append(self.wire))
+    with black_hole() as url:
+        async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
+            await failure(api.get("/"))
+            await turns()
+            before = open_files()
+            await failure(api.post("/", content=lambda: iter([HUGE[:60_000]] * 200)))
+            await turns()
+            assert open_files() == before + 1
+        for wire in filter(None, closed):
+            wire.abort()
+        await turns()
 
 
 async def test_content_answered_before_it_is_sent_leaves_no_connection_behind(not_taken: Any) -> None:
