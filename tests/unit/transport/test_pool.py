@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import settings
@@ -28,6 +30,19 @@ async def turns(count: int = 3) -> None:
 
 def waiter(pool: Pool, endpoint: Endpoint = A) -> asyncio.Task[None]:
     return asyncio.get_running_loop().create_task(pool.acquire(endpoint))
+
+
+@contextmanager
+def cpu_below(seconds: float) -> Iterator[None]:
+    """What happens inside takes no more CPU; the collector, which looks at all that the suite holds, is not asked."""
+    gc.collect()
+    gc.disable()
+    began = time.process_time()
+    try:
+        yield
+        assert time.process_time() - began < seconds
+    finally:
+        gc.enable()
 
 
 async def test_pool_with_a_free_place_gives_it_without_a_wait() -> None:
@@ -130,11 +145,10 @@ async def test_pool_lets_many_waiters_give_up_without_blocking_the_loop(limits: 
     waiters = [waiter(pool) for _ in range(20_000)]
     await turns()
     assert pool.waiting == 20_000
-    began = time.process_time()
-    for task in reversed(waiters):
-        task.cancel()
-    await asyncio.wait(waiters)
-    assert time.process_time() - began < 1
+    with cpu_below(1):
+        for task in reversed(waiters):
+            task.cancel()
+        await asyncio.wait(waiters)
     assert (pool.in_use, pool.waiting) == (1, 0)
 
 
@@ -144,9 +158,8 @@ async def test_pool_newcomer_of_another_host_does_not_walk_past_the_waiters() ->
     assert pool.try_acquire(A)
     waiters = [waiter(pool) for _ in range(20_000)]
     await turns()
-    began = time.process_time()
-    assert all(pool.try_acquire(Endpoint("http", f"host-{number}", 80)) for number in range(1000))
-    assert time.process_time() - began < 0.2
+    with cpu_below(0.2):
+        assert all(pool.try_acquire(Endpoint("http", f"host-{number}", 80)) for number in range(1000))
     for task in waiters:
         task.cancel()
     await asyncio.wait(waiters)
@@ -166,11 +179,10 @@ async def test_pool_serves_waiters_of_many_hosts_in_the_order_they_came() -> Non
 
     tasks = [asyncio.create_task(wait(number)) for number in range(10_000)]
     await turns()
-    began = time.process_time()
-    pool.release(A)
-    await asyncio.wait(tasks)
+    with cpu_below(2):
+        pool.release(A)
+        await asyncio.wait(tasks)
     assert served == list(range(10_000))
-    assert time.process_time() - began < 2
 
 
 async def crowd(limit: int) -> tuple[Pool, int, int]:
