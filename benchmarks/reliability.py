@@ -23,7 +23,7 @@ from resilient_client.simulation import (
     ready_scenario,
     simulate,
 )
-from resilient_client.simulation.ready import READY
+from resilient_client.simulation._ready import READY
 
 CLIENTS = {
     "no retries, no circuit": NONE,

@@ -20,11 +20,11 @@ from collections.abc import Awaitable, Callable
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from resilient_client import APIClient, APIError, Call, Handler, Request, Response, Retry, RetryBudget
-from resilient_client.core.endpoint import Endpoint
-from resilient_client.middleware.circuit_breaker import CircuitBreakerMiddleware
-from resilient_client.pipeline import compose
-from resilient_client.policies.circuits import Circuits
-from resilient_client.settings.circuit_breaker import CircuitBreaker
+from resilient_client._core.endpoint import Endpoint
+from resilient_client._middleware.circuit_breaker import CircuitBreakerMiddleware
+from resilient_client._middleware.compose import compose
+from resilient_client._policies.circuit.registry import Circuits
+from resilient_client._settings.circuit_breaker import CircuitBreaker
 
 CALLS = 2_000
 CIRCUITS = 10_000

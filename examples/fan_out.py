@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 
 from resilient_client import APIClient, Call, Failure, Success, gather
-from resilient_client.testing.fault_server import FaultServer
+from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import drop, hang_before_headers, reply
 
 

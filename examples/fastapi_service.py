@@ -52,7 +52,7 @@ async def problem(_request: Request, error: APIError) -> JSONResponse:
 async def main() -> None:
     import httpx  # only this show needs it, and the misbehaving server
 
-    from resilient_client.testing.fault_server import FaultServer
+    from resilient_client.testing._fault_server import FaultServer
     from resilient_client.testing.faults import hang_before_headers, reply
 
     well, busy = reply(json={"name": "Ada"}), reply(503, headers={"Retry-After": "30"})

@@ -7,7 +7,7 @@ import asyncio
 import sys
 
 from resilient_client import Probe, probe
-from resilient_client.testing.fault_server import FaultServer, refused_url
+from resilient_client.testing._fault_server import FaultServer, refused_url
 from resilient_client.testing.faults import hang_before_headers, reply
 
 

@@ -9,7 +9,7 @@ import signal
 from typing import NamedTuple, TypeAlias
 
 from resilient_client import APIClient, APIError, ErrorKind, deadline
-from resilient_client.testing.fault_server import FaultServer
+from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import drop, hang_before_headers, reply
 
 

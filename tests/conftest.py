@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from hypothesis import settings
 
-from resilient_client.testing.fault_server import FaultServer
-from resilient_client.transport import direct
+from resilient_client._transport import fast_path
+from resilient_client.testing._fault_server import FaultServer
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
@@ -31,7 +31,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test over both ways through aiohttp, round its session and through it: they must not differ."""
     if request.param == "session":
-        monkeypatch.setattr(direct, "known_release", lambda: False)
+        monkeypatch.setattr(fast_path, "known_release", lambda: False)
     return str(request.param)
 
 

@@ -14,7 +14,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from resilient_client.cli.simulate.figure import BLUE, GREY, ORANGE, STYLE, saved
+from resilient_client._cli.simulate.figure import BLUE, GREY, ORANGE, STYLE, saved
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

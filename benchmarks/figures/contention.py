@@ -19,9 +19,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from resilient_client import Backoff, ClientConfig, Retry
-from resilient_client.cli.simulate.figure import BLUE, GREY, ORANGE, STYLE, saved
+from resilient_client._cli.simulate.figure import BLUE, GREY, ORANGE, STYLE, saved
 from resilient_client.simulation import Callers, Herd, Network, Scenario, Upstream, Visit, simulate
-from resilient_client.simulation.presets import at_once
+from resilient_client.simulation._presets import at_once
 
 CLIENTS = 100
 SEEDS = range(1, 9)

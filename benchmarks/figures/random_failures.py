@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from resilient_client import CircuitBreaker, ClientConfig
-from resilient_client.cli.simulate.figure import BLUE, GREY, ORANGE, STYLE, saved
+from resilient_client._cli.simulate.figure import BLUE, GREY, ORANGE, STYLE, saved
 from resilient_client.simulation import DEFAULT, NAIVE, NONE, Callers, Scenario, Totals, Upstream, simulate
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from benchmarks.variants import Call
 from benchmarks.variants.bare import JSON
 from benchmarks.workloads import Job
 from resilient_client import APIClient, Backoff, BearerAuth, Bulkhead, RateLimit, Retry
-from resilient_client.transport import direct
+from resilient_client._transport import fast_path
 
 
 def ask(client: APIClient, job: Job) -> Call:
@@ -52,7 +52,7 @@ async def through_session(job: Job) -> AsyncIterator[Call]:
     """The defaults, by documented means alone: as with a release of aiohttp that is not known inside."""
     async with client_for(job) as client:
         call = ask(client, job)
-        with patch.object(direct, "known_release", lambda: False):
+        with patch.object(fast_path, "known_release", lambda: False):
             await call()  # the way is chosen when the session is made
         yield call
 

@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING
 from resilient_client._version import __version__
 
 if TYPE_CHECKING:
-    from resilient_client.auth import APIKeyAuth, BasicAuth, BearerAuth, OAuth2ClientCredentials, Token
-    from resilient_client.client import APIClient
-    from resilient_client.core.attempts import AttemptRecord
-    from resilient_client.core.call import Call, CallOptions
-    from resilient_client.core.certificate import Certificate
-    from resilient_client.core.deadline import deadline
-    from resilient_client.core.endpoint import Endpoint
-    from resilient_client.core.errors import (
+    from resilient_client._call.stream import StreamResponse
+    from resilient_client._client.client import APIClient
+    from resilient_client._client.endpoint_set import resolve_dns
+    from resilient_client._core.call import Call, CallOptions
+    from resilient_client._core.certificate import Certificate
+    from resilient_client._core.deadline import deadline
+    from resilient_client._core.endpoint import Endpoint
+    from resilient_client._core.errors import (
         APIConnectionError,
         APIError,
         APIResponseValidationError,
@@ -61,31 +61,31 @@ if TYPE_CHECKING:
         UnprocessableEntityError,
         WrongLoopError,
     )
-    from resilient_client.core.kinds import ErrorKind, Stage
-    from resilient_client.core.outcome import Failure, Outcome, Success
-    from resilient_client.core.protocols import Auth, Handler, Middleware, Transport
-    from resilient_client.core.request import Request, RequestInfo
-    from resilient_client.core.response import Response
-    from resilient_client.core.timings import Timings
-    from resilient_client.endpoints import resolve_dns
-    from resilient_client.fanout import GatherResult, as_completed, gather
+    from resilient_client._core.kinds import ErrorKind, Stage
+    from resilient_client._core.outcome import Failure, Outcome, Success
+    from resilient_client._core.protocols import Auth, Handler, Middleware, Transport
+    from resilient_client._core.record import AttemptRecord
+    from resilient_client._core.request import Request, RequestInfo
+    from resilient_client._core.response import Response
+    from resilient_client._core.timings import Timings
+    from resilient_client._fanout import GatherResult, as_completed, gather
+    from resilient_client._policies.balancing.endpoint import EndpointState
+    from resilient_client._policies.balancing.hysteresis import HealthState
+    from resilient_client._policies.circuit.circuit import Circuit, CircuitState
+    from resilient_client._policies.limits.bulkhead import Permits
+    from resilient_client._policies.retry.budget import RetryTokens
+    from resilient_client._settings.bulkhead import AdaptiveConcurrency, Bulkhead
+    from resilient_client._settings.circuit_breaker import CircuitBreaker
+    from resilient_client._settings.config import ClientConfig
+    from resilient_client._settings.connection import ConnectionSettings
+    from resilient_client._settings.fallback import Fallback
+    from resilient_client._settings.hedging import Hedging
+    from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing
+    from resilient_client._settings.rate_limit import RateLimit
+    from resilient_client._settings.retry import Backoff, Retry, RetryBudget
+    from resilient_client._settings.timeout import Timeout
+    from resilient_client.auth import APIKeyAuth, BasicAuth, BearerAuth, OAuth2ClientCredentials, Token
     from resilient_client.health import HealthReport, Probe, Prober, ProbeResult, probe
-    from resilient_client.policies.circuit import Circuit, CircuitState
-    from resilient_client.policies.health import HealthState
-    from resilient_client.policies.member import EndpointState
-    from resilient_client.policies.permits import Permits
-    from resilient_client.policies.retry_budget import RetryTokens
-    from resilient_client.settings.bulkhead import AdaptiveConcurrency, Bulkhead
-    from resilient_client.settings.circuit_breaker import CircuitBreaker
-    from resilient_client.settings.config import ClientConfig
-    from resilient_client.settings.connection import ConnectionSettings
-    from resilient_client.settings.fallback import Fallback
-    from resilient_client.settings.hedging import Hedging
-    from resilient_client.settings.load_balancing import HealthCheck, LoadBalancing
-    from resilient_client.settings.rate_limit import RateLimit
-    from resilient_client.settings.retry import Backoff, Retry, RetryBudget
-    from resilient_client.settings.timeout import Timeout
-    from resilient_client.streaming import StreamResponse
 
 __all__ = [
     "APIClient",
@@ -174,88 +174,88 @@ __all__ = [
 ]
 
 _HOMES = {
-    "APIClient": "client",
-    "APIConnectionError": "core.errors",
-    "APIError": "core.errors",
+    "APIClient": "_client.client",
+    "APIConnectionError": "_core.errors",
+    "APIError": "_core.errors",
     "APIKeyAuth": "auth",
-    "APIResponseValidationError": "core.errors",
-    "APIStatusError": "core.errors",
-    "APITimeoutError": "core.errors",
-    "AdaptiveConcurrency": "settings.bulkhead",
-    "AttemptRecord": "core.attempts",
-    "Auth": "core.protocols",
-    "AuthenticationError": "core.errors",
-    "Backoff": "settings.retry",
-    "BadRequestError": "core.errors",
+    "APIResponseValidationError": "_core.errors",
+    "APIStatusError": "_core.errors",
+    "APITimeoutError": "_core.errors",
+    "AdaptiveConcurrency": "_settings.bulkhead",
+    "AttemptRecord": "_core.record",
+    "Auth": "_core.protocols",
+    "AuthenticationError": "_core.errors",
+    "Backoff": "_settings.retry",
+    "BadRequestError": "_core.errors",
     "BasicAuth": "auth",
     "BearerAuth": "auth",
-    "Bulkhead": "settings.bulkhead",
-    "BulkheadFullError": "core.errors",
-    "Call": "core.call",
-    "CallCancelledError": "core.errors",
-    "CallOptions": "core.call",
-    "CallRejectedError": "core.errors",
-    "Certificate": "core.certificate",
-    "Circuit": "policies.circuit",
-    "CircuitBreaker": "settings.circuit_breaker",
-    "CircuitOpenError": "core.errors",
-    "CircuitState": "policies.circuit",
-    "ClientClosedError": "core.errors",
-    "ClientConfig": "settings.config",
-    "ConfigurationError": "core.errors",
-    "ConflictError": "core.errors",
-    "ConnectionSettings": "settings.connection",
-    "DeadlineExceededError": "core.errors",
-    "Endpoint": "core.endpoint",
-    "EndpointState": "policies.member",
-    "ErrorKind": "core.kinds",
-    "Failure": "core.outcome",
-    "Fallback": "settings.fallback",
-    "GatherResult": "fanout",
-    "Handler": "core.protocols",
-    "HealthCheck": "settings.load_balancing",
+    "Bulkhead": "_settings.bulkhead",
+    "BulkheadFullError": "_core.errors",
+    "Call": "_core.call",
+    "CallCancelledError": "_core.errors",
+    "CallOptions": "_core.call",
+    "CallRejectedError": "_core.errors",
+    "Certificate": "_core.certificate",
+    "Circuit": "_policies.circuit.circuit",
+    "CircuitBreaker": "_settings.circuit_breaker",
+    "CircuitOpenError": "_core.errors",
+    "CircuitState": "_policies.circuit.circuit",
+    "ClientClosedError": "_core.errors",
+    "ClientConfig": "_settings.config",
+    "ConfigurationError": "_core.errors",
+    "ConflictError": "_core.errors",
+    "ConnectionSettings": "_settings.connection",
+    "DeadlineExceededError": "_core.errors",
+    "Endpoint": "_core.endpoint",
+    "EndpointState": "_policies.balancing.endpoint",
+    "ErrorKind": "_core.kinds",
+    "Failure": "_core.outcome",
+    "Fallback": "_settings.fallback",
+    "GatherResult": "_fanout",
+    "Handler": "_core.protocols",
+    "HealthCheck": "_settings.load_balancing",
     "HealthReport": "health",
-    "HealthState": "policies.health",
-    "Hedging": "settings.hedging",
-    "InternalServerError": "core.errors",
-    "InvalidRequestError": "core.errors",
-    "LoadBalancing": "settings.load_balancing",
-    "LocalRateLimitError": "core.errors",
-    "Middleware": "core.protocols",
-    "MissingExtraError": "core.errors",
-    "NotFoundError": "core.errors",
+    "HealthState": "_policies.balancing.hysteresis",
+    "Hedging": "_settings.hedging",
+    "InternalServerError": "_core.errors",
+    "InvalidRequestError": "_core.errors",
+    "LoadBalancing": "_settings.load_balancing",
+    "LocalRateLimitError": "_core.errors",
+    "Middleware": "_core.protocols",
+    "MissingExtraError": "_core.errors",
+    "NotFoundError": "_core.errors",
     "OAuth2ClientCredentials": "auth",
-    "Outcome": "core.outcome",
-    "PermissionDeniedError": "core.errors",
-    "Permits": "policies.permits",
+    "Outcome": "_core.outcome",
+    "PermissionDeniedError": "_core.errors",
+    "Permits": "_policies.limits.bulkhead",
     "Probe": "health",
     "ProbeResult": "health",
     "Prober": "health",
-    "RateLimit": "settings.rate_limit",
-    "RateLimitError": "core.errors",
-    "RedirectError": "core.errors",
-    "Request": "core.request",
-    "RequestInfo": "core.request",
-    "ResilientClientError": "core.errors",
-    "Response": "core.response",
-    "ResponseTooLargeError": "core.errors",
-    "Retry": "settings.retry",
-    "RetryBudget": "settings.retry",
-    "RetryTokens": "policies.retry_budget",
-    "Stage": "core.kinds",
-    "StreamResponse": "streaming",
-    "Success": "core.outcome",
-    "Timeout": "settings.timeout",
-    "Timings": "core.timings",
+    "RateLimit": "_settings.rate_limit",
+    "RateLimitError": "_core.errors",
+    "RedirectError": "_core.errors",
+    "Request": "_core.request",
+    "RequestInfo": "_core.request",
+    "ResilientClientError": "_core.errors",
+    "Response": "_core.response",
+    "ResponseTooLargeError": "_core.errors",
+    "Retry": "_settings.retry",
+    "RetryBudget": "_settings.retry",
+    "RetryTokens": "_policies.retry.budget",
+    "Stage": "_core.kinds",
+    "StreamResponse": "_call.stream",
+    "Success": "_core.outcome",
+    "Timeout": "_settings.timeout",
+    "Timings": "_core.timings",
     "Token": "auth",
-    "Transport": "core.protocols",
-    "UnprocessableEntityError": "core.errors",
-    "WrongLoopError": "core.errors",
-    "as_completed": "fanout",
-    "deadline": "core.deadline",
-    "gather": "fanout",
+    "Transport": "_core.protocols",
+    "UnprocessableEntityError": "_core.errors",
+    "WrongLoopError": "_core.errors",
+    "as_completed": "_fanout",
+    "deadline": "_core.deadline",
+    "gather": "_fanout",
     "probe": "health",
-    "resolve_dns": "endpoints",
+    "resolve_dns": "_client.endpoint_set",
 }
 """Where each name is at home. What nobody asks for is not loaded: the pytest plugin lies in this package, too."""
 

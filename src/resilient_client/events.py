@@ -1,6 +1,6 @@
 """The events of a client, for ``api.subscribe(listener)``: what each says stands in its docstring."""
 
-from resilient_client.core.events import (
+from resilient_client._core.events import (
     AttemptFinished,
     AttemptStarted,
     CallCoalesced,

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from resilient_client.testing.fault_server import FaultServer
+from resilient_client.testing._fault_server import FaultServer
 
 
 class BackgroundServer(FaultServer):

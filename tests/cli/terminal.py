@@ -17,7 +17,7 @@ from typing import Self
 
 import pyte
 
-PROGRAM = (sys.executable, "-m", "resilient_client.cli")
+PROGRAM = (sys.executable, "-m", "resilient_client")
 PATIENCE = 20.0
 """Seconds that everything together may take before a test gives up; a busy machine starts Python slowly."""
 

@@ -25,8 +25,10 @@ def test_version_is_that_of_the_package() -> None:
 
 
 def test_library_never_loads_what_only_the_command_line_needs() -> None:
-    """Neither the library nor ``resilient_client.cli`` itself imports typer or rich."""
-    source = "import sys, resilient_client.cli, resilient_client.client; print({'typer', 'rich'} & {*sys.modules})"
+    """Neither the library nor ``resilient_client._cli`` itself imports typer or rich."""
+    source = (
+        "import sys, resilient_client._cli, resilient_client._client.client; print({'typer', 'rich'} & {*sys.modules})"
+    )
     end = subprocess.run([sys.executable, "-c", source], capture_output=True, check=True, timeout=PATIENCE)  # noqa: S603 -- our own text
     assert end.stdout == b"set()\n"
 
@@ -34,7 +36,7 @@ def test_library_never_loads_what_only_the_command_line_needs() -> None:
 @pytest.mark.parametrize("absent", ["typer", "rich"])
 def test_missing_extra_is_told_with_the_install_command(absent: str) -> None:
     """Without its extra the program says in one sentence what to install."""
-    source = f"import sys; sys.modules[{absent!r}] = None; from resilient_client.cli import main; sys.exit(main())"
+    source = f"import sys; sys.modules[{absent!r}] = None; from resilient_client._cli import main; sys.exit(main())"
     end = subprocess.run([sys.executable, "-c", source], capture_output=True, check=False, timeout=PATIENCE)  # noqa: S603 -- our own text
     assert (end.returncode, end.stdout) == (2, b"")
     assert end.stderr.decode() == (
@@ -147,11 +149,11 @@ def test_signal_while_the_program_is_loaded_ends_it_as_later(number: signal.Sign
     """Loading takes a second on a slow machine; who changes their mind within it sees no traceback."""
     source = f"""
 import os, sys
-from resilient_client.cli import main
+from resilient_client._cli import main
 
 class Signal:
     def find_spec(self, name, *_):
-        if name == "resilient_client.cli.app":
+        if name == "resilient_client._cli.app":
             os.kill(os.getpid(), {int(number)})
 
 sys.meta_path.insert(0, Signal())

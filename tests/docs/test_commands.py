@@ -16,8 +16,8 @@ import pytest
 from tests.docs.pages import PAGES, Block, blocks, name_of
 from tests.docs.upstream import Upstream, Wire
 
-from resilient_client.cli import main
-from resilient_client.testing.virtual_time import run_virtual
+from resilient_client._cli import main
+from resilient_client.testing._virtual_time import run_virtual
 
 
 class Command(NamedTuple):
@@ -31,7 +31,7 @@ class Command(NamedTuple):
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.info == "console" for b in blocks(p))], ids=name_of)
 def test_commands_of_a_page_write_what_it_shows(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every command of a ``console`` block runs, as through a pipe; a ``toml NAME`` block is a file beside it."""
-    monkeypatch.setattr("resilient_client.client.AiohttpTransport", partial(Wire, Upstream()))
+    monkeypatch.setattr("resilient_client._client.client.AiohttpTransport", partial(Wire, Upstream()))
     monkeypatch.setattr(asyncio, "run", run_virtual)
     monkeypatch.chdir(tmp_path)
     code = 0

@@ -15,7 +15,7 @@ import pytest
 from tests.docs.pages import PAGES, Block, blocks, name_of
 from tests.docs.upstream import Upstream, Wire
 
-from resilient_client.testing.virtual_time import VirtualTimeLoop, run_virtual
+from resilient_client.testing._virtual_time import VirtualTimeLoop, run_virtual
 
 _MOST_UNRUN = 3
 
@@ -23,7 +23,7 @@ _MOST_UNRUN = 3
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.info == "python" for b in blocks(p))], ids=name_of)
 def test_page_run_from_top_to_bottom_prints_what_it_shows(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Python block runs, in one namespace a page; an ``output`` block is what the block above it prints."""
-    monkeypatch.setattr("resilient_client.client.AiohttpTransport", partial(Wire, Upstream()))
+    monkeypatch.setattr("resilient_client._client.client.AiohttpTransport", partial(Wire, Upstream()))
     monkeypatch.setattr(asyncio, "run", run_virtual)  # scripts that end in asyncio.run() wait in virtual time, too
     namespace: dict[str, object] = {"__name__": "__main__"}
     printed = ""

@@ -29,26 +29,19 @@ from resilient_client import (
     RetryBudget,
     Timeout,
 )
-from resilient_client.core import events
-from resilient_client.many import Many
-from resilient_client.middleware import hedging
-from resilient_client.policies import (
-    balancer,
-    circuit,
-    circuits,
-    hedge_budget,
-    hedging_route,
-    latency,
-    latency_histogram,
-    per_endpoint,
-    redirect,
-    retry_after,
-    retry_budget,
-    roster,
-    standing,
-)
-from resilient_client.settings.base import Settings
-from resilient_client.transport import decoding, download
+from resilient_client._client.fan_out import Many
+from resilient_client._core import events
+from resilient_client._middleware import hedging
+from resilient_client._policies import per_endpoint
+from resilient_client._policies.balancing import balancer, endpoint_pool, outlier_ejection, peak_ewma
+from resilient_client._policies.circuit import circuit, registry
+from resilient_client._policies.hedging import budget as hedge_budget
+from resilient_client._policies.hedging import latency_histogram, route, rules
+from resilient_client._policies.http import redirect
+from resilient_client._policies.retry import budget as retry_budget
+from resilient_client._policies.retry import retry_after
+from resilient_client._settings.base import Settings
+from resilient_client._transport import decoding, response_body
 
 DOCS = ROOT / "docs"
 PATTERNS = [
@@ -86,27 +79,27 @@ FUNCTIONS = {
 
 FIXED = {
     "redirects in a row": redirect.MAX_HOPS,
-    "body kept of an error reply": download.ERROR_BODY_LIMIT,
-    "patience with the body of an error reply": download.ERROR_BODY_PATIENCE,
+    "body kept of an error reply": response_body.ERROR_BODY_LIMIT,
+    "patience with the body of an error reply": response_body.ERROR_BODY_PATIENCE,
     "content codings of one body": decoding._MAX_CODINGS,
     "tokens of a retry": retry_budget.RETRY_COST,
     "tokens of a retry after a timeout": retry_budget.TIMEOUT_COST,
     "jitter upward on `Retry-After`": retry_after.LARGEST_SHARE,
     "jitter upward on a break": circuit._JITTER,
     "hedges at the start": hedge_budget.START,
-    "what is left of a late attempt, for a hedge": hedging_route.GAIN,
+    "what is left of a late attempt, for a hedge": route.GAIN,
     "late attempts that end hedging": hedge_budget.CROWD,
-    "shortest delay of a hedge": hedging.SHORTEST,
+    "shortest delay of a hedge": rules.SHORTEST,
     "samples before a percentile is known": latency_histogram.ENOUGH,
     "routes whose latencies are kept": hedging._ROUTES,
     "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
-    "jitter upward on an ejection": standing._JITTER,
-    "share with which a slow start begins": standing.LEAST_WEIGHT,
+    "jitter upward on an ejection": outlier_ejection._JITTER,
+    "share with which a slow start begins": outlier_ejection.LEAST_WEIGHT,
     "latency from which an endpoint is a last resort": balancer.FAR,
-    "cost of a failure to the load of an endpoint": roster.FAILURE_COST,
-    "replies without which nobody is ejected as slow": latency.ENOUGH,
-    "replies of which the median is taken": latency.RECENT,
-    "circuits of a client": inspect.signature(circuits.Circuits).parameters["limit"].default,
+    "cost of a failure to the load of an endpoint": endpoint_pool.FAILURE_COST,
+    "replies without which nobody is ejected as slow": peak_ewma.ENOUGH,
+    "replies of which the median is taken": peak_ewma.RECENT,
+    "circuits of a client": inspect.signature(registry.Circuits).parameters["limit"].default,
 }
 
 

@@ -13,13 +13,13 @@ from collections import Counter
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from resilient_client.core.errors import APIConnectionError
-from resilient_client.core.kinds import ErrorKind, Stage
-from resilient_client.core.request import Request
-from resilient_client.core.response import Response
-from resilient_client.core.timings import Timings, Told
-from resilient_client.settings.connection import ConnectionSettings
-from resilient_client.transport import AiohttpTransport
+from resilient_client._core.errors import APIConnectionError
+from resilient_client._core.kinds import ErrorKind, Stage
+from resilient_client._core.request import Request
+from resilient_client._core.response import Response
+from resilient_client._core.timings import Timings, Told
+from resilient_client._settings.connection import ConnectionSettings
+from resilient_client._transport import AiohttpTransport
 
 LATENCY = 0.02  # seconds a reply takes
 _CONNECTED = Timings(pool=0.0, dns=0.001, connect=0.003, tls=0.006)

@@ -13,8 +13,8 @@ import pytest
 from tests.docs.pages import ROOT, rows
 
 from resilient_client import AdaptiveConcurrency, Bulkhead, ClientConfig, Timeout
-from resilient_client.middleware import bulkhead as middleware
-from resilient_client.policies import concurrency_limit
+from resilient_client._middleware import bulkhead as middleware
+from resilient_client._policies import concurrency_limit
 from resilient_client.simulation import Callers, Capacity, Exponential, Poisson, Run, Scenario, Upstream, simulate
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ import pytest
 
 from resilient_client import Backoff, ClientConfig, Retry
 from resilient_client.simulation import Callers, Herd, Network, Scenario, Upstream, Visit, simulate
-from resilient_client.simulation.presets import at_once
+from resilient_client.simulation._presets import at_once
 
 pytestmark = pytest.mark.slow
 

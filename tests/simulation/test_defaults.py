@@ -14,7 +14,7 @@ import pytest
 from tests.simulation.kit import plain
 
 from resilient_client import CircuitBreaker, ClientConfig
-from resilient_client.policies.circuit import Circuit, CircuitState
+from resilient_client._policies.circuit.circuit import Circuit, CircuitState
 from resilient_client.simulation import DEFAULT, NONE, Errors, Outage, Run, Scenario, ready_scenario, simulate
 
 pytestmark = pytest.mark.slow

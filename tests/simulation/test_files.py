@@ -24,8 +24,8 @@ from resilient_client.simulation import (
     Upstream,
     simulate,
 )
-from resilient_client.simulation.files import parsed_scenario, read_config, read_scenario
-from resilient_client.simulation.ready import READY, ready_scenario
+from resilient_client.simulation._files import parsed_scenario, read_config, read_scenario
+from resilient_client.simulation._ready import READY, ready_scenario
 
 WHOLE = """
 about = "everything that can be said"

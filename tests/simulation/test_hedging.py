@@ -27,15 +27,15 @@ from resilient_client import (
     RetryBudget,
     Timeout,
 )
-from resilient_client.core.events import Event, Events, HedgeStarted
-from resilient_client.core.request import CallContext, ClientContext
-from resilient_client.middleware.attempt import AttemptMiddleware
-from resilient_client.middleware.hedging import HedgingMiddleware
-from resilient_client.middleware.retry import RetryMiddleware
-from resilient_client.pipeline import compose
-from resilient_client.policies.hedge_budget import START, HedgeTokens
-from resilient_client.policies.hedging_route import HedgingRoute
-from resilient_client.policies.retry_budget import RetryBudgets
+from resilient_client._core.events import Event, Events, HedgeStarted
+from resilient_client._core.request import CallContext, ClientContext
+from resilient_client._middleware.attempt import AttemptMiddleware
+from resilient_client._middleware.compose import compose
+from resilient_client._middleware.hedging import HedgingMiddleware
+from resilient_client._middleware.retry import RetryMiddleware
+from resilient_client._policies.hedging.budget import START, HedgeTokens
+from resilient_client._policies.hedging.route import HedgingRoute
+from resilient_client._policies.retry.budget import RetryBudgets
 from resilient_client.simulation import (
     Callers,
     Exponential,
@@ -47,8 +47,8 @@ from resilient_client.simulation import (
     Upstream,
     simulate,
 )
-from resilient_client.simulation.report import quantile
-from resilient_client.testing.virtual_time import run_virtual
+from resilient_client.simulation._report import quantile
+from resilient_client.testing._virtual_time import run_virtual
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,10 @@ import pytest
 from tests.simulation.kit import plain
 
 from resilient_client import APIClient, Bulkhead, Call, Handler, Outcome, Permits, Request, Response
-from resilient_client.policies.circuit import Circuit
-from resilient_client.policies.retry_budget import RetryTokens
+from resilient_client._policies.circuit.circuit import Circuit
+from resilient_client._policies.retry.budget import RetryTokens
+from resilient_client._transport.pool import Pool
 from resilient_client.simulation import LawBrokenError, Outage, Run, simulate
-from resilient_client.transport.pool import Pool
 
 
 def with_client(make: Any, *changes: object) -> Run:

@@ -13,7 +13,7 @@ import pytest
 from tests.simulation.kit import SEEDS, at_the_edge, plain, runs
 
 from resilient_client import Backoff, ClientConfig, Retry, RetryBudget, Timeout
-from resilient_client.policies import retry
+from resilient_client._policies import retry
 from resilient_client.simulation import DEFAULT, NAIVE, NONE, Run, Stall, simulate
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from resilient_client import (
     InvalidRequestError,
     Retry,
 )
-from resilient_client.testing.fault_server import FaultServer, refused_url
+from resilient_client.testing._fault_server import FaultServer, refused_url
 from resilient_client.testing.faults import drop, reply
 
 

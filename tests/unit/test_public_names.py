@@ -125,7 +125,7 @@ def test_import_of_all_public_names_loads_no_extra_and_no_test_kit() -> None:
     """Extras are loaded when they are used; the test kit, the CLI and the like are never loaded with the client."""
     needed = loaded_by("import aiohttp, pydantic, tenacity")  # aiohttp loads brotli where it is installed
     loaded = loaded_by("from resilient_client import *") - needed
-    assert "resilient_client.client" in loaded
+    assert "resilient_client._client.client" in loaded
     assert loaded.isdisjoint(EXTRAS)
     assert not any(name.startswith(("resilient_client.testing", "resilient_client.simulation")) for name in loaded)
 
@@ -134,4 +134,4 @@ def test_import_of_all_public_names_reads_no_source_code() -> None:
     """Nothing parses sources at import (pydantic's attribute docstrings do: half of our time once went there)."""
     code = "import inspect\ndef refuse(*_): raise AssertionError('source read')\ninspect.getsourcelines = refuse\n"
     code += "inspect.findsource = refuse\ninspect.getsource = refuse\n"
-    assert "resilient_client.client" in loaded_by(code + "from resilient_client import *")
+    assert "resilient_client._client.client" in loaded_by(code + "from resilient_client import *")

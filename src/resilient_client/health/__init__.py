@@ -5,11 +5,11 @@ and remembers, ``report`` is what comes of it, ``openmetrics`` writes it for a m
 client, which it uses like anybody else.
 """
 
-from resilient_client.health.openmetrics import openmetrics
-from resilient_client.health.prober import Prober, probe
-from resilient_client.health.report import HealthReport, ProbeResult
-from resilient_client.health.target import Probe, Target, Targets
-from resilient_client.policies.health import HealthState
+from resilient_client._policies.balancing.hysteresis import HealthState
+from resilient_client.health._openmetrics import openmetrics
+from resilient_client.health._prober import Prober, probe
+from resilient_client.health._report import HealthReport, ProbeResult
+from resilient_client.health._target import Probe, Target, Targets
 
 __all__ = [
     "HealthReport",

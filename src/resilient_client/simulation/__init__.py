@@ -13,10 +13,10 @@
     Run           series by the second, totals, time to recovery     tally, report
 """
 
-from resilient_client.simulation.account import Transition
-from resilient_client.simulation.arrivals import ClosedLoop, Herd, Poisson, RateChange, Steady
-from resilient_client.simulation.changes import Capacity, Errors, Outage, Slowdown, Stall
-from resilient_client.simulation.distributions import (
+from resilient_client.simulation._account import Transition
+from resilient_client.simulation._arrivals import ClosedLoop, Herd, Poisson, RateChange, Steady
+from resilient_client.simulation._changes import Capacity, Errors, Outage, Slowdown, Stall
+from resilient_client.simulation._distributions import (
     Constant,
     Exponential,
     LoadDependent,
@@ -24,15 +24,15 @@ from resilient_client.simulation.distributions import (
     Mixture,
     Share,
 )
-from resilient_client.simulation.files import ScenarioFile, read_scenario
-from resilient_client.simulation.laws import LawBrokenError
-from resilient_client.simulation.presets import DEFAULT, NAIVE, NONE
-from resilient_client.simulation.ready import ready_scenario
-from resilient_client.simulation.report import Run, Totals
-from resilient_client.simulation.run import simulate
-from resilient_client.simulation.scenario import Callers, Network, Scenario
-from resilient_client.simulation.tally import CallTally, UpstreamTally
-from resilient_client.simulation.upstream import Reply, Upstream, Visit
+from resilient_client.simulation._files import ScenarioFile, read_scenario
+from resilient_client.simulation._laws import LawBrokenError
+from resilient_client.simulation._presets import DEFAULT, NAIVE, NONE
+from resilient_client.simulation._ready import ready_scenario
+from resilient_client.simulation._report import Run, Totals
+from resilient_client.simulation._run import simulate
+from resilient_client.simulation._scenario import Callers, Network, Scenario
+from resilient_client.simulation._tally import CallTally, UpstreamTally
+from resilient_client.simulation._upstream import Reply, Upstream, Visit
 
 __all__ = [
     "DEFAULT",

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from resilient_client.testing import faults
-    from resilient_client.testing.aioresponses_compat import install_aioresponses_compat
-    from resilient_client.testing.fault_server import FaultServer, black_hole, refused_url
-    from resilient_client.testing.mock_upstream import MockUpstream
-    from resilient_client.testing.observe import assert_no_leaks, record_events
-    from resilient_client.testing.scripted import MockRequest, fail, reply
-    from resilient_client.testing.virtual_time import DeadlockError, VirtualTimeLoop, run_virtual
-    from resilient_client.testing.wire import ReceivedRequest
+    from resilient_client.testing._aioresponses_compat import install_aioresponses_compat
+    from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
+    from resilient_client.testing._mock_upstream import MockUpstream
+    from resilient_client.testing._observe import assert_no_leaks, record_events
+    from resilient_client.testing._scripted import MockRequest, fail, reply
+    from resilient_client.testing._virtual_time import DeadlockError, VirtualTimeLoop, run_virtual
+    from resilient_client.testing._wire import ReceivedRequest
 
 __all__ = [
     "DeadlockError",
@@ -36,20 +36,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DeadlockError": "virtual_time",
-    "FaultServer": "fault_server",
-    "MockRequest": "scripted",
-    "MockUpstream": "mock_upstream",
-    "ReceivedRequest": "wire",
-    "VirtualTimeLoop": "virtual_time",
-    "assert_no_leaks": "observe",
-    "black_hole": "fault_server",
-    "fail": "scripted",
-    "install_aioresponses_compat": "aioresponses_compat",
-    "record_events": "observe",
-    "refused_url": "fault_server",
-    "reply": "scripted",
-    "run_virtual": "virtual_time",
+    "DeadlockError": "_virtual_time",
+    "FaultServer": "_fault_server",
+    "MockRequest": "_scripted",
+    "MockUpstream": "_mock_upstream",
+    "ReceivedRequest": "_wire",
+    "VirtualTimeLoop": "_virtual_time",
+    "assert_no_leaks": "_observe",
+    "black_hole": "_fault_server",
+    "fail": "_scripted",
+    "install_aioresponses_compat": "_aioresponses_compat",
+    "record_events": "_observe",
+    "refused_url": "_fault_server",
+    "reply": "_scripted",
+    "run_virtual": "_virtual_time",
 }
 """Where each name is at home; `faults` is a module, and its own home."""
 

@@ -34,7 +34,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
-from resilient_client.testing.suspension import Moment, Suspension, Watch
+from resilient_client.testing._suspension import Moment, Suspension, Watch
 
 World: TypeAlias = "Callable[[], AbstractAsyncContextManager[Callable[[], Awaitable[object]]]]"
 """Makes a fresh world. Entering it arranges things and gives the scenario; leaving it checks what must hold."""

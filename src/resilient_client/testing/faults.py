@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 
 from multidict import CIMultiDict
 
-from resilient_client.testing.wire import End, Fault, Hold, Part, Pause, ReceivedRequest, Step
+from resilient_client.testing._wire import End, Fault, Hold, Part, Pause, ReceivedRequest, Step
 
 Coding: TypeAlias = Literal["gzip", "deflate", "br", "zstd"]
 """A content coding (RFC 9110 §8.4.1): `br` and `zstd` need the extra `speed`."""

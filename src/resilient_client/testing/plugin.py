@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from resilient_client.testing.fault_server import FaultServer
-    from resilient_client.testing.mock_upstream import MockUpstream
+    from resilient_client.testing._fault_server import FaultServer
+    from resilient_client.testing._mock_upstream import MockUpstream
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class RunVirtual(Protocol):
 @pytest.fixture
 def mock_upstream() -> MockUpstream:
     """An upstream in memory, for `APIClient(..., transport=mock_upstream)`; nothing is scripted yet."""
-    from resilient_client.testing.mock_upstream import MockUpstream
+    from resilient_client.testing._mock_upstream import MockUpstream
 
     return MockUpstream()
 
@@ -37,7 +37,7 @@ def mock_upstream() -> MockUpstream:
 @pytest.fixture
 def fault_server() -> FaultServer:
     """A misbehaving server on loopback, not started: `async with fault_server:` does, on the test's own loop."""
-    from resilient_client.testing.fault_server import FaultServer
+    from resilient_client.testing._fault_server import FaultServer
 
     return FaultServer()
 
@@ -45,6 +45,6 @@ def fault_server() -> FaultServer:
 @pytest.fixture
 def run_virtual() -> RunVirtual:
     """Runs a coroutine in virtual time, from a plain test: `run_virtual(main())`."""
-    from resilient_client.testing.virtual_time import run_virtual
+    from resilient_client.testing._virtual_time import run_virtual
 
     return run_virtual

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from resilient_client.cli.demo.journal import Entry
-from resilient_client.cli.demo.snapshot import Budget, Snapshot, UpstreamNow
-from resilient_client.cli.demo.tally import CELLS
-from resilient_client.cli.demo.timetable import UPSTREAMS, Condition, Timetable
-from resilient_client.policies.circuit import CircuitState
+from resilient_client._cli.demo.journal import Entry
+from resilient_client._cli.demo.snapshot import Budget, Snapshot, UpstreamNow
+from resilient_client._cli.demo.tally import CELLS
+from resilient_client._cli.demo.timetable import UPSTREAMS, Condition, Timetable
+from resilient_client._policies.circuit.circuit import CircuitState
 
 WELL: Mapping[str, Any] = {
     "condition": Condition.WELL,

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from resilient_client import APIClient, GatherResult, Success
-from resilient_client.cli.demo.books import Books, arrived
-from resilient_client.cli.demo.orders import Orders, Payment
-from resilient_client.cli.demo.tally import Flow
-from resilient_client.cli.demo.upstreams import Ledger, Upstreams
-from resilient_client.core.attempts import AttemptRecord
-from resilient_client.core.endpoint import Endpoint
-from resilient_client.testing.fault_server import FaultServer
+from resilient_client._cli.demo.books import Books, arrived
+from resilient_client._cli.demo.orders import Orders, Payment
+from resilient_client._cli.demo.tally import Flow
+from resilient_client._cli.demo.upstreams import Ledger, Upstreams
+from resilient_client._core.endpoint import Endpoint
+from resilient_client._core.record import AttemptRecord
+from resilient_client.testing._fault_server import FaultServer
 
 
 def orders_of(server: FaultServer, *sent: bool) -> Orders:

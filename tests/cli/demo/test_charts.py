@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resilient_client.cli.demo.charts import NOTHING, bars, gauge, slices
+from resilient_client._cli.demo.charts import NOTHING, bars, gauge, slices
 
 
 def test_slices_at_the_end_hold_every_cell_once() -> None:

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from tests.cli.terminal import PATIENCE, PROGRAM, Terminal, piped
 
-from resilient_client.cli import main
+from resilient_client._cli import main
 
 SHORT = ("demo", "--seconds", "3", "--seed", "1")
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from resilient_client import Endpoint, ErrorKind
-from resilient_client.cli.demo.journal import FOLD, Journal
-from resilient_client.cli.demo.timetable import Condition
+from resilient_client._cli.demo.journal import FOLD, Journal
+from resilient_client._cli.demo.timetable import Condition
 from resilient_client.events import (
     CallFinished,
     CallRejected,

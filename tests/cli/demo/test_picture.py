@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.cli.demo.kit import dark, drawn, snapshot, upstream
 
-from resilient_client.cli.demo.journal import Entry
-from resilient_client.cli.demo.picture import SMALLEST, picture
-from resilient_client.cli.demo.snapshot import Snapshot
-from resilient_client.cli.demo.timetable import UPSTREAMS, Condition
-from resilient_client.policies.circuit import CircuitState
+from resilient_client._cli.demo.journal import Entry
+from resilient_client._cli.demo.picture import SMALLEST, picture
+from resilient_client._cli.demo.snapshot import Snapshot
+from resilient_client._cli.demo.timetable import UPSTREAMS, Condition
+from resilient_client._policies.circuit.circuit import CircuitState
 
 ENTRIES = tuple(Entry(float(second), "payment", "~", f"#{second} status 503", second) for second in range(40))
 MOMENT = snapshot(upstream("inventory"), dark("payment"), upstream("logistics"), entries=ENTRIES)

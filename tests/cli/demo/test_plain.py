@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tests.cli.demo.kit import dark, snapshot, upstream
 
-from resilient_client.cli.demo import plain
-from resilient_client.cli.demo.books import Fact
-from resilient_client.cli.demo.journal import Entry
-from resilient_client.cli.demo.timetable import Timetable
-from resilient_client.policies.circuit import CircuitState
+from resilient_client._cli.demo import plain
+from resilient_client._cli.demo.books import Fact
+from resilient_client._cli.demo.journal import Entry
+from resilient_client._cli.demo.timetable import Timetable
+from resilient_client._policies.circuit.circuit import CircuitState
 
 
 def test_status_says_for_each_upstream_what_was_asked_and_what_was_sent() -> None:

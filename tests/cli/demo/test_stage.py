@@ -10,14 +10,14 @@ from typing import Self
 
 import pytest
 
-from resilient_client.cli import main
-from resilient_client.cli.demo import stage
-from resilient_client.cli.demo.books import Books, Fact
-from resilient_client.cli.demo.shows import Show
-from resilient_client.cli.demo.snapshot import Snapshot
-from resilient_client.cli.demo.stage import perform
-from resilient_client.cli.demo.timetable import Condition, Timetable
-from resilient_client.policies.circuit import CircuitState
+from resilient_client._cli import main
+from resilient_client._cli.demo import stage
+from resilient_client._cli.demo.books import Books, Fact
+from resilient_client._cli.demo.shows import Show
+from resilient_client._cli.demo.snapshot import Snapshot
+from resilient_client._cli.demo.stage import perform
+from resilient_client._cli.demo.timetable import Condition, Timetable
+from resilient_client._policies.circuit.circuit import CircuitState
 
 
 class Memory:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from resilient_client import AttemptRecord, Endpoint, ErrorKind
-from resilient_client.cli.demo.tally import CELLS, Flow, Series, Tally, states_by_cell
+from resilient_client._cli.demo.tally import CELLS, Flow, Series, Tally, states_by_cell
+from resilient_client._policies.circuit.circuit import CircuitState
 from resilient_client.events import (
     AttemptFinished,
     AttemptStarted,
@@ -20,7 +21,6 @@ from resilient_client.events import (
     RetryScheduled,
     TokenRefreshed,
 )
-from resilient_client.policies.circuit import CircuitState
 
 URLS = {"inventory": "http://127.0.0.1:1001", "payment": "http://127.0.0.1:1002"}
 PAYMENT = Endpoint.of(URLS["payment"])

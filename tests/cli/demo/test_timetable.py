@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from resilient_client.cli.demo.timetable import TROUBLES, UPSTREAMS, Condition, Timetable
+from resilient_client._cli.demo.timetable import TROUBLES, UPSTREAMS, Condition, Timetable
 
 
 @pytest.mark.parametrize("seconds", [3.0, 15.0, 600.0])

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import pytest
 
 from resilient_client import APIClient, APIStatusError, ErrorKind, Success, Timeout
-from resilient_client.cli.demo.orders import Answer, calls_of
-from resilient_client.cli.demo.timetable import Condition, Timetable
-from resilient_client.cli.demo.upstreams import Upstreams, running
-from resilient_client.core.outcome import Outcome
+from resilient_client._cli.demo.orders import Answer, calls_of
+from resilient_client._cli.demo.timetable import Condition, Timetable
+from resilient_client._cli.demo.upstreams import Upstreams, running
+from resilient_client._core.outcome import Outcome
 
 
 def always(condition: Condition) -> Timetable:

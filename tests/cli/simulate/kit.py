@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from resilient_client.cli.simulate.experiment import Experiment, Result, run_all
-from resilient_client.cli.simulate.variants import variants
-from resilient_client.simulation.files import parsed_scenario
+from resilient_client._cli.simulate.experiment import Experiment, Result, run_all
+from resilient_client._cli.simulate.variants import variants
+from resilient_client.simulation._files import parsed_scenario
 
 SHORT = """
 about = "an upstream that freezes"

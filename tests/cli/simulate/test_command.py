@@ -11,9 +11,9 @@ import pytest
 from tests.cli.simulate.kit import SHORT
 from tests.cli.terminal import Terminal, piped
 
-from resilient_client.cli import main
+from resilient_client._cli import main
 from resilient_client.simulation import LawBrokenError
-from resilient_client.simulation.ready import READY
+from resilient_client.simulation._ready import READY
 
 THREE = ("--compare", "retry=none,naive,default")
 
@@ -151,6 +151,6 @@ def test_law_that_is_broken_ends_with_1(
     def broken(*_: object) -> None:
         raise LawBrokenError("1 tasks are still running")
 
-    monkeypatch.setattr("resilient_client.simulation.laws.check", broken)
+    monkeypatch.setattr("resilient_client.simulation._laws.check", broken)
     assert main(["simulate", short]) == 1
     assert capsys.readouterr() == ("", "error: 1 tasks are still running\n")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tests.cli.simulate.kit import SHORT, compared
 
-from resilient_client.cli import main
-from resilient_client.cli.simulate.figure import figure, saved
-from resilient_client.cli.simulate.page import page
+from resilient_client._cli import main
+from resilient_client._cli.simulate.figure import figure, saved
+from resilient_client._cli.simulate.page import page
 
 pytest.importorskip("matplotlib")
 THREE = "retry=none,naive,default"
@@ -75,7 +75,7 @@ def test_picture_without_matplotlib_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before anything is run."""
-    monkeypatch.setattr("resilient_client.cli.simulate.drawing.find_spec", lambda _: None)
+    monkeypatch.setattr("resilient_client._cli.simulate.drawing.find_spec", lambda _: None)
     assert main(["simulate", "stall", "--output", str(tmp_path / "x.png")]) == 2
     told = capsys.readouterr()
     assert told.out == ""

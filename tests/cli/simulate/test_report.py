@@ -7,9 +7,9 @@ import re
 import pytest
 from tests.cli.simulate.kit import compared
 
-from resilient_client.cli.simulate.report import report
-from resilient_client.cli.simulate.series import Series, Trouble
-from resilient_client.cli.simulate.timeline import Panel, panel
+from resilient_client._cli.simulate.report import report
+from resilient_client._cli.simulate.series import Series, Trouble
+from resilient_client._cli.simulate.timeline import Panel, panel
 
 THREE = "retry=none,naive,default"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.cli.simulate.kit import SHORT, compared
 
-from resilient_client.cli.simulate.figure import figure, saved
-from resilient_client.cli.simulate.report import report
-from resilient_client.cli.simulate.series import Trouble, in_focus, series, troubles
+from resilient_client._cli.simulate.figure import figure, saved
+from resilient_client._cli.simulate.report import report
+from resilient_client._cli.simulate.series import Trouble, in_focus, series, troubles
 from resilient_client.simulation import Run, simulate
-from resilient_client.simulation.files import parsed_scenario
+from resilient_client.simulation._files import parsed_scenario
 
 LAYERS = """
 duration = 8

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resilient_client import ClientConfig, ConfigurationError
-from resilient_client.cli.simulate.variants import AS_IT_IS, variants
+from resilient_client._cli.simulate.variants import AS_IT_IS, variants
 from resilient_client.simulation import DEFAULT, NAIVE, NONE
 
 

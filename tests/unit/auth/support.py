@@ -6,14 +6,14 @@ from random import Random
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from resilient_client.core.attempts import AttemptRecord
-from resilient_client.core.body import Body
-from resilient_client.core.call import Call
-from resilient_client.core.endpoint import Endpoint
-from resilient_client.core.events import Events
-from resilient_client.core.request import CallContext, ClientContext, Request
-from resilient_client.core.response import Response
-from resilient_client.settings.timeout import Timeout
+from resilient_client._core.body import Body
+from resilient_client._core.call import Call
+from resilient_client._core.endpoint import Endpoint
+from resilient_client._core.events import Events
+from resilient_client._core.record import AttemptRecord
+from resilient_client._core.request import CallContext, ClientContext, Request
+from resilient_client._core.response import Response
+from resilient_client._settings.timeout import Timeout
 
 CANARY = "canary-5f1d"
 

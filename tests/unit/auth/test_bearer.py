@@ -5,10 +5,10 @@ import pytest
 from pydantic import SecretStr
 from tests.unit.auth.support import CANARY, Upstream, others, reply_to, request_to, settle
 
+from resilient_client._core.errors import APIError, APITimeoutError, ConfigurationError
+from resilient_client._core.kinds import Stage
+from resilient_client._middleware.auth import AuthMiddleware
 from resilient_client.auth import BearerAuth, Token
-from resilient_client.core.errors import APIError, APITimeoutError, ConfigurationError
-from resilient_client.core.kinds import Stage
-from resilient_client.middleware.auth import AuthMiddleware
 
 
 class Provider:

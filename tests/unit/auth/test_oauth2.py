@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl
 import pytest
 from tests.unit.auth.support import CANARY, Upstream, others, reply_to, request_to
 
-from resilient_client.auth import BasicAuth, OAuth2ClientCredentials
-from resilient_client.core.errors import (
+from resilient_client._core.errors import (
     APIError,
     APIResponseValidationError,
     APIStatusError,
@@ -17,11 +16,12 @@ from resilient_client.core.errors import (
     ConfigurationError,
     InternalServerError,
 )
-from resilient_client.core.kinds import Stage
-from resilient_client.core.request import Request
-from resilient_client.core.response import Response
-from resilient_client.middleware.auth import AuthMiddleware
-from resilient_client.testing.virtual_time import run_virtual
+from resilient_client._core.kinds import Stage
+from resilient_client._core.request import Request
+from resilient_client._core.response import Response
+from resilient_client._middleware.auth import AuthMiddleware
+from resilient_client.auth import BasicAuth, OAuth2ClientCredentials
+from resilient_client.testing._virtual_time import run_virtual
 
 URL = "https://id.example.com/token"
 

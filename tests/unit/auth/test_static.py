@@ -5,8 +5,8 @@ import pytest
 from pydantic import SecretStr
 from tests.unit.auth.support import CANARY, reply_to, request_to
 
+from resilient_client._core.errors import ConfigurationError
 from resilient_client.auth import APIKeyAuth, BasicAuth
-from resilient_client.core.errors import ConfigurationError
 
 
 async def test_basic_auth_encodes_in_utf8() -> None:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.auth.support import others
 
-from resilient_client.auth.token import Token, TokenKeeper
-from resilient_client.core.errors import ConfigurationError
-from resilient_client.testing.virtual_time import run_virtual
+from resilient_client._core.errors import ConfigurationError
+from resilient_client.auth._token import Token, TokenKeeper
+from resilient_client.testing._virtual_time import run_virtual
 
 
 class Source:

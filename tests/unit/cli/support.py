@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rich.console import Console, RenderableType
 
-from resilient_client.cli import main
+from resilient_client._cli import main
 
 
 class Ran(NamedTuple):

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from resilient_client import ConfigurationError
-from resilient_client.cli.errors import ending
+from resilient_client._cli.errors import ending
 
 
 def _raising(error: BaseException) -> int:

@@ -8,8 +8,8 @@ import pytest
 from tests.cli.background import BackgroundServer
 from tests.unit.cli.support import ran
 
-from resilient_client.cli import inputs
-from resilient_client.core.errors import ConfigurationError
+from resilient_client._cli import inputs
+from resilient_client._core.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ from tests.unit.cli.support import ran
 from typing_extensions import Buffer
 
 from resilient_client import HealthState
-from resilient_client.cli.board import Board
-from resilient_client.cli.probe import _check as watch
-from resilient_client.cli.reports import Written, as_json, as_lines
+from resilient_client._cli.board import Board
+from resilient_client._cli.probe import _check as watch
+from resilient_client._cli.reports import Written, as_json, as_lines
 from resilient_client.health import HealthReport, Prober, ProbeResult, openmetrics
+from resilient_client.testing._virtual_time import run_virtual
 from resilient_client.testing.faults import reply
-from resilient_client.testing.virtual_time import run_virtual
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 from tests.unit.cli.support import drawn
 
-from resilient_client.cli.reply import body, head
-from resilient_client.cli.text import harmless, shortened, shown_seconds
+from resilient_client._cli.reply import body, head
+from resilient_client._cli.text import harmless, shortened, shown_seconds
 
 
 def shown(content: bytes, media: str = "") -> list[str] | None:

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from resilient_client.cli.signals import run, terminable
+from resilient_client._cli.signals import run, terminable
 
 
 def test_sigterm_unwinds_the_program_and_its_handler_is_restored() -> None:

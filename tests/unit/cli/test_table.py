@@ -9,8 +9,8 @@ from rich.text import Text
 from tests.unit.cli.support import drawn
 
 from resilient_client import HealthState
-from resilient_client.cli.table import Row, reason, sparkline, summed_up, table
-from resilient_client.core.timings import Timings
+from resilient_client._cli.table import Row, reason, sparkline, summed_up, table
+from resilient_client._core.timings import Timings
 from resilient_client.health import ProbeResult
 
 UP = Timings(pool=0.0, dns=0.002, connect=0.01, tls=0.02, first_byte=0.06, body=0.008)

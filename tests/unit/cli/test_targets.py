@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from resilient_client.cli.targets import read_targets
-from resilient_client.core.errors import ConfigurationError
+from resilient_client._cli.targets import read_targets
+from resilient_client._core.errors import ConfigurationError
 
 
 def written(folder: Path, text: str) -> str:

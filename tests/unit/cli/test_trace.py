@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from resilient_client import AttemptRecord, Endpoint, ErrorKind
-from resilient_client.cli.trace import lines
-from resilient_client.core.events import (
+from resilient_client._cli.trace import lines
+from resilient_client._core.events import (
     AttemptFinished,
     AttemptStarted,
     CallFinished,
@@ -18,7 +18,7 @@ from resilient_client.core.events import (
     RetryScheduled,
     TokenRefreshed,
 )
-from resilient_client.core.timings import Timings, Told
+from resilient_client._core.timings import Timings, Told
 
 END = Endpoint("https", "api.example.com", 443)
 CALL = {"client": "c", "at": 0.0, "method": "GET", "route": "/"}

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.background import BackgroundServer
 from tests.unit.cli.support import ran
 
-from resilient_client.cli.verbs import METHODS
+from resilient_client._cli.verbs import METHODS
 from resilient_client.testing.faults import drop, echo, hang_before_headers, redirect, reply
 
 

@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from resilient_client.core.deadline import RESOLUTION, Alarm, Timers
-from resilient_client.testing.virtual_time import run_virtual
+from resilient_client._core.deadline import RESOLUTION, Alarm, Timers
+from resilient_client.testing._virtual_time import run_virtual
 
 
 def state(timers: Timers) -> tuple[int, int, int, float]:

@@ -3,8 +3,8 @@ import gc
 
 import pytest
 
-from resilient_client.core.errors import APIError
-from resilient_client.core.single_flight import Flight, SingleFlight
+from resilient_client._core.errors import APIError
+from resilient_client._core.single_flight import Flight, SingleFlight
 
 
 async def test_outcome_is_shared_and_not_kept() -> None:

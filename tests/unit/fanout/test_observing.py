@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resilient_client import Call, ErrorKind, Failure, InvalidRequestError, Outcome, Response, Success, gather
-from resilient_client.testing.virtual_time import run_virtual
+from resilient_client.testing._virtual_time import run_virtual
 
 
 class Lasting:

@@ -23,7 +23,7 @@ from resilient_client import (
     Success,
     gather,
 )
-from resilient_client.testing.virtual_time import run_virtual
+from resilient_client.testing._virtual_time import run_virtual
 
 
 class Lasting:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resilient_client import APIClient, ConfigurationError, InvalidRequestError, Probe, Prober
-from resilient_client.health.target import probes_of
+from resilient_client.health._target import probes_of
 
 URL = "https://users.example/health"
 

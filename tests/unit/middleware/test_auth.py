@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 from tests.unit.auth.support import Upstream, others, reply_to, request_to, settle
 
-from resilient_client.core.body import Body
-from resilient_client.core.deadline import ambient_deadline, deadline
-from resilient_client.core.errors import APIConnectionError, APIError, ConfigurationError
-from resilient_client.core.events import Event, Events, TokenRefreshed
-from resilient_client.core.kinds import ErrorKind, Stage
-from resilient_client.core.request import Request
-from resilient_client.core.response import Response
-from resilient_client.middleware.auth import AuthMiddleware
+from resilient_client._core.body import Body
+from resilient_client._core.deadline import ambient_deadline, deadline
+from resilient_client._core.errors import APIConnectionError, APIError, ConfigurationError
+from resilient_client._core.events import Event, Events, TokenRefreshed
+from resilient_client._core.kinds import ErrorKind, Stage
+from resilient_client._core.request import Request
+from resilient_client._core.response import Response
+from resilient_client._middleware.auth import AuthMiddleware
 
 
 class Rotating:

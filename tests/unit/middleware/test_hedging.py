@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
-from tests.sweep.support import a_request
+from tests.cancellation.support import a_request
 
 from resilient_client import Hedging, Request, Response, Retry
-from resilient_client.middleware.attempt import AttemptMiddleware
-from resilient_client.middleware.hedging import HedgingMiddleware
-from resilient_client.pipeline import compose
-from resilient_client.testing.virtual_time import run_virtual
+from resilient_client._middleware.attempt import AttemptMiddleware
+from resilient_client._middleware.compose import compose
+from resilient_client._middleware.hedging import HedgingMiddleware
+from resilient_client.testing._virtual_time import run_virtual
 
 CALLERS, CALLS = 8, 50
 

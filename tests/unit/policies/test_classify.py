@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from resilient_client.core.kinds import ErrorKind, Stage
-from resilient_client.policies.classify import blames_upstream
+from resilient_client._core.kinds import ErrorKind, Stage
+from resilient_client._policies.classify import blames_upstream
 
 
 @pytest.mark.parametrize(("stale", "blames"), [(False, True), (True, False)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resilient_client.policies.per_endpoint import PerEndpoint
+from resilient_client._policies.per_endpoint import PerEndpoint
 
 
 class Thing:

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 import trustme
 
-from resilient_client.testing.fault_server import FaultServer, black_hole, refused_url
+from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
+from resilient_client.testing._wire import Fault, ReceivedRequest, Step, Wire
 from resilient_client.testing.faults import (
     drip,
     drop,
@@ -23,7 +24,6 @@ from resilient_client.testing.faults import (
     reply,
     reset,
 )
-from resilient_client.testing.wire import Fault, ReceivedRequest, Step, Wire
 
 BODY = b"0123456789abcdef"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from resilient_client.testing import faults
-from resilient_client.testing.fault_server import FaultServer
+from resilient_client.testing._fault_server import FaultServer
+from resilient_client.testing._wire import Fault
 from resilient_client.testing.faults import (
     bad_chunk,
     bomb,
@@ -39,7 +40,6 @@ from resilient_client.testing.faults import (
     truncated_coding,
     wrong_length,
 )
-from resilient_client.testing.wire import Fault
 
 BODY = b"0123456789abcdef"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -14,9 +14,9 @@ from resilient_client import (
     APITimeoutError,
     Timeout,
 )
-from resilient_client.core.kinds import ErrorKind, Stage
+from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client.testing import MockRequest, MockUpstream, fail, reply
-from resilient_client.testing.scripted import ScriptedFailure
+from resilient_client.testing._scripted import ScriptedFailure
 
 
 def test_reply_in_pieces_streams_with_its_silences() -> None:

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from resilient_client import APIClient, Retry
-from resilient_client.core.events import CallFinished, RetryScheduled
+from resilient_client._core.events import CallFinished, RetryScheduled
 from resilient_client.testing import MockUpstream, assert_no_leaks, record_events, reply
 
 AT_ONCE = Retry(backoff={"kind": "fixed", "initial": 0.001})

@@ -38,7 +38,7 @@ def test_plugin_in_a_test_run_loads_nothing_heavy(tmp_path: Path) -> None:
     import sys
 
     def test_nothing_heavy():
-        heavy = {"aiohttp", "pydantic", "tenacity", "multidict", "yarl", "resilient_client.client"}
+        heavy = {"aiohttp", "pydantic", "tenacity", "multidict", "yarl", "resilient_client._client.client"}
         assert "resilient_client.testing.plugin" in sys.modules
         assert heavy.isdisjoint(sys.modules), heavy & set(sys.modules)
     """

@@ -17,12 +17,12 @@ import pytest
 import trustme
 
 from resilient_client import APIClient, APIConnectionError, APIError, APITimeoutError, ConnectionSettings, Timeout
-from resilient_client.core.kinds import ErrorKind, Stage
+from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client.testing import FaultServer, MockUpstream, black_hole, fail, faults, refused_url, reply
-from resilient_client.testing.scripted import Step as MockStep
-from resilient_client.testing.virtual_time import run_virtual
-from resilient_client.testing.wire import Fault
-from resilient_client.testing.wire import Step as WireStep
+from resilient_client.testing._scripted import Step as MockStep
+from resilient_client.testing._virtual_time import run_virtual
+from resilient_client.testing._wire import Fault
+from resilient_client.testing._wire import Step as WireStep
 
 BODY = b"0123456789" * 100
 HALF_GZIP = gzip.compress(bytes(range(256)) * 20)[:100]

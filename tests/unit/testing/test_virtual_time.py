@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from resilient_client.testing.fault_server import FaultServer
+from resilient_client.testing._fault_server import FaultServer
+from resilient_client.testing._virtual_time import DeadlockError, VirtualTimeLoop, run_virtual
 from resilient_client.testing.faults import reply
-from resilient_client.testing.virtual_time import DeadlockError, VirtualTimeLoop, run_virtual
 
 
 def now() -> float:

@@ -14,8 +14,8 @@ from aiohttp.compression_utils import ZLibDecompressor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_client.transport import decoding
-from resilient_client.transport.decoding import (
+from resilient_client._transport import decoding
+from resilient_client._transport.decoding import (
     BodyTooLarge,
     CorruptBody,
     TruncatedBody,

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from resilient_client import APIClient, APIConnectionError
-from resilient_client.testing.fault_server import FaultServer
+from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import close_idle, drop, reply
 
 

@@ -14,8 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from resilient_client.core.endpoint import Endpoint
-from resilient_client.transport.pool import Pool
+from resilient_client._core.endpoint import Endpoint
+from resilient_client._transport.pool import Pool
 
 A = Endpoint("http", "a", 80)
 B = Endpoint("http", "b", 80)

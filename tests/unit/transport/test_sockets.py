@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from resilient_client.core.kinds import Stage
-from resilient_client.transport.progress import Progress, current
-from resilient_client.transport.sockets import make_socket
+from resilient_client._core.kinds import Stage
+from resilient_client._transport.sockets import make_socket
+from resilient_client._transport.trace import Progress, current
 
 INET = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 0))
 ERROR = (socket.SOL_SOCKET, socket.SO_ERROR)

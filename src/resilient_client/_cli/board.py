@@ -1,0 +1,90 @@
+"""The live picture of a health check: rows fill in while targets answer, and move on with every further check."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from resilient_client._cli.output import coloured
+from resilient_client._cli.table import Row, summed_up, table
+from resilient_client.health import HealthReport, ProbeResult
+
+_REMEMBERED = 60
+"""Looks a row remembers, more than any terminal shows."""
+
+
+class Board:
+    """Shows a check on a terminal, from its first moment to its last; a context manager."""
+
+    def __init__(self, console: Console, *, every: float | None) -> None:
+        """Show nothing yet.
+
+        Args:
+            console: The terminal.
+            every: Seconds from check to check, or ``None`` for a single one.
+        """
+        self._console = console
+        self._every = every
+        self._rows: dict[str, Row] = {}
+        self._report: HealthReport | None = None
+        self._began = time.monotonic()
+        self._over = False
+        self._spinner = Spinner("dots", style="dim")
+        self._live = Live(
+            console=console, get_renderable=self.picture, refresh_per_second=8, vertical_overflow="visible"
+        )
+
+    def __enter__(self) -> None:
+        self._live.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        self._live.stop()
+
+    def expect(self, results: Iterable[ProbeResult]) -> None:
+        """These targets will be asked."""
+        self._rows = {result.name: Row(result, pending=True) for result in results}
+
+    def learned(self, result: ProbeResult) -> None:
+        """A target was looked at."""
+        history = self._rows[result.name].history
+        if self._every is not None:
+            history = (*history[1 - _REMEMBERED :], result.elapsed if result.ok else None)
+        self._rows[result.name] = Row(result, history=history)
+
+    def finished(self, report: HealthReport) -> None:
+        """The check is over."""
+        self._report = report
+
+    def picture(self) -> Group:
+        """The check as it stands now."""
+        rows = list(self._rows.values())
+        return table(
+            rows,
+            self._summary(rows),
+            width=self._console.width,
+            height=None if self._over else self._console.height,
+            colours=coloured(self._console),
+        )
+
+    def _summary(self, rows: list[Row]) -> Text:
+        if self._report is None:
+            return self._progress(rows)
+        line = summed_up(rows, self._report.state, self._report.elapsed)
+        if self._every is not None and not self._over:
+            line.append(f" · every {self._every:g} s, Ctrl-C ends", style="dim")
+        return line
+
+    def _progress(self, rows: list[Row]) -> Text:
+        answered = sum(not row.pending for row in rows)
+        frame = self._spinner.render(time.monotonic())
+        seconds = time.monotonic() - self._began
+        return Text.assemble(
+            frame if isinstance(frame, Text) else "",
+            (f" {answered} of {len(rows)} answered · {seconds:.1f} s", "dim"),
+        )

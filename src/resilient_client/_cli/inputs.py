@@ -1,0 +1,217 @@
+"""From what was typed to what can be sent. Whatever is wrong is said here, in the words of the command line.
+
+Nothing is sent from here. Values of headers are never repeated in an error: they may be secret.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import TypeAdapter, ValidationError
+from yarl import URL
+
+from resilient_client._core.errors import ConfigurationError
+from resilient_client._policies.http.redaction import shown_url
+from resilient_client._settings.base import PositiveSeconds
+from resilient_client._settings.retry import Retry
+from resilient_client._settings.timeout import Timeout
+
+_DURATION: TypeAdapter[float] = TypeAdapter(PositiveSeconds)
+_UNQUOTED = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
+
+
+def checked_url(text: str, credentials: str = "give them as --user NAME:PASSWORD") -> str:
+    """An absolute http(s) URL; braces in it are quoted, because a client would take them for placeholders.
+
+    Args:
+        text: As it was typed.
+        credentials: What to do with those that the URL must not carry.
+
+    Raises:
+        ConfigurationError: It is none; says what to write instead.
+    """
+    example = "give one such as 'https://api.example.com/users'"
+    if not text.strip():
+        raise ConfigurationError(f"the URL is empty; {example}")
+    if "://" not in text:
+        bare = shown_url(f"//{text}").removeprefix("//").removesuffix("" if text.endswith("/") else "/")
+        raise ConfigurationError(f"the URL {bare!r} has no scheme; write 'https://{bare}' or 'http://{bare}'")
+    if _UNQUOTED.search(text):
+        raise ConfigurationError(
+            "the URL has a space, control character, backslash or byte that is no UTF-8; quote it, as %20 for a space"
+        )
+    try:
+        url = URL(text)
+    except ValueError:
+        raise ConfigurationError(f"the URL cannot be read; {example}") from None
+    if url.scheme not in ("http", "https"):
+        raise ConfigurationError(f"the URL has the scheme {url.scheme!r}; only http and https are called")
+    if not url.host:
+        raise ConfigurationError(f"the URL names no host; {example}")
+    if url.user is not None or url.password is not None:
+        raise ConfigurationError(f"the URL of {url.host} carries credentials; {credentials}")
+    return text.replace("{", "%7B").replace("}", "%7D")
+
+
+def header_pairs(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Headers from ``Name: value``.
+
+    Raises:
+        ConfigurationError: A line has no colon.
+    """
+    pairs = []
+    for number, line in enumerate(lines, start=1):
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise ConfigurationError(f"--header number {number} has no colon; write 'NAME: VALUE'")
+        pairs.append((name.strip(), value.strip()))
+    return pairs
+
+
+def param_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Query parameters from ``name=value``.
+
+    Raises:
+        ConfigurationError: One has no equals sign, or nothing before it.
+    """
+    pairs = []
+    for number, text in enumerate(texts, start=1):
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--param number {number} has no equals sign; write NAME=VALUE")
+        if not name:
+            raise ConfigurationError(f"--param number {number} has no name; write NAME=VALUE")
+        pairs.append((name, value))
+    return pairs
+
+
+def credentials(text: str) -> tuple[str, str]:
+    """User and password from ``name:password``.
+
+    Raises:
+        ConfigurationError: There is no colon.
+    """
+    user, colon, password = text.partition(":")
+    if not colon:
+        raise ConfigurationError("--user has no colon; write NAME:PASSWORD")
+    return user, password
+
+
+def json_body(text: str) -> bytes:
+    """A JSON body, byte for byte as it was typed.
+
+    Raises:
+        ConfigurationError: It is no JSON, or its file cannot be read.
+    """
+    content = raw_body(text, "--json")
+    try:
+        json.loads(content, parse_constant=_refuse, parse_int=str)  # str: Python limits the digits, JSON does not
+    except json.JSONDecodeError as error:
+        what = error.msg.removesuffix(" at")
+        raise ConfigurationError(f"--json is no JSON: {what} at line {error.lineno}, column {error.colno}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError("--json is no JSON: not text") from None
+    except RecursionError:
+        raise ConfigurationError("--json is nested too deep to be read; --data sends it as it is") from None
+    return content
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ConfigurationError(f"--json is no JSON: {constant} is no value in it")
+
+
+def raw_body(text: str, option: str = "--data") -> bytes:
+    """A body as it was typed; ``@FILE`` stands for the content of a file, ``@-`` for what stdin holds.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or stdin is closed.
+    """
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    if text == "@-":
+        if sys.stdin is None:  # closed by who started us: an empty body is not what they mean
+            raise ConfigurationError(f"{option}: '@-' reads stdin, and that is closed")
+        return sys.stdin.buffer.read()
+    return read_file(text[1:], option)
+
+
+def read_file(path: str, option: str) -> bytes:
+    """The content of a file.
+
+    Raises:
+        ConfigurationError: It cannot be read; says which file and why.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{option}: {path!r} cannot be read: {reason(error)}") from None
+
+
+def checked_destination(path: str | None, option: str = "--output") -> Path | None:
+    """Where something shall be written, if that looks possible now, before anything is sent.
+
+    Raises:
+        ConfigurationError: The path is a directory, or there is no directory to hold it.
+    """
+    if path is None:
+        return None
+    destination = Path(path)
+    if destination.is_dir():
+        raise ConfigurationError(f"{option}: {path!r} is a directory; name a file")
+    if not destination.parent.is_dir():
+        raise ConfigurationError(f"{option}: there is no directory {str(destination.parent)!r}")
+    return destination
+
+
+def timeout_of(total: str | None, attempt: str | None) -> dict[str, Timeout]:
+    """The option ``timeout`` of a call, as far as it was given.
+
+    Raises:
+        ConfigurationError: A value is no duration.
+    """
+    given: dict[str, Any] = {}
+    if total is not None:
+        given["total"] = seconds("--timeout", total)
+    if attempt is not None:
+        given["attempt"] = seconds("--attempt-timeout", attempt)
+    return {"timeout": Timeout(**given)} if given else {}
+
+
+def retry_of(max_attempts: int | None, no_retry: bool) -> dict[str, Retry | None]:
+    """The option ``retry`` of a call, as far as it was given.
+
+    Raises:
+        ConfigurationError: The number is out of range, or the options contradict each other.
+    """
+    if no_retry and max_attempts is not None:
+        raise ConfigurationError("--max-attempts and --no-retry exclude each other; give one")
+    if no_retry:
+        return {"retry": None}
+    return {} if max_attempts is None else {"retry": Retry(max_attempts=max_attempts)}
+
+
+def seconds(what: str, value: object) -> float:
+    """A duration above zero, as settings read it: ``2``, ``"500ms"``, ``"1.5m"``.
+
+    Args:
+        what: What an error calls it.
+        value: As it was given.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    try:
+        return _DURATION.validate_python(value)
+    except ValidationError:
+        raise ConfigurationError(f"{what} is {value!r:.80}; give seconds above 0, such as 2 or '500ms'") from None
+
+
+def reason(error: OSError) -> str:
+    """What the system says, as part of a sentence."""
+    text = error.strerror or type(error).__name__
+    return f"{text[:1].lower()}{text[1:]}"

@@ -1,0 +1,68 @@
+"""What a health check writes where nobody watches: plain lines, JSON, OpenMetrics; once a check, when it is over."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC
+
+from rich.cells import cell_len
+
+from resilient_client._cli.table import reason
+from resilient_client._cli.text import shown_seconds
+from resilient_client.health import HealthReport, HealthState, ProbeResult
+
+
+def plain(report: HealthReport, *, dated: bool) -> Iterator[str]:
+    """An aligned line a target, in their order: state, name, status, time, reason.
+
+    Args:
+        report: What came of the check.
+        dated: Whether each line begins with the time of the check, in UTC.
+    """
+    width = max(cell_len(result.name) for result in report)
+    date = ""
+    if dated and report.checked_at is not None:
+        date = f"{report.checked_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}  "
+    for result in report:
+        state = result.state.upper() if result.state is HealthState.DOWN else result.state.value
+        status = "-" if result.status is None else str(result.status)
+        took = shown_seconds(result.elapsed) if result.attempts else "-"
+        name = result.name + " " * (width - cell_len(result.name))
+        line = f"{date}{state:<8}  {name}  {status:>3}  {took:>7}  {reason(result)}"
+        yield line.rstrip()
+
+
+def as_lines(report: HealthReport, *, dated: bool = False) -> str:
+    """The report as plain lines."""
+    return "".join(f"{line}\n" for line in plain(report, dated=dated))
+
+
+def as_json(report: HealthReport) -> str:
+    """The report as one JSON object in one line; ``schema`` tells its version."""
+    return json.dumps(report.to_dict(), ensure_ascii=False) + "\n"
+
+
+class Written:
+    """Writes each report to stdout in one form."""
+
+    def __init__(self, form: Callable[[HealthReport], str] = as_lines) -> None:
+        self._form = form
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to restore."""
+
+    def expect(self, results: Iterable[ProbeResult]) -> None:
+        """Nothing to write yet."""
+
+    def learned(self, result: ProbeResult) -> None:
+        """Nothing to write yet: lines stand in the order of the targets, not of their answers."""
+
+    def finished(self, report: HealthReport) -> None:
+        """Write a report, at once even into a pipe."""
+        sys.stdout.write(self._form(report))
+        sys.stdout.flush()

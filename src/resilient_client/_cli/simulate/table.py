@@ -1,0 +1,81 @@
+"""The table of a comparison: a line for each number, a column for each variant. Pure text; colour only adds."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from resilient_client._cli.simulate.experiment import Experiment, Result
+from resilient_client._cli.simulate.numbers import LEGEND, MEASURES, over_seeds, shown, spread
+from resilient_client._cli.text import harmless
+
+_GAP = 2
+
+
+def heading(experiment: Experiment, width: int) -> Iterator[Text]:
+    """What was run, in what words the file has for it, and how to read the numbers."""
+    scenario = experiment.scenario
+    told = f"{scenario.name}: {experiment.about}" if experiment.about else scenario.name
+    for number, line in enumerate(textwrap.wrap(harmless(told), width)):
+        yield Text(line, style="bold" if number == 0 else "")
+    yield Text(f"{scenario.duration:g} s; {over_seeds(experiment.seeds)}", style="dim")
+
+
+def table(results: Sequence[Result], width: int) -> Iterator[Text]:
+    """The numbers, as many tables below one another as the width needs."""
+    labels = [f"{measure.name}, {measure.unit}" for measure in MEASURES]
+    first = max(map(cell_len, labels))
+    columns = [_column(result) for result in results]
+    while columns:
+        taken = _fitting(columns, width - first)
+        lines = max(len(column.head) for column in columns[:taken])
+        heads = [[""] * (lines - len(column.head)) + column.head for column in columns[:taken]]
+        for line in range(lines):
+            text = Text(" " * first)
+            for head, column in zip(heads, columns, strict=False):
+                text.append(head[line].rjust(column.width), style="bold")
+            yield text
+        for line, label in enumerate(labels):
+            text = Text(label.ljust(first))
+            for column in columns[:taken]:
+                text.append(
+                    column.cells[line].rjust(column.width), style="red" if "never" in column.cells[line] else ""
+                )
+            yield text
+        columns = columns[taken:]
+        if columns:
+            yield Text()
+
+
+def legend(width: int) -> Iterator[Text]:
+    """What the lines of the table mean."""
+    for line in textwrap.wrap(LEGEND, width):
+        yield Text(line, style="dim")
+
+
+class _Column(NamedTuple):
+    head: list[str]
+    cells: list[str]
+    width: int
+
+
+def _column(result: Result) -> _Column:
+    head = [f"{part}," for part in result.name.split(", ")]
+    head[-1] = head[-1].removesuffix(",")
+    cells = [shown(measure, spread(result, measure)) for measure in MEASURES]
+    return _Column(head, cells, max(map(cell_len, (*head, *cells))) + _GAP)
+
+
+def _fitting(columns: Sequence[_Column], room: int) -> int:
+    """How many columns there is room for, at least one."""
+    taken = 0
+    for column in columns:
+        room -= column.width
+        if room < 0:
+            break
+        taken += 1
+    return max(1, taken)

@@ -1,0 +1,143 @@
+"""The grammar of ``--compare``: which settings are laid over those of the scenario, side by side.
+
+``WHAT=VALUE,VALUE,...``, where WHAT is a setting as ``ClientConfig`` names it (``circuit_breaker``,
+``retry.max_attempts``) and a VALUE is one of it, ``off``, or ``default``: the scenario as it is. ``retry`` knows two
+whole ways to live besides: ``none`` (one request a call, no circuit) and ``naive`` (three attempts at once, no budget,
+no circuit). ``client`` knows these, too, and files of settings. Several ``--compare`` make every combination.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, get_args
+
+from resilient_client._core.errors import ConfigurationError
+from resilient_client._core.words import suggest
+from resilient_client._settings.base import Settings
+from resilient_client._settings.config import ClientConfig
+from resilient_client.simulation import DEFAULT, NAIVE, NONE
+from resilient_client.simulation._files import in_toml, read_config
+
+MOST: Final = 12
+"""Variants of one comparison: more can be neither seen nor awaited."""
+_WAYS: Final = {"none": NONE, "naive": NAIVE, "default": DEFAULT}
+_EXAMPLE: Final = "write WHAT=VALUE,VALUE such as retry=none,naive,default"
+
+
+class Variant(NamedTuple):
+    """Settings to lay over those of a scenario.
+
+    Attributes:
+        name: What it is called, short.
+        config: The settings.
+    """
+
+    name: str
+    config: ClientConfig
+
+
+AS_IT_IS: Final = Variant("as it is", DEFAULT)
+
+
+def variants(texts: Sequence[str]) -> tuple[Variant, ...]:
+    """All that the given ``--compare`` ask for; the scenario as it is if there are none.
+
+    Raises:
+        ConfigurationError: One cannot be; says which, why, and what was meant.
+    """
+    if not texts:
+        return (AS_IT_IS,)
+    settings = [_setting(text) for text in texts]
+    names = [name for name, _ in settings]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigurationError(f"--compare has {twice!r} twice; write all of its values after one")
+    combinations = list(itertools.product(*(values for _, values in settings)))
+    if len(combinations) > MOST:
+        raise ConfigurationError(f"--compare asks for {len(combinations)} combinations; at most {MOST} are compared")
+    return tuple(_together(names, combination) for combination in combinations)
+
+
+def _together(names: Sequence[str], parts: Sequence[Variant]) -> Variant:
+    config = DEFAULT
+    for part in parts:
+        config = config.merge(part.config)
+    if len(parts) == 1:
+        return Variant(parts[0].name, config)
+    return Variant(", ".join(f"{name}={part.name}" for name, part in zip(names, parts, strict=True)), config)
+
+
+def _setting(text: str) -> tuple[str, list[Variant]]:
+    """What one ``--compare`` says: the name of a setting, and its values."""
+    what, equals, rest = text.partition("=")
+    what, values = what.strip(), [value.strip() for value in rest.split(",")]
+    if not equals or not all(values):
+        raise ConfigurationError(f"--compare is {text!r}; {_EXAMPLE}")
+    known = {"client", *_paths(ClientConfig)}
+    if what not in known:
+        raise ConfigurationError(f"--compare: there is no setting {what!r}; {_suggested(what, known)}")
+    if twice := next((value for value in values if values.count(value) > 1), None):
+        raise ConfigurationError(f"--compare: {what} has {twice!r} twice; give each value once")
+    return what, [
+        Variant(Path(value).stem if value.endswith(".toml") else value, _laid(what, value)) for value in values
+    ]
+
+
+def _laid(what: str, value: str) -> ClientConfig:
+    """The settings that one value stands for."""
+    if value == "default":
+        return DEFAULT
+    if what in ("client", "retry") and value in _WAYS:
+        return _WAYS[value]
+    try:
+        if what == "client":
+            return _whole(value)
+        nested: Any = None if value == "off" else _read(value)
+        for step in reversed(what.split(".")):
+            nested = {step: nested}
+        return ClientConfig(**nested)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"--compare {what}={value}: {_remedy(what, value) or in_toml(str(error))}") from None
+
+
+def _remedy(what: str, value: str) -> str | None:
+    """What to write instead of a word that is no whole pattern; ``None``: the setting knows better."""
+    inner = [path for path in _paths(ClientConfig) if path.startswith(f"{what}.")]
+    if not inner or "." in what or value == "off" or not isinstance(_read(value), str):
+        return None
+    words = ["off", *(_WAYS if what == "retry" else ["default"])]
+    return f"{suggest(value, words)} or one of its settings, such as {inner[0]}"
+
+
+def _whole(value: str) -> ClientConfig:
+    if value.endswith(".toml"):
+        return read_config(value)
+    raise ConfigurationError(f"{suggest(value, _WAYS)}; or name a TOML file of settings")
+
+
+def _read(value: str) -> object:
+    """A number where it looks like one, true or false; else text, such as ``500ms`` or ``full_jitter``."""
+    if value in ("true", "false"):
+        return value == "true"
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _suggested(what: str, known: set[str]) -> str:
+    """The closest of all settings; if none is close, those at the top."""
+    hint = suggest(what, known)
+    return hint if hint.startswith("did") else f"allowed are: {', '.join(sorted(k for k in known if '.' not in k))}"
+
+
+def _paths(model: type[Settings], before: str = "") -> Iterator[str]:
+    """Every setting, and every setting inside one: ``retry``, ``retry.backoff``, ``retry.backoff.initial``."""
+    for name, field in model.model_fields.items():
+        yield f"{before}{name}"
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, Settings):
+                yield from _paths(inner, f"{before}{name}.")

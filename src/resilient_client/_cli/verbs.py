@@ -1,0 +1,146 @@
+"""``resilient-client get URL`` and its siblings: one call through the whole default chain.
+
+The body goes to stdout, everything about the call to stderr. The exit code is 0 for a status below 400 and 1 for
+whatever else becomes of a call that was sent; input that is wrong raises before anything is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from resilient_client._cli import inputs, options, reply
+from resilient_client._cli.errors import FAILED, OK, complain
+from resilient_client._cli.explain import explanation
+from resilient_client._cli.output import err, out
+from resilient_client._cli.signals import run
+from resilient_client._cli.trace import Trace
+from resilient_client._client.client import APIClient
+from resilient_client._core.call import Call
+from resilient_client._core.errors import APIError, APIStatusError, ConfigurationError, InvalidRequestError
+from resilient_client._core.response import Response
+from resilient_client._core.types import NOT_GIVEN, NotGiven
+from resilient_client._settings.config import FollowRedirects
+from resilient_client.auth import BasicAuth
+
+_REDIRECTS: dict[str | None, FollowRedirects | NotGiven] = {
+    None: NOT_GIVEN,
+    "same-origin": "same-origin",
+    "any": "any",
+    "none": None,
+}
+_REMEDIES = {
+    "pass follow_redirects='any'": "give --redirects any",
+    "give idempotency_key='auto' or idempotent=True": "give --idempotency-key auto",
+}
+"""What errors advise in Python, and what it is called here."""
+_ENDS = "Exit code: 0 below status 400, 1 for any failure, 2 for wrong input (nothing was sent), 130 when interrupted."
+
+METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
+
+
+def register(app: typer.Typer) -> None:
+    """Add a command for each verb."""
+    for name in METHODS:
+        what = "status and headers go" if name == "head" else "body goes"
+        help_ = f"Make one {name.upper()} call; its {what} to stdout."
+        app.command(name, help=help_, epilog=_ENDS)(_verb(name.upper()))
+
+
+def _verb(method: str) -> Callable[..., int]:
+    def command(
+        url: options.Url,
+        header: options.Headers = None,
+        param: options.Params = None,
+        json: options.Json = None,
+        data: options.Data = None,
+        user: options.User = None,
+        idempotency_key: options.Key = None,
+        timeout: options.Total = None,
+        attempt_timeout: options.Attempt = None,
+        max_attempts: options.MaxAttempts = None,
+        no_retry: options.NoRetry = False,
+        redirects: options.Redirects = None,
+        include: options.Include = False,
+        output: options.Output = None,
+        trace: options.Trace = False,
+        explain: options.Explain = False,
+    ) -> int:
+        given: dict[str, Any] = {
+            "headers": inputs.header_pairs(header or ()),
+            "params": inputs.param_pairs(param or ()),
+            **inputs.timeout_of(timeout, attempt_timeout),
+            **inputs.retry_of(max_attempts, no_retry),
+        }
+        if idempotency_key is not None:
+            given["idempotency_key"] = idempotency_key
+        _put_body(given, json, data)
+        call: Call[Response] = Call(method, inputs.checked_url(url), **given)
+        api = APIClient(
+            auth=BasicAuth(*inputs.credentials(user)) if user is not None else None,
+            follow_redirects=_REDIRECTS[redirects],
+        )
+        if explain:
+            return _explain(api, call)
+        if trace:
+            api.subscribe(Trace(err()))
+        return _finish(api, call, include=include or method == "HEAD", destination=inputs.checked_destination(output))
+
+    return command
+
+
+def _put_body(given: dict[str, Any], json: str | None, data: str | None) -> None:
+    """Add the body to the options of a call, and its media type unless a header says another."""
+    if json is not None and data is not None:
+        raise ConfigurationError("--json and --data exclude each other; give one")
+    if json is not None:
+        given["content"] = inputs.json_body(json)
+        if not any(name.lower() == "content-type" for name, _ in given["headers"]):
+            given["headers"].append(("Content-Type", "application/json"))
+    elif data is not None:
+        given["content"] = inputs.raw_body(data)
+
+
+def _explain(api: APIClient, call: Call[Response]) -> int:
+    console = out()
+    told = api.explain(call.method, call.path, **call.given)
+    console.print(explanation(told) if console.is_terminal else str(told), soft_wrap=not console.is_terminal)
+    return OK
+
+
+def _finish(api: APIClient, call: Call[Response], *, include: bool, destination: Path | None) -> int:
+    """Make the call, show what came of it, and give the exit code.
+
+    An error reply goes to stdout even if its body was meant for a file, which may hold something better.
+    """
+    try:
+        response = run(_make(api, call))
+    except InvalidRequestError:
+        raise
+    except APIStatusError as error:
+        reply.show(error.response, include=include)
+        return _failed(error)
+    except APIError as error:
+        return _failed(error)
+    if destination is not None:
+        try:
+            destination.write_bytes(response.content)
+        except OSError as error:
+            return complain(f"--output: {str(destination)!r} cannot be written: {inputs.reason(error)}", FAILED)
+    reply.show(response, include=include, with_body=destination is None)
+    return OK
+
+
+def _failed(error: APIError) -> int:
+    sentence = str(error)
+    for python, here in _REMEDIES.items():
+        sentence = sentence.replace(python, here)
+    return complain(sentence, FAILED)
+
+
+async def _make(api: APIClient, call: Call[Response]) -> Response:
+    async with api:
+        return await api.send(call)

@@ -1,0 +1,144 @@
+"""What lives as long as a client and is shared by all its views: the chain, the transport, circuits, budgets.
+
+Touches no event loop when it is built; belongs to the one it is first used on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+from yarl import URL
+
+from resilient_client._client.endpoint_set import Endpoints
+from resilient_client._core.endpoint import Endpoint
+from resilient_client._core.errors import ClientClosedError, WrongLoopError
+from resilient_client._core.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Events
+from resilient_client._core.protocols import Auth, Handler, Middleware, Transport
+from resilient_client._core.request import ClientContext
+from resilient_client._middleware.chain import Link, standard_chain
+from resilient_client._middleware.coalesce import CoalesceMiddleware
+from resilient_client._middleware.compose import compose
+from resilient_client._middleware.hedging import HedgingMiddleware
+from resilient_client._policies.circuit.circuit import Circuit, CircuitState
+from resilient_client._policies.circuit.registry import Circuits
+from resilient_client._policies.limits.bulkhead import Permits
+from resilient_client._policies.per_endpoint import PerEndpoint
+from resilient_client._policies.retry.budget import RetryBudgets
+from resilient_client._settings.config import ClientConfig
+from resilient_client._settings.timeout import TimeLimits
+
+
+class Engine:
+    """Runs requests through the chain; holds what calls share."""
+
+    __slots__ = (
+        "_closed", "_links", "budgets", "bulkheads", "circuits", "context", "endpoints", "handler", "handlers",
+        "loop", "transport",
+    )  # fmt: skip  # one name a line says no more
+
+    def __init__(
+        self,
+        name: str,
+        config: ClientConfig,
+        transport: Transport,
+        limits: TimeLimits,
+        several: tuple[URL, ...] = (),
+        *,
+        auth: Auth | None,
+        middleware: Sequence[Middleware],
+        attempt_middleware: Sequence[Middleware],
+        rng: random.Random,
+    ) -> None:
+        self.transport = transport
+        self.context = ClientContext(name, Events(), rng)
+        breaker = config.circuit_breaker
+        self.circuits: Circuits[Endpoint] | None = None
+        if breaker is not None and breaker.mode != "disabled":
+            self.circuits = Circuits(breaker, rng, self._tell)
+        self.endpoints: Endpoints | None = None
+        if several:
+            self.endpoints = Endpoints(several, config.load_balancing, self.context, self.circuits, transport, limits)
+        bulkhead = config.bulkhead
+        self.bulkheads: PerEndpoint[Endpoint, Permits] | None = None
+        if bulkhead is not None:
+            self.bulkheads = PerEndpoint(lambda: Permits(bulkhead), idle=lambda permits: permits.idle)
+        budget = config.retry_budget
+        self.budgets: RetryBudgets[Endpoint] | None = None if budget is None else RetryBudgets(budget)
+        self._links: tuple[Link, ...] = standard_chain(
+            middleware=middleware,
+            budgets=self.budgets,
+            rate_limit=config.rate_limit,
+            bulkheads=self.bulkheads,
+            circuits=self.circuits,
+            balancer=None if self.endpoints is None else self.endpoints.balancer,
+            auth=auth,
+            attempt_middleware=attempt_middleware,
+            follow_redirects=config.follow_redirects,
+        )
+        self.handlers: dict[tuple[bool, bool], Handler] = {}
+        for coalesce, hedging in product((False, True), repeat=2):
+            links = self.links(coalesce=coalesce, hedging=hedging)
+            self.handlers[coalesce, hedging] = compose((link.middleware for link in links), transport.send)
+        self.handler: Handler = self.handlers[False, False]
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    def links(self, *, coalesce: bool, hedging: bool) -> tuple[Link, ...]:
+        """The chain of calls that coalesce, or hedge, or do not."""
+        unused = (*([] if coalesce else [CoalesceMiddleware]), *([] if hedging else [HedgingMiddleware]))
+        return tuple(link for link in self._links if not isinstance(link.middleware, unused))
+
+    def bind(self) -> asyncio.AbstractEventLoop:
+        """The running loop, if this engine may be used on it.
+
+        Raises:
+            ClientClosedError: It was closed.
+            WrongLoopError: It was first used on another loop.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is self.loop:
+            return loop
+        name = self.context.name
+        if self._closed:
+            raise ClientClosedError(f"the client {name!r} is closed; make a new one, or keep it open while in use")
+        if self.loop is not None:
+            raise WrongLoopError(
+                f"the client {name!r} was first used on another event loop, to which its connections belong; "
+                "use one client per event loop, for example one made in each asyncio.run()"
+            )
+        self.loop = loop
+        self.context.bind(loop)
+        if self.endpoints is not None:
+            self.endpoints.start(loop)
+        return loop
+
+    async def close(self) -> None:
+        """Give back all connections. May be called twice."""
+        self._closed = True
+        self.loop = None
+        try:
+            if self.endpoints is not None:
+                await self.endpoints.close()
+        finally:
+            await self.transport.close()
+
+    def _tell(
+        self, endpoint: Endpoint, circuit: Circuit, _old: CircuitState, state: CircuitState, now: float | None
+    ) -> None:
+        """Turn a transition of a circuit into an event; whoever comes back gets no full load at once."""
+        if state is CircuitState.CLOSED and self.endpoints is not None:
+            self.endpoints.roster.recovered(endpoint, self.context.loop_time())
+        if not self.context.events.active:
+            return
+        at = self.context.loop_time() if now is None else now
+        known: dict[str, Any] = {"client": self.context.name, "at": at, "endpoint": endpoint}
+        if state is CircuitState.CLOSED:
+            self.context.events.emit(CircuitClosed(**known))
+        elif state is CircuitState.HALF_OPEN:
+            self.context.events.emit(CircuitHalfOpened(**known))
+        else:
+            self.context.events.emit(CircuitOpened(**known, retry_after=circuit.retry_after(at)))

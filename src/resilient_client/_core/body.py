@@ -1,0 +1,292 @@
+"""The content of a request, and whether it can be sent twice.
+
+A body is a description; the transport turns it into bytes, anew for each attempt. What can be produced only once
+(a generator, an unseekable file) is *one-shot*: it is sent by the first attempt and never again, never empty.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import uuid
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, cast
+from urllib.parse import urlencode
+
+from resilient_client._core.errors import InvalidRequestError
+
+FileContent: TypeAlias = bytes | str | Path | BinaryIO
+FileLike: TypeAlias = FileContent | tuple[str, FileContent] | tuple[str, FileContent, str]
+"""A file to upload: its content, ``(filename, content)`` or ``(filename, content, content_type)``."""
+
+Content: TypeAlias = bytes | bytearray | memoryview | str | Path | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]
+ContentFactory: TypeAlias = Callable[[], Iterable[bytes] | AsyncIterable[bytes] | bytes | Awaitable[bytes]]
+ContentLike: TypeAlias = Content | ContentFactory
+"""Raw content. A callable is a factory, called anew for each attempt, which makes any stream replayable."""
+
+FormLike: TypeAlias = Mapping[str, Any] | Sequence[tuple[str, Any]]
+FilesLike: TypeAlias = Mapping[str, FileLike] | Sequence[tuple[str, FileLike]]
+
+
+class Part:
+    """One part of a multipart body."""
+
+    __slots__ = ("content", "content_type", "filename", "name", "start")
+
+    def __init__(
+        self, name: str, content: bytes | Path | BinaryIO, filename: str | None = None, content_type: str | None = None
+    ) -> None:
+        self.name = name
+        self.content = content
+        self.filename = filename
+        self.content_type = content_type
+        self.start = _position(content)
+
+
+class Body:
+    """What is sent, not yet in bytes.
+
+    Attributes:
+        source: Bytes, a path, a file, an iterable, a factory, or the parts of a multipart body.
+        content_type: The media type to declare, unless the caller set one.
+        boundary: What separates the parts of a multipart body; ``None`` for any other.
+        replayable: Whether it can be sent more than once.
+        start: Where a seekable file stood when it was given; each attempt starts there.
+    """
+
+    __slots__ = ("boundary", "content_type", "replayable", "source", "spent", "start")
+
+    def __init__(self, source: Any, content_type: str, *, replayable: bool, boundary: str | None = None) -> None:
+        self.source = source
+        self.content_type = content_type
+        self.boundary = boundary
+        self.replayable = replayable
+        self.start = _position(source)
+        self.spent = False
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        json: object = None,
+        content: ContentLike | Described | None = None,
+        data: FormLike | None = None,
+        files: FilesLike | Described | None = None,
+    ) -> Body | None:
+        """The body that the options of a call describe; ``None`` when they describe none.
+
+        Raises:
+            InvalidRequestError: The options exclude each other, or the value cannot be sent.
+        """
+        if (json is not None) + (content is not None) + (data is not None or files is not None) > 1:
+            bodies = {"json": json, "content": content, "data": data, "files": files}
+            names = " and ".join(name for name, value in bodies.items() if value is not None)
+            raise InvalidRequestError(f"{names} exclude each other; give one of json, content, data (+ files)")
+        if isinstance(content, Described):
+            return content.body()
+        if isinstance(files, Described):
+            return files.body()
+        try:
+            if files is not None:
+                return _multipart(data, files)
+            if data is not None:
+                return cls(urlencode(_fields(data)).encode(), "application/x-www-form-urlencoded", replayable=True)
+            if json is not None:
+                return cls(encode_json(json), "application/json", replayable=True)
+            return None if content is None else _from_content(content)
+        except UnicodeEncodeError:
+            raise InvalidRequestError(
+                "the body has half of a character (a lone surrogate), which UTF-8 cannot hold; give whole text"
+            ) from None
+
+    @property
+    def sendable(self) -> bool:
+        """Whether it can be sent now: always if replayable, else only if it never was."""
+        return self.replayable or not self.spent
+
+    @property
+    def shareable(self) -> bool:
+        """Whether two attempts may send it at once: a file has but one position."""
+        files = [part.start for part in self.source] if self.boundary is not None else [self.start]
+        return self.replayable and all(start is None for start in files)
+
+    def __repr__(self) -> str:
+        kind = "bytes" if isinstance(self.source, bytes) else type(self.source).__name__
+        return f"<Body of {kind}, {'replayable' if self.replayable else 'one-shot'}>"
+
+
+class Described:
+    """What a ``Call`` keeps in place of its ``content`` or ``files``: they become a body once, on its first make.
+
+    Else a second make would know neither that a one-shot body is spent, nor where a file stood at first.
+    """
+
+    __slots__ = ("_body", "_options")
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Keep the options of a body; whether they make sense is found out when the call is made."""
+        self._options = options
+        self._body: Body | None = None
+
+    def body(self) -> Body | None:
+        """The body, the same each time.
+
+        Raises:
+            InvalidRequestError: It cannot be sent, or not again.
+        """
+        if self._body is None:
+            self._body = Body.build(**self._options)
+        elif not self._body.sendable:
+            raise already_sent()
+        return self._body
+
+    def __repr__(self) -> str:
+        return f"<Described {', '.join(self._options)}>"
+
+
+def already_sent() -> InvalidRequestError:
+    """The error for a one-shot body that somebody wants to send again: it would go out empty, or without its start."""
+    return InvalidRequestError(
+        "the body is one-shot and was already sent; give bytes, a file or a factory to send it again"
+    )
+
+
+def encode_json(value: object) -> bytes:
+    """Compact JSON; pydantic models, dataclasses, dates, UUIDs and the like are understood.
+
+    Raises:
+        InvalidRequestError: The value is no JSON, NaN and infinity included.
+    """
+    try:
+        return _JSON.encode(value).encode()
+    except UnicodeEncodeError:
+        reason = "it holds half of a character, a lone surrogate"
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = str(error)
+    raise InvalidRequestError(  # out here, so that not even __context__ keeps a foreign error and the value in it
+        f"json= cannot be encoded ({reason}); give what JSON can hold, or encode it yourself and use content="
+    )
+
+
+def _jsonable(value: object) -> object:
+    from pydantic_core import to_jsonable_python
+
+    return to_jsonable_python(value, by_alias=True)
+
+
+_JSON = jsonlib.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_jsonable)
+
+
+def _fields(data: FormLike) -> list[tuple[str, bytes]]:
+    """The fields of a form, by the rules of ``params``: a list repeats its name, ``None`` is left out."""
+    try:
+        pairs = [(str(name), value) for name, value in (data.items() if isinstance(data, Mapping) else data)]
+    except (TypeError, ValueError):
+        raise InvalidRequestError(
+            "data= must be a mapping or pairs of form fields; use content= for raw bytes"
+        ) from None
+    return [
+        (name, _field(name, item))
+        for name, value in pairs
+        for item in (value if isinstance(value, (list, tuple, set, frozenset)) else (value,))
+        if item is not None
+    ]
+
+
+def _field(name: str, value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if isinstance(value, (str, int, float)):
+        return str(value).encode()
+    raise InvalidRequestError(
+        f"data[{name!r}] is {type(value).__name__}; give str, bytes, int, float, bool, None or a list of these"
+    )
+
+
+def _from_content(content: ContentLike) -> Body:
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return Body(bytes(content), "application/octet-stream", replayable=True)
+    if isinstance(content, str):
+        return Body(content.encode(), "text/plain; charset=utf-8", replayable=True)
+    if isinstance(content, Path):
+        _require_file(content)
+        return Body(content, "application/octet-stream", replayable=True)
+    if hasattr(content, "read"):
+        _require_binary(content)
+        return Body(content, "application/octet-stream", replayable=_position(content) is not None)
+    if callable(content):
+        return Body(content, "application/octet-stream", replayable=True)
+    if isinstance(content, (list, tuple)):
+        for piece in content:
+            require_bytes(piece)
+    if isinstance(content, Iterable | AsyncIterable) and not isinstance(content, Mapping):
+        one_shot = isinstance(content, Iterator) or hasattr(content, "__anext__")
+        return Body(content, "application/octet-stream", replayable=not one_shot)
+    raise InvalidRequestError(
+        f"content= cannot be {type(content).__name__}; give bytes, text, a file, a path, an iterable or a factory"
+    )
+
+
+def require_bytes(piece: object) -> None:
+    """Refuse a piece of a body that is no bytes.
+
+    Raises:
+        InvalidRequestError: It is of another type.
+    """
+    if not isinstance(piece, (bytes, bytearray, memoryview)):
+        raise InvalidRequestError(f"content= gives {type(piece).__name__}; each piece of a body must be bytes")
+
+
+def _multipart(data: FormLike | None, files: FilesLike) -> Body:
+    parts = [Part(name, value) for name, value in _fields(data or ())]
+    parts += [_file_part(name, file) for name, file in (files.items() if isinstance(files, Mapping) else files)]
+    for part in parts:
+        f"{part.name}{part.filename}".encode()  # found out here, not while it is sent
+    replayable = all(isinstance(p.content, (bytes, Path)) or p.start is not None for p in parts)
+    boundary = uuid.uuid4().hex
+    return Body(tuple(parts), f"multipart/form-data; boundary={boundary}", replayable=replayable, boundary=boundary)
+
+
+def _file_part(name: str, file: FileLike) -> Part:
+    filename, content, content_type = None, file, None
+    if isinstance(file, tuple):
+        filename, content, content_type = (*file, None)[:3] if len(file) == 2 else file
+    if isinstance(content, Path):
+        _require_file(content)
+        filename = filename or content.name
+    elif hasattr(content, "read"):
+        _require_binary(content)
+        filename = filename or os.path.basename(str(getattr(content, "name", name)))
+    elif isinstance(content, str):
+        content = content.encode()
+    elif not isinstance(content, bytes):
+        raise InvalidRequestError(
+            f"files[{name!r}] is {type(content).__name__}; give bytes, text, a path or a binary file"
+        )
+    content_type = content_type or "application/octet-stream"
+    if not (content_type.isascii() and content_type.isprintable()):
+        raise InvalidRequestError(f"the media type {content_type!r} of files[{name!r}] has characters no header may")
+    return Part(name, cast("bytes | Path | BinaryIO", content), filename or name, content_type)
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise InvalidRequestError(f"there is no file at {str(path)!r}; nothing was sent")
+
+
+def _require_binary(file: object) -> None:
+    if hasattr(file, "encoding"):
+        raise InvalidRequestError("the file is open in text mode; open it with mode 'rb'")
+    if getattr(file, "closed", False):
+        raise InvalidRequestError("the file is closed; keep it open until the call has returned")
+
+
+def _position(source: object) -> int | None:
+    """Where a seekable file stands; ``None`` for everything else."""
+    if not hasattr(source, "read") or not hasattr(source, "seekable"):
+        return None
+    file = cast("BinaryIO", source)
+    return file.tell() if file.seekable() else None

@@ -1,0 +1,326 @@
+"""Every error a caller can meet.
+
+::
+
+    ResilientClientError
+    ├── ConfigurationError                a setting is wrong: field, value, allowed range, remedy
+    │   ├── ClientClosedError             the client was closed
+    │   ├── WrongLoopError                the client belongs to another event loop
+    │   └── MissingExtraError             an optional dependency is not installed
+    └── APIError                          one call failed
+        ├── APIConnectionError            no usable reply
+        │   └── APITimeoutError           one attempt took too long (also a TimeoutError)
+        │       └── DeadlineExceededError the whole call did
+        ├── APIStatusError                the server answered, with an error status
+        │   ├── BadRequestError 400       AuthenticationError 401     PermissionDeniedError 403
+        │   ├── NotFoundError 404         ConflictError 409           UnprocessableEntityError 422
+        │   └── RateLimitError 429        InternalServerError >= 500
+        ├── APIResponseValidationError    the body did not fit the model
+        ├── ResponseTooLargeError         the body exceeds the limit
+        ├── RedirectError                 a redirect the policy forbids
+        ├── InvalidRequestError           the call itself is wrong; nothing was sent (also a ValueError)
+        ├── CallCancelledError            the fan-out dropped this call
+        └── CallRejectedError             refused here; nothing was sent
+            ├── CircuitOpenError          the upstream is known to be failing
+            ├── BulkheadFullError         too many calls of ours are under way to it
+            └── LocalRateLimitError       too many calls of ours in too short a time
+
+Errors are ordinary exceptions: a new object each time, picklable, safe under ``add_note`` and ``raise ... from``.
+``str(error)`` is one line without secrets and without the query string.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from resilient_client._core.kinds import ErrorKind, Stage
+
+if TYPE_CHECKING:
+    from resilient_client._core.record import AttemptRecord
+    from resilient_client._core.request import RequestInfo
+    from resilient_client._core.response import Response
+
+
+class ResilientClientError(Exception):
+    """The root: ``except ResilientClientError`` catches everything this library raises by itself."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+_E = TypeVar("_E", bound=ResilientClientError)
+
+
+def _restore(cls: type[_E], args: tuple[object, ...], state: dict[str, Any]) -> _E:
+    """Rebuild a pickled error without calling a constructor that may want more than ``args``."""
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(ResilientClientError, ValueError):
+    """A setting is wrong. The message names the field, its value, what is allowed and what to do."""
+
+
+class ClientClosedError(ConfigurationError):
+    """The client was closed; make a new one, or keep it open for as long as calls are made."""
+
+
+class WrongLoopError(ConfigurationError):
+    """The client was first used on another event loop; its connections belong to that one."""
+
+
+class MissingExtraError(ConfigurationError):
+    """An optional dependency is missing; the message holds the install command."""
+
+
+class APIError(ResilientClientError):
+    """One call failed. Says what happened, where, and whether the server may have acted.
+
+    Attributes:
+        kind: What happened.
+        stage: How far the failing attempt had come.
+        maybe_processed: Whether the server may have acted. ``False`` means: certainly not.
+        retryable: Whether the failure is of a kind that another attempt may heal. It says nothing of whether
+            a repeat is *safe*: see ``maybe_processed`` and the method.
+        request: What was asked, redacted; ``None`` only before the call was built.
+        attempts: How many attempts the call started; 0 when refused before the first.
+        elapsed: Seconds from the start of the call to this error.
+        history: One record an attempt, in order.
+        detail: The text of a foreign cause whose object was not kept because it carries secrets, or ``""``.
+        retry_after: Seconds until another try makes sense, where somebody said so; else ``None``.
+    """
+
+    retry_after: float | None = None
+    attempts = 0
+    elapsed = 0.0
+    history: tuple[AttemptRecord, ...] = ()
+    advice: tuple[str, ...] = ()
+    _kind: ClassVar[ErrorKind] = ErrorKind.UNEXPECTED
+    _stage: ClassVar[Stage] = Stage.LOCAL
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        kind: ErrorKind | None = None,
+        stage: Stage | None = None,
+        maybe_processed: bool | None = None,
+        retryable: bool = False,
+        request: RequestInfo | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.kind = self._kind if kind is None else kind
+        self.stage = self._stage if stage is None else stage
+        self.maybe_processed = self.stage.maybe_processed if maybe_processed is None else maybe_processed
+        self.retryable = retryable
+        self.request = request
+        self.detail = detail
+
+    def __str__(self) -> str:
+        parts = [str(self.args[0]) if self.args else type(self).__name__]
+        if self.attempts > 1:
+            parts.append(f"{self.attempts} attempts in {self.elapsed:.3g} s")
+        parts.extend(self.advice)
+        return "; ".join(parts)
+
+
+class APIConnectionError(APIError):
+    """No usable reply came: see ``kind`` and ``stage`` for why and where.
+
+    Attributes:
+        stale_connection: Whether a kept-alive connection turned out to be closed before any byte of a reply.
+    """
+
+    _kind = ErrorKind.CONNECT
+    _stage = Stage.CONNECT
+    stale_connection = False
+
+
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """One attempt took longer than it was given. Also a builtin ``TimeoutError``."""
+
+    _kind = ErrorKind.TIMEOUT
+    _stage = Stage.HEADERS
+
+
+class DeadlineExceededError(APITimeoutError):
+    """The whole call, all attempts and waits included, ran out of time.
+
+    Not ``retryable``: there is no time left for another attempt of *this* call. A new call, later, may well succeed.
+    """
+
+    _kind = ErrorKind.DEADLINE
+
+
+class APIStatusError(APIError):
+    """The server answered with an error status (4xx or 5xx).
+
+    Attributes:
+        response: The reply; its body is read (up to 64 KiB of it, see ``response.truncated``).
+        status: Its HTTP status.
+        retry_after: Seconds the server asked to wait (RFC 9110 section 10.2.3), or ``None``.
+    """
+
+    _stage = Stage.STATUS
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        response: Response,
+        kind: ErrorKind,
+        retryable: bool = False,
+        retry_after: float | None = None,
+        request: RequestInfo | None = None,
+    ) -> None:
+        super().__init__(message, kind=kind, retryable=retryable, request=request)
+        self.response = response
+        self.status = response.status
+        self.retry_after = retry_after
+
+    @property
+    def request_id(self) -> str | None:
+        """The id the server gave this request, for its operator."""
+        return self.response.request_id
+
+    @property
+    def problem(self) -> dict[str, Any] | None:
+        """The problem details of the reply (RFC 9457), or ``None`` when it is of another media type."""
+        return self.response.problem
+
+
+class BadRequestError(APIStatusError):
+    """400: the server could not make sense of the request."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the credentials are missing, wrong or expired, and refreshing them did not help."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the credentials are valid, but not for this."""
+
+
+class NotFoundError(APIStatusError):
+    """404: there is nothing at this address."""
+
+
+class ConflictError(APIStatusError):
+    """409: the request conflicts with the state of the resource."""
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: the content is well-formed but wrong."""
+
+
+class RateLimitError(APIStatusError):
+    """429: too many requests; ``retry_after`` says when to come back, where the server said so."""
+
+
+class InternalServerError(APIStatusError):
+    """5xx: the server failed."""
+
+
+_BY_STATUS: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
+
+
+def status_error_class(status: int) -> type[APIStatusError]:
+    """The class that stands for ``status`` (400 or above)."""
+    return InternalServerError if status >= 500 else _BY_STATUS.get(status, APIStatusError)
+
+
+class _ReplyError(APIError):
+    """A reply came whose *content* is the problem.
+
+    Attributes:
+        response: That reply, or ``None`` when its body was not kept.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        response: Response | None = None,
+        stage: Stage | None = None,
+        request: RequestInfo | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(message, stage=stage, request=request, detail=detail)
+        self.response = response
+
+
+class APIResponseValidationError(_ReplyError):
+    """The body did not fit ``response_model``; ``detail`` lists where, without the values."""
+
+    _kind = ErrorKind.INVALID_RESPONSE
+    _stage = Stage.DECODE
+
+
+class ResponseTooLargeError(_ReplyError):
+    """The body, after decompression, exceeds the limit; the rest was not read."""
+
+    _kind = ErrorKind.TOO_LARGE
+    _stage = Stage.BODY
+
+
+class RedirectError(_ReplyError):
+    """The server redirects to where the policy does not follow; ``response`` is that redirect."""
+
+    _kind = ErrorKind.REDIRECT
+    _stage = Stage.STATUS
+
+
+class InvalidRequestError(APIError, ValueError):
+    """The call itself is wrong. Nothing was sent. Also a ``ValueError``."""
+
+    _kind = ErrorKind.INVALID_REQUEST
+
+
+class CallCancelledError(APIError):
+    """The fan-out dropped this call, or it was cancelled from within. A caller's own cancellation always propagates.
+
+    Attributes:
+        dropped: Whether the fan-out dropped it, because it had its ``successes`` or met its ``stop_on_failure``.
+    """
+
+    _kind = ErrorKind.CANCELLED
+    dropped = False
+
+
+class CallRejectedError(APIError):
+    """Refused on our side; nothing was sent.
+
+    Attributes:
+        retry_after: Seconds until another try may be admitted, or ``None`` when that is not known.
+    """
+
+    _kind = ErrorKind.REJECTED
+
+    def __init__(self, message: str, *, retry_after: float | None = None, request: RequestInfo | None = None) -> None:
+        super().__init__(message, request=request)
+        self.retry_after = retry_after
+
+
+class CircuitOpenError(CallRejectedError):
+    """The circuit of this endpoint, or of all there are, is open: it has been failing, and is given time to recover."""
+
+    _kind = ErrorKind.CIRCUIT_OPEN
+
+
+class BulkheadFullError(CallRejectedError):
+    """As many attempts to this endpoint are under way as the bulkhead allows, and no permit came free in time."""
+
+
+class LocalRateLimitError(CallRejectedError):
+    """The rate limit of this client has no turn for this attempt in time; ``retry_after`` says when there is one."""

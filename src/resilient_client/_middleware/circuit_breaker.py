@@ -1,0 +1,89 @@
+"""The circuit breaker: leaves a failing endpoint alone.
+
+Per attempt, just before sending, so that what queues above it cannot hold probe permits. Every attempt counts. What
+a result means is decided by ``_policies.classify``, what follows from it by ``_policies.circuit.circuit``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from resilient_client._core.endpoint import Endpoint
+from resilient_client._core.errors import APIConnectionError, APIError, CircuitOpenError
+from resilient_client._core.events import CallRejected
+from resilient_client._core.protocols import Handler
+from resilient_client._core.request import Request
+from resilient_client._core.response import Response
+from resilient_client._policies.circuit.circuit import Circuit, Ticket
+from resilient_client._policies.circuit.registry import Circuits
+from resilient_client._policies.classify import blames_upstream, cut_off
+
+
+class CircuitBreakerMiddleware:
+    """Asks the endpoint's circuit for a ticket and settles it exactly once."""
+
+    __slots__ = ("_circuits",)
+
+    def __init__(self, circuits: Circuits[Endpoint]) -> None:
+        self._circuits = circuits
+
+    async def __call__(self, request: Request, call_next: Handler) -> Response:
+        """Send, if the circuit admits.
+
+        Raises:
+            CircuitOpenError: It does not; nothing was sent.
+        """
+        now = request.context.client.loop_time
+        endpoint = request.endpoint
+        circuit = self._circuits.for_endpoint(endpoint)
+        began = now()
+        ticket = circuit.try_admit(began)
+        if ticket is None:
+            raise _refused(request, circuit, began)
+        try:
+            response = await call_next(request)
+        except BaseException as error:
+            ended = now()
+            if not _led_away(request, endpoint) and _blames_upstream(error, request, ended - began):
+                ticket.failure(ended, ended - began)
+            else:
+                ticket.cancel()
+            raise
+        ended = now()
+        if request.record.led_to is not None and _led_away(request, endpoint):
+            _settle_redirect(ticket, response, ended)
+            return response
+        settle = ticket.failure if response.status >= 500 else ticket.success
+        settle(ended, ended - began)
+        return response
+
+
+def _led_away(request: Request, endpoint: Endpoint) -> bool:
+    """Whether the last word is that of another endpoint, to which a redirect led."""
+    return request.record.led_to not in (None, endpoint)
+
+
+def _settle_redirect(ticket: Ticket, response: Response, now: float) -> None:
+    """Learn from a redirect to elsewhere: who sent it is alive, how the target fared is not its fault."""
+    if response.status >= 500:
+        ticket.cancel()
+    else:
+        ticket.success(now, 0.0)  # most of the time, and nobody knows how much, was the target's
+
+
+def _blames_upstream(error: BaseException, request: Request, waited: float) -> bool:
+    if isinstance(error, APIError):
+        stale = isinstance(error, APIConnectionError) and error.stale_connection
+        return blames_upstream(error.kind, request.record.stage, stale=stale, blind=request.record.blind)
+    return isinstance(error, asyncio.CancelledError) and cut_off(request, waited)
+
+
+def _refused(request: Request, circuit: Circuit, now: float) -> CircuitOpenError:
+    context = request.context
+    context.emit(CallRejected, reason="circuit_open", endpoint=request.endpoint)
+    wait = circuit.retry_after(now)
+    when = "" if wait is None else f"; it is tried again in {wait:.3g} s"
+    return CircuitOpenError(
+        f"{request.label}: the circuit of {request.endpoint} is {circuit.state}{when}; nothing was sent",
+        retry_after=wait,
+    )

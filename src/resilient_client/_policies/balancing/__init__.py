@@ -1,0 +1,1 @@
+"""Which of several endpoints gets an attempt, and which of them is healthy."""

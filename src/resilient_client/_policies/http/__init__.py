@@ -1,0 +1,1 @@
+"""Decisions about HTTP itself: URLs, headers, redirects, redaction, and which requests are equal."""

@@ -1,0 +1,40 @@
+"""Which headers a caller may set: anything but what frames the message or breaks out of a line."""
+
+from __future__ import annotations
+
+import re
+
+from multidict import CIMultiDict
+
+from resilient_client._core.errors import ConfigurationError, InvalidRequestError
+from resilient_client._core.types import HeadersLike
+from resilient_client._core.words import TOKEN
+from resilient_client._policies.validation import pairs_of
+
+_FRAMING = frozenset({"host", "content-length", "transfer-encoding"})
+_BROKEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # half a character would be dropped in silence
+
+
+def checked_headers(
+    headers: HeadersLike, error: type[ConfigurationError | InvalidRequestError] = InvalidRequestError
+) -> CIMultiDict[str]:
+    """The headers, if they may be sent (RFC 9110 section 5.5, RFC 9112 section 6).
+
+    Raises:
+        InvalidRequestError: Or ``error``: a name is no token, a value is no text or could break the line, or the
+            header is set by the client itself. Values are never shown.
+    """
+    checked: CIMultiDict[str] = CIMultiDict()
+    for name, value in pairs_of("headers", headers, error):
+        if not isinstance(name, str) or not TOKEN.fullmatch(name):
+            raise error(f"header name {str(name)[:80]!r} is not an HTTP token; use letters, digits and '-'")
+        if name.lower() in _FRAMING:
+            raise error(f"header {name!r} frames the message and is set by the client; leave it out")
+        if not isinstance(value, str):
+            raise error(f"header {name!r} has a {type(value).__name__} value; give text")
+        if _BROKEN.search(value):
+            raise error(
+                f"header {name!r} has a line break, control character or lone surrogate in its value; remove it"
+            )
+        checked.add(name, value)
+    return checked

@@ -1,0 +1,223 @@
+"""Where a call goes: the base URL, the path with its parameters, the query. What a caller passes stays below the base.
+
+A path is appended to the base path, never joined by RFC 3986: joining lets ``//host``, ``https://host`` and ``..``
+leave the base with the client's credentials in hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import quote, unquote
+
+from yarl import URL
+
+from resilient_client._core.endpoint import Endpoint
+from resilient_client._core.errors import ConfigurationError, InvalidRequestError
+from resilient_client._core.types import QueryParams, Scalar
+from resilient_client._policies.validation import mapping_of, pairs_of
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # half of a character: no UTF-8, and quoting would drop it in silence
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+def parse_base(text: str) -> URL:
+    """A base URL, checked.
+
+    Raises:
+        ConfigurationError: It has no http(s) scheme or host, or carries credentials, a query or a fragment.
+    """
+    try:
+        url = URL(text)
+    except (ValueError, TypeError):
+        raise ConfigurationError(
+            f"base URL {_shown(text)!r} is not a URL; give one such as 'https://api.example.com'"
+        ) from None
+    if url.scheme not in ("http", "https") or not url.host or _CONTROL.search(str(text)):
+        raise ConfigurationError(
+            f"base URL {_shown(text)!r} needs the scheme http or https and a host, without spaces; give one such as 'https://api.example.com/v1'"
+        )
+    if url.user is not None or url.password is not None:
+        raise ConfigurationError(f"base URL {url.origin()} carries credentials; pass auth=BasicAuth(user, password)")
+    if url.raw_query_string or url.raw_fragment:
+        raise ConfigurationError(f"base URL {url.origin()} has a query or fragment; pass params={{...}} instead")
+    _check_segments(url.raw_path, ConfigurationError)
+    return url
+
+
+def parse_endpoints(texts: Iterable[str], like: URL | None = None) -> tuple[URL, ...]:
+    """The base URLs of several endpoints that serve the same, checked.
+
+    Args:
+        texts: The URLs, in order.
+        like: What they must agree with; ``None``: with the first of them.
+
+    Raises:
+        ConfigurationError: There is none, one is wrong or comes twice, or they differ in scheme or path.
+    """
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise ConfigurationError(f"the endpoints are {type(texts).__name__}; give a list of base URLs")
+    bases = tuple(map(parse_base, texts))
+    if not bases:
+        raise ConfigurationError("the list of endpoints is empty; give at least one base URL")
+    model = like or bases[0]
+    known: set[Endpoint] = set()
+    for base in bases:
+        if base.scheme != model.scheme:
+            raise ConfigurationError(
+                f"endpoints {model.origin()} and {base.origin()} differ in their scheme, and what is secret on one "
+                "would be in the open on the other; give all of them with https"
+            )
+        if base.raw_path != model.raw_path:
+            raise ConfigurationError(
+                f"endpoints {model} and {base} differ in their path, and a call must mean the same on each; "
+                "give all of them the same path"
+            )
+        endpoint = Endpoint.of(base)
+        if endpoint in known:
+            raise ConfigurationError(f"endpoint {endpoint} is given twice; give each once")
+        known.add(endpoint)
+    return bases
+
+
+def at_base(url: URL, base: URL) -> URL:
+    """The same resource at another endpoint, whose base URL has the same path."""
+    return URL.build(
+        scheme=base.scheme,
+        authority=base.host_port_subcomponent or "",
+        path=url.raw_path,
+        query_string=url.raw_query_string,
+        encoded=True,
+    )
+
+
+def address(
+    base: URL | None, path: str, path_params: Mapping[str, Scalar] | None = None, params: QueryParams | None = None
+) -> URL:
+    """The absolute URL of a call.
+
+    Args:
+        base: The client's base URL, or ``None``: then ``path`` is an absolute http(s) URL.
+        path: May hold ``{names}`` and a query of its own.
+        path_params: A value for each name; quoted, ``/`` included.
+        params: Query parameters, added to those of the path.
+
+    Raises:
+        InvalidRequestError: The result would leave the base, or a name and its value do not meet.
+    """
+    filled = _fill(path, path_params)
+    url = _absolute(filled) if base is None else _below(base, filled)
+    return url.extend_query(list(query_pairs(params))) if params else url
+
+
+def query_pairs(params: QueryParams) -> Iterator[tuple[str, str]]:
+    """Query parameters as they go on the wire: sequences repeated, ``None`` left out, booleans in lower case."""
+    for name, value in pairs_of("params", params):
+        if not isinstance(name, str):
+            raise InvalidRequestError(f"params has the name {name!r}; names are text")
+        values = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
+        for item in values:
+            if isinstance(item, bool):
+                yield name, "true" if item else "false"
+            elif isinstance(item, (str, int, float)):
+                yield name, _whole(name, str(item))
+            elif item is not None:
+                raise InvalidRequestError(
+                    f"params[{name!r}] is {type(item).__name__}; give str, int, float, bool, None or a list of these"
+                )
+
+
+def _whole(name: str, value: str) -> str:
+    if _SURROGATE.search(name) or _SURROGATE.search(value):
+        raise InvalidRequestError(f"params[{name!r}] has half of a character (a lone surrogate); give whole text")
+    return value
+
+
+def _fill(path: str, values: Mapping[str, Scalar] | None) -> str:
+    if not isinstance(path, str):
+        raise InvalidRequestError(f"the path is {type(path).__name__}; give text such as '/users/{{id}}'")
+    if "{" not in path and not values:
+        return path
+    given = mapping_of("path_params", values or {})
+    names = _PLACEHOLDER.findall(path)
+    shown = _shown(path.partition("?")[0].partition("#")[0])
+    if missing := [name for name in names if name not in given]:
+        raise InvalidRequestError(
+            f"the path {shown!r} needs {_names(missing)}; give path_params={{{missing[0]!r}: ...}}"
+            + (f" instead of {_names(surplus)}" if (surplus := [name for name in given if name not in names]) else "")
+        )
+    if unused := [name for name in given if name not in names]:
+        raise InvalidRequestError(f"path_params has {_names(unused)}, but the path {shown!r} has no such placeholder")
+    return _PLACEHOLDER.sub(lambda found: _segment(found[1], given[found[1]]), path)
+
+
+def _segment(name: str, value: object) -> str:
+    if not isinstance(value, (str, int, float)):
+        raise InvalidRequestError(f"path_params[{name!r}] is {type(value).__name__}; give str, int, float or bool")
+    text = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if text == "":
+        raise InvalidRequestError(f"path_params[{name!r}] is empty, which would change the path; give a value")
+    if _SURROGATE.search(text):
+        raise InvalidRequestError(f"path_params[{name!r}] has half of a character (a lone surrogate); give whole text")
+    if _has_dot_segment(text):
+        raise InvalidRequestError(
+            f"path_params[{name!r}] has a dot segment, which would leave the path; give a plain value"
+        )
+    return quote(text, safe="")
+
+
+def _below(base: URL, path: str) -> URL:
+    if path.startswith("//") or _SCHEME.match(path.partition("/")[0]):
+        raise InvalidRequestError(
+            f"the path names another origin than the base URL {base.origin()}; "
+            "give a path below the base, or use a client without base URL"
+        )
+    _check(path)
+    bare, question, query = path.partition("#")[0].partition("?")
+    separator = "" if not bare or bare.startswith("/") else "/"
+    return URL(f"{str(base).rstrip('/') if bare else base}{separator}{bare}{question}{query}")
+
+
+def _absolute(path: str) -> URL:
+    _check(path)
+    try:
+        url = URL(path).with_fragment(None)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidRequestError(
+            "this client has no base URL, so a call names an absolute http(s) URL; "
+            "give one such as 'https://api.example.com/users', or build the client with a base URL"
+        )
+    if url.user is not None or url.password is not None:
+        raise InvalidRequestError(f"the URL of {url.host} carries credentials; pass auth=BasicAuth(user, password)")
+    return url
+
+
+def _check(path: str) -> None:
+    if _CONTROL.search(path) or _SURROGATE.search(path) or "\\" in path:
+        raise InvalidRequestError(
+            "the path has a space, control character, lone surrogate or backslash; quote it or use path_params"
+        )
+    _check_segments(path.partition("?")[0].partition("#")[0], InvalidRequestError)
+
+
+def _check_segments(path: str, error: type[ConfigurationError | InvalidRequestError]) -> None:
+    if ("." in path or "%" in path) and _has_dot_segment(path):
+        raise error("the path has a dot segment ('.' or '..'), which could leave the base; write the path without it")
+
+
+def _has_dot_segment(path: str) -> bool:
+    """Whether there is one to anybody on the way: some servers undo ``%2F`` and ``%5C`` before they split."""
+    return any(segment in (".", "..") for segment in re.split(r"[/\\]", unquote(path)))
+
+
+def _names(names: object) -> str:
+    return ", ".join(repr(name) for name in names)  # type: ignore[attr-defined]  # any iterable of names
+
+
+def _shown(text: object) -> str:
+    """Base URLs may hold credentials even when they do not parse: show nothing before an at sign."""
+    return str(text).rpartition("@")[2][:200]

@@ -1,0 +1,117 @@
+"""What a reply says of the caller's quota: whether it is used up, and for how long.
+
+Read are, in this order: ``Retry-After`` of a 429 or 503; ``RateLimit`` with ``RateLimit-Policy`` (the IETF's
+draft-ietf-httpapi-ratelimit-headers, as of revision 10, and the dictionary of revision 7); the single fields
+``RateLimit-Remaining`` and ``RateLimit-Reset`` of the revisions before, and the same with ``X-`` as GitHub and many
+others send them. The draft gives ``Retry-After`` precedence. What cannot be read says nothing, and never raises: a
+wish misread is worse than a wish ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from multidict import MultiMapping
+
+from resilient_client._policies.retry.retry_after import number_in, retry_after
+
+_SLOW_DOWN = frozenset({429, 503})
+_SINGLE_FIELDS = ("RateLimit-", "X-RateLimit-", "X-Rate-Limit-")
+_EPOCH: Final = 1e9  # what is larger is no number of seconds to wait (31 years) but a date in epoch seconds,
+_EPOCH_MS: Final = 1e12  # or in milliseconds
+
+
+def pause_wished(status: int, headers: MultiMapping[str], *, wall_now: float) -> float | None:
+    """For how long a reply asks its callers to send nothing.
+
+    Args:
+        status: Its status.
+        headers: Its headers; names must be found in any case, as in multidict's ``CIMultiDict``.
+        wall_now: The time of day, in seconds since the epoch.
+
+    Returns:
+        Seconds from now, 0.0 to infinity; ``None`` when it does not.
+    """
+    if status in _SLOW_DOWN:
+        wish = retry_after(headers, wall_now=wall_now)
+        if wish is not None:
+            return wish
+    return exhausted_for(headers, wall_now=wall_now)
+
+
+def exhausted_for(headers: MultiMapping[str], *, wall_now: float) -> float | None:
+    """For how long the quota that a reply tells of is used up.
+
+    Args:
+        headers: As for ``pause_wished``.
+        wall_now: Likewise.
+
+    Returns:
+        Seconds from now, the longest if there are several quotas; ``None`` when none is used up, or nobody says
+        until when.
+    """
+    fields = headers.getall("RateLimit", ())
+    if fields:
+        windows = dict(_windows(",".join(headers.getall("RateLimit-Policy", ()))))
+        return max(_exhausted(",".join(fields), windows), default=None)
+    for prefix in _SINGLE_FIELDS:
+        if number_in(headers.get(f"{prefix}Remaining", "")) == 0:
+            reset = number_in(headers.get(f"{prefix}Reset", ""))
+            return None if reset is None else _seconds(reset, wall_now)
+    return None
+
+
+def _exhausted(field: str, windows: dict[str, float]) -> Iterator[float]:
+    """Seconds until each used-up quota in a ``RateLimit`` field is renewed."""
+    dictionary: dict[str, str] = {}
+    for name, parameters in _members(field):
+        if number_in(parameters.get("r", "")) == 0:
+            reset = number_in(parameters.get("t", ""))
+            reset = windows.get(name) if reset is None else reset
+            if reset is not None:
+                yield reset
+        key, _, value = name.partition("=")
+        dictionary[key.strip(" \t")] = value
+    reset = number_in(dictionary.get("reset", ""))
+    if number_in(dictionary.get("remaining", "")) == 0 and reset is not None:
+        yield reset
+
+
+def _windows(field: str) -> Iterator[tuple[str, float]]:
+    """The windows that a ``RateLimit-Policy`` field names, in seconds."""
+    for name, parameters in _members(field):
+        window = number_in(parameters.get("w", ""))
+        if window is not None:
+            yield name, window
+
+
+def _members(field: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The members of a list in the form of RFC 9651, each with its parameters; what is none is still split up."""
+    for member in _split(field, ","):
+        name, *pairs = _split(member, ";")
+        parameters = (pair.partition("=") for pair in pairs)
+        yield name.strip(" \t"), {key.strip(" \t"): value for key, _, value in parameters}
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """The parts between separators, those within quotes aside."""
+    parts, quoted, escaped, start = [], False, False, 0
+    for position, character in enumerate(text):
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = quoted
+        elif character == '"':
+            quoted = not quoted
+        elif character == separator and not quoted:
+            parts.append(text[start:position])
+            start = position + 1
+    return [*parts, text[start:]]
+
+
+def _seconds(reset: float, wall_now: float) -> float:
+    """The seconds that a ``Reset`` field means: some send seconds to wait, some a date."""
+    if reset < _EPOCH:
+        return reset
+    return max(0.0, (reset / 1000 if reset >= _EPOCH_MS else reset) - wall_now)

@@ -1,0 +1,133 @@
+"""Whether a failed attempt is followed by another, and after how long. Every reason for "no" has words.
+
+Reads top to bottom in the order of the questions: may it heal, may it be repeated, can it be sent again, are there
+attempts left, is there time, will the circuit let it pass, is there budget.
+The budget is asked last, because asking spends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+
+from resilient_client._core.endpoint import Endpoint
+from resilient_client._core.kinds import ErrorKind
+from resilient_client._policies.classify import Fault
+from resilient_client._policies.retry.budget import RETRY_COST, TIMEOUT_COST, RetryTokens
+from resilient_client._policies.retry.retry_after import jittered
+from resilient_client._settings.retry import Retry
+
+_TIMEOUTS = frozenset({ErrorKind.TIMEOUT, ErrorKind.DEADLINE})
+
+
+class Again(NamedTuple):
+    """Another attempt follows.
+
+    Attributes:
+        delay: Seconds to wait before it.
+        cost: Tokens it took from the budget; to be given back if it never starts.
+    """
+
+    delay: float
+    cost: float = 0.0
+
+
+class Enough(NamedTuple):
+    """No further attempt.
+
+    Attributes:
+        reason: Why, for the error message; ``""`` when the failure speaks for itself.
+    """
+
+    reason: str
+
+
+class Situation(NamedTuple):
+    """Where a call stands after a failed attempt.
+
+    Attributes:
+        step: The number of the attempt that failed, from 1; an attempt and its hedges are one step.
+        now: Loop time.
+        deadline: Loop time of the end of the call.
+        method: In upper case.
+        idempotent: Whether a repeat is harmless.
+        sendable: Whether the body can be sent again.
+        retry_after: Seconds the server asked to wait, or ``None``.
+        target: Whom the next attempt would go to.
+        barred_for: Seconds from ``now`` in which its circuit is sure to refuse; may be infinite.
+        singled_out: Whether the failure is that of one endpoint, while others served as usual.
+    """
+
+    step: int
+    now: float
+    deadline: float
+    method: str
+    idempotent: bool
+    sendable: bool
+    retry_after: float | None
+    target: Endpoint | str
+    barred_for: float
+    singled_out: bool
+
+
+def decide(
+    fault: Fault,
+    situation: Situation,
+    settings: Retry,
+    *,
+    pause: Callable[[], float],
+    tokens: RetryTokens | None,
+    rng: Random,
+) -> Again | Enough:
+    """The next step after a fault.
+
+    Args:
+        fault: What went wrong.
+        situation: Where the call stands.
+        settings: The retry settings in force.
+        pause: Gives the backoff pause in seconds; asked at most once.
+        tokens: The budget, or ``None`` for none; a positive answer takes from it.
+        rng: The source of chance.
+    """
+    if not fault.healable or fault.rejected:
+        return Enough("")
+    if (refusal := _repeat_refused(fault, situation, settings)) is not None:
+        return refusal
+    if fault.stale:
+        return Again(0.0)  # nobody's fault: at once, and outside the budget
+    if situation.retry_after is not None and situation.retry_after > settings.retry_after_cap:
+        return Enough(
+            f"not retried: the server asks to wait {situation.retry_after:g} s, "
+            f"above retry_after_cap={settings.retry_after_cap:g} s"
+        )
+    delay = pause()
+    if situation.retry_after is not None:
+        delay = max(delay, jittered(situation.retry_after, rng))
+    remaining = situation.deadline - situation.now
+    if delay >= remaining:
+        return Enough(f"not retried: a pause of {delay:.3g} s does not fit into the {remaining:.3g} s left")
+    if delay < situation.barred_for:
+        rest = "" if math.isinf(situation.barred_for) else f" for another {situation.barred_for:.3g} s"
+        return Enough(f"not retried: the circuit of {situation.target} is open{rest}")
+    if tokens is None:
+        return Again(delay)
+    overload = fault.kind in _TIMEOUTS and not situation.singled_out
+    cost = TIMEOUT_COST if overload else RETRY_COST
+    if not tokens.try_spend(situation.now, cost):
+        return Enough("not retried: the retry budget of this upstream is empty")
+    return Again(delay, cost)
+
+
+def _repeat_refused(fault: Fault, situation: Situation, settings: Retry) -> Enough | None:
+    if fault.maybe_processed and not situation.idempotent:
+        return Enough(
+            f"not retried: the server may have acted on this {situation.method}; "
+            "give idempotency_key='auto' or idempotent=True if a repeat is harmless"
+        )
+    if not situation.sendable:
+        return Enough("not retried: the body is one-shot and was already sent; give bytes, a file or a factory")
+    if situation.step >= settings.max_attempts:
+        return Enough("" if situation.step > 1 else f"not retried: max_attempts={settings.max_attempts}")
+    return None

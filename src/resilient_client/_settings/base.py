@@ -1,0 +1,148 @@
+"""What all settings share: frozen, no unknown fields, errors in one clear sentence, layers that merge.
+
+A settings object remembers which fields its author *set*. Contradictions between values set together are
+errors; unset fields adapt. ``merge`` lays one object over another, field by field.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from resilient_client._core.errors import ConfigurationError
+from resilient_client._core.words import suggest
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)\s*")
+
+
+def _seconds(value: object) -> object:
+    """Read ``2``, ``"2s"``, ``"500ms"`` or a ``timedelta``; leave the rest for pydantic to judge."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
+        return float(found[1]) * _UNITS[found[2]]
+    if isinstance(value, bool):
+        raise ValueError("a duration is a number of seconds, not a boolean")
+    if isinstance(value, float) and math.isnan(value):
+        raise ValueError("a duration is a number of seconds, not NaN")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
+"""A duration of zero or more: seconds as a number, or text such as ``"500ms"``, ``"2s"``, ``"1.5m"``."""
+
+PositiveSeconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
+"""A duration above zero, written like ``Seconds``."""
+
+Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""A share of a whole, 0 to 1."""
+
+
+class Settings(BaseModel):
+    """The base of all settings: frozen, strict about names, merged field by field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # built when used, not when imported
+
+    _ordered: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs of fields of which the first must not exceed the second."""
+    _hints: ClassVar[dict[str, str]] = {}
+    """What to give for a field, where a list of types would tell less."""
+    _speaks_as: ClassVar[str] = "Settings"
+    """What errors call these settings."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        cls._speaks_as = cls.__dict__.get("_speaks_as", cls.__name__)
+        super().__init_subclass__(**options)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as invalid:
+            wrong = ConfigurationError(explain_invalid(type(self), invalid))
+        else:
+            return
+        raise wrong  # out here, so that not even __context__ keeps the values, which may be secret
+
+    def merge(self, over: Self) -> Self:
+        """These settings with every field that ``over`` set laid on top; fields set by neither keep defaults.
+
+        Not checked for contradictions: ``over`` is the nearer wish, and what lies under it adapts when it is
+        resolved. Settings inside settings are merged likewise.
+        """
+        laid = {name: _lay(getattr(self, name), getattr(over, name)) for name in over.model_fields_set}
+        merged = self.model_copy(update=laid)
+        merged.__pydantic_fields_set__.update(self.model_fields_set)
+        merged._give_way()
+        return merged
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Values set together must be in order."""
+        for smaller, larger in self._ordered:
+            low, high = getattr(self, smaller), getattr(self, larger)
+            if {smaller, larger} <= self.model_fields_set and low is not None and high is not None and low > high:
+                raise ValueError(
+                    f"{smaller}={low:g} exceeds {larger}={high:g} and could never take effect; "
+                    f"set {smaller} to at most {high:g} or raise {larger}"
+                )
+        self._give_way()
+        return self
+
+    def _give_way(self) -> None:
+        """Lift the defaults that something set would otherwise run into."""
+        for larger in {larger for _, larger in self._ordered} - self.model_fields_set:
+            object.__setattr__(self, larger, type(self).model_fields[larger].default)
+        for smaller, larger in self._ordered:
+            low, high = getattr(self, smaller), getattr(self, larger)
+            given = smaller in self.model_fields_set and larger not in self.model_fields_set
+            if given and low is not None and high is not None and low > high:
+                object.__setattr__(self, larger, low)
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+def _lay(under: object, over: object) -> object:
+    if isinstance(under, Settings) and isinstance(over, Settings) and type(under) is type(over):
+        return under.merge(over)
+    return over
+
+
+def explain_invalid(model: type[Settings], invalid: ValidationError) -> str:
+    """One sentence a field: what, which value, what is allowed, what to do."""
+    sentences: dict[str, str] = {}
+    for error in invalid.errors(include_url=False):
+        sentences.setdefault(str(error["loc"][:1]), _sentence(model, error))
+    return "; ".join(sentences.values())
+
+
+def _sentence(model: type[Settings], error: Any) -> str:
+    field = str(error["loc"][0]) if error["loc"] else ""
+    if error["type"] == "extra_forbidden":
+        return f"{model.__name__} has no setting {field!r}; {suggest(field, model.model_fields)}"
+    steps = (str(step) for step in error["loc"] if "[" not in str(step))  # a union's own name tells nobody anything
+    where = ".".join(part for part in (model._speaks_as, *steps) if part)
+    if error["type"] == "missing":
+        return f"{where} is missing; give {model._hints.get(field, 'it: it has no default')}"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] == "value_error":
+        return f"{where}: {message}"
+    hint = model._hints.get(field)
+    if hint is not None:
+        name = ".".join(part for part in (model._speaks_as, field) if part)
+        return f"{name} is {_shown(model, field, error)}; give {hint}"
+    value = _shown(model, field, error)
+    return f"{where} is {value}, but must be {message}; give such a value or leave it out for the default"
+
+
+def _shown(model: type[Settings], field: str, error: Any) -> str:
+    known = model.model_fields.get(field)
+    if known is not None and "Secret" in str(known.annotation):
+        return "a value that is not shown"
+    value = repr(error["input"])
+    return value if len(value) <= 80 else f"{value[:77]}..."

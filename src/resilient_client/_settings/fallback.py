@@ -1,0 +1,114 @@
+"""What a caller gets in place of an answer that could not be had."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias, cast
+
+from resilient_client._core.call import Call
+from resilient_client._core.errors import APIError, ConfigurationError
+from resilient_client._core.kinds import ErrorKind
+
+FallbackSource: TypeAlias = "Call[object] | Callable[[APIError], object] | object"
+"""What a fallback may come from; a function may be async."""
+
+NO_ANSWER: Final = frozenset(
+    {
+        ErrorKind.DNS,
+        ErrorKind.CONNECT,
+        ErrorKind.TLS,
+        ErrorKind.POOL,
+        ErrorKind.TIMEOUT,
+        ErrorKind.DEADLINE,
+        ErrorKind.DISCONNECTED,
+        ErrorKind.PROTOCOL,
+        ErrorKind.THROTTLED,
+        ErrorKind.SERVER_ERROR,
+        ErrorKind.CIRCUIT_OPEN,
+        ErrorKind.REJECTED,
+    }
+)
+"""The kinds that say: the upstream could not be reached, or could not serve. Not that somebody made a mistake."""
+
+
+class Fallback:
+    """What to give in place of an error. Frozen by convention; may serve many clients and calls at once.
+
+    The source is one of: a ``Call``, made under what is left of the deadline; a function of the error, sync or async,
+    whose result is given; or any other object, which is given as it is: neither decoded nor copied, the same one to
+    all. It should be of the type that the call gives.
+
+    Attributes:
+        source: What the fallback comes from.
+        kinds: The kinds of error it stands in for.
+    """
+
+    __slots__ = ("kinds", "source")
+
+    def __init__(self, source: FallbackSource, /, *, kinds: Iterable[ErrorKind] = NO_ANSWER) -> None:
+        """Describe a fallback.
+
+        Args:
+            source: A value, a function that takes the ``APIError``, or a ``Call``.
+            kinds: For which errors. Left out: for those where the upstream could not be reached or could not serve;
+                never for a mistake of either side, such as ``CLIENT_ERROR`` or ``INVALID_RESPONSE``, unless named.
+
+        Raises:
+            ConfigurationError: The source cannot be used, or there are no kinds.
+        """
+        _check(source)
+        self.source: object = source
+        self.kinds = _checked_kinds(kinds)
+
+    def __repr__(self) -> str:
+        source = self.source
+        shown = f"a {type(source).__name__}"  # never the value itself, which may be secret
+        if isinstance(source, Call):
+            shown = repr(source)
+        elif callable(source):
+            shown = f"{getattr(source, '__qualname__', type(source).__qualname__)}()"
+        kinds = "" if self.kinds == NO_ANSWER else f" for {' '.join(sorted(self.kinds))}"
+        return f"<Fallback to {shown}{kinds}>"
+
+
+def _check(source: object) -> None:
+    what = "a value, a function of the error such as lambda error: [], or a Call"
+    if isinstance(source, type):
+        raise ConfigurationError(f"the source of a Fallback is the class {source.__name__}; give {what}")
+    if inspect.isawaitable(source):
+        _discard(source)
+        raise ConfigurationError(
+            f"the source of a Fallback can be awaited only once; give the function itself, or {what}"
+        )
+    if isinstance(source, Call):
+        if source.given.get("fallback") is not None:
+            raise ConfigurationError("the Call of a Fallback has a fallback of its own, which would never be used")
+    elif callable(source) and not _takes_one(source):
+        raise ConfigurationError(f"the source of a Fallback cannot be called with the error alone; give {what}")
+
+
+def _takes_one(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # a builtin that does not tell
+    return True
+
+
+def _discard(awaitable: object) -> None:
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()  # or it would complain that nobody awaited it
+
+
+def _checked_kinds(kinds: Iterable[ErrorKind]) -> frozenset[ErrorKind]:
+    given = cast("object", kinds)
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        try:
+            if known := frozenset(map(ErrorKind, given)):
+                return known
+        except ValueError:
+            pass
+    raise ConfigurationError(f"Fallback.kinds is {given!r:.80}; give some of ErrorKind, such as {{ErrorKind.TIMEOUT}}")

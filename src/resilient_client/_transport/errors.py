@@ -1,0 +1,148 @@
+"""From what aiohttp and the operating system raise to what this library raises: the only place, and only once.
+
+A foreign exception is kept as the cause only when it is a bare operating system error; aiohttp's own hold
+headers and URLs, and with them credentials.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+import aiohttp
+from aiohttp import http_exceptions
+
+from resilient_client._core.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    InvalidRequestError,
+    ResponseTooLargeError,
+)
+from resilient_client._core.kinds import ErrorKind, Stage
+from resilient_client._core.request import Request
+from resilient_client._transport.decoding import BodyTooLarge, DecodingFailure, TruncatedBody, UndecodableBody
+from resilient_client._transport.trace import ConnectionLost, Progress
+
+
+def translate(error: Exception, request: Request, progress: Progress) -> Exception:
+    """Our error for a foreign one.
+
+    Args:
+        error: What was raised; one of ours, or one nobody foresaw, comes back as it is.
+        request: What was being sent.
+        progress: How far it had come.
+    """
+    stage = progress.stage()
+    if isinstance(error, APIError):
+        return error
+    if isinstance(error, ConnectionLost):
+        return _lost(error.cause, request, progress)
+    if isinstance(error, TimeoutError):
+        return _timeout(error, request, stage)
+    if isinstance(error, BodyTooLarge):
+        return ResponseTooLargeError(f"{request.label}: {error}; raise max_response_size, or use stream()")
+    if isinstance(error, TruncatedBody):
+        return _broken(request, ErrorKind.DISCONNECTED, stage, str(error))
+    if isinstance(error, UndecodableBody):
+        return APIConnectionError(f"{request.label}: {error}", kind=ErrorKind.PROTOCOL, stage=stage)
+    if isinstance(error, DecodingFailure):
+        return _broken(request, ErrorKind.PROTOCOL, stage, str(error))
+    if isinstance(error, UnicodeError) and progress.sent is None:  # of the resolver
+        return InvalidRequestError(f"{request.label}: the host name cannot be encoded")
+    if isinstance(error, aiohttp.InvalidURL):
+        return InvalidRequestError(f"{request.label}: the URL cannot be used")
+    if isinstance(error, (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError)):
+        return _connection(error, request, progress, stage)
+    return error
+
+
+def _connection(error: Exception, request: Request, progress: Progress, stage: Stage) -> APIError:
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
+        return _tls(error, request)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return _failed(request, ErrorKind.DNS, Stage.DNS, "the host name cannot be resolved", error.os_error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error.os_error, ssl.SSLError):
+            return _tls(error, request)
+        # The socket is closed by now, but only an established connection can be reset: it happened in the handshake.
+        in_tls = stage is Stage.TLS or (progress.tls and isinstance(error.os_error, ConnectionResetError))
+        kind, where = (ErrorKind.TLS, Stage.TLS) if in_tls else (ErrorKind.CONNECT, Stage.CONNECT)
+        return _failed(request, kind, where, f"cannot connect ({_reason(error.os_error)})", error.os_error)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return _failed(request, ErrorKind.CONNECT, Stage.CONNECT, f"the proxy answered {error.status}")
+    if isinstance(error, aiohttp.ClientResponseError | http_exceptions.HttpProcessingError):
+        rule = _cut(error.message).partition(":")[0]  # after the colon come bytes of the reply: may be a cookie
+        return _broken(request, ErrorKind.PROTOCOL, stage, f"the reply is not valid HTTP ({rule})")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return _payload(error, request, stage)
+    if progress.sent is None:
+        return _failed(request, ErrorKind.CONNECT, stage, f"cannot connect ({type(error).__name__})")
+    return _lost(error, request, progress)
+
+
+def _lost(cause: Exception, request: Request, progress: Progress) -> APIError:
+    stage = progress.stage()
+    what = "closed the connection" if isinstance(cause, aiohttp.ServerDisconnectedError) else "reset the connection"
+    where = "before the reply" if stage is not Stage.BODY else "within the reply"
+    failure = _broken(request, ErrorKind.DISCONNECTED, stage, f"the server {what} {where}")
+    no_byte_yet = not isinstance(cause, aiohttp.ServerDisconnectedError) or isinstance(cause.message, str)
+    failure.stale_connection = bool(progress.reused) and stage is not Stage.BODY and no_byte_yet
+    return failure
+
+
+def _timeout(error: TimeoutError, request: Request, stage: Stage) -> APIError:
+    if isinstance(error, aiohttp.SocketTimeoutError):
+        what = f"the server was silent for idle={request.context.limits.idle:g} s in stage {stage}"
+    elif isinstance(error, aiohttp.ConnectionTimeoutError):
+        what = f"no connection within connect={request.context.limits.connect:g} s, in stage {stage}"
+    else:
+        what = f"a timeout of the operating system in stage {stage}"
+    return APITimeoutError(f"{request.label}: {what}", stage=stage, retryable=True)
+
+
+def _payload(error: aiohttp.ClientPayloadError, request: Request, stage: Stage) -> APIError:
+    cause = error.__cause__
+    cut = isinstance(cause, http_exceptions.ContentLengthError) or "Not enough data" in str(cause or error)
+    if cut or not isinstance(cause, http_exceptions.PayloadEncodingError | http_exceptions.BadHttpMessage):
+        return _broken(request, ErrorKind.DISCONNECTED, stage, "the body ended early")
+    return _broken(request, ErrorKind.PROTOCOL, stage, "the body is not framed as HTTP requires")
+
+
+def _tls(error: Exception, request: Request) -> APIError:
+    certificate = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
+    reason = getattr(certificate, "verify_message", "") or getattr(certificate, "reason", "") or type(error).__name__
+    failure = APIConnectionError(
+        f"{request.label}: no trusted TLS connection ({_cut(str(reason))})", kind=ErrorKind.TLS, stage=Stage.TLS
+    )
+    failure.advice = ("not retried, as it would fail again",)
+    failure.__cause__ = certificate if isinstance(certificate, ssl.SSLError) else None
+    return failure
+
+
+def _failed(
+    request: Request, kind: ErrorKind, stage: Stage, what: str, cause: OSError | None = None
+) -> APIConnectionError:
+    sent = "nothing more was sent" if request.record.sent else "nothing was sent"  # before a redirect, say
+    failure = APIConnectionError(
+        f"{request.label}: {what}; {sent}", kind=kind, stage=stage, maybe_processed=False, retryable=True
+    )
+    failure.__cause__ = cause
+    return failure
+
+
+def _broken(request: Request, kind: ErrorKind, stage: Stage, what: str) -> APIConnectionError:
+    return APIConnectionError(f"{request.label}: {what}", kind=kind, stage=stage, retryable=True)
+
+
+def _reason(error: OSError) -> str:
+    """The system's words for it: asyncio's own are ``Connect call failed ('127.0.0.1', 80)``, whatever happened."""
+    return (
+        os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error) or type(error).__name__
+    )
+
+
+def _cut(text: str) -> str:
+    """The first line of a message from outside, cut and free of control characters."""
+    first = text.partition("\n")[0][:120]
+    return "".join(char if char.isprintable() else "?" for char in first)

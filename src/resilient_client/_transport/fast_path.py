@@ -1,0 +1,169 @@
+"""The short way through aiohttp: its connector, its parser and its writer, without ``ClientSession.request``.
+
+Most of what a session does to a request (merging headers, cookies, proxies, redirects, resends, a timer) is either off
+here or done above; going round it takes a third off the price of a call. The classes used are aiohttp's own, but three
+of their methods are not documented: so this way is only taken with the releases it was tested with, on a session of
+ours that needs nothing of the rest, and as long as nobody has put something in the place of the session's method, as
+mocks and tracers do. The long way, ``ClientSession.request``, stays for everything else and behaves the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import FunctionType
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import hdrs
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
+from aiohttp.http import StreamWriter
+from multidict import CIMultiDict
+from yarl import URL
+
+from resilient_client._core.endpoint import Endpoint
+from resilient_client._core.request import Request
+from resilient_client._settings.connection import ConnectionSettings
+from resilient_client._transport.default_headers import usual_headers
+from resilient_client._transport.raw_response import DirectReply
+from resilient_client._transport.request_body import is_at_hand
+from resilient_client._transport.session_factory import proxied
+from resilient_client._transport.trace import Progress, speaks_unasked, wake_reader_when_lost
+
+TESTED: Final = ("3.14.",)
+"""The releases of aiohttp whose inner methods are known to be what is used here."""
+
+_NO_TRACES: Final[list[Any]] = []
+_METHOD: Final = getattr(aiohttp.ClientSession, "_request", None)
+_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_CACHED_ORIGINS: Final = 1024
+
+
+def possible(session: aiohttp.ClientSession, settings: ConnectionSettings) -> bool:
+    """Whether requests of this session, made with these settings, can go this way at all."""
+    return (
+        known_release()
+        and type(session) is aiohttp.ClientSession
+        and not (proxied(settings) or settings.cookies or settings.aiohttp_middlewares or session.trace_configs)
+    )
+
+
+def known_release(version: str = aiohttp.__version__) -> bool:
+    """Whether the inner methods of this release of aiohttp are known."""
+    return version.startswith(TESTED) and isinstance(_METHOD, FunctionType) and _METHOD.__module__ == "aiohttp.client"
+
+
+def takes(request: Request, idle: float | None) -> bool:
+    """Whether this request can go this way now.
+
+    Not while a mock or a tracer stands in the place of the session's method; nor if the server is to be asked before
+    the body is sent (RFC 9110 section 10.1.1); nor with a body that takes its time: only with bytes that are at hand,
+    and where the silence of the server is measured (``idle``), as few as go out in one piece.
+    """
+    if aiohttp.ClientSession._request is not _METHOD or (request.headers and hdrs.EXPECT in request.headers):
+        return False
+    return request.body is None or is_at_hand(request.body, in_one_piece=idle is not None)
+
+
+class _Origin(aiohttp.ClientRequest):
+    """What a connector must know to connect: the same for all requests to an origin, so it is made once."""
+
+    connection_key: ConnectionKey = None  # type: ignore[assignment]  # in place of a property that makes it every time
+
+    usual_headers: CIMultiDict[str]
+
+    @classmethod
+    def of(cls, url: URL, session: aiohttp.ClientSession) -> _Origin:
+        """The origin of ``url``."""
+        origin = cls("GET", url.origin(), loop=asyncio.get_running_loop(), session=session)
+        origin.connection_key = aiohttp.ClientRequest.connection_key.__get__(origin)
+        origin.usual_headers = usual_headers(url.host_port_subcomponent or "")
+        return origin
+
+
+class DirectWay:
+    """Sends requests over the connections of one session."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, keep_alive: bool) -> None:
+        """Use the connector of ``session``, which stays the owner of all connections, kept alive or not."""
+        assert session.connector is not None  # noqa: S101 - it is open: it was made this moment
+        self._connector = session.connector
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._origins: dict[Endpoint, _Origin] = {}
+        self._closing = not keep_alive
+
+    async def send(self, request: Request, timeout: aiohttp.ClientTimeout, progress: Progress) -> DirectReply:
+        """Send ``request``, which ``takes`` has let pass, and wait for the head of its reply.
+
+        Raises:
+            Exception: One of aiohttp's or of the system's, to be translated.
+        """
+        origin = self._origins.get(request.endpoint) or self._meet(request)
+        connection = await self._connect(origin, timeout, progress)
+        protocol = connection.protocol
+        assert protocol is not None  # noqa: S101 - it was connected this moment
+        try:
+            protocol.set_response_params(
+                skip_payload=request.method == "HEAD",
+                read_until_eof=True,
+                auto_decompress=False,
+                read_timeout=timeout.sock_read,
+            )
+            await self._write(request, origin, protocol)
+            protocol.start_timeout()
+            progress.mark_sent(progress.connecting is None)
+            if request.body is not None:
+                progress.wire = protocol.transport
+            if progress.tls and not progress.reused and connection.transport is not None:
+                progress.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
+            head, body = await protocol.read()
+            while 100 <= head.code < 200 and head.code != 101:  # RFC 9110 section 15.2: the final one is to come
+                head, body = await protocol.read()
+            if progress.wire is not None:
+                progress.mark_answered(protocol)
+        except BaseException:
+            connection.close()
+            raise
+        if body.is_eof() and head.code != 101:
+            connection.release()
+            return DirectReply(head.code, head.headers, body, None)
+        reply = DirectReply(head.code, head.headers, body, connection)
+        body.on_eof(reply.release)
+        wake_reader_when_lost(body, protocol)
+        return reply
+
+    async def _connect(self, origin: _Origin, timeout: aiohttp.ClientTimeout, progress: Progress) -> Connection:
+        """A connection that is new, or idle and silent: a reply nobody asked for is no answer to the next request."""
+        try:
+            connection = await self._connector.connect(origin, _NO_TRACES, timeout)
+            while progress.connecting is None and speaks_unasked(connection):
+                connection.close()
+                connection = await self._connector.connect(origin, _NO_TRACES, timeout)
+        except TimeoutError as late:
+            raise aiohttp.ConnectionTimeoutError from late
+        return connection
+
+    async def _write(self, request: Request, origin: _Origin, protocol: ResponseHandler) -> None:
+        """Hand the whole request to the connection, which keeps what the server does not take at once: never waits."""
+        headers = origin.usual_headers
+        body = request.body
+        if request.headers or body is not None or self._closing or request.method not in _BODILESS:
+            headers = headers.copy()
+            headers.update(request.headers)
+            if self._closing:
+                headers.setdefault(hdrs.CONNECTION, "close")
+            if body is not None or request.method not in _BODILESS:
+                headers[hdrs.CONTENT_LENGTH] = "0" if body is None else str(len(body.source))
+        writer = StreamWriter(protocol, self._loop)
+        await writer.write_headers(f"{request.method} {request.url.raw_path_qs} HTTP/1.1", headers)
+        if body is not None:
+            await writer.write(body.source, drain=False)
+        writer.set_eof()
+
+    def _meet(self, request: Request) -> _Origin:
+        if len(self._origins) >= _CACHED_ORIGINS:
+            self._origins.clear()
+        origin = self._origins[request.endpoint] = _Origin.of(request.url, self._session)
+        return origin

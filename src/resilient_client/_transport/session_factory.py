@@ -1,0 +1,84 @@
+"""The session of our own: every request is one request on the wire, and carries no more than it must.
+
+aiohttp's redirects, its resend of lost requests, its decompression and its timer are off; what they are good for is
+done above, where it can be counted and bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from http.cookies import SimpleCookie
+from typing import Final
+
+import aiohttp
+from aiohttp import hdrs
+from aiohttp.typedefs import LooseHeaders
+from yarl import URL
+
+from resilient_client._settings.connection import ConnectionSettings
+from resilient_client._transport.default_headers import NOT_MADE_UP, usual_headers
+from resilient_client._transport.sockets import make_socket
+from resilient_client._transport.trace import MarkingResolver, MarkingResponse, guard
+
+_NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds
+
+
+def own_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
+    """Make one; whoever gets it closes it. Each request brings its own time limits."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0,
+            keepalive_timeout=settings.keepalive or None,
+            force_close=not settings.keepalive,
+            use_dns_cache=settings.dns_ttl is not None,
+            ttl_dns_cache=settings.dns_ttl,  # type: ignore[arg-type]  # a float works, the hint says int
+            resolver=MarkingResolver(),
+            socket_factory=make_socket,
+            ssl=settings.tls,
+            timeout_ceil_threshold=_NEVER_ROUNDED,
+        ),
+        auto_decompress=False,
+        cookie_jar=None if settings.cookies else _NoCookies(),
+        request_class=_OwnRequest,
+        response_class=MarkingResponse,
+        trust_env=settings.trust_env,
+        proxy=None if settings.proxy is None else settings.proxy.get_secret_value(),
+        middlewares=(guard, *settings.aiohttp_middlewares) if proxied(settings) else settings.aiohttp_middlewares,
+    )
+
+
+def proxied(settings: ConnectionSettings) -> bool:
+    """Whether requests may go through a proxy."""
+    return settings.proxy is not None or settings.trust_env
+
+
+@lru_cache(maxsize=256)
+def aiohttp_timeout(connect: float | None, idle: float | None) -> aiohttp.ClientTimeout:
+    """What aiohttp keeps of our limits: the others are kept by the deadline."""
+    return aiohttp.ClientTimeout(total=None, connect=connect, sock_read=idle, ceil_threshold=_NEVER_ROUNDED)
+
+
+class _OwnRequest(aiohttp.ClientRequest):
+    """Lays a request's headers over ours in one step, instead of a step a header."""
+
+    def update_headers(self, headers: LooseHeaders | None) -> None:
+        """Start from what every request to this host carries; ``headers`` are those of the session and the call."""
+        self.headers = usual_headers(self.url.host_port_subcomponent or "").copy()
+        if headers:
+            self.headers.update(headers)
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        """Nothing is left to add, and no type of a body shall be made up when it is sent."""
+        if self.method in self.POST_METHODS and hdrs.CONTENT_TYPE not in self.headers:
+            super().update_auto_headers(NOT_MADE_UP)
+
+
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps no cookies, and makes no new empty jar for each request either."""
+
+    _NONE: Final[SimpleCookie] = SimpleCookie()
+
+    def filter_cookies(self, request_url: URL) -> SimpleCookie:
+        """Give no cookies; never changed by aiohttp, which gets its own with ``cookies=`` only."""
+        return self._NONE

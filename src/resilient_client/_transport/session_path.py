@@ -1,0 +1,69 @@
+"""The long way through aiohttp: ``ClientSession.request``, documented and good for everything.
+
+Taken with uploads, proxies, cookies, aiohttp's own middlewares, a session of the caller's, and wherever ``direct``
+does not know its way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+from aiohttp import hdrs
+
+from resilient_client._core.errors import RedirectError
+from resilient_client._core.request import Request
+from resilient_client._transport.default_headers import NOT_MADE_UP, with_own
+from resilient_client._transport.request_body import Upload
+from resilient_client._transport.trace import guard
+
+
+class SessionWay:
+    """Sends requests through one session."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, foreign: bool) -> None:
+        """Send through ``session``; a ``foreign`` one has settings of its own, which each request overrides."""
+        self._session = session
+        self._foreign = foreign
+        # There is no public way to read them, and those given with a request replace them.
+        self._middlewares = (guard, *getattr(session, "_middlewares", ())) if foreign else ()
+
+    async def send(
+        self, request: Request, timeout: aiohttp.ClientTimeout, upload: Upload | None
+    ) -> aiohttp.ClientResponse:
+        """Send ``request`` and wait for the head of its reply.
+
+        Args:
+            request: What to send, but for a body that takes an upload.
+            timeout: What aiohttp is to keep.
+            upload: The body, if it is not small.
+
+        Raises:
+            Exception: One of aiohttp's or of the system's, to be translated.
+        """
+        options: dict[str, Any] = {"headers": request.headers}
+        if upload is not None:
+            options["data"] = upload
+            if (length := upload.length()) is not None:
+                options["headers"] = headers = request.headers.copy()  # the next hop of a redirect may have no body
+                headers[hdrs.CONTENT_LENGTH] = str(length)
+        elif request.body is not None:
+            options["data"] = request.body.source
+        if self._foreign:
+            request.record.blind = True
+            _refuse_strangers(self._session, request)
+            options["headers"] = with_own(options["headers"])
+            options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
+            options["skip_auto_headers"] = NOT_MADE_UP
+        return await self._session.request(
+            request.method, request.url, timeout=timeout, allow_redirects=False, **options
+        )
+
+
+def _refuse_strangers(session: aiohttp.ClientSession, request: Request) -> None:
+    """Keep what a caller's session adds to every request from an origin that a redirect leads to."""
+    if request.endpoint != request.record.endpoint and (session.headers or session.auth is not None):
+        raise RedirectError(
+            f"{request.label}: the redirect to {request.endpoint} is not followed: the session given to the client "
+            "adds its own headers or auth to every request; give them to the client instead"
+        )

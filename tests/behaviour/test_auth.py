@@ -1,0 +1,240 @@
+"""The rule of auth: one refresh for all who meet a 401, one resend each, no retry consumed, and no secret anywhere.
+
+The token endpoint's own hit counter is the oracle for refreshes, the API's for what was sent with which token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.behaviour.kit import client, failure, soon
+
+from resilient_client import APIClient, APIKeyAuth, Auth, BearerAuth, OAuth2ClientCredentials, Token
+from resilient_client._core.events import Event, TokenRefreshed
+from resilient_client._core.kinds import Stage
+from resilient_client._core.protocols import Handler
+from resilient_client._core.request import Request
+from resilient_client._core.response import Response
+from resilient_client.testing._fault_server import FaultServer, refused_url
+from resilient_client.testing._wire import ReceivedRequest, Wire
+from resilient_client.testing.faults import hold, redirect, reply
+
+CALLERS = 100
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[FaultServer]:
+    """A token endpoint, another server than the API: token-1, token-2 ... one for each request."""
+    async with FaultServer() as issuer:
+
+        async def issue(request: ReceivedRequest, wire: Wire) -> None:
+            token = {"access_token": f"token-{issuer.hits}", "token_type": "Bearer", "expires_in": 3600}
+            await reply(json=token)(request, wire)
+
+        issuer.script(issue)
+        yield issuer
+
+
+def credentials(issuer: FaultServer | str, **options: Any) -> OAuth2ClientCredentials:
+    """What gets its tokens there."""
+    url = issuer if isinstance(issuer, str) else issuer.url
+    return OAuth2ClientCredentials(f"{url}/token", "me", "canary-secret", **options)
+
+
+def revoke_first_token(server: FaultServer) -> None:
+    """Have the API answer 401 to token-1, but only once all callers have sent it; 200 to any other."""
+
+    async def answer(request: ReceivedRequest, wire: Wire) -> None:
+        refused = request.headers["Authorization"] == "Bearer token-1"
+        if refused:
+            await server.wait_for_hits(CALLERS)
+        await reply(401 if refused else 200)(request, wire)
+
+    server.script(answer)
+
+
+def sent(server: FaultServer) -> list[str]:
+    """The credentials that arrived, in order."""
+    return [request.headers.get("Authorization", "") for request in server.requests]
+
+
+async def test_hundred_callers_meeting_a_401_cause_one_refresh(server: FaultServer, issuer: FaultServer) -> None:
+    """The endpoint issues two tokens, the refused one and its successor; each call is sent exactly twice."""
+    revoke_first_token(server)
+    async with client(server, auth=credentials(issuer)) as api:
+        replies = await soon(asyncio.gather(*(api.get(f"/{number}") for number in range(CALLERS))))
+    assert {response.status for response in replies} == {200}
+    assert issuer.hits == 2
+    assert sorted(sent(server)) == ["Bearer token-1"] * CALLERS + ["Bearer token-2"] * CALLERS
+    assert sorted(request.path for request in server.requests) == sorted(2 * [f"/{n}" for n in range(CALLERS)])
+
+
+async def test_hundred_callers_without_single_flight_cause_hundred_refreshes(server: FaultServer) -> None:
+    """Negative control: a middleware that refreshes by itself for each caller gets a token for each."""
+    refreshes, token = 0, "token-1"
+
+    async def naive(request: Request, call_next: Handler) -> Response:
+        nonlocal refreshes, token
+        first, again = request.copy(), request.copy()
+        first.headers["Authorization"] = f"Bearer {token}"
+        response = await call_next(first)
+        if response.status != 401:
+            return response
+        refreshes += 1
+        token = f"token-{refreshes + 1}"
+        again.headers["Authorization"] = f"Bearer {token}"
+        return await call_next(again)
+
+    revoke_first_token(server)
+    async with client(server, attempt_middleware=[naive]) as api:
+        await soon(asyncio.gather(*(api.get("/") for _ in range(CALLERS))))
+    assert refreshes == CALLERS
+
+
+async def test_resend_after_a_401_consumes_no_retry(server: FaultServer) -> None:
+    """With ``retry=None`` a call is still sent again with fresh credentials, within its one attempt."""
+    tokens = iter(["old", "new"])
+
+    async def provide() -> str:
+        return next(tokens)
+
+    server.script(reply(401), reply(200))
+    async with client(server, auth=BearerAuth(provide)) as api:
+        response = await soon(api.get("/"))
+    assert (response.attempts, response.history[0].reauthenticated, server.hits) == (1, True, 2)
+
+
+async def test_second_401_is_the_answer(server: FaultServer, issuer: FaultServer) -> None:
+    """Fresh credentials that are refused, too, end the matter: one refresh, two requests, no loop."""
+    server.script(reply(401))
+    async with client(server, auth=credentials(issuer)) as api:
+        error = await failure(api.get("/"))
+    assert getattr(error, "status", None) == 401
+    assert (issuer.hits, server.hits) == (2, 2)
+
+
+async def test_late_401_after_expiry_renewed_the_token_asks_for_no_third(server: FaultServer) -> None:
+    """A token renewed because it ended is not thrown away when the old one's 401 arrives."""
+    given: list[str] = []
+
+    async def provide() -> Token:
+        given.append(f"token-{len(given) + 1}")
+        return Token(given[-1], expires_in=3600)
+
+    late = hold(reply(401))
+    server.script(late, reply(200))
+    auth = BearerAuth(provide)
+    async with client(server, auth=auth) as api:
+        task = asyncio.create_task(api.get("/late"))
+        await soon(server.wait_for_hits(1))
+        auth._keeper._expires_at = 0.0  # its end has come, without waiting for it
+        await soon(api.get("/next"))
+        late.release()
+        assert (await soon(task)).status == 200
+    assert len(given) == 2
+    assert sent(server) == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
+
+
+async def test_late_401_after_another_client_refreshed_asks_for_no_third(
+    server: FaultServer, issuer: FaultServer
+) -> None:
+    """Two clients that share an Auth share its refreshes, even when their 401s come one after the other."""
+    early, late = hold(reply(401)), hold(reply(401))
+    server.route("GET", "/early", early, reply(200))
+    server.route("GET", "/late", late, reply(200))
+    auth = credentials(issuer)
+    async with client(server, auth=auth) as one, client(server, auth=auth) as other:
+        first, second = asyncio.create_task(one.get("/early")), asyncio.create_task(other.get("/late"))
+        await soon(server.wait_for_hits(2))
+        early.release()
+        await soon(first)
+        late.release()
+        assert (await soon(second)).status == 200
+    assert issuer.hits == 2
+
+
+async def test_token_near_its_end_is_renewed_while_calls_go_on(server: FaultServer, issuer: FaultServer) -> None:
+    """Early refresh: nobody waits for the new token, it is fetched once, and later calls carry it."""
+    auth = credentials(issuer)
+    async with client(server, auth=auth) as api:
+        await soon(api.get("/"))
+        auth._keeper._refresh_at = 0.0  # the time of early refresh has come, without waiting for it
+        answer = hold(reply(json={"access_token": "early", "token_type": "Bearer"}))
+        issuer.script(answer)
+        await soon(asyncio.gather(*(api.get("/") for _ in range(10))))
+        await soon(issuer.wait_for_hits(2))
+        renewal = auth._keeper._fetching._flight
+        assert renewal is not None
+        answer.release()
+        await soon(asyncio.wait((renewal.task,)))
+        await soon(api.get("/"))
+    assert sent(server) == ["Bearer token-1"] * 11 + ["Bearer early"]
+    assert issuer.hits == 2
+
+
+async def test_token_endpoint_that_is_down_is_named_and_nothing_is_sent(server: FaultServer) -> None:
+    """Without a token no request leaves for the API, and the error says whose fault that is."""
+    down = refused_url()
+    async with client(server, auth=credentials(down, timeout=0.3)) as api:
+        error = await failure(api.get("/"))
+    assert str(error).startswith(f"no token from {down.rstrip('/')}: ")
+    assert (error.stage, error.maybe_processed, server.connections) == (Stage.LOCAL, False, 0)
+
+
+async def test_provider_slow_to_end_does_not_outlast_the_deadline(server: FaultServer) -> None:
+    """A call ends at its deadline, however long the cancelled provider needs to clean up."""
+    cleanup = asyncio.Event()
+
+    async def provide() -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await cleanup.wait()
+        return ""
+
+    async with client(server, auth=BearerAuth(provide), timeout=0.1) as api:
+        error = await failure(api.get("/"))
+        cleanup.set()
+    assert isinstance(error, TimeoutError)
+    assert error.elapsed < 0.5
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        BearerAuth("canary"),
+        APIKeyAuth("canary"),
+        APIKeyAuth("canary", name="key", location="query"),
+    ],
+    ids=["bearer", "key header", "key query"],
+)
+async def test_refused_credentials_show_nowhere(
+    server: FaultServer, auth: Auth, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 401 is told in an error, events and the log; none of them shows what was refused."""
+    caplog.set_level(logging.DEBUG)
+    server.script(reply(401))
+    events: list[Event] = []
+    async with client(server, auth=auth) as api:
+        api.subscribe(events.append)
+        error = await failure(api.get("/"))
+        texts = [repr(api), repr(auth), str(error), repr(error), repr(error.request), repr(error.history)]
+    assert [event for event in events if isinstance(event, TokenRefreshed)]
+    assert "canary" in server.requests[0].target + str(server.requests[0].headers)
+    assert "canary" not in "".join([*texts, *map(repr, events), caplog.text])
+
+
+@pytest.mark.parametrize("auth", [BearerAuth("canary"), APIKeyAuth("canary")], ids=["bearer", "key"])
+async def test_redirect_to_another_origin_carries_no_credentials(server: FaultServer, auth: Auth) -> None:
+    """They are for the origin they were given for; the 401 of the other one asks for none."""
+    async with FaultServer() as elsewhere, APIClient(server.url, auth=auth, retry=None, follow_redirects="any") as api:
+        elsewhere.script(reply(401))
+        server.script(redirect(f"{elsewhere.url}/"))
+        await failure(api.get("/"))
+        assert "canary" in str(server.requests[0].headers)
+        assert "canary" not in elsewhere.requests[0].target + str(elsewhere.requests[0].headers)
+        assert (server.hits, elsewhere.hits) == (1, 1)

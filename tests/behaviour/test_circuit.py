@@ -1,0 +1,303 @@
+"""The rule of the circuit: a failing upstream is left alone, a healthy one never is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from tests.behaviour.kit import client, failure, soon, with_server
+
+from resilient_client import (
+    APIClient,
+    APIError,
+    CircuitBreaker,
+    CircuitOpenError,
+    CircuitState,
+    ConnectionSettings,
+    Endpoint,
+    ErrorKind,
+    InternalServerError,
+    Retry,
+    Timeout,
+    deadline,
+)
+from resilient_client._core.protocols import Handler
+from resilient_client._core.request import Request
+from resilient_client._core.response import Response
+from resilient_client._policies.circuit.circuit import Circuit
+from resilient_client.testing._fault_server import FaultServer
+from resilient_client.testing.faults import hang_before_headers, hold, redirect, reply
+
+QUICK = CircuitBreaker(minimum_calls=4, failure_ratio=0.5, break_duration=0.02, max_break_duration=0.02)
+LONG = CircuitBreaker(minimum_calls=4, failure_ratio=0.5, break_duration=60)
+
+
+@pytest.fixture
+async def api(server: FaultServer) -> AsyncIterator[APIClient]:
+    """One wire request a call, and a circuit that recovers at once."""
+    async with client(server, circuit_breaker=QUICK) as api:
+        yield api
+
+
+def circuit_of(api: APIClient, server: FaultServer) -> Circuit:
+    return api.circuits[Endpoint("http", "127.0.0.1", server.port)]
+
+
+async def fail(api: APIClient, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(InternalServerError):
+            await api.get("/")
+
+
+# --- closed: what opens it, and what never does ---
+
+
+async def test_circuit_at_the_ratio_after_minimum_calls_refuses_without_sending(server: FaultServer) -> None:
+    """The fourth call makes half of four failed: the fifth is refused, and the server never sees it."""
+    server.script(reply(200), reply(200), reply(500), reply(500))
+    async with client(server, circuit_breaker=LONG) as api:
+        await api.get("/")
+        await api.get("/")
+        await fail(api, 2)
+        error = await failure(api.get("/"))
+    assert isinstance(error, CircuitOpenError)
+    assert server.hits == 4
+
+
+async def test_circuit_switched_off_sends_every_call(server: FaultServer) -> None:
+    """Negative control: without the pattern a dead upstream gets every single call."""
+    server.script(reply(500))
+    async with client(server, circuit_breaker=None) as api:
+        await fail(api, 20)
+    assert server.hits == 20
+    assert dict(api.circuits) == {}
+
+
+async def test_circuit_refusal_says_when_to_come_back_and_that_nothing_was_sent(server: FaultServer) -> None:
+    """The error has the rest of the break, counts no attempt, and cannot have been processed."""
+    server.script(reply(500))
+    async with client(server, circuit_breaker=LONG) as api:
+        await fail(api, 4)
+        error = await failure(api.post("/", json={}))
+    assert isinstance(error, CircuitOpenError)
+    assert error.retry_after == pytest.approx(60 * 1.125, abs=10)
+    assert (error.attempts, error.maybe_processed, error.kind) == (0, False, ErrorKind.CIRCUIT_OPEN)
+
+
+async def test_circuit_below_minimum_calls_stays_closed(server: FaultServer, api: APIClient) -> None:
+    """Three failures of three are too few to say anything."""
+    server.script(reply(500))
+    await fail(api, 3)
+    assert circuit_of(api, server).state is CircuitState.CLOSED
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429])
+async def test_circuit_fed_with_4xx_never_opens(server: FaultServer, api: APIClient, status: int) -> None:
+    """A server that says 4xx, or 429, is alive."""
+    server.script(reply(status))
+    for _ in range(12):
+        await failure(api.get("/"))
+    assert server.hits == 12
+    assert circuit_of(api, server).failure_ratio(asyncio.get_running_loop().time()) == 0
+
+
+async def test_circuit_counts_every_attempt_of_a_retried_call(server: FaultServer) -> None:
+    """It stands inside retry: two calls of three attempts open a circuit of four."""
+    server.script(reply(500))
+    retry = Retry(max_attempts=3, backoff={"kind": "fixed", "initial": 0.001})
+    async with APIClient(server.url, retry=retry, circuit_breaker=LONG) as api:
+        await failure(api.get("/"))
+        await failure(api.get("/"))
+    assert server.hits == 4
+
+
+async def test_circuit_refusing_a_retry_gives_back_the_last_real_error(server: FaultServer) -> None:
+    """A call whose second attempt is refused ends with the 500 it saw, not with the refusal."""
+    server.script(reply(500))
+    retry = Retry(max_attempts=3, backoff={"kind": "fixed", "initial": 0.001})
+    async with APIClient(server.url, retry=retry, circuit_breaker=LONG) as api:
+        await failure(api.get("/"))
+        error = await failure(api.get("/"))
+    assert isinstance(error, InternalServerError)
+    assert error.attempts == 1
+
+
+def test_circuit_counts_attempt_timeouts_as_failures() -> None:
+    """A server that does not answer in an attempt's time is failing."""
+
+    async def scenario(server: FaultServer) -> None:
+        server.script(hang_before_headers())
+        async with client(server, circuit_breaker=LONG, timeout=Timeout(total=5, attempt=0.15)) as api:
+            for _ in range(4):
+                assert (await failure(api.get("/"))).kind is ErrorKind.TIMEOUT
+            assert isinstance(await failure(api.get("/")), CircuitOpenError)
+        assert server.hits == 4
+
+    with_server(scenario)
+
+
+def test_circuit_of_a_hung_upstream_opens_when_the_deadline_equals_the_attempt() -> None:
+    """With total == attempt it is always the deadline that strikes; that silence counts all the same."""
+
+    async def scenario(server: FaultServer) -> None:
+        server.script(hang_before_headers())
+        async with client(server, circuit_breaker=LONG, timeout=Timeout(total=0.2, attempt=0.2)) as api:
+            for _ in range(4):
+                await failure(api.get("/"))
+            assert isinstance(await failure(api.get("/")), CircuitOpenError)
+        assert server.hits == 4
+
+    with_server(scenario)
+
+
+def test_circuit_ignores_calls_cut_short_by_a_nearly_spent_deadline() -> None:
+    """30 ms of silence where an attempt is allowed 10 s prove nothing against the upstream."""
+
+    async def scenario(server: FaultServer) -> None:
+        server.script(hang_before_headers())
+        async with client(server, circuit_breaker=LONG, timeout=Timeout(total=30, attempt=10)) as api:
+            for _ in range(6):
+                with deadline(after=0.03):
+                    assert (await failure(api.get("/"))).kind is ErrorKind.DEADLINE
+            assert circuit_of(api, server).failure_ratio(asyncio.get_running_loop().time()) == 0
+        assert server.hits == 6
+
+    with_server(scenario)
+
+
+async def test_circuit_opens_on_slow_calls_when_slowness_counts(server: FaultServer) -> None:
+    """Good answers that are all too slow open it."""
+    server.script(reply(200, delay=0.02))
+    breaker = CircuitBreaker(minimum_calls=3, slow_call=0.005, break_duration=60)
+    async with client(server, circuit_breaker=breaker) as api:
+        for _ in range(3):
+            await api.get("/")
+        assert isinstance(await failure(api.get("/")), CircuitOpenError)
+    assert server.hits == 3
+
+
+async def test_circuit_of_a_host_behind_a_busy_pool_stays_closed(server: FaultServer) -> None:
+    """A pool of one, busy with a slow call: those who wait in vain do not blame a healthy host."""
+    held = hold()
+    server.script(held)
+    connection = ConnectionSettings(pool_size=1)
+    async with client(server, circuit_breaker=LONG, connection=connection) as api:
+        slow = asyncio.create_task(api.get("/slow"))
+        await soon(server.wait_for_hits(1))
+        errors = [await failure(api.get("/", timeout=Timeout(attempt=0.1))) for _ in range(6)]
+        assert {error.kind for error in errors} == {ErrorKind.POOL}
+        assert circuit_of(api, server).state is CircuitState.CLOSED
+        held.release()
+        await soon(slow)
+        await api.get("/")
+
+
+async def test_connector_limit_of_aiohttp_makes_a_busy_pool_look_like_a_dead_host(server: FaultServer) -> None:
+    """Negative control: what aiohttp tells of a wait for its own pool is what it tells of a host that is silent."""
+    held = hold()
+    server.script(held)
+    timeout = aiohttp.ClientTimeout(total=0.05)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+        slow = asyncio.create_task(session.get(server.url))
+        await soon(server.wait_for_hits(1))
+        with pytest.raises(TimeoutError) as queued:
+            await session.get(server.url, timeout=timeout)
+        held.release()
+        (await soon(slow)).release()
+        server.script(hang_before_headers())
+        with pytest.raises(TimeoutError) as silent:
+            await session.get(server.url, timeout=timeout)
+    assert (type(queued.value), str(queued.value)) == (type(silent.value), str(silent.value))
+
+
+# --- what is not the upstream's fault ---
+
+
+class NoToken:
+    """Auth whose token cannot be had."""
+
+    async def apply(self, request: Request) -> None:
+        raise ConnectionError("the token endpoint is down")
+
+    async def refresh(self, rejected: Response) -> bool:
+        return False
+
+
+async def broken_middleware(request: Request, call_next: Handler) -> Response:
+    raise RuntimeError("a bug of the user's")
+
+
+async def broken_afterwards(request: Request, call_next: Handler) -> Response:
+    await call_next(request)
+    raise RuntimeError("a bug of the user's")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"auth": NoToken()}, {"attempt_middleware": [broken_middleware]}, {"attempt_middleware": [broken_afterwards]}],
+    ids=["auth", "middleware", "middleware after the reply"],
+)
+async def test_circuit_is_neutral_to_failures_on_our_side(server: FaultServer, options: dict[str, object]) -> None:
+    """Credentials that cannot be had and bugs in middlewares say nothing about the upstream."""
+    async with client(server, circuit_breaker=LONG, **options) as api:
+        for _ in range(8):
+            with pytest.raises((RuntimeError, APIError)):
+                await api.get("/")
+        assert circuit_of(api, server).failure_ratio(asyncio.get_running_loop().time()) == 0
+        assert circuit_of(api, server).state is CircuitState.CLOSED
+
+
+async def test_circuit_is_neutral_to_a_forbidden_redirect(server: FaultServer) -> None:
+    """Our policy is not the upstream's failure."""
+    server.script(redirect("http://other.example/"))
+    async with client(server, circuit_breaker=LONG) as api:
+        for _ in range(8):
+            assert (await failure(api.get("/"))).kind is ErrorKind.REDIRECT
+    assert server.hits == 8
+
+
+async def test_circuit_of_one_port_leaves_another_port_alone(server: FaultServer) -> None:
+    """The key is scheme, host and port."""
+    server.script(reply(500))
+    async with FaultServer() as healthy, APIClient(retry=None, circuit_breaker=LONG) as api:
+        for _ in range(4):
+            await failure(api.get(server.url))
+        assert isinstance(await failure(api.get(server.url)), CircuitOpenError)
+        await api.get(healthy.url)
+        assert len(api.circuits) == 2
+        assert healthy.hits == 1
+
+
+# --- people ---
+
+
+async def test_circuit_forced_open_refuses_until_it_is_reset(server: FaultServer, api: APIClient) -> None:
+    """A person can take a healthy endpoint out, and back in."""
+    await api.get("/")
+    circuit = circuit_of(api, server)
+    circuit.force_open()
+    assert isinstance(await failure(api.get("/")), CircuitOpenError)
+    circuit.reset()
+    await api.get("/")
+    assert server.hits == 2
+
+
+async def test_circuit_forced_closed_admits_whatever_fails(server: FaultServer, api: APIClient) -> None:
+    """A person can keep it from ever opening."""
+    server.script(reply(500))
+    await fail(api, 1)
+    circuit_of(api, server).force_close()
+    await fail(api, 20)
+    assert server.hits == 21
+
+
+async def test_circuit_in_mode_metrics_only_opens_and_refuses_nothing(server: FaultServer) -> None:
+    """It tells what it would do, and every call is sent."""
+    server.script(reply(500))
+    breaker = CircuitBreaker(minimum_calls=4, break_duration=60, mode="metrics_only")
+    async with client(server, circuit_breaker=breaker) as api:
+        await fail(api, 12)
+        assert circuit_of(api, server).state is CircuitState.OPEN
+    assert server.hits == 12

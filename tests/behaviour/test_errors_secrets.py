@@ -1,0 +1,223 @@
+"""The rule of secrets: what a caller puts into a call never shows in what is printed, logged, pickled or told.
+
+A different canary stands in each place that may hold a secret; each failure is then searched for all of them.
+Exempt, because they *are* what the caller asked for or the server sent, and the caller holds them anyway:
+
+- ``error.response``: the reply's content, headers and URL (its ``repr`` is not exempt);
+- the path of ``error.request.url``: the path of a URL is shown, so secrets do not belong there. The path parameter
+  is therefore searched for everywhere but in that attribute and in the pickle that holds it;
+- the idempotency key, which is no secret: the caller needs it to ask the server what became of the request;
+- exceptions of the caller's own code, and the local variables of frames in a traceback.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from tests.behaviour.kit import soon
+
+from resilient_client import (
+    APIClient,
+    APIError,
+    APIKeyAuth,
+    Auth,
+    BasicAuth,
+    BearerAuth,
+    Call,
+    ConfigurationError,
+    ConnectionSettings,
+    Failure,
+    InvalidRequestError,
+    OAuth2ClientCredentials,
+    Retry,
+    Timeout,
+)
+from resilient_client._core.events import AttemptFinished, Event
+from resilient_client.testing import faults
+from resilient_client.testing._fault_server import FaultServer, refused_url
+from resilient_client.testing._wire import Step
+
+pytestmark = pytest.mark.usefixtures("both_ways")
+
+PATH_PARAM = "canary-path-param"
+EAGER = Retry(max_attempts=2, backoff=lambda _: 0.0)
+OPTIONS: dict[str, Any] = {
+    "headers": {"X-Client": "canary-client-header"},
+    "params": {"client": "canary-client-query"},
+    "retry": EAGER,
+    "timeout": Timeout(total=5, attempt=0.25),
+    "connection": ConnectionSettings(max_response_size=1000),
+}
+PLACES: dict[str, Any] = {
+    "path_params": {"id": PATH_PARAM},
+    "params": {"q": "canary-query", "listed": ["canary-listed"]},
+    "headers": {"X-Token": "canary-header", "Cookie": "session=canary-cookie", "Referer": "canary-referer"},
+    "json": {"canary-field": "canary-body"},
+    "idempotent": True,
+}
+AUTHS: list[Auth] = [
+    BearerAuth("canary-token"),
+    BasicAuth("canary-user", "canary-password"),
+    APIKeyAuth("canary-key"),
+    APIKeyAuth("canary-key", name="key", location="query"),
+]
+LEAKS = (b"canary", base64.b64encode(b"canary-user:canary-password"))
+LEAKY_REPLY = b"HTTP/1.1 200 OK\r\nSet-Cookie: canary-reply\r\ncanary reply\r\n\r\ncanary-reply"
+STEPS: list[Step] = [
+    faults.drop(),
+    faults.hang_before_headers(),
+    faults.hang_in_body(b"canary-reply" * 10),
+    faults.truncate(b"canary-reply" * 10, sent=50),
+    faults.garbage(LEAKY_REPLY),
+    faults.garbage(b"canary-reply\r\n"),
+    faults.reply(200, text="canary-reply" * 1000),
+    faults.reply(200, text="canary-reply"),
+    faults.reply(200, json={"canary-field": "canary-reply"}),
+    faults.reply(200, body=b"canary-reply", headers={"Content-Encoding": "gzip"}),
+    faults.reply(401, text="canary-reply", headers={"WWW-Authenticate": "canary-reply"}),
+    faults.reply(503, json={"detail": "canary-reply"}, headers={"Set-Cookie": "canary-reply"}),
+    faults.redirect("/elsewhere?token=canary-redirect"),
+    faults.redirect("http://canary:canary@other.example/canary?canary=canary"),
+    faults.redirect("canary://canary"),
+]
+
+
+def leaks(text: str | bytes, *, path_shown: bool = False) -> list[bytes]:
+    """The canaries in ``text``."""
+    data = text if isinstance(text, bytes) else text.encode()
+    if path_shown:
+        data = data.replace(PATH_PARAM.encode(), b"")
+    return [leak for leak in LEAKS if leak in data]
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and all it was raised from or during."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def shown(error: APIError) -> Iterator[str]:
+    """Every text by which an error shows itself."""
+    for link in chain(error):
+        yield str(link)
+        yield repr(link)
+        yield repr(link.args)
+        yield repr(getattr(link, "__notes__", ()))
+    yield error.detail
+    yield repr(error.advice)
+    yield repr(Failure(error))
+    for record in error.history:
+        yield repr(record)
+        yield record.error
+
+
+def check(error: APIError) -> None:
+    """Search an error everywhere."""
+    for text in shown(error):
+        assert not leaks(text), text
+    if error.request is not None:
+        held = [error.request.url, repr(error.request), repr(error.request.headers), error.request.route]
+        for text in held:
+            assert not leaks(text, path_shown=True), text
+    if (response := getattr(error, "response", None)) is not None:
+        assert not leaks(repr(response), path_shown=True)
+        error.response = None  # type: ignore[attr-defined]  # exempt, see above
+    assert not leaks(pickle.dumps(error), path_shown=True)
+
+
+@pytest.mark.parametrize("auth", AUTHS, ids=["bearer", "basic", "key header", "key query"])
+@pytest.mark.parametrize("step", STEPS, ids=[f"{index}" for index in range(len(STEPS))])
+async def test_failure_shows_no_secret_of_its_call(
+    server: FaultServer, step: Step, auth: Auth, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not in its text, its chain, its history, its pickle, the events on the way, nor the log."""
+    caplog.set_level(logging.DEBUG, logger="resilient_client")
+    server.script(step)
+    events: list[Event] = []
+    call = Call.post("/users/{id}?inline=canary-inline", response_model=int, **PLACES)
+    async with APIClient(server.url, auth=auth, **OPTIONS) as api:
+        api.subscribe(events.append)
+        outcome = await soon(api.run(call))
+        for text in (repr(api), repr(call), repr(api.explain("POST", "/{id}", **PLACES)).replace(PATH_PARAM, "")):
+            assert not leaks(text), text
+    assert isinstance(outcome, Failure)
+    assert all(leak in b"".join(map(wire, server.requests)) for leak in (b"canary-body", b"canary-cookie"))
+    for event in events:
+        records = [repr(event.record)] if isinstance(event, AttemptFinished) else []
+        for text in (repr(event), *records):
+            assert not leaks(text), text
+    assert not leaks(caplog.text)
+    check(outcome.error)
+
+
+def wire(request: Any) -> bytes:
+    """What reached the server, so that a test cannot pass because nothing was sent."""
+    return request.target.encode() + str(request.headers).encode() + bytes(request.body)
+
+
+async def test_refused_connection_shows_no_secret() -> None:
+    """Where an error of the operating system is kept as the cause, that shows none either."""
+    async with APIClient(refused_url(), auth=BearerAuth("canary-token"), **OPTIONS) as api:
+        outcome = await api.run(Call.post("/users/{id}?inline=canary-inline", **PLACES))
+    assert isinstance(outcome, Failure)
+    check(outcome.error)
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("http://user:canary@elsewhere.example/canary", {}),
+        ("//user:canary@elsewhere.example", {}),
+        ("/a b?canary", {}),
+        ("/../?canary", {}),
+        ("/{id}?canary=canary", {}),
+        ("/?canary", {"path_params": {"id": "canary"}}),
+        ("/{id}", {"path_params": {"id": "../canary"}}),
+        ("/{id}", {"path_params": {"id": "canary\ud800"}}),
+        ("/", {"params": {"q": "canary\ud800"}}),
+        ("/", {"params": {"q": {"canary": "canary"}}}),
+        ("/", {"headers": {"X-Token": "canary\r\n"}}),
+        ("/", {"headers": {"X-Token": b"canary"}}),
+        ("/", {"idempotency_key": "canary\n"}),
+        ("/", {"json": {"canary": object()}}),
+        ("/", {"json": {"secret": ("canary", float("nan"))}}),
+        ("/", {"json": SecretStr("canary\ud800").get_secret_value()}),
+        ("/", {"data": "canary"}),
+        ("/", {"files": {"f": ["canary"]}}),
+        ("/", {"json": 1, "data": {"canary": "canary"}}),
+    ],
+)
+async def test_refused_call_does_not_repeat_what_it_refuses(path: str, options: dict[str, Any]) -> None:
+    """An error about a wrong value names its place, never the value."""
+    async with APIClient("https://api.example.com") as api:
+        outcome = await api.run(Call("POST", path, **options))
+    assert isinstance(outcome, Failure)
+    assert isinstance(outcome.error, InvalidRequestError)
+    check(outcome.error)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:canary@api.example.com", "https://user:canary@h:port", "user:canary@h", "https://h/?k=canary"]
+)
+def test_refused_base_url_does_not_show_its_credentials(url: str) -> None:
+    """A base URL with secrets in it is refused without repeating them."""
+    with pytest.raises(ConfigurationError) as caught:
+        APIClient(url)
+    assert not leaks(str(caught.value))
+    assert not [link for link in chain(caught.value) if leaks(repr(link))]
+
+
+async def test_settings_and_credentials_show_no_secret() -> None:
+    """Neither the configuration nor an auth object shows what it keeps."""
+    proxy = SecretStr("http://user:canary@proxy.example:3128")
+    oauth = OAuth2ClientCredentials("https://h/token", client_id="id", client_secret="canary")
+    async with APIClient("https://h", connection=ConnectionSettings(proxy=proxy), auth=oauth) as api:
+        texts = [repr(api), repr(api.config), api.config.model_dump_json(), repr(oauth), *map(repr, AUTHS)]
+    assert not [text for text in texts if leaks(text)]

@@ -1,0 +1,645 @@
+"""The rules of a health check, on real sockets: what is asked, how often, and what is made of the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.behaviour.kit import cancelled, soon, turns
+
+from resilient_client import (
+    APIClient,
+    APIError,
+    CircuitBreaker,
+    ClientClosedError,
+    ErrorKind,
+    Handler,
+    HealthReport,
+    HealthState,
+    InternalServerError,
+    Probe,
+    Prober,
+    ProbeResult,
+    Request,
+    Response,
+    WrongLoopError,
+    deadline,
+    probe,
+)
+from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
+from resilient_client.testing._virtual_time import run_virtual
+from resilient_client.testing.faults import hang_before_headers, hold, redirect, reply
+
+UP, DEGRADED, DOWN, UNKNOWN = HealthState
+
+
+async def result_of(target: Any, **options: Any) -> ProbeResult:
+    """What one check says of one target."""
+    return (await soon(probe({"it": target}, **options)))["it"]
+
+
+async def ping() -> None:
+    """A database that answers."""
+
+
+async def hang() -> None:
+    """A database that does not."""
+    await asyncio.get_running_loop().create_future()
+
+
+# -- one look ----------------------------------------------------------------------------------------------------------
+
+
+async def test_probe_of_a_good_target_makes_one_request(server: FaultServer) -> None:
+    """It is up, and the result says how long each stage took."""
+    result = await result_of(f"{server.url}/health")
+    assert (result.state, result.ok, result.reason, result.status, result.attempts) == (UP, True, "", 200, 1)
+    assert result.timings.connect is not None
+    assert server.hits == 1
+
+
+async def test_probe_of_a_failing_target_is_not_retried(server: FaultServer) -> None:
+    """A check wants to know how it is now."""
+    server.script(reply(503), reply(200))
+    result = await result_of(server.url)
+    assert (result.state, result.kind, result.status) == (DOWN, ErrorKind.SERVER_ERROR, 503)
+    assert result.reason == "status 503, expected 200-399"
+    assert server.hits == 1
+
+
+async def test_probe_again_makes_a_new_connection(server: FaultServer) -> None:
+    """Each check sees what a newcomer would see."""
+    async with Prober([server.url]) as prober:
+        for _ in range(3):
+            assert (await soon(prober.check()))[0].timings.connect is not None
+    assert server.connections == 3
+
+
+async def test_probe_again_resolves_the_name_again(server: FaultServer) -> None:
+    """A name that points elsewhere by now is noticed."""
+    async with Prober([f"http://localhost:{server.port}"]) as prober:
+        reports = [await soon(prober.check()) for _ in range(2)]
+    assert [report[0].timings.dns is not None for report in reports] == [True, True]
+
+
+async def test_probe_of_a_closed_port_says_so() -> None:
+    """In the system's words."""
+    result = await result_of(refused_url())
+    assert (result.state, result.kind, result.status) == (DOWN, ErrorKind.CONNECT, None)
+    assert "refused" in result.reason
+
+
+@pytest.mark.parametrize(("connects", "stage"), [(True, "headers"), (False, "connect")])
+async def test_probe_of_a_black_hole_ends_in_time_and_says_where_it_hung(connects: bool, stage: str) -> None:
+    """The check's timeout bounds it, and the stage tells a dead host from a dead service."""
+    began = asyncio.get_running_loop().time()
+    with black_hole(connects=connects) as url:
+        result = await result_of(url, timeout=0.2)
+    assert asyncio.get_running_loop().time() - began < 1
+    assert (result.state, result.kind) == (DOWN, ErrorKind.DEADLINE)
+    assert f"stuck in stage {stage}" in result.reason
+
+
+async def test_probe_with_a_timeout_of_its_own_does_not_wait_for_the_others(server: FaultServer) -> None:
+    """It is down after its own, while another has the whole check's."""
+    server.script(hang_before_headers())
+    slow = reply(delay=0.5)
+    server.route("GET", "/slow", slow)
+    report = await soon(probe({"fast": Probe(server.url, timeout=0.1), "slow": f"{server.url}/slow"}, timeout=2))
+    assert (report["fast"].state, report["slow"].state) == (DOWN, UP)
+    assert report["fast"].elapsed < 0.45
+
+
+@pytest.mark.parametrize(
+    ("expected", "status", "state"),
+    [
+        (200, 200, UP),
+        (200, 204, DOWN),
+        ({200, 404}, 404, UP),
+        (range(200, 300), 299, UP),
+        (range(200, 300), 404, DOWN),
+        (503, 503, UP),
+    ],
+)
+async def test_probe_takes_the_expected_status_for_well(
+    server: FaultServer, expected: Any, status: int, state: HealthState
+) -> None:
+    """One, several or a range; an error status, too, where that is what is expected."""
+    server.script(reply(status))
+    assert (await result_of(Probe(server.url, expect_status=expected))).state is state
+
+
+@pytest.mark.parametrize(
+    ("expected", "reason"),
+    [
+        ("migrating", ""),
+        (re.compile("migr[a-z]+"), ""),
+        (lambda answer: answer.json()["status"] == "migrating", ""),
+        ("ready", "the body lacks 'ready'"),
+        (re.compile("rea.y"), "the body lacks /rea.y/"),
+        (lambda answer: answer.json()["status"] == "up", "the body is not as expected"),
+        (lambda answer: answer.json()["token"], "the body is not as expected (KeyError)"),
+        (lambda answer: answer.parse(list[int]), "the body is not as expected (the body of the reply 200"),
+    ],
+)
+async def test_probe_checks_the_body(server: FaultServer, expected: Any, reason: str) -> None:
+    """By a text, a pattern or a function; one that raises does not take the check down, nor show what it raised."""
+    server.script(reply(json={"status": "migrating"}))
+    result = await result_of(Probe(server.url, expect_body=expected))
+    assert result.state is (DOWN if reason else UP)
+    assert result.reason.startswith(reason)
+
+
+async def test_probe_of_a_body_in_no_charset_harms_no_other_target(server: FaultServer) -> None:
+    """Whatever a server declares, its body is looked at, and the check goes on."""
+    server.script(reply(body=b"ready", headers={"Content-Type": "text/plain; charset=hex"}))
+    report = await soon(probe({"odd": Probe(server.url, expect_body="ready"), "db": ping}))
+    assert [result.state for result in report] == [UP, UP]
+
+
+async def test_probe_of_a_slow_target_is_degraded(server: FaultServer) -> None:
+    """It answers, so it is not down; the report says what is amiss."""
+    server.script(reply(delay=0.05))
+    result = await result_of(Probe(server.url, slow=0.01))
+    assert (result.state, result.ok) == (DEGRADED, True)
+    assert re.fullmatch(r"slow: \d\.\d\d s, expected at most 0.01 s", result.reason)
+
+
+async def test_probe_of_a_target_that_is_quick_enough_is_up(server: FaultServer) -> None:
+    """Negative control: ``slow`` is a limit, and below it nothing is amiss."""
+    assert (await result_of(Probe(server.url, slow=5))).state is UP
+
+
+async def test_probe_follows_redirects_at_home(server: FaultServer) -> None:
+    """What counts is what lies at the end."""
+    server.script(reply(503))
+    server.route("GET", "/old", redirect("/new"))
+    assert (await result_of(f"{server.url}/old")).status == 503
+
+
+async def test_probe_that_is_sent_elsewhere_counts_the_redirect_itself(server: FaultServer) -> None:
+    """The server is well; where it points is another target."""
+    async with FaultServer() as elsewhere:
+        server.script(redirect(elsewhere.url))
+        assert (await result_of(server.url)).state is UP
+        assert (await result_of(Probe(server.url, expect_status=200))).state is DOWN
+        assert elsewhere.hits == 0
+
+
+async def test_probe_that_is_sent_in_a_circle_is_down(server: FaultServer) -> None:
+    """Though each redirect by itself has an expected status."""
+    server.script(redirect("/"))
+    result = await result_of(server.url)
+    assert (result.state, result.kind) == (DOWN, ErrorKind.REDIRECT)
+    assert "circle" in result.reason
+
+
+async def test_probe_sends_its_headers_and_method(server: FaultServer) -> None:
+    """As they were given."""
+    await result_of(Probe(server.url, method="head", headers={"X-Key": "hunter2"}))
+    assert (server.requests[0].method, server.requests[0].headers["X-Key"]) == ("HEAD", "hunter2")
+
+
+# -- functions ---------------------------------------------------------------------------------------------------------
+
+
+def giving(answer: object) -> Callable[[], Awaitable[object]]:
+    async def function() -> object:
+        return answer
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (None, UP),
+        (True, UP),
+        (0, UP),
+        ([], UP),
+        (False, DOWN),
+        (DOWN, DOWN),
+        (DEGRADED, DEGRADED),
+        (UP, UP),
+        (UNKNOWN, UNKNOWN),
+    ],
+)
+async def test_probe_of_a_function_is_up_unless_it_says_otherwise(answer: object, state: HealthState) -> None:
+    """A ping returns all sorts of things; only ``False`` and a state are verdicts."""
+    assert (await result_of(giving(answer))).state is state
+
+
+async def test_probe_of_a_function_that_raises_shows_no_more_than_the_type() -> None:
+    """The text of a foreign exception may hold a password; the object is there for who wants it."""
+    leak = ValueError("postgres://root:hunter2@db")
+
+    async def broken() -> None:
+        raise leak
+
+    report = await soon(probe({"db": broken}))
+    assert (report["db"].state, report["db"].reason, report["db"].kind) == (DOWN, "ValueError", ErrorKind.UNEXPECTED)
+    assert report["db"].error is leak
+    assert "hunter2" not in f"{report}{report!r}{report._repr_html_()}{report.to_dict()}"
+
+
+async def test_probe_of_a_function_that_calls_through_a_client_tells_its_error(server: FaultServer) -> None:
+    """Ours hold no secrets, so their text is the reason."""
+    server.script(reply(500))
+    async with APIClient(server.url, retry=None) as api:
+        result = await result_of(lambda: api.get("/orders"))
+    assert isinstance(result.error, InternalServerError)
+    assert (result.kind, result.reason) == (ErrorKind.SERVER_ERROR, str(result.error))
+
+
+async def test_probe_of_a_function_that_hangs_ends_in_time() -> None:
+    """It is cancelled, awaited and down."""
+    result = await result_of(hang, timeout=0.1)
+    assert (result.state, result.kind) == (DOWN, ErrorKind.DEADLINE)
+    assert result.reason == "no answer within 0.10 s"
+
+
+async def test_probe_of_a_function_that_raises_a_timeout_of_its_own_is_not_taken_for_ours() -> None:
+    """Some drivers raise ``TimeoutError`` long before ours."""
+
+    async def late() -> None:
+        raise TimeoutError
+
+    result = await result_of(late)
+    assert (result.reason, result.kind) == ("TimeoutError", ErrorKind.UNEXPECTED)
+
+
+async def test_probe_of_a_function_that_is_cancelled_from_within_is_down() -> None:
+    """That is an answer like any other; the check goes on."""
+
+    async def dropped() -> None:
+        raise asyncio.CancelledError
+
+    report = await soon(probe({"dropped": dropped, "ping": ping}))
+    assert (report["dropped"].state, report["dropped"].kind) == (DOWN, ErrorKind.CANCELLED)
+    assert report["ping"].state is UP
+
+
+async def test_probe_of_a_function_that_is_not_async_says_so() -> None:
+    """Rather than take what it returned for an answer, and block the loop for it."""
+    result = await result_of(lambda: 3)
+    assert (result.state, result.kind) == (DOWN, ErrorKind.INVALID_REQUEST)
+    assert result.reason == "the function gave int instead of something to await; give an async function"
+
+
+# -- many targets ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("critical", "others", "whole"),
+    [
+        ((UP,), (UP,), UP),
+        ((UP,), (DOWN,), DEGRADED),
+        ((UP,), (DEGRADED,), DEGRADED),
+        ((UP, DEGRADED), (), DEGRADED),
+        ((UP, DOWN), (UP,), DOWN),
+        ((DEGRADED, DOWN), (DOWN,), DOWN),
+        ((), (DOWN,), DEGRADED),
+    ],
+)
+async def test_report_is_down_only_if_something_critical_is(
+    critical: tuple[HealthState, ...], others: tuple[HealthState, ...], whole: HealthState
+) -> None:
+    """What else is amiss degrades it; ``ok`` is what a load balancer should hear."""
+    targets = {f"c{n}": Probe(giving(state)) for n, state in enumerate(critical)}
+    targets |= {f"o{n}": Probe(giving(state), critical=False) for n, state in enumerate(others)}
+    report = await soon(probe(targets))
+    assert (report.state, report.ok) == (whole, whole is not DOWN)
+
+
+async def test_check_of_a_hundred_targets_of_which_five_hang_ends_at_its_timeout(server: FaultServer) -> None:
+    """Ninety-five are up, five are named, and nobody waits for them any longer."""
+    server.route("GET", "/hang", hang_before_headers())
+    targets = {f"t{n}": f"{server.url}{'/hang' if n % 20 == 0 else '/'}" for n in range(100)}
+    began = asyncio.get_running_loop().time()
+    report = await soon(probe(targets, timeout=2.0, concurrency=20))
+    assert 1.9 < asyncio.get_running_loop().time() - began < 3
+    assert sorted(result.name for result in report if not result.ok) == ["t0", "t20", "t40", "t60", "t80"]
+    assert {result.kind for result in report if not result.ok} == {ErrorKind.DEADLINE}
+    assert server.hits == 100
+
+
+async def test_check_asks_no_more_targets_at_once_than_it_may(server: FaultServer) -> None:
+    """The server's own peak says so."""
+    held = hold()
+    server.script(*[held] * 3, reply())
+    asking = asyncio.create_task(probe({f"t{n}": server.url for n in range(12)}, concurrency=3))
+    await soon(server.wait_for_hits(3))
+    await turns()
+    held.release()
+    await soon(asking)
+    assert (server.hits, server.peak) == (12, 3)
+
+
+async def test_check_has_no_pool_that_makes_its_targets_wait(server: FaultServer) -> None:
+    """As many connections at once as targets: a pool smaller than that would pass for a slow target."""
+    held = hold()
+    server.script(held)
+    many = 120
+    asking = asyncio.create_task(probe({f"t{n}": server.url for n in range(many)}, concurrency=many, timeout=30))
+    await soon(server.wait_for_hits(many))
+    held.release()
+    report = await soon(asking)
+    assert (report.ok, server.peak) == (True, many)
+
+
+async def test_check_that_is_over_before_a_target_had_its_turn_leaves_it_unknown() -> None:
+    """Nobody looked, so nobody can call it down; and a critical target of which nothing is known is not well."""
+    report = await soon(probe({"hangs": Probe(hang, critical=False), "waits": ping}, timeout=0.1, concurrency=1))
+    assert (report["waits"].state, report["waits"].attempts) == (UNKNOWN, 0)
+    assert "raise the timeout or the concurrency" in report["waits"].reason
+    assert (report.state, report.ok) == (UNKNOWN, False)
+
+
+async def test_probe_inside_a_deadline_ends_with_it() -> None:
+    """A shorter one around it wins."""
+    with deadline(after=0.1):
+        result = await result_of(hang, timeout=30)
+    assert result.kind is ErrorKind.DEADLINE
+
+
+# -- a client of yours -------------------------------------------------------------------------------------------------
+
+
+async def test_probe_through_a_client_sees_what_its_calls_see(server: FaultServer) -> None:
+    """Its open circuit is why calls fail, and so it is the answer; nothing is sent."""
+    breaker = CircuitBreaker(minimum_calls=1, break_duration=60)
+    async with APIClient(server.url, retry=None, circuit_breaker=breaker) as api:
+        server.script(reply(500))
+        with pytest.raises(APIError):
+            await soon(api.get("/"))
+        result = await result_of(Probe("/health", client=api))
+        assert (result.state, result.kind, result.attempts) == (DOWN, ErrorKind.CIRCUIT_OPEN, 0)
+        assert server.hits == 1
+
+
+async def test_probe_through_a_client_with_a_broken_middleware_is_down(server: FaultServer) -> None:
+    """A bug there fails that target, not the whole check; the text of the exception may hold anything."""
+
+    async def broken(_request: Request, _call_next: Handler) -> Response:
+        raise ValueError("hunter2")
+
+    async with APIClient(server.url, middleware=[broken]) as api:
+        report = await soon(probe({"users": Probe("/", client=api), "db": ping}))
+    assert (report["users"].reason, report["users"].kind) == ("ValueError", ErrorKind.UNEXPECTED)
+    assert report["db"].state is UP
+
+
+async def test_probe_through_a_client_does_not_use_its_retries(server: FaultServer) -> None:
+    """One look is one request, whatever the client does for others."""
+    server.script(reply(503))
+    async with APIClient(server.url) as api:
+        await soon(probe({"users": "/health"}, client=api))
+    assert server.hits == 1
+
+
+async def test_probe_through_a_client_leaves_it_open(server: FaultServer) -> None:
+    """It belongs to whoever made it."""
+    async with APIClient(server.url) as api:
+        await soon(probe(["/health"], client=api))
+        assert (await soon(api.get("/"))).ok
+
+
+async def test_probe_through_a_closed_client_says_so(server: FaultServer) -> None:
+    """That is a mistake in the program, not a target that is down."""
+    api = APIClient(server.url)
+    await api.close()
+    with pytest.raises(ClientClosedError):
+        await soon(probe(["/health"], client=api))
+
+
+# -- a prober ----------------------------------------------------------------------------------------------------------
+
+
+async def states_of(server: FaultServer, **options: Any) -> list[HealthState]:
+    """How one good, three bad and two good answers turn a target."""
+    server.script(reply(), reply(503), reply(503), reply(503), reply())
+    async with Prober({"it": server.url}, **options) as prober:
+        return [(await soon(prober.check()))["it"].state for _ in range(6)]
+
+
+async def test_prober_turns_after_enough_looks_in_a_row_only(server: FaultServer) -> None:
+    """Down at the third failure, up again at the second success."""
+    assert await states_of(server) == [UP, UP, UP, DOWN, DOWN, UP]
+
+
+async def test_prober_without_hysteresis_turns_at_each_look(server: FaultServer) -> None:
+    """Negative control."""
+    assert await states_of(server, rise=1, fall=1) == [UP, DOWN, DOWN, DOWN, UP, UP]
+
+
+async def test_prober_says_what_it_saw_while_the_state_still_stands(server: FaultServer) -> None:
+    """The latest look is not hidden by the standing."""
+    server.script(reply(), reply(503))
+    async with Prober({"it": server.url}) as prober:
+        await soon(prober.check())
+        result = (await soon(prober.check()))["it"]
+    assert (result.state, result.ok, result.status, result.streak) == (UP, False, 503, 1)
+
+
+async def test_prober_knows_since_when_a_target_is_down(server: FaultServer) -> None:
+    """Since the check that turned it."""
+    server.script(reply(), reply(503))
+    async with Prober({"it": server.url}, fall=2) as prober:
+        reports = [await soon(prober.check()) for _ in range(4)]
+    assert [report["it"].since for report in reports] == [
+        reports[0].checked_at,
+        reports[0].checked_at,
+        reports[2].checked_at,
+        reports[2].checked_at,
+    ]
+
+
+def test_prober_before_the_first_check_knows_nothing() -> None:
+    """Its report says so, and is not well."""
+    report = Prober({"it": "http://users.example"}).report
+    assert (report.state, report.ok, report["it"].state, report.checked_at) == (UNKNOWN, False, UNKNOWN, None)
+
+
+async def test_prober_asked_by_many_at_once_makes_one_check(server: FaultServer) -> None:
+    """All get the same report, for one request."""
+    held = hold()
+    server.script(held)
+    async with Prober([server.url]) as prober:
+        asking = [asyncio.create_task(prober.check()) for _ in range(20)]
+        await soon(server.wait_for_hits(1))
+        await turns()
+        held.release()
+        reports = await soon(asyncio.gather(*asking))
+    assert server.hits == 1
+    assert all(report is reports[0] for report in reports)
+
+
+async def test_probe_called_by_many_at_once_asks_each_time(server: FaultServer) -> None:
+    """Negative control: it is the prober that shares."""
+    await soon(asyncio.gather(*(probe([server.url]) for _ in range(5))))
+    assert server.hits == 5
+
+
+async def test_prober_whose_first_asker_leaves_still_answers_the_others(server: FaultServer) -> None:
+    """The check belongs to all who wait for it."""
+    held = hold()
+    server.script(held)
+    async with Prober([server.url]) as prober:
+        first, second = (asyncio.create_task(prober.check()) for _ in range(2))
+        await soon(server.wait_for_hits(1))
+        await cancelled([first])
+        held.release()
+        assert (await soon(second)).ok
+    assert server.hits == 1
+
+
+async def test_prober_whose_last_asker_leaves_stops_asking(server: FaultServer) -> None:
+    """Nobody wants to know any more; the connection is given back."""
+    server.script(hold())
+    async with Prober([server.url], timeout=60) as prober:
+        asking = [asyncio.create_task(prober.check()) for _ in range(3)]
+        await soon(server.wait_for_hits(1))
+        await cancelled(asking)
+        async with asyncio.timeout(1):
+            while server.active:
+                await asyncio.sleep(0)
+        assert prober.report.state is UNKNOWN
+
+
+@pytest.mark.parametrize(("max_age", "looks"), [(5.0, 2), (0.0, 4)])
+def test_prober_with_a_max_age_gives_a_young_report_again(max_age: float, looks: int) -> None:
+    """A health endpoint that is hit often costs the targets one look in that time; as a control, without it each."""
+    count = 0
+
+    async def counted() -> None:
+        nonlocal count
+        count += 1
+
+    async def scenario() -> None:
+        async with Prober([counted], max_age=max_age) as prober:
+            for pause in (2, 2, 2, 0):
+                await prober.check()
+                await asyncio.sleep(pause)
+
+    run_virtual(scenario())
+    assert count == looks
+
+
+async def test_prober_tells_each_result_as_it_comes(server: FaultServer) -> None:
+    """While other targets are still being asked; with the state that will stand in the report."""
+    told: list[ProbeResult] = []
+    held = hold()
+    server.script(held)
+    async with Prober({"users": server.url, "db": ping}, on_result=told.append) as prober:
+        asking = asyncio.create_task(prober.check())
+        await soon(server.wait_for_hits(1))
+        await turns()
+        assert [result.name for result in told] == ["db"]
+        held.release()
+        report = await soon(asking)
+    assert told == [report["db"], report["users"]]
+
+
+async def test_prober_tells_the_result_of_a_target_that_had_no_turn() -> None:
+    """Whoever counts the results gets them all."""
+    told: list[ProbeResult] = []
+    async with Prober({"hangs": hang, "waits": ping}, timeout=0.1, concurrency=1, on_result=told.append) as prober:
+        await soon(prober.check())
+    assert [(result.name, result.state) for result in told] == [("hangs", DOWN), ("waits", UNKNOWN)]
+
+
+async def test_prober_whose_listener_raises_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """That is logged, and harms no target."""
+
+    def broken(_result: ProbeResult) -> None:
+        raise ValueError
+
+    async with Prober([ping], on_result=broken) as prober:
+        assert (await soon(prober.check())).ok
+    assert "on_result failed on ping" in caplog.text
+
+
+@pytest.mark.parametrize("max_age", [0, 60])
+async def test_prober_that_is_closed_says_so(server: FaultServer, max_age: float) -> None:
+    """Rather than call everything down, or as it was."""
+    async with Prober([server.url], max_age=max_age) as prober:
+        await soon(prober.check())
+    with pytest.raises(ClientClosedError, match="the prober is closed"):
+        await soon(prober.check())
+
+
+def test_prober_on_another_event_loop_says_so() -> None:
+    """Rather than call everything down."""
+    prober = Prober([refused_url()])
+    with asyncio.Runner() as home:
+        home.run(prober.check())
+        with asyncio.Runner() as abroad, pytest.raises(WrongLoopError):
+            abroad.run(prober.check())
+        home.run(prober.close())
+
+
+async def test_prober_behind_an_endpoint_costs_its_target_one_look_for_many_requests(server: FaultServer) -> None:
+    """As in FastAPI: a load balancer asks often, the target is asked once in a while; 200 and 503 tell how it is."""
+    from fastapi import FastAPI
+    from fastapi.responses import JSONResponse
+    from httpx import ASGITransport, AsyncClient
+
+    app = FastAPI()
+    server.script(reply(), reply(503))
+    async with Prober([server.url], fall=1) as anew, Prober([server.url], max_age=60) as young:
+
+        @app.get("/{which}")
+        async def health(which: str) -> JSONResponse:
+            report = await (young if which == "young" else anew).check()
+            return JSONResponse(report.to_dict(), 200 if report.ok else 503)
+
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://service") as balancer:
+            statuses = [(await soon(balancer.get("/young"))).status_code for _ in range(3)]
+            assert (statuses, server.hits) == ([200] * 3, 1)
+            assert (await soon(balancer.get("/anew"))).status_code == 503
+
+
+# -- what is shown -----------------------------------------------------------------------------------------------------
+
+
+async def mixed(server: FaultServer) -> HealthReport:
+    """One up, one down and not critical."""
+    server.route("GET", "/bad", reply(503, text="<b>"))
+    targets = {"users": f"{server.url}/ok?key=hunter2", "<mail>": Probe(f"{server.url}/bad", critical=False)}
+    return await soon(probe(targets))
+
+
+async def test_report_in_words_has_a_line_for_each_target(server: FaultServer) -> None:
+    """The whole first; what is critical is marked, what is down stands out."""
+    head, up, down = str(await mixed(server)).splitlines()
+    assert re.fullmatch(r"degraded: 1 up, 1 down, in \d+ ms", head)
+    assert re.fullmatch(r"! users   up        200 in \d+ ms", up)
+    assert re.fullmatch(r"  <mail>  DOWN      503 in \d+ ms; status 503, expected 200-399", down)
+
+
+async def test_report_in_a_notebook_is_escaped(server: FaultServer) -> None:
+    """Names and reasons are text, never markup."""
+    shown = (await mixed(server))._repr_html_()
+    assert "&lt;mail&gt;" in shown
+    assert "<mail>" not in shown
+
+
+async def test_report_as_json_is_whole_and_shows_no_secret(server: FaultServer) -> None:
+    """It survives the way to JSON and back, under a version of its own."""
+    told = json.loads(json.dumps((await mixed(server)).to_dict()))
+    assert (told["schema"], told["state"], told["ok"]) == (1, "degraded", True)
+    assert [target["status"] for target in told["targets"]] == [200, 503]
+    assert set(told["targets"][0]["timings"]) == {"pool", "dns", "connect", "tls", "first_byte", "body"}
+    assert "hunter2" not in json.dumps(told)
+
+
+async def test_report_is_read_by_place_and_by_name(server: FaultServer) -> None:
+    """In the order of the targets."""
+    report = await mixed(server)
+    assert report["users"] is report[0]
+    assert [result.name for result in report] == ["users", "<mail>"]
+    assert ("users" in report, "nobody" in report, len(report)) == (True, False, 2)

@@ -1,0 +1,163 @@
+"""The rule of bad input: one clear sentence, before anything is sent, and nothing accepted that cannot work."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.behaviour.kit import client, failure, soon
+
+from resilient_client import (
+    APIClient,
+    BearerAuth,
+    Call,
+    ConfigurationError,
+    ConnectionSettings,
+    ErrorKind,
+    Failure,
+    Handler,
+    InvalidRequestError,
+    Request,
+    Response,
+    Retry,
+    Timeout,
+)
+from resilient_client.testing._fault_server import FaultServer
+from resilient_client.testing.faults import reply
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"retry": 3}, "retry is 3; give Retry(max_attempts=3), or None for no retries"),
+        ({"circuit_breaker": False}, "circuit_breaker is False; give CircuitBreaker(...), or None"),
+        ({"timeout": (3, 5)}, "timeout is (3, 5); give seconds, text such as '500ms'"),
+        ({"follow_redirects": True}, "follow_redirects is True; give 'same-origin', 'any', or None"),
+        ({"auth": "token"}, "auth is of type str; give BearerAuth(token)"),
+        ({"auth": BearerAuth}, "auth is the class BearerAuth; give BearerAuth(token)"),
+        ({"middleware": len}, "middleware is of type builtin_function_or_method; give a list"),
+        ({"attempt_middleware": [5]}, "attempt_middleware is of type list; give a list of async functions"),
+        ({"transport": 5}, "transport is of type int; give an object with send and close"),
+        ({"config": 5}, "config is of type int; give ClientConfig(...)"),
+        ({"rng": 5}, "rng is of type int; give random.Random(seed)"),
+        ({"name": 5}, "name is 5; give a text"),
+        ({"headers": "X: 1"}, "headers is of type str; give a mapping"),
+        ({"headers": {"Idempotency-Key": "one"}}, "would go out with every call"),
+        ({"params": "a=1"}, "params is of type str; give a mapping"),
+    ],
+)
+def test_client_built_from_the_wrong_thing_says_what_to_give(given: dict[str, Any], told: str) -> None:
+    """What cannot work is found when the client is built, and the remedy is named."""
+    with pytest.raises(ConfigurationError) as caught:
+        APIClient("https://api.example.com", **given)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"idempotency_key": ""}, "idempotency_key is ''"),
+        ({"idempotency_key": " "}, "idempotency_key is ' '"),
+        ({"headers": {"Idempotency-Key": ""}}, "idempotency_key is ''"),
+        ({"idempotent": "no"}, "idempotent is 'no'; give True or False"),
+        ({"raise_for_status": "no"}, "raise_for_status is 'no'; give True or False"),
+        ({"headers": ["X: 1"]}, "headers is of type list; give a mapping"),
+        ({"path_params": 7}, "path_params is of type int"),
+        ({"tags": ["a"]}, "tags is of type list"),
+        ({"response_model": "User"}, "response_model User is no type"),
+        ({"retry": 3}, "retry is 3; give Retry(max_attempts=3)"),
+        ({"respone_model": int}, "did you mean 'response_model'?"),
+    ],
+)
+async def test_call_with_the_wrong_thing_says_what_to_give_and_sends_nothing(
+    server: FaultServer, given: dict[str, Any], told: str
+) -> None:
+    """A wrong call never reaches the wire; an empty key, above all, makes no POST repeatable."""
+    server.script(reply(503))
+    async with client(server, retry=Retry()) as api:
+        with pytest.raises(InvalidRequestError) as caught:
+            await soon(api.post("/pay", **given))
+    assert told in str(caught.value)
+    assert server.hits == 0
+
+
+@pytest.mark.parametrize("given", ["/pay?token=canary", None, {"path": "/pay"}])
+async def test_sending_what_is_no_call_says_what_to_give_and_sends_nothing(server: FaultServer, given: Any) -> None:
+    """A path looks like a call, and is none: nobody said with which method."""
+    async with client(server) as api:
+        with pytest.raises(InvalidRequestError) as caught:
+            await soon(api.send(given))
+        outcome = await soon(api.run(given))
+    assert isinstance(outcome, Failure)
+    assert str(outcome.error) == str(caught.value)
+    told = "is no call; give Call.get(path), or make it at once: api.get(path)"
+    assert str(caught.value) == f"{type(given).__name__} {told}"
+    assert server.hits == 0
+
+
+@pytest.mark.parametrize("method", ["", "GET IT", 7, None])
+def test_method_that_is_no_token_says_what_to_give(method: Any) -> None:
+    """When the call is described, long before it is made."""
+    with pytest.raises(InvalidRequestError, match=r"is not an HTTP token; give one such as 'GET'"):
+        Call(method, "/pay")
+
+
+def test_call_with_a_path_that_is_no_text_can_be_shown() -> None:
+    """It is refused when it is made; a debugger or a log may look at it before."""
+    assert repr(Call.get(7)) == "<Call GET int>"  # type: ignore[arg-type]  # the point
+
+
+def test_proxy_of_the_wrong_kind_is_not_shown() -> None:
+    """It may hold credentials."""
+    with pytest.raises(ConfigurationError) as caught:
+        ConnectionSettings(proxy=["http://user:canary@proxy:1"])  # type: ignore[arg-type]  # the point
+    assert "canary" not in str(caught.value)
+
+
+def test_timeout_given_as_a_timedelta_sets_the_total() -> None:
+    """A duration is a duration."""
+    assert APIClient("https://a.example", timeout=timedelta(seconds=3)).config.timeout == Timeout(total=3)  # type: ignore[arg-type]  # beyond the types
+
+
+@pytest.mark.parametrize(
+    ("settings", "in_force"),
+    [(Timeout(attempt=60), (60, 60, 5)), (Timeout(connect=20), (30, 20, 20)), (Timeout(total=2), (2, 2, 2))],
+)
+def test_default_that_gave_way_gives_way_in_the_client_too(settings: Timeout, in_force: tuple[float, ...]) -> None:
+    """What one value lifted or clipped in the settings stays so when they are laid over the defaults."""
+    timeout = APIClient("https://a.example", timeout=settings).config.timeout
+    assert timeout is not None
+    assert timeout.limits()[:3] == in_force
+
+
+async def test_outcome_of_a_foreign_exception_knows_its_call_and_hides_its_text(server: FaultServer) -> None:
+    """The server may have acted on the attempt before, so the outcome must not say that it certainly did not."""
+    server.script(reply(503))
+    attempts = 0
+
+    async def broken(request: Request, call_next: Handler) -> Response:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 2:
+            raise KeyError("canary")
+        return await call_next(request)
+
+    call = Call.post("/pay", idempotency_key="auto")
+    async with client(server, retry=Retry(backoff=lambda _: 0), attempt_middleware=[broken]) as api:
+        outcome = await soon(api.run(call))
+    assert isinstance(outcome, Failure)
+    error = outcome.error
+    assert (error.kind, error.maybe_processed, error.attempts, server.hits) == (ErrorKind.UNEXPECTED, True, 2, 1)
+    assert error.request is not None
+    assert "canary" not in str(error)
+    assert isinstance(error.__cause__, KeyError)
+
+
+async def test_status_error_after_a_wrong_option_is_not_hidden(server: FaultServer) -> None:
+    """The control: with the right options the same call reaches the server and fails with its status."""
+    server.script(reply(503))
+    async with client(server) as api:
+        assert (await failure(api.post("/pay", idempotency_key="7", idempotent=True))).kind is ErrorKind.SERVER_ERROR
+    assert server.hits == 1

@@ -1,0 +1,346 @@
+"""The rule of retry: what may be repeated, how often, when, and with what; counted by the server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import tenacity
+from tests.behaviour.kit import failure, soon
+
+from resilient_client import (
+    APIClient,
+    APIConnectionError,
+    Call,
+    CircuitBreaker,
+    ConfigurationError,
+    ConnectionSettings,
+    ErrorKind,
+    InternalServerError,
+    NotFoundError,
+    Retry,
+    RetryBudget,
+    Timeout,
+)
+from resilient_client._core.events import Event, RetryScheduled
+from resilient_client.testing._fault_server import FaultServer, refused_url
+from resilient_client.testing._wire import Step
+from resilient_client.testing.faults import (
+    close_idle,
+    drop,
+    garbage,
+    hang_before_headers,
+    reply,
+    reset,
+    reset_body,
+    truncate,
+    truncated_coding,
+)
+
+EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)
+"""Three attempts, no pause."""
+NO_TOKENS = RetryBudget(ratio=0, initial=0, min_per_second=0)
+"""A budget that allows no retry at all."""
+
+
+@pytest.fixture
+async def api(server: FaultServer) -> AsyncIterator[APIClient]:
+    """A client that retries at once, however many calls fail."""
+    async with APIClient(server.url, retry=EAGER, circuit_breaker=None) as api:
+        yield api
+
+
+# --- how often ---
+
+
+@pytest.mark.parametrize(
+    "fault", [drop(), reset(), truncate(), reset_body(), garbage(), truncated_coding(), reply(503)]
+)
+async def test_three_attempts_of_an_idempotent_call_are_three_requests(
+    server: FaultServer, api: APIClient, fault: Step
+) -> None:
+    """N attempts are N requests on the wire, one record each, and the error is that of the last."""
+    server.script(fault)
+    error = await failure(api.get("/"))
+    assert (server.hits, error.attempts) == (3, 3)
+    assert [record.number for record in error.history] == [1, 2, 3]
+    assert {record.kind for record in error.history} == {error.kind}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+async def test_idempotent_method_is_repeated(server: FaultServer, api: APIClient, method: str) -> None:
+    """The methods of RFC 9110 section 9.2.2 are repeated without being told to."""
+    server.script(drop())
+    await failure(api.request(method, "/"))
+    assert server.hits == 3
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "MKCOL"])
+@pytest.mark.parametrize("fault", [drop(), reset(), reply(503), truncate()])
+async def test_other_method_is_sent_once_and_the_error_says_why(
+    server: FaultServer, api: APIClient, method: str, fault: Step
+) -> None:
+    """What the server may have acted on is not repeated, and the error names the remedy."""
+    server.script(fault)
+    error = await failure(api.request(method, "/", json={"amount": 5}))
+    assert (server.hits, error.attempts) == (1, 1)
+    assert error.maybe_processed
+    assert "idempotency_key='auto'" in str(error)
+
+
+@pytest.mark.parametrize("options", [{"idempotency_key": "k-1"}, {"headers": {"Idempotency-Key": "k-1"}}])
+async def test_post_with_a_key_is_repeated_with_the_same_key(
+    server: FaultServer, api: APIClient, options: dict[str, Any]
+) -> None:
+    """A key makes a POST repeatable, whichever way it was given."""
+    server.script(drop())
+    await failure(api.post("/", json={"amount": 5}, **options))
+    assert [request.headers["Idempotency-Key"] for request in server.requests] == ["k-1"] * 3
+
+
+async def test_automatic_key_is_one_for_all_attempts_and_new_for_each_call(server: FaultServer, api: APIClient) -> None:
+    """``"auto"`` makes up one key a call."""
+    server.script(drop())
+    for _ in range(2):
+        error = await failure(api.post("/", json={"amount": 5}, idempotency_key="auto"))
+        assert error.request is not None
+        assert error.request.idempotency_key == server.requests[-1].headers["Idempotency-Key"]
+    keys = [request.headers["Idempotency-Key"] for request in server.requests]
+    assert [keys[:3], keys[3:]] == [[keys[0]] * 3, [keys[3]] * 3]
+    assert keys[0] != keys[3]
+
+
+@pytest.mark.parametrize(("method", "idempotent", "hits"), [("POST", True, 3), ("GET", False, 1)])
+async def test_word_of_the_caller_beats_the_method(
+    server: FaultServer, api: APIClient, method: str, idempotent: bool, hits: int
+) -> None:
+    """``idempotent=`` decides, both ways."""
+    server.script(drop())
+    await failure(api.request(method, "/", idempotent=idempotent))
+    assert server.hits == hits
+
+
+async def test_post_that_never_left_is_repeated() -> None:
+    """A refused connection sent nothing, so any method may be tried again."""
+    async with APIClient(refused_url(), retry=EAGER) as api:
+        error = await failure(api.post("/", json={"amount": 5}))
+    assert (error.attempts, len(error.history)) == (3, 3)
+    assert [record.sent for record in error.history] == [False] * 3
+    assert error.maybe_processed is False
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 422, 501])
+async def test_status_that_a_repeat_does_not_heal_is_given_back(
+    server: FaultServer, api: APIClient, status: int
+) -> None:
+    """Only the statuses of the settings are retried."""
+    server.script(reply(status))
+    await failure(api.get("/"))
+    assert server.hits == 1
+
+
+async def test_success_after_failures_is_the_value_with_its_history(server: FaultServer, api: APIClient) -> None:
+    """A healed call says what it went through."""
+    server.script(drop(), reply(503), reply(text="done"))
+    response = await api.get("/")
+    assert (response.text, response.attempts, server.hits) == ("done", 3, 3)
+    assert [record.kind for record in response.history] == [ErrorKind.DISCONNECTED, ErrorKind.SERVER_ERROR, None]
+
+
+async def test_error_of_the_last_attempt_is_raised_as_it_is(server: FaultServer, api: APIClient) -> None:
+    """Never ``tenacity.RetryError``, never an earlier failure."""
+    server.script(drop(), reply(503), reply(404))
+    assert type(await failure(api.get("/"))) is NotFoundError
+
+
+@pytest.mark.parametrize("fault", [drop(), reset(), reply(503), truncate(), close_idle("reply")])
+@pytest.mark.parametrize("retry", [None, Retry(max_attempts=1)])
+async def test_without_retry_a_call_is_one_request(server: FaultServer, fault: Step, retry: Retry | None) -> None:
+    """``retry=None`` and ``max_attempts=1`` mean exactly one wire request, for an idempotent method too."""
+    server.script(fault)
+    async with APIClient(server.url, retry=retry, raise_for_status=False) as api:
+        await api.run(Call.get("/"))
+    assert server.hits == 1
+
+
+# --- stale connections ---
+
+
+async def test_stale_connection_is_healed_at_once_outside_the_budget_and_counted(server: FaultServer) -> None:
+    """A kept-alive connection that died is nobody's fault: no pause, no token, but an attempt in the history."""
+    server.script(close_idle("request"))
+    patient = Retry(max_attempts=2, backoff=lambda _: 5.0)
+    async with APIClient(server.url, retry=patient, retry_budget=NO_TOKENS) as api:
+        await api.get("/")
+        began = time.perf_counter()
+        response = await soon(api.get("/"))
+        assert time.perf_counter() - began < 0.5
+    assert (response.attempts, server.hits, server.connections) == (2, 3, 2)
+    assert [record.reused for record in response.history] == [True, False]
+
+
+async def test_fresh_connection_that_is_lost_draws_on_the_budget(server: FaultServer) -> None:
+    """The control: the same loss on a new connection is a failure like any other."""
+    server.script(drop())
+    async with APIClient(server.url, retry=EAGER, retry_budget=NO_TOKENS) as api:
+        error = await failure(api.get("/"))
+    assert server.hits == 1
+    assert "budget" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("method", "retry"), [("POST", EAGER), ("GET", None), ("GET", Retry(max_attempts=1))], ids=["post", "none", "one"]
+)
+async def test_stale_connection_is_not_healed_where_a_repeat_is_not_allowed(
+    server: FaultServer, method: str, retry: Retry | None
+) -> None:
+    """A POST that reached a dying connection may have been acted on; ``retry=None`` is one request, here too."""
+    server.script(close_idle("request"))
+    async with APIClient(server.url, retry=retry) as api:
+        await api.get("/")
+        error = await failure(api.request(method, "/"))
+    assert (error.kind, error.attempts, server.hits) == (ErrorKind.DISCONNECTED, 1, 2)
+
+
+# --- when ---
+
+
+async def test_retry_after_beyond_the_deadline_gives_the_reply_back_now(server: FaultServer, api: APIClient) -> None:
+    """``Retry-After: 3`` with 1 s left: the 503 comes back long before that is over, and says so."""
+    server.script(reply(503, headers={"Retry-After": "3"}))
+    await api.get("/", retry=None, raise_for_status=False)  # connected
+    began = time.perf_counter()
+    error = await failure(api.get("/", timeout=1))
+    assert time.perf_counter() - began < 0.5
+    assert isinstance(error, InternalServerError)
+    assert (error.retry_after, error.attempts, server.hits) == (3, 1, 2)
+    assert "does not fit" in str(error)
+
+
+async def test_retry_after_above_the_cap_gives_the_reply_back_now(server: FaultServer) -> None:
+    """A wish above ``retry_after_cap`` is never shortened to it."""
+    server.script(reply(429, headers={"Retry-After": "3"}))
+    retry = Retry(backoff=lambda _: 0.0, retry_after_cap=2)
+    async with APIClient(server.url, retry=retry, timeout=None) as api:
+        error = await failure(api.get("/"))
+    assert (error.attempts, server.hits) == (1, 1)
+    assert "retry_after_cap=2 s" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("headers", "floor"), [({"retry-after-ms": "80"}, 0.08), ({"Retry-After": "0.08"}, 0.08), ({}, 0)]
+)
+async def test_retry_after_is_a_floor_under_the_backoff(
+    server: FaultServer, api: APIClient, headers: dict[str, str], floor: float
+) -> None:
+    """The next attempt comes no earlier than the server asked, and at most a quarter later."""
+    server.script(reply(503, headers=headers), reply())
+    await soon(api.get("/"))
+    pause = server.requests[1].at - server.requests[0].at
+    assert floor - 0.002 <= pause <= floor * 1.25 + 0.05
+
+
+async def test_retry_after_shorter_than_the_backoff_leaves_the_backoff(server: FaultServer) -> None:
+    """A floor lowers nothing."""
+    server.script(reply(503, headers={"Retry-After": "0"}), reply())
+    async with APIClient(server.url, retry=Retry(backoff=lambda _: 0.08)) as api:
+        await soon(api.get("/"))
+    assert server.requests[1].at - server.requests[0].at >= 0.078
+
+
+async def test_error_body_is_cut_before_the_pause_so_that_the_pool_never_stalls(server: FaultServer) -> None:
+    """An 8 MB error body and a pool of one: three attempts go through, and 64 KiB are kept."""
+    server.script(reply(503, body=bytes(8 << 20)))
+    async with APIClient(server.url, retry=EAGER, connection=ConnectionSettings(pool_size=1), timeout=3) as api:
+        error = await failure(api.get("/"))
+    assert isinstance(error, InternalServerError)
+    assert (server.hits, len(error.response.content), error.response.truncated) == (3, 65536, True)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        tenacity.wait_none(),
+        tenacity.wait_fixed(0),
+        tenacity.wait_random_exponential(multiplier=0.001, max=0.005),
+        tenacity.wait_exponential(multiplier=0.001, max=0.002),
+        tenacity.wait_chain(tenacity.wait_fixed(0), tenacity.wait_fixed(0.001)),
+        tenacity.wait_fixed(0) + tenacity.wait_incrementing(start=0, increment=0.001),
+    ],
+    ids=lambda wait: type(wait).__name__,
+)
+async def test_any_tenacity_wait_is_a_backoff(server: FaultServer, wait: Callable[[Any], float]) -> None:
+    """``backoff`` takes what tenacity's ``wait=`` takes."""
+    server.script(drop())
+    async with APIClient(server.url, retry=Retry(max_attempts=4, backoff=wait)) as api:
+        await failure(api.get("/"))
+    assert server.hits == 4
+
+
+async def test_backoff_function_sees_the_number_of_the_attempt_that_failed(server: FaultServer) -> None:
+    """``attempt_number`` counts from 1, as tenacity's does."""
+    server.script(drop())
+    seen: list[int] = []
+
+    def backoff(state: tenacity.RetryCallState) -> float:
+        seen.append(state.attempt_number)
+        return 0.0
+
+    async with APIClient(server.url, retry=Retry(max_attempts=4, backoff=backoff)) as api:
+        await failure(api.get("/"))
+    assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("garbage_", ["1", None, -1.0, float("nan"), object()], ids=str)
+async def test_backoff_function_that_gives_no_duration_is_named(server: FaultServer, garbage_: Any) -> None:
+    """The error says that it is the backoff, and what it must give."""
+    server.script(drop())
+    async with APIClient(server.url, retry=Retry(backoff=lambda _: garbage_)) as api:
+        with pytest.raises(ConfigurationError, match=r"backoff of Retry gave .* seconds, 0 or more"):
+            await api.get("/")
+    assert server.hits == 1
+
+
+async def test_cancellation_during_the_pause_ends_the_call_at_once(server: FaultServer, api: APIClient) -> None:
+    """A caller need not sit out our backoff."""
+    server.script(drop())
+    paused = asyncio.Event()
+
+    def listener(event: Event) -> None:
+        if isinstance(event, RetryScheduled):
+            paused.set()
+
+    api.subscribe(listener)
+    task = asyncio.create_task(api.get("/", retry=Retry(backoff=lambda _: 5.0)))
+    await soon(paused.wait())
+    await asyncio.sleep(0)
+    began = time.perf_counter()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.perf_counter() - began < 1  # of the 5 s of the pause
+    assert server.hits == 1
+
+
+async def test_circuit_that_opens_between_attempts_leaves_the_last_real_error(server: FaultServer) -> None:
+    """The refusal of our own circuit never hides what the server did."""
+    server.script(drop())
+    breaker = CircuitBreaker(minimum_calls=2, failure_ratio=1)
+    async with APIClient(
+        server.url, retry=Retry(max_attempts=5, backoff=lambda _: 0.0), circuit_breaker=breaker
+    ) as api:
+        error = await failure(api.get("/"))
+    assert type(error) is APIConnectionError
+    assert (error.kind, error.attempts, server.hits) == (ErrorKind.DISCONNECTED, 2, 2)
+    assert "circuit" in str(error)
+
+
+async def test_timed_out_attempt_is_retried_within_the_deadline(server: FaultServer) -> None:
+    """The end of one attempt is not the end of the call."""
+    server.script(hang_before_headers(), reply(text="done"))
+    async with APIClient(server.url, retry=EAGER, timeout=Timeout(total=5, attempt=0.2)) as api:
+        response = await soon(api.get("/"))
+    assert (response.text, response.attempts, server.hits) == ("done", 2, 2)

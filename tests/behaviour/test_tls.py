@@ -1,0 +1,177 @@
+"""The rule of TLS: who cannot be trusted gets nothing, once, and it is said so."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ssl
+
+import pytest
+import trustme
+from tests.behaviour.kit import client, failure, in_use, open_files, soon, turns
+
+from resilient_client import APIClient, APIError, APITimeoutError, ConnectionSettings, ErrorKind, Retry, Stage, Timeout
+from resilient_client._transport import upload
+from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
+
+pytestmark = pytest.mark.usefixtures("both_ways")
+
+AUTHORITY = trustme.CA()
+TRUSTING = ssl.create_default_context()
+AUTHORITY.configure_trust(TRUSTING)
+YESTERDAY = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+
+EAGER = Retry(max_attempts=5, backoff={"kind": "fixed", "initial": 0.001})
+
+
+def serving(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    return context
+
+
+GOOD = serving(AUTHORITY.issue_cert("127.0.0.1"))
+BAD = {
+    "untrusted": serving(trustme.CA().issue_cert("127.0.0.1")),
+    "another host's": serving(AUTHORITY.issue_cert("other.example")),
+    "expired": serving(AUTHORITY.issue_cert("127.0.0.1", not_after=YESTERDAY)),
+}
+
+
+async def refusal(server: FaultServer, method: str = "GET") -> APIError:
+    """What a client that retries whatever it can says about this server."""
+    connection = ConnectionSettings(tls=TRUSTING)
+    async with APIClient(server.url, retry=EAGER, connection=connection, circuit_breaker=None) as api:
+        error = await failure(api.request(method, "/", json={} if method == "POST" else None))
+        assert in_use(api) == 0
+        return error
+
+
+async def test_tls_with_a_context_of_the_users_works() -> None:
+    """A private authority is trusted where the user says so."""
+    async with FaultServer(tls=GOOD) as server, client(server, connection=ConnectionSettings(tls=TRUSTING)) as api:
+        assert (await soon(api.get("/"))).status == 200
+
+
+async def test_tls_by_default_does_not_trust_a_private_authority() -> None:
+    """Negative control: without that context the same server is refused."""
+    async with FaultServer(tls=GOOD) as server, client(server) as api:
+        assert (await failure(api.get("/"))).kind is ErrorKind.TLS
+        assert server.hits == 0
+
+
+@pytest.mark.parametrize("certificate", BAD)
+async def test_tls_with_a_bad_certificate_is_refused_without_a_retry(certificate: str) -> None:
+    """It would fail again, as its error says: one attempt, and no request ever reaches the server."""
+    async with FaultServer(tls=BAD[certificate]) as server:
+        error = await refusal(server)
+        assert str(error).endswith("; not retried, as it would fail again")
+        assert (error.kind, error.stage, error.attempts) == (ErrorKind.TLS, Stage.TLS, 1)
+        assert (error.retryable, server.hits) == (False, 0)
+
+
+@pytest.mark.parametrize("certificate", BAD)
+async def test_tls_with_a_bad_certificate_means_nothing_was_processed(certificate: str) -> None:
+    """Not even a POST may have been seen."""
+    async with FaultServer(tls=BAD[certificate]) as server:
+        assert (await refusal(server, "POST")).maybe_processed is False
+
+
+@pytest.mark.parametrize(
+    ("certificate", "words"),
+    [("untrusted", "unable to get local issuer"), ("another host's", "mismatch"), ("expired", "expired")],
+)
+async def test_tls_error_says_what_is_wrong_with_the_certificate(certificate: str, words: str) -> None:
+    """An operator can tell a wrong host from an old certificate."""
+    async with FaultServer(tls=BAD[certificate]) as server:
+        assert words in str(await refusal(server))
+
+
+@pytest.mark.parametrize("certificate", BAD)
+async def test_tls_false_verifies_nothing(certificate: str) -> None:
+    """The switch for tests, which says what it does."""
+    unverified = ConnectionSettings(tls=False)
+    async with FaultServer(tls=BAD[certificate]) as server, client(server, connection=unverified) as api:
+        assert (await soon(api.get("/"))).status == 200
+
+
+async def test_tls_to_a_server_that_speaks_plain_http_is_refused() -> None:
+    """A reply that is no TLS is no trusted connection."""
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    listener = await asyncio.start_server(plain, "127.0.0.1", 0)
+    async with listener, client(f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}") as api:
+        error = await failure(api.post("/", json={}))
+    assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.TLS, Stage.TLS, False)
+
+
+@pytest.mark.parametrize("limits", [Timeout(total=5, connect=0.1), Timeout(total=5, attempt=0.1)], ids=str)
+async def test_tls_handshake_that_hangs_times_out_in_stage_tls(limits: Timeout) -> None:
+    """TCP is up, the handshake is silent: whichever limit strikes says where, and that nothing was sent."""
+    with black_hole() as url:
+        async with client(url.replace("http:", "https:"), timeout=limits) as api:
+            error = await failure(api.get("/"))
+            assert in_use(api) == 0
+    assert isinstance(error, APITimeoutError)
+    assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.TIMEOUT, Stage.TLS, False)
+
+
+async def test_tls_to_a_port_that_does_not_accept_times_out_in_stage_connect() -> None:
+    """Where not even TCP comes about, it is not the handshake that hangs."""
+    with black_hole(connects=False) as url:
+        async with client(url.replace("http:", "https:"), timeout=Timeout(total=5, connect=0.1)) as api:
+            error = await failure(api.get("/"))
+    assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.TIMEOUT, Stage.CONNECT, False)
+
+
+async def test_tls_to_a_refused_port_is_a_connect_failure() -> None:
+    """No connection, no handshake."""
+    async with client(refused_url().replace("http:", "https:")) as api:
+        assert (await failure(api.get("/"))).kind is ErrorKind.CONNECT
+
+
+async def test_tls_peer_that_hangs_up_in_the_handshake_may_be_retried() -> None:
+    """A server that is just restarting is no matter of trust."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    listener = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with listener, client(f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}") as api:
+        error = await failure(api.post("/", json={}))
+    assert (error.kind, error.stage) == (ErrorKind.TLS, Stage.TLS)
+    assert (error.maybe_processed, error.retryable) == (False, True)
+    assert "ConnectionResetError" in str(error)
+
+
+@pytest.mark.parametrize("in_pieces", [True, False])
+async def test_tls_upload_that_is_not_taken_leaves_no_connection_behind(
+    in_pieces: bool, both_ways: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The farewell of TLS would wait for a server that takes nothing."""
+    if both_ways == "direct":
+        monkeypatch.setattr(upload, "_AT_ONCE", 20_000_000)
+    content = (lambda: iter([bytes(60_000)] * 300)) if in_pieces else bytes(20_000_000)
+    over = asyncio.Event()
+
+    async def swallow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    listener = await asyncio.start_server(swallow, "127.0.0.1", 0, ssl=GOOD)
+    url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    options = {"timeout": Timeout(total=5, attempt=0.2), "connection": ConnectionSettings(tls=TRUSTING)}
+    async with listener, client(url, **options) as api:
+        counts = []
+        for _ in range(2):
+            error = await failure(api.post("/", content=content))
+            await turns()
+            counts.append(open_files())
+        over.set()
+    assert error.stage is Stage.SEND or not in_pieces  # asyncio's TLS takes a body whole, and looks as if it were gone
+    assert counts[1] == counts[0] + 1  # the server's end

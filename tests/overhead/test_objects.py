@@ -1,0 +1,109 @@
+"""What a successful call makes, to the last object: a clock would only notice ten of them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+from tests.overhead.upstream import upstream
+
+from resilient_client import APIClient, Bulkhead, RateLimit
+
+CALLS = 20
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    async with upstream() as url:
+        yield url
+
+
+async def made_by(call: Callable[[], Awaitable[object]]) -> Counter[str]:
+    """The objects of ours that one call makes, by class; the same for each of several calls."""
+    for _ in range(CALLS):
+        await call()  # connections, caches
+    made: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_name == "__init__" and "resilient_client" in code.co_filename:
+            made[code.co_qualname.removesuffix(".__init__")] += 1
+
+    sys.setprofile(note)
+    try:
+        for _ in range(CALLS):
+            await call()
+    finally:
+        sys.setprofile(None)
+    assert all(count % CALLS == 0 for count in made.values())
+    return Counter({name: count // CALLS for name, count in made.items()})
+
+
+DEFAULT = Counter(["CallContext", "Request", "AttemptRecord", "Alarm", "Ticket", "Progress", "DirectReply", "Response"])
+
+
+async def test_default_chain_makes_eight_objects(url: str) -> None:
+    """One for the call, one for its request, and one for each thing that is settled, timed or given back."""
+    async with APIClient(url) as api:
+        assert await made_by(lambda: api.get("/items")) == DEFAULT
+
+
+async def test_call_with_options_makes_one_more(url: str) -> None:
+    """The description of the call, which is shared by calls without options."""
+    async with APIClient(url) as api:
+        assert await made_by(lambda: api.get("/items", headers={"X": "1"})) == DEFAULT + Counter(["Call"])
+
+
+async def test_limits_make_nothing_of_their_own_while_they_do_not_limit(url: str) -> None:
+    """A permit and a token are numbers."""
+    limits: dict[str, Any] = {"bulkhead": Bulkhead(max_concurrent=10), "rate_limit": RateLimit(rate=1e6, burst=1000)}
+    async with APIClient(url, **limits) as api:
+        assert await made_by(lambda: api.get("/items")) == DEFAULT
+
+
+def watch(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """What is asked of the loop from now on, by name."""
+    asked: Counter[str] = Counter()
+
+    def watched(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def note(*args: Any, **options: Any) -> Any:
+            asked[name] += 1
+            return method(*args, **options)
+
+        return note
+
+    for name in ("create_task", "create_future", "call_at", "call_later"):
+        monkeypatch.setattr(loop, name, watched(name, getattr(loop, name)))
+    return asked
+
+
+@pytest.mark.parametrize("at_once", [1, 32])
+async def test_call_takes_one_future_no_task_and_shares_a_timer(
+    at_once: int, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The future is that of the reply; calls at the same time have one timer for all their alarms."""
+    start = asyncio.Event()
+
+    async def worker() -> None:
+        await api.get("/items")
+        ready.release()
+        await start.wait()
+        await api.get("/items")
+
+    async with APIClient(url) as api:
+        ready = asyncio.Semaphore(0)
+        workers = [asyncio.create_task(worker()) for _ in range(at_once)]
+        for _ in workers:
+            await ready.acquire()
+        asked = watch(asyncio.get_running_loop(), monkeypatch)
+        start.set()
+        for task in workers:
+            await task
+        monkeypatch.undo()
+    assert asked.pop("call_later", 1) == 1  # each of the two is made of the other, in one loop or another
+    assert asked == Counter({"create_future": at_once, "call_at": 1})

@@ -1,0 +1,401 @@
+"""Who gets the next attempt, and who is left out for a while."""
+
+import random
+from collections import Counter
+
+import pytest
+from yarl import URL
+
+from resilient_client._core.endpoint import Endpoint
+from resilient_client._policies.balancing.balancer import Balancer
+from resilient_client._policies.balancing.endpoint_pool import FAILURE_COST, GUESS, Lease, OnChange, Roster
+from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing
+
+A, B, C, D = (Endpoint("http", host, 80) for host in "abcd")
+
+
+class Doors:
+    """Circuits of which only it is known whether they admit."""
+
+    def __init__(self, *closed: Endpoint) -> None:
+        self.closed = dict.fromkeys(closed, 5.0)
+
+    def would_admit(self, key: Endpoint, _now: float) -> bool:
+        return key not in self.closed
+
+    def barred_for(self, key: Endpoint, _now: float) -> float:
+        return self.closed.get(key, 0.0)
+
+
+def balancer(
+    hosts: str = "abc",
+    strategy: str = "least_loaded",
+    circuits: Doors | None = None,
+    on_change: OnChange | None = None,
+    **settings: object,
+) -> Balancer:
+    """A balancer over some of A, B, C and D."""
+    config = LoadBalancing(strategy=strategy, **settings)
+    rng = random.Random(1)
+    return Balancer(config, Roster(config, [URL(f"http://{host}") for host in hosts], rng, on_change), rng, circuits)
+
+
+def picked(lease: Lease | None) -> Endpoint:
+    """Whom the lease is for, and the lease given back."""
+    assert lease is not None
+    lease.release()
+    return lease.member.endpoint
+
+
+def choices(chooser: Balancer, count: int = 300, now: float = 0.0) -> Counter[Endpoint]:
+    """How often each is chosen when every attempt ends at once."""
+    return Counter(picked(chooser.pick(now)) for _ in range(count))
+
+
+def serve(chooser: Balancer, endpoint: Endpoint, seconds: float, now: float = 0.0, times: int = 1) -> None:
+    """Have one endpoint answer in so many seconds."""
+    for _ in range(times):
+        others = [member.endpoint for member in chooser.roster.members if member.endpoint != endpoint]
+        lease = chooser.pick(now, (), others)
+        assert lease is not None
+        lease.success(now, seconds)
+        lease.release()
+
+
+def fail(chooser: Balancer, endpoint: Endpoint, now: float = 0.0, times: int = 1) -> None:
+    """Have attempts at one endpoint fail at once."""
+    for _ in range(times):
+        others = [member.endpoint for member in chooser.roster.members if member.endpoint != endpoint]
+        lease = chooser.pick(now, (), others)
+        assert lease is not None
+        lease.failure(now, 0.0)
+        lease.release()
+
+
+# --- the strategies ---
+
+
+def test_round_robin_gives_each_its_turn() -> None:
+    """In the order in which they were given."""
+    chooser = balancer(strategy="round_robin")
+    assert [picked(chooser.pick(0.0)) for _ in range(7)] == [A, B, C, A, B, C, A]
+
+
+def test_round_robin_leaves_out_who_refuses_and_keeps_the_turn_of_the_others() -> None:
+    """A closed door costs its neighbour nothing."""
+    chooser = balancer(strategy="round_robin", circuits=Doors(B))
+    assert [picked(chooser.pick(0.0)) for _ in range(4)] == [A, C, A, C]
+
+
+def test_ordered_takes_the_first_that_admits() -> None:
+    """The primary while it admits, then the first backup, and the primary again."""
+    doors = Doors()
+    chooser = balancer(strategy="ordered", circuits=doors)
+    assert choices(chooser, 5) == {A: 5}
+    doors.closed = {A: 5.0}
+    assert choices(chooser, 5) == {B: 5}
+    doors.closed = {}
+    assert choices(chooser, 5) == {A: 5}
+
+
+def test_least_loaded_prefers_the_idle_to_the_busy() -> None:
+    """Equal latency: what is in flight decides."""
+    chooser = balancer("ab")
+    leases = [chooser.pick(0.0) for _ in range(10)]
+    assert Counter(lease.member.endpoint for lease in leases if lease) == {A: 5, B: 5}
+
+
+def test_least_loaded_prefers_the_quick_to_the_slow() -> None:
+    """Equal load: latency decides."""
+    chooser = balancer("ab")
+    serve(chooser, A, 0.2)
+    serve(chooser, B, 0.02)
+    assert choices(chooser, 20) == {B: 20}
+
+
+def test_least_loaded_trades_load_for_latency() -> None:
+    """One that is five times quicker has about five in flight for each of the other."""
+    chooser = balancer("ab")
+    serve(chooser, A, 0.1)
+    serve(chooser, B, 0.02)
+    leases = [chooser.pick(0.0) for _ in range(12)]
+    assert Counter(lease.member.endpoint for lease in leases if lease) == {A: 2, B: 10}
+
+
+def test_least_loaded_spreads_equals_evenly() -> None:
+    """Of endpoints that do not differ none is favoured."""
+    chosen = choices(balancer("abcd"), 4000)
+    assert all(900 < chosen[endpoint] < 1100 for endpoint in (A, B, C, D))
+
+
+def test_least_loaded_avoids_who_fails_quickly() -> None:
+    """A server that refuses in a microsecond must not look like the quickest of all."""
+    chooser = balancer("ab", eject_failures=None)
+    serve(chooser, A, GUESS)
+    fail(chooser, B)
+    leases = [chooser.pick(0.0) for _ in range(int(FAILURE_COST))]
+    assert Counter(lease.member.endpoint for lease in leases if lease)[A] >= FAILURE_COST - 1
+
+
+def test_least_loaded_avoids_who_throttles() -> None:
+    """A quick 429 does not attract more requests either."""
+    chooser = balancer("ab")
+    serve(chooser, A, GUESS)
+    lease = chooser.pick(0.0, (), [A])
+    assert lease is not None
+    lease.throttled(0.0, 0.001)
+    lease.release()
+    assert choices(chooser, 20) == {A: 20}
+
+
+def test_least_loaded_avoids_who_is_silent_before_anything_times_out() -> None:
+    """An endpoint that hangs owes one answer, not ten."""
+    chooser = balancer("ab")
+    serve(chooser, A, 0.02)
+    serve(chooser, B, 0.02)
+    hanging = chooser.pick(0.0, (), [A])
+    assert hanging is not None
+    assert choices(chooser, 20, now=1.0) == {A: 20}
+
+
+def test_least_loaded_does_not_take_an_open_stream_for_silence() -> None:
+    """Its head has come: what is still in flight is only a body."""
+    chooser = balancer("ab")
+    serve(chooser, A, 0.1)
+    stream = chooser.pick(0.0, (), [A])
+    assert stream is not None
+    stream.success(0.0, 0.02)
+    assert choices(chooser, 20, now=3600.0) == {A: 20}  # by load alone, at equal latency
+    stream.release()
+    assert choices(chooser, 20, now=0.0) == {B: 20}
+
+
+def test_least_loaded_looks_at_all_when_chance_draws_two_sick_ones() -> None:
+    """In a small set it often does: of four with two sick, in each sixth draw."""
+    chooser = balancer("abcd", eject_slow=None)
+    for endpoint, seconds in zip((A, B, C, D), (1.0, 1.0, 0.02, 0.02), strict=True):
+        serve(chooser, endpoint, seconds, times=5)
+    assert set(choices(chooser, 300)) == {C, D}
+
+
+# --- whom the call has tried, who refuses ---
+
+
+@pytest.mark.parametrize("strategy", ["least_loaded", "round_robin", "ordered"])
+def test_retry_goes_to_whom_the_call_has_tried_least(strategy: str) -> None:
+    """The next attempt of a call goes elsewhere, as long as there is anybody else."""
+    chooser = balancer(strategy=strategy)
+    tried: list[Endpoint] = []
+    for _ in range(6):
+        tried.append(picked(chooser.pick(0.0, tried)))
+    assert set(tried[:3]) == set(tried[3:]) == {A, B, C}
+
+
+def test_retry_prefers_an_ejected_endpoint_that_was_not_tried_to_one_that_just_failed() -> None:
+    """A slow answer is better than none."""
+    chooser = balancer("ab", strategy="ordered")
+    fail(chooser, B, times=5)
+    assert picked(chooser.pick(1.0, [A])) == B
+
+
+def test_pick_when_nobody_admits_gives_nothing() -> None:
+    """An open circuit always refuses; the wait is that of the first to be tried again."""
+    doors = Doors(A, B, C)
+    doors.closed[B] = 3.0
+    chooser = balancer(circuits=doors)
+    assert chooser.pick(0.0) is None
+    assert chooser.barred_for(0.0) == 3.0
+    assert chooser.retry_after(0.0) == 3.0
+
+
+def test_retry_after_when_nobody_knows_is_none() -> None:
+    """Forced open by hand: no number is made up."""
+    doors = Doors(A, B)
+    doors.closed = {A: float("inf"), B: float("inf")}
+    assert balancer("ab", circuits=doors).retry_after(0.0) is None
+
+
+# --- who is to blame ---
+
+
+def test_failure_is_singled_out_when_another_served_meanwhile() -> None:
+    """One that took far longer than is typical, while others served: it is not the upstream that is overloaded."""
+    chooser = balancer("ab")
+    serve(chooser, B, 0.02, now=95.0, times=5)
+    assert chooser.singled_out(A, 100.0, 10.0)
+
+
+def test_failure_is_not_singled_out_when_nobody_served_meanwhile() -> None:
+    """As far as anybody knows, the whole upstream is silent: what came before the attempt proves nothing."""
+    chooser = balancer("ab")
+    serve(chooser, B, 0.02, now=89.0, times=5)
+    serve(chooser, A, 0.02, now=95.0)
+    fail(chooser, B, now=95.0)
+    assert not chooser.singled_out(A, 100.0, 10.0)
+
+
+def test_failure_is_not_singled_out_when_all_are_slow() -> None:
+    """An attempt that took little longer than the replies of the others is one of the many in an overload."""
+    chooser = balancer("ab")
+    serve(chooser, B, 5.0, now=95.0, times=10)
+    assert not chooser.singled_out(A, 100.0, 10.0)
+
+
+def test_failure_is_not_singled_out_when_the_one_that_served_refuses() -> None:
+    """The retry could not go there."""
+    doors = Doors()
+    chooser = balancer("ab", circuits=doors)
+    serve(chooser, B, 0.02, now=95.0)
+    doors.closed = {B: 5.0}
+    assert not chooser.singled_out(A, 100.0, 10.0)
+
+
+# --- ejection ---
+
+
+def test_failures_in_a_row_eject() -> None:
+    """Five, as Envoy has it; a success in between starts over."""
+    chooser = balancer(strategy="round_robin")
+    fail(chooser, A, times=4)
+    serve(chooser, A, 0.02)
+    fail(chooser, A, times=4)
+    assert A in choices(chooser, 3)
+    fail(chooser, A)
+    assert choices(chooser, 4) == {B: 2, C: 2}
+
+
+def test_failure_after_an_ejection_ejects_again() -> None:
+    """Whoever comes back and fails at once is not given another five failures."""
+    chooser = balancer(strategy="round_robin", slow_start=0)
+    fail(chooser, A, times=5)
+    assert A in choices(chooser, 3, now=13.0)
+    fail(chooser, A, now=13.0)
+    assert A not in choices(chooser, 30, now=13.0)
+
+
+def test_slowness_far_beyond_the_others_ejects() -> None:
+    """Ten times their median by the latest replies; a single slow reply does not."""
+    chooser = balancer(strategy="round_robin")
+    for endpoint in (A, B, C):
+        serve(chooser, endpoint, 0.02, times=11)
+    serve(chooser, A, 1.0, times=5)
+    assert A in choices(chooser, 3)
+    serve(chooser, A, 1.0)
+    assert A not in choices(chooser, 30)
+
+
+def test_slowness_shared_by_all_ejects_nobody() -> None:
+    """It is the load, or the network: passing one over would only make it worse."""
+    chooser = balancer(strategy="round_robin")
+    for _ in range(20):
+        for endpoint in (A, B, C):
+            serve(chooser, endpoint, 1.0)
+    assert choices(chooser, 3) == {A: 1, B: 1, C: 1}
+
+
+@pytest.mark.parametrize("off", [{"eject_failures": None}, {"eject_slow": None}])
+def test_ejection_switched_off_does_not_eject(off: dict[str, None]) -> None:
+    """Negative control: each reason can be taken away by itself."""
+    chooser = balancer(strategy="round_robin", **off)
+    for endpoint in (B, C):
+        serve(chooser, endpoint, 0.02, times=5)
+    if "eject_slow" in off:
+        serve(chooser, A, 1.0, times=20)
+    else:
+        fail(chooser, A, times=20)
+    assert A in choices(chooser, 3)
+
+
+def test_ejection_never_takes_the_last_one() -> None:
+    """With all others out, even the worst stays in."""
+    chooser = balancer("ab", strategy="round_robin")
+    fail(chooser, A, times=10)
+    fail(chooser, B, times=10)
+    assert choices(chooser, 4) == {B: 4}
+
+
+@pytest.mark.parametrize(("hosts", "ceiling", "at_most"), [("abcd", 0.5, 2), ("abc", 0.5, 1), ("abcd", 0.0, 1)])
+def test_ejection_has_a_ceiling(hosts: str, ceiling: float, at_most: int) -> None:
+    """A share of all, but one in any case."""
+    chooser = balancer(hosts, strategy="round_robin", max_ejected=ceiling)
+    for member in chooser.roster.members:
+        fail(chooser, member.endpoint, times=10)
+    assert sum(state.ejected_for > 0 for state in chooser.states(0.0).values()) == at_most
+
+
+def test_ejected_endpoint_comes_back_slowly() -> None:
+    """First a tenth of its turns, then more, in the end all."""
+    chooser = balancer("ab", strategy="round_robin")
+    fail(chooser, A, times=5)
+    back = chooser.roster.members[0].standing.until
+    shares = [choices(chooser, 1000, now=back + after)[A] / 1000 for after in (0.0, 5.0, 10.0)]
+    assert shares[0] == pytest.approx(0.1, abs=0.05)
+    assert shares[0] < shares[1] < shares[2] == 0.5
+
+
+def test_ejected_endpoint_is_asked_when_the_others_refuse() -> None:
+    """An ejection is a wish, an open circuit is not."""
+    chooser = balancer("ab", circuits=Doors(B))
+    fail(chooser, A, times=5)
+    assert picked(chooser.pick(0.0)) == A
+
+
+def test_health_checks_that_leave_less_than_half_are_ignored() -> None:
+    """The few could not bear the load of all; and more likely it is the check that is wrong."""
+    chooser = balancer("abcd", strategy="round_robin", health_check=HealthCheck(fall=1))
+    for member in chooser.roster.members[:2]:
+        chooser.roster.checked(member, 0.0, "status 503")
+    assert choices(chooser, 4) == {C: 2, D: 2}
+    chooser.roster.checked(chooser.roster.members[2], 0.0, "status 503")
+    assert choices(chooser, 4) == {A: 1, B: 1, C: 1, D: 1}
+
+
+def test_changes_are_told_once() -> None:
+    """Out with its reason, back without; a second reason for what is out already is no news."""
+    told: list[tuple[Endpoint, str]] = []
+    check = HealthCheck(fall=1, rise=1)
+    chooser = balancer("ab", health_check=check, on_change=lambda *change: told.append(change))
+    fail(chooser, A, times=5)
+    chooser.roster.checked(chooser.roster.members[0], 1.0, "status 503")
+    chooser.pick(60.0)
+    chooser.roster.checked(chooser.roster.members[0], 61.0, "")
+    assert told == [(A, "5 failures in a row"), (A, "")]
+
+
+# --- the set ---
+
+
+def test_endpoints_replaced_keep_what_is_known_of_those_that_stay() -> None:
+    """New ones start slowly; those that are gone are not asked, and give back their leases all the same."""
+    chooser = balancer("ab", strategy="round_robin")
+    fail(chooser, A, times=5)
+    leaving = chooser.pick(0.0)
+    assert leaving is not None
+    assert leaving.member.endpoint == B
+    chooser.roster.replace([URL("http://a"), URL("http://c")], 1.0)
+    states = chooser.states(1.0)
+    assert states[A].ejected_for > 0
+    assert states[C].weight < 1
+    assert choices(chooser, 5, now=1.0) == {C: 5}
+    leaving.failure(2.0, 1.0)
+    leaving.release()
+    assert leaving.member.in_flight == 0
+
+
+def test_endpoint_whose_circuit_closed_starts_slowly() -> None:
+    """Three probes do not prove that it bears its full share."""
+    chooser = balancer()
+    chooser.roster.recovered(B, 5.0)
+    assert chooser.states(5.0)[B].weight < 1.0 == chooser.states(5.0)[A].weight
+
+
+def test_reply_of_an_endpoint_that_is_gone_harms_nobody() -> None:
+    """However much was known of it, and however little of those that are there now."""
+    chooser = balancer("ab")
+    serve(chooser, A, 0.02, times=10)
+    late = chooser.pick(0.0, (), [B])
+    assert late is not None
+    chooser.roster.replace([URL("http://c"), URL("http://d")], 1.0)
+    late.success(2.0, 60.0)
+    late.release()
+    assert set(choices(chooser, 20, now=2.0)) == {C, D}

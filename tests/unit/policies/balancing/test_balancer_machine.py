@@ -1,0 +1,201 @@
+"""The balancer against a deliberately simple model, under any interleaving of attempts, failures and changes.
+
+The model keeps the leases that are out, who refuses, and who was told to be out; what must hold of a choice is
+written down as the rules say it, without a word on how it is made.
+"""
+
+import random
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from yarl import URL
+
+from resilient_client._core.endpoint import Endpoint
+from resilient_client._policies.balancing.balancer import Balancer
+from resilient_client._policies.balancing.endpoint_pool import Lease, Roster
+from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing
+
+ALL = [Endpoint("http", host, 80) for host in "abcde"]
+MACHINE = settings(derandomize=True, deadline=None, max_examples=200, stateful_step_count=50)
+
+
+def url(endpoint: Endpoint) -> URL:
+    return URL(f"http://{endpoint.host}")
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Attempts begin and end in any order while circuits open, checks fail, time passes and endpoints change."""
+
+    @initialize(
+        strategy=st.sampled_from(["least_loaded", "round_robin", "ordered"]),
+        count=st.integers(2, 5),
+        slow_start=st.sampled_from([0, 10]),
+    )
+    def start(self, strategy, count, slow_start):
+        self.now = 1000.0
+        self.closed = set()
+        self.out = set()  # as told
+        self.leases = []
+        self.endpoints = ALL[:count]
+        config = LoadBalancing(
+            strategy=strategy, eject_failures=2, slow_start=slow_start, health_check=HealthCheck(rise=1, fall=1)
+        )
+        self.roster = Roster(config, map(url, self.endpoints), random.Random(3), self.told)
+        self.balancer = Balancer(config, self.roster, random.Random(4), self)
+
+    # what the balancer is given: the circuits, and somebody to tell
+
+    def would_admit(self, endpoint, _now):
+        return endpoint not in self.closed
+
+    def barred_for(self, endpoint, _now):
+        return 7.0 if endpoint in self.closed else 0.0
+
+    def told(self, endpoint, reason):
+        assert (endpoint in self.out) is not bool(reason)
+        if not reason:
+            self.out.remove(endpoint)
+            return
+        self.out.add(endpoint)
+        if not reason.startswith("health check"):
+            out = self.out & set(self.endpoints)
+            assert set(self.endpoints) - out, "the last one was ejected"
+            ejected = [m for m in self.roster.members if m.standing.ejected]
+            assert len(ejected) <= max(1, len(self.endpoints) // 2)
+
+    # what happens
+
+    @rule(tried=st.lists(st.sampled_from(ALL), max_size=4), refused=st.lists(st.sampled_from(ALL), max_size=1))
+    def pick(self, tried, refused):
+        lease = self.balancer.pick(self.now, tried, refused)
+        candidates = [e for e in self.endpoints if e not in refused and e not in self.closed]
+        assert (lease is None) is (not candidates)
+        if lease is None:
+            return
+        self.leases.append(lease)
+        chosen = lease.member.endpoint
+        assert chosen in candidates
+        fewest = min(tried.count(endpoint) for endpoint in candidates)
+        assert tried.count(chosen) == fewest
+        least_tried = [endpoint for endpoint in candidates if tried.count(endpoint) == fewest]
+        well = [endpoint for endpoint in least_tried if endpoint not in self.out]
+        panic = len(set(self.endpoints) - self.out) < len(self.endpoints) / 2
+        if well and not panic:
+            assert chosen in well
+
+    @precondition(lambda self: self.leases)
+    @rule(
+        number=st.integers(0),
+        end=st.sampled_from(["success", "slow", "failure", "silent", "throttled", "cancelled"]),
+        twice=st.booleans(),
+    )
+    def end(self, number, end, twice):
+        lease = self.leases.pop(number % len(self.leases))
+        match end:
+            case "success":
+                lease.success(self.now, 0.01)
+            case "slow":
+                lease.success(self.now, 5.0)
+            case "failure":
+                lease.failure(self.now, 0.001)
+            case "silent":
+                lease.failure(self.now, 10.0, silent=True)
+            case "throttled":
+                lease.throttled(self.now, 0.001)
+        for _ in range(1 + twice):
+            lease.release()
+
+    @rule()
+    def break_down(self):
+        """A short way to where chance alone would seldom lead: everybody fails, one after the other."""
+        for endpoint in self.endpoints:
+            others = [other for other in self.endpoints if other != endpoint]
+            for _ in range(2):
+                if lease := self.balancer.pick(self.now, (), others):
+                    lease.failure(self.now, 0.001)
+                    lease.release()
+
+    @rule(endpoint=st.sampled_from(ALL))
+    def turn_circuit(self, endpoint):
+        self.closed ^= {endpoint}
+        if endpoint not in self.closed:
+            self.roster.recovered(endpoint, self.now)
+
+    @rule(number=st.integers(0, 4), good=st.booleans())
+    def check(self, number, good):
+        member = self.roster.members[number % len(self.endpoints)]
+        self.roster.checked(member, self.now, "" if good else "status 503")
+
+    @rule(seconds=st.sampled_from([0.01, 1.0, 11.0, 61.0]))
+    def pass_time(self, seconds):
+        self.now += seconds
+
+    @rule(endpoints=st.lists(st.sampled_from(ALL), min_size=1, unique=True))
+    def replace(self, endpoints):
+        self.out &= set(endpoints)  # nobody is told of one that is gone, and it comes back as a new one
+        self.endpoints = endpoints
+        self.roster.replace(map(url, endpoints), self.now)
+
+    # what must hold
+
+    @invariant()
+    def counts_what_is_in_flight(self):
+        for member in self.roster.members:
+            assert member.in_flight == sum(lease.member is member for lease in self.leases)
+            assert 0 <= member.unanswered <= member.in_flight
+
+    @invariant()
+    def tells_who_is_out(self):
+        well = {member.endpoint for member in self.roster.members if member.standing.well}
+        assert well == set(self.endpoints) - self.out
+
+    def teardown(self):
+        for lease in getattr(self, "leases", ()):
+            lease.release()
+            lease.release()
+            assert lease.member.in_flight >= 0
+        for member in self.roster.members:
+            assert (member.in_flight, member.unanswered) == (0, 0)
+
+
+def test_balancer_under_any_interleaving_keeps_its_rules():
+    """Whatever happens in whatever order, who is chosen and who is out is as the rules say."""
+    run_state_machine_as_test(Interleavings, settings=MACHINE)
+
+
+def release_without_looking(lease):
+    lease.member.in_flight -= 1
+
+
+MUTANTS = {
+    "a closed circuit does not matter": (Balancer, "_admits", lambda *_: True),
+    "the last one may be ejected": (
+        Roster,
+        "_eject",
+        lambda self, m, now, reason: (
+            None
+            if m.standing.ejected or m not in self.members
+            else (m.standing.eject(now, self._rng), self._tell(m, reason))
+        ),
+    ),
+    "a lease may be released twice": (Lease, "release", release_without_looking),
+    "those that are out are chosen": (Roster, "well_among", lambda _, members: members),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_model_notices_a_balancer_that_breaks_a_rule(mutant, monkeypatch):
+    """Negative control: take one rule away from the balancer, and the comparison fails."""
+    monkeypatch.setattr(*MUTANTS[mutant])
+    only_find = settings(MACHINE, phases=[Phase.generate], database=None, print_blob=False)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Interleavings, settings=only_find)

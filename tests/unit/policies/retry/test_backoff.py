@@ -1,0 +1,113 @@
+"""The pause after a failed attempt: each law by example, all laws by their bounds."""
+
+from random import Random
+from statistics import fmean
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resilient_client._policies.retry.backoff import pause
+from resilient_client._settings.retry import Backoff, BackoffKind
+
+JITTERED: tuple[BackoffKind, ...] = ("full_jitter", "equal_jitter", "additive_jitter", "decorrelated")
+KINDS: tuple[BackoffKind, ...] = ("fixed", "linear", "exponential", *JITTERED)
+
+DRAWS = 10_000
+
+
+def pauses(kind: BackoffKind, attempt: int, previous: float = 0.0, draws: int = DRAWS) -> list[float]:
+    rng = Random(1)
+    backoff = Backoff(kind=kind, initial=0.2, multiplier=2, maximum=10)
+    return [pause(backoff, attempt, previous, rng) for _ in range(draws)]
+
+
+@st.composite
+def backoffs(draw: st.DrawFn) -> Backoff:
+    initial, maximum = sorted(draw(st.tuples(*[st.floats(1e-6, 1e6)] * 2)))
+    return Backoff(
+        kind=draw(st.sampled_from(KINDS)),
+        initial=initial,
+        multiplier=draw(st.floats(1, 1e300)),
+        maximum=maximum,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("fixed", [0.2, 0.2, 0.2, 0.2]),
+        ("linear", [0.2, 0.4, 0.6, 0.8]),
+        ("exponential", [0.2, 0.4, 0.8, 1.6]),
+    ],
+)
+def test_pause_without_jitter_follows_its_law(kind: BackoffKind, expected: list[float]) -> None:
+    """The laws without chance give exactly the documented sequence."""
+    assert [pauses(kind, attempt, draws=1)[0] for attempt in (1, 2, 3, 4)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["linear", "exponential"])
+def test_pause_of_a_growing_law_ends_at_maximum(kind: BackoffKind) -> None:
+    """Growth stops at ``maximum``."""
+    assert pauses(kind, attempt=60, draws=1) == [10.0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "previous", "low", "high"),
+    [
+        ("full_jitter", 0.0, 0.0, 0.8),
+        ("equal_jitter", 0.0, 0.4, 0.8),
+        ("additive_jitter", 0.0, 0.8, 1.0),
+        ("decorrelated", 1.0, 0.2, 3.0),
+        ("decorrelated", 0.0, 0.2, 0.6),
+    ],
+)
+def test_pause_with_jitter_fills_its_range(kind: BackoffKind, previous: float, low: float, high: float) -> None:
+    """The third pause is spread over the whole of the documented range and never leaves it."""
+    drawn = pauses(kind, attempt=3, previous=previous)
+    width = high - low
+    assert low <= min(drawn) < low + 0.01 * width
+    assert high - 0.01 * width < max(drawn) <= high
+
+
+@pytest.mark.parametrize("attempt", [1, 3, 6, 20])
+def test_full_jitter_over_many_draws_averages_half_of_the_base(attempt: int) -> None:
+    """Full jitter is uniform from zero: its mean is half of the base, its cap included."""
+    base = min(10, 0.2 * 2 ** (attempt - 1))
+    assert fmean(pauses("full_jitter", attempt)) == pytest.approx(base / 2, rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["full_jitter", "equal_jitter"])
+def test_jitter_at_maximum_still_spreads(kind: BackoffKind) -> None:
+    """Laws that draw below the capped base keep callers apart for however long an outage lasts."""
+    assert len(set(pauses(kind, attempt=10_000))) > DRAWS * 0.99
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pause_with_one_seed_repeats_itself(kind: BackoffKind) -> None:
+    """Chance comes from the given generator alone."""
+    assert pauses(kind, attempt=2, previous=0.3) == pauses(kind, attempt=2, previous=0.3)
+
+
+def test_pause_with_initial_above_the_default_maximum_lifts_the_default() -> None:
+    """What was set wins over a default that was not."""
+    assert pause(Backoff(kind="fixed", initial=20), 1, 0.0, Random(1)) == 20.0
+
+
+@given(backoffs(), st.integers(1, 10_000), st.floats(0, 1e308), st.integers())
+@settings(derandomize=True, deadline=None)
+def test_pause_with_any_numbers_stays_within_zero_and_maximum(
+    backoff: Backoff, attempt: int, previous: float, seed: int
+) -> None:
+    """No law, however large its numbers, is negative, above ``maximum`` or an error."""
+    assert 0.0 <= pause(backoff, attempt, previous, Random(seed)) <= backoff.maximum
+
+
+@given(backoffs(), st.integers(1, 10_000), st.floats(0, 1e6), st.integers())
+@settings(derandomize=True, deadline=None)
+def test_pause_with_any_numbers_keeps_the_floor_of_its_law(
+    backoff: Backoff, attempt: int, previous: float, seed: int
+) -> None:
+    """Only full jitter may go below the first step (equal jitter: below half of it)."""
+    floor = {"full_jitter": 0.0, "equal_jitter": backoff.initial / 2}.get(backoff.kind, backoff.initial)
+    assert pause(backoff, attempt, previous, Random(seed)) >= floor

@@ -1,0 +1,236 @@
+"""The two ways through aiohttp: which one is taken, and that the server cannot tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from unittest import mock
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aioresponses import aioresponses
+
+from resilient_client import APIClient, ConnectionSettings, Timeout
+from resilient_client._transport import fast_path
+from resilient_client._transport.session_path import SessionWay
+from resilient_client.testing._aioresponses_compat import install_aioresponses_compat
+from resilient_client.testing._fault_server import FaultServer
+from resilient_client.testing._wire import ReceivedRequest, Wire
+from resilient_client.testing.faults import reply
+
+Use = Callable[[APIClient], Awaitable[object]]
+
+
+@pytest.fixture
+def long_ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of the requests that went through a session."""
+    taken: list[str] = []
+    send = SessionWay.send
+
+    async def noting(self: SessionWay, request: Any, *others: Any) -> aiohttp.ClientResponse:
+        taken.append(request.url.path)
+        return await send(self, request, *others)
+
+    monkeypatch.setattr(SessionWay, "send", noting)
+    return taken
+
+
+USES: dict[str, Use] = {
+    "get": lambda api: api.get("/a/b?q=1&r=%20"),
+    "get with headers": lambda api: api.get("/", headers=[("X-One", "1"), ("X-One", "2"), ("Accept", "text/plain")]),
+    "head": lambda api: api.head("/"),
+    "options": lambda api: api.options("/"),
+    "delete": lambda api: api.delete("/"),
+    "post nothing": lambda api: api.post("/"),
+    "post an empty body": lambda api: api.post("/", content=b""),
+    "post json": lambda api: api.post("/", json={"a": 1}),
+    "put bytes": lambda api: api.put("/", content=bytes(60_000)),
+    "patch a form": lambda api: api.patch("/", data={"a": "b c"}),
+    "own method": lambda api: api.request("PURGE", "/"),
+    "own content type": lambda api: api.post("/", content=b"x", headers={"Content-Type": "text/x"}),
+}
+
+
+@pytest.mark.parametrize("keepalive", [0, 5])
+@pytest.mark.parametrize("name", USES)
+async def test_both_ways_send_the_same_bytes(
+    name: str, keepalive: float, server: FaultServer, monkeypatch: pytest.MonkeyPatch, long_ways: list[str]
+) -> None:
+    """Method, target, every header and the body: but for the order of the headers."""
+    for known in (True, False):
+        monkeypatch.setattr(fast_path, "known_release", lambda known=known: known)
+        async with APIClient(server.url, connection=ConnectionSettings(keepalive=keepalive), retry=None) as api:
+            await USES[name](api)
+    short, long = server.requests
+    assert len(long_ways) == 1
+    assert (short.method, short.target, short.body) == (long.method, long.target, long.body)
+    assert sorted(short.headers.items()) == sorted(long.headers.items())
+
+
+async def test_post_without_a_body_declares_no_type(server: FaultServer) -> None:
+    """There is nothing that could have one (RFC 9110 section 8.3), but it has a length (section 8.6)."""
+    async with APIClient(server.url) as api:
+        await api.post("/")
+    headers = server.requests[0].headers
+    assert ("Content-Type" in headers, headers["Content-Length"]) == (False, "0")
+
+
+@pytest.mark.usefixtures("both_ways")
+async def test_informational_replies_are_passed_over(server: FaultServer) -> None:
+    """103 Early Hints is not the answer (RFC 8297)."""
+
+    async def hints_first(_request: ReceivedRequest, wire: Wire) -> None:
+        await wire.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+
+    server.script(hints_first)
+    async with APIClient(server.url) as api:
+        assert (await api.get("/")).status == 204
+
+
+@pytest.mark.usefixtures("both_ways")
+async def test_switched_protocols_are_not_used_for_another_request(server: FaultServer) -> None:
+    """After a 101 nobody here speaks what the connection speaks."""
+
+    async def switch(_request: ReceivedRequest, wire: Wire) -> None:
+        await wire.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n")
+
+    server.script(switch, reply())
+    async with APIClient(server.url) as api:
+        assert (await api.get("/")).status == 101
+        assert (await api.get("/")).status == 200
+    assert server.connections == 2
+
+
+async def test_direct_way_is_taken_by_default(server: FaultServer, long_ways: list[str]) -> None:
+    """The installed release of aiohttp is one that is known."""
+    async with APIClient(server.url) as api:
+        await api.get("/")
+    assert (server.hits, long_ways) == (1, [])
+
+
+async def test_what_runs_both_ways_goes_through_a_session_where_it_says_so(
+    both_ways: str, server: FaultServer, long_ways: list[str]
+) -> None:
+    """Of the two runs of half the rules, one is not the other once more."""
+    async with APIClient(server.url) as api:
+        await api.get("/")
+    assert long_ways == ([] if both_ways == "direct" else ["/"])
+
+
+@pytest.mark.parametrize(
+    ("version", "known"), [("3.14.0", True), ("3.14.5", True), ("3.13.2", False), ("3.15.0", False), ("4.0.0", False)]
+)
+def test_only_tested_releases_are_known(version: str, known: bool) -> None:
+    """What was not tried is gone through by the documented way."""
+    assert fast_path.known_release(version) is known
+
+
+async def _plain_middleware(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    return await handler(request)
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        ConnectionSettings(cookies=True),
+        ConnectionSettings(trust_env=True),
+        ConnectionSettings(aiohttp_middlewares=(_plain_middleware,)),
+    ],
+    ids=["cookies", "proxies of the environment", "middlewares"],
+)
+async def test_what_needs_a_session_goes_through_one(
+    connection: ConnectionSettings, server: FaultServer, long_ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cookies, proxies and aiohttp's middlewares are the session's business."""
+    monkeypatch.delenv("HTTP_PROXY", raising=False)
+    monkeypatch.delenv("http_proxy", raising=False)
+    async with APIClient(server.url, connection=connection) as api:
+        await api.get("/")
+    assert long_ways == ["/"]
+
+
+@pytest.mark.parametrize(
+    ("size", "idle", "direct"),
+    [(1_048_576, None, True), (1_048_577, None, False), (65_536, 5.0, True), (65_537, 5.0, False)],
+)
+async def test_large_body_goes_through_a_session(
+    server: FaultServer, long_ways: list[str], size: int, idle: float | None, direct: bool
+) -> None:
+    """It needs aiohttp's writer task; and silence is only measured once the body is sent, which takes its time."""
+    body = bytes(range(256)) * 4097
+    async with APIClient(server.url, timeout=Timeout(idle=idle)) as api:
+        await api.post("/", content=body[:size])
+    assert server.requests[0].body == body[:size]
+    assert long_ways == ([] if direct else ["/"])
+
+
+async def test_expectation_goes_through_a_session(long_ways: list[str]) -> None:
+    """``Expect: 100-continue`` holds the body back until the server asks for it."""
+    app = web.Application()
+
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(text=await request.text())
+
+    app.router.add_post("/", echo)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0]
+    async with APIClient(f"http://{host}:{port}") as api:
+        assert (await api.post("/", content=b"held", headers={"Expect": "100-continue"})).text == "held"
+    await runner.cleanup()
+    assert long_ways == ["/"]
+
+
+async def test_mocked_session_is_respected_even_when_it_is_mocked_later(server: FaultServer) -> None:
+    """A mock takes the place of the session's method: nothing reaches the wire, on a client already in use."""
+    uninstall = install_aioresponses_compat()
+    async with APIClient(server.url) as api:
+        await api.get("/")
+        with aioresponses() as mocked:
+            mocked.get(f"{server.url}/", status=204)
+            assert (await api.get("/")).status == 204
+        assert (await api.get("/")).status == 200
+    uninstall()
+    assert server.hits == 2
+
+
+async def test_tracer_that_wraps_the_session_sees_every_request(server: FaultServer) -> None:
+    """Tracers of third parties wrap the method: they must not go blind."""
+    seen: list[str] = []
+    original = aiohttp.ClientSession._request
+
+    async def traced(self: aiohttp.ClientSession, method: str, *args: Any, **options: Any) -> aiohttp.ClientResponse:
+        seen.append(method)
+        return await original(self, method, *args, **options)
+
+    with mock.patch.object(aiohttp.ClientSession, "_request", traced):
+        async with APIClient(server.url) as api:
+            await api.get("/")
+    assert (seen, server.hits) == (["GET"], 1)
+
+
+async def test_trace_configs_put_on_every_session_are_respected(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch, long_ways: list[str]
+) -> None:
+    """Instrumentations add a trace config to each session that is made."""
+    ended: list[str] = []
+    config = aiohttp.TraceConfig()
+
+    async def on_end(_session: Any, _context: Any, params: aiohttp.TraceRequestEndParams) -> None:
+        ended.append(params.method)
+
+    config.on_request_end.append(on_end)
+    plain = aiohttp.ClientSession.__init__
+
+    def instrumented(self: aiohttp.ClientSession, *args: Any, **options: Any) -> None:
+        plain(self, *args, trace_configs=[config], **options)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", instrumented)
+    async with APIClient(server.url) as api:
+        await api.get("/")
+    assert (ended, long_ways) == (["GET"], ["/"])
