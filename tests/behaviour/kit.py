@@ -108,7 +108,7 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 def in_use(api: APIClient) -> int:
     """Connections that calls of this client hold right now."""
-    opened = api._engine.transport._opened  # type: ignore[attr-defined]  # the public surface does not show it
+    opened = api._runtime.transport._opened  # type: ignore[attr-defined]  # the public surface does not show it
     return 0 if opened is None else opened[1].in_use + opened[1].waiting
 
 

@@ -29,12 +29,12 @@ from resilient_client import (
     Timeout,
 )
 from resilient_client._transport import upload
-from resilient_client._transport.trace import Progress
+from resilient_client._transport.trace import WireTrace
 from resilient_client.testing._fault_server import FaultServer, black_hole
 from resilient_client.testing._wire import ReceivedRequest, Wire
 from resilient_client.testing.faults import drop, garbage, reply
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 BIG = bytes(range(256)) * 6_000  # 1.5 MiB: more than aiohttp takes without a warning
 TWICE = Retry(max_attempts=2, backoff={"kind": "fixed", "initial": 0.001})
@@ -307,9 +307,9 @@ async def test_content_the_server_does_not_take_times_out_in_stage_send() -> Non
 
 
 @pytest.fixture(params=["bytes", "file", "pieces"])
-def not_taken(request: pytest.FixtureRequest, huge: Path, both_ways: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def not_taken(request: pytest.FixtureRequest, huge: Path, both_paths: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A body that no kernel keeps whole."""
-    if both_ways == "direct":
+    if both_paths == "direct":
         monkeypatch.setattr(upload, "_AT_ONCE", len(HUGE))
     return {"bytes": HUGE, "file": huge, "pieces": lambda: iter([HUGE[:60_000]] * 200)}[request.param]
 
@@ -332,7 +332,7 @@ async def test_content_the_server_does_not_take_would_leave_a_connection_behind(
 ) -> None:
     """Negative control: closed in order, the connection outlives its call, and waits for a server that hangs."""
     closed: list[Any] = []
-    monkeypatch.setattr(Progress, "cut_off", lambda self: closed.append(self.wire))
+    monkeypatch.setattr(WireTrace, "cut_off", lambda self: closed.append(self.wire))
     with black_hole() as url:
         async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
             await failure(api.get("/"))

@@ -18,7 +18,7 @@ from resilient_client.testing import refused_url
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import close_idle, drop, hang_before_headers, hold, redirect, reply
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 BREAKER = CircuitBreaker(minimum_calls=3, failure_ratio=0.2, break_duration=60)
 

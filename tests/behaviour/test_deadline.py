@@ -44,7 +44,7 @@ from resilient_client.testing.faults import (
     reply,
 )
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 END = 0.2
 """The deadline of most calls here, in seconds: short, so that the suite is."""

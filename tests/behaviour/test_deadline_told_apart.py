@@ -14,7 +14,7 @@ from resilient_client._core.protocols import Handler
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import hang_before_headers
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 
 async def test_our_expiry_leaves_no_cancellation_on_the_task(server: FaultServer) -> None:

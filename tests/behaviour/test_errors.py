@@ -51,7 +51,7 @@ from resilient_client.testing import faults
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
 from resilient_client.testing._wire import Step
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 K, S = ErrorKind, Stage
 SMALL = ConnectionSettings(max_response_size=100_000)

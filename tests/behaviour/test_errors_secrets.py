@@ -43,7 +43,7 @@ from resilient_client.testing import faults
 from resilient_client.testing._fault_server import FaultServer, refused_url
 from resilient_client.testing._wire import Step
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 PATH_PARAM = "canary-path-param"
 EAGER = Retry(max_attempts=2, backoff=lambda _: 0.0)

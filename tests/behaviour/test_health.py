@@ -590,11 +590,11 @@ async def test_prober_behind_an_endpoint_costs_its_target_one_look_for_many_requ
 
     app = FastAPI()
     server.script(reply(), reply(503))
-    async with Prober([server.url], fall=1) as anew, Prober([server.url], max_age=60) as young:
+    async with Prober([server.url], fall=1) as anew, Prober([server.url], max_age=60) as pending:
 
         @app.get("/{which}")
         async def health(which: str) -> JSONResponse:
-            report = await (young if which == "young" else anew).check()
+            report = await (pending if which == "pending" else anew).check()
             return JSONResponse(report.to_dict(), 200 if report.ok else 503)
 
         async with AsyncClient(transport=ASGITransport(app), base_url="http://service") as balancer:

@@ -32,7 +32,7 @@ from resilient_client._policies.circuit.circuit import CircuitState
 from resilient_client.testing import faults
 from resilient_client.testing._fault_server import FaultServer, refused_url
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 BUILT_AT_IMPORT = APIClient(refused_url())
 ONE = ConnectionSettings(pool_size=1)
@@ -58,7 +58,7 @@ def test_client_used_from_another_loop_is_refused_with_the_remedy() -> None:
 
     async def use() -> None:
         await failure(api.get("/"))
-        await api._engine.transport.close()
+        await api._runtime.transport.close()
 
     async def use_again() -> None:
         with pytest.raises(WrongLoopError, match="use one client per event loop"):

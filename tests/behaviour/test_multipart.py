@@ -16,7 +16,7 @@ from resilient_client.testing._fault_server import FaultServer, black_hole, refu
 from resilient_client.testing._wire import ReceivedRequest
 from resilient_client.testing.faults import drop, reply
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 BIG = bytes(range(256)) * 6_000
 TWICE = Retry(max_attempts=2, backoff={"kind": "fixed", "initial": 0.001})

@@ -26,7 +26,7 @@ from resilient_client.testing import faults
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
 from resilient_client.testing._wire import Fault
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 ONE = ConnectionSettings(pool_size=1)
 

@@ -25,7 +25,7 @@ from resilient_client import (
 from resilient_client.testing._fault_server import FaultServer, refused_url
 from resilient_client.testing.faults import endless_redirect, redirect, reply
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from resilient_client import APIClient, Retry
 from resilient_client.testing._fault_server import FaultServer, refused_url
 from resilient_client.testing.faults import drop, echo, reply
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)
 """Three attempts, no pause."""

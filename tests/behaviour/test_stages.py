@@ -16,7 +16,7 @@ from resilient_client import APIClient, ConnectionSettings, Retry, Stage, Timing
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
 from resilient_client.testing.faults import drip, hang_before_headers, reply, reset
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 AUTHORITY = trustme.CA()
 TRUSTING = ssl.create_default_context()

@@ -35,7 +35,7 @@ from resilient_client.testing import faults
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._wire import End, Fault, Pause
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 ONE = ConnectionSettings(pool_size=1)
 QUICK = Retry(max_attempts=3, backoff={"kind": "fixed", "initial": 0.001})

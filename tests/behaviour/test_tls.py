@@ -14,7 +14,7 @@ from resilient_client import APIClient, APIError, APITimeoutError, ConnectionSet
 from resilient_client._transport import upload
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 AUTHORITY = trustme.CA()
 TRUSTING = ssl.create_default_context()
@@ -151,10 +151,10 @@ async def test_tls_peer_that_hangs_up_in_the_handshake_may_be_retried() -> None:
 
 @pytest.mark.parametrize("in_pieces", [True, False])
 async def test_tls_upload_that_is_not_taken_leaves_no_connection_behind(
-    in_pieces: bool, both_ways: str, monkeypatch: pytest.MonkeyPatch
+    in_pieces: bool, both_paths: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The farewell of TLS would wait for a server that takes nothing."""
-    if both_ways == "direct":
+    if both_paths == "direct":
         monkeypatch.setattr(upload, "_AT_ONCE", 20_000_000)
     content = (lambda: iter([bytes(60_000)] * 300)) if in_pieces else bytes(20_000_000)
     over = asyncio.Event()

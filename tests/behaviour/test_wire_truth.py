@@ -50,7 +50,7 @@ from resilient_client.testing.faults import (
     wrong_length,
 )
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)
 """Three attempts, no pause."""
@@ -396,7 +396,7 @@ async def answer_after_an_extra_reply(server: FaultServer) -> str:
     server.script(one_too_many, reply(text="second"))
     async with client(server, retry=EAGER) as api:
         assert (await api.get("/")).text == "first"
-        (idle,) = api._engine.transport._opened[0].connector._conns.values()  # type: ignore[attr-defined]  # who is idle shows nowhere else
+        (idle,) = api._runtime.transport._opened[0].connector._conns.values()  # type: ignore[attr-defined]  # who is idle shows nowhere else
         asked_for_none.set()
         async with asyncio.timeout(1):
             while not len(idle[0][0]):  # the extra reply has not arrived yet

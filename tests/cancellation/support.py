@@ -12,7 +12,7 @@ from yarl import URL
 
 from resilient_client import APIClient
 from resilient_client._core.call import Call
-from resilient_client._core.deadline import Alarm
+from resilient_client._core.deadline import TaskTimeout
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIError
 from resilient_client._core.events import Events
@@ -105,8 +105,8 @@ def world_of(
 
 async def nothing_is_held(api: APIClient, server: FaultServer) -> None:
     """No place in the pool, no alarm, no connection is taken or waited for; and the server has noticed, too."""
-    engine = api._engine
-    assert (engine.context.timers.alive, engine.context.timers._handle) == (0, None)
+    engine = api._runtime
+    assert (engine.context.timer.active, engine.context.timer._handle) == (0, None)
     if engine.transport._opened is not None:
         session, pool = engine.transport._opened
         assert (pool.in_use, pool.waiting) == (0, 0)
@@ -120,26 +120,26 @@ class Alarms:
     """Every alarm of ours that is set, and the blow that makes the latest one ring."""
 
     def __init__(self) -> None:
-        self.live: list[Alarm] = []
+        self.live: list[TaskTimeout] = []
         self.rung = 0
 
-    def ring(self, _task: asyncio.Task[Any]) -> None:
+    def fire(self, _task: asyncio.Task[Any]) -> None:
         """Let the alarm that was set last strike, as if its time had come this very moment."""
         if self.live:
-            alarm = self.live[-1]
+            timeout = self.live[-1]
             self.rung += 1
-            alarm._ends_at = asyncio.get_running_loop().time()
-            alarm.ring()
+            timeout._ends_at = asyncio.get_running_loop().time()
+            timeout.fire()
 
     def ring_then_cancel(self, task: asyncio.Task[Any]) -> None:
         """Both at once: the alarm, then the caller."""
-        self.ring(task)
+        self.fire(task)
         task.cancel()
 
     def cancel_then_ring(self, task: asyncio.Task[Any]) -> None:
         """Both at once: the caller, then the alarm."""
         task.cancel()
-        self.ring(task)
+        self.fire(task)
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def watched_alarms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Alarms]:
     """The alarms that the library sets meanwhile."""
     alarms = Alarms()
 
-    class Known(Alarm):
+    class Known(TaskTimeout):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             alarms.live.append(self)

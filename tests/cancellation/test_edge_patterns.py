@@ -131,7 +131,7 @@ async def test_call_whose_alarm_rings_in_its_fallback_fails_with_the_error_it_ha
 ) -> None:
     """Our own timer never comes out as a cancellation: the call ends with its error, or with the fallback."""
     with watched_alarms(monkeypatch) as alarms:
-        await sweep(call(), strike=alarms.ring, verdict=ended_by(APIError, or_well=True))
+        await sweep(call(), strike=alarms.fire, verdict=ended_by(APIError, or_well=True))
     assert alarms.rung > 2
 
 
@@ -141,8 +141,8 @@ async def test_coalesced_call_whose_alarm_rings_anywhere_fails_with_our_timeout(
     """Whichever timer strikes, the waiter's or the attempt's, its error comes out."""
     with watched_alarms(monkeypatch) as alarms:
         verdict = ended_by(APITimeoutError, or_well=True)  # well, if the answer was there in that very tick
-        await sweep(alone(retry=None), strike=lambda _task: alarms.live[0].ring(), verdict=verdict)
-        await sweep(alone(retry=None), strike=alarms.ring, verdict=verdict)
+        await sweep(alone(retry=None), strike=lambda _task: alarms.live[0].fire(), verdict=verdict)
+        await sweep(alone(retry=None), strike=alarms.fire, verdict=verdict)
     assert alarms.rung > 2
 
 

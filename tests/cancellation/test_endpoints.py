@@ -19,7 +19,7 @@ from resilient_client._middleware.compose import compose
 from resilient_client._middleware.endpoint import EndpointMiddleware
 from resilient_client._middleware.retry import RetryMiddleware
 from resilient_client._policies.balancing.balancer import Balancer
-from resilient_client._policies.balancing.endpoint_pool import Lease, Roster
+from resilient_client._policies.balancing.endpoint_pool import EndpointPool, InFlight
 from resilient_client._policies.retry.budget import RetryBudgets
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._virtual_time import run_virtual
@@ -50,19 +50,19 @@ def world_of(*statuses: int) -> World:
         upstream = Upstream(*statuses)
         urls = [URL(f"http://{host}.example") for host in "abc"]
         settings = LoadBalancing(strategy="ordered")
-        roster = Roster(settings, urls, Random(1))
+        endpoint_pool = EndpointPool(settings, urls, Random(1))
         links = (
             RetryMiddleware(RetryBudgets(RetryBudget())),
-            EndpointMiddleware(Balancer(settings, roster, Random(1))),
+            EndpointMiddleware(Balancer(settings, endpoint_pool, Random(1))),
             AttemptMiddleware(),
             refuse_the_first,
         )
         chain = compose(links, upstream)
         yield lambda: chain(a_request(RETRY))
         assert upstream.active == 0
-        assert [member.in_flight for member in roster.members] == [0, 0, 0]
-        assert [member.unanswered for member in roster.members] == [0, 0, 0]
-        assert sum(member.standing.failures for member in roster.members) <= statuses.count(503)
+        assert [member.in_flight for member in endpoint_pool.members] == [0, 0, 0]
+        assert [member.unanswered for member in endpoint_pool.members] == [0, 0, 0]
+        assert sum(member.standing.failures for member in endpoint_pool.members) <= statuses.count(503)
         upstream.script = [200]
         assert (await chain(a_request(RETRY))).status == 200
 
@@ -79,8 +79,8 @@ def test_pick_cancelled_anywhere_gives_back_its_lease_and_blames_nobody(statuses
 
 def test_lease_that_a_cancellation_takes_with_it_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: a lease that is only released after an answer is noticed."""
-    release = Lease.release
-    monkeypatch.setattr(Lease, "release", lambda lease: None if lease._unanswered else release(lease))
+    release = InFlight.release
+    monkeypatch.setattr(InFlight, "release", lambda lease: None if lease._unanswered else release(lease))
     with pytest.raises(AssertionError, match="struck at suspension"):
         swept(world_of(200))
 

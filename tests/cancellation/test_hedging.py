@@ -39,8 +39,8 @@ def race_world(*script: int, delay: float, hedges: int = 1, middleware: type[Hed
         assert upstream.active == 0
         (request,) = made
         assert request.context.attempts == len(request.context.records) == upstream.begun
-        assert request.context.client.timers.alive == 0
-        assert hedging._timers is None or (hedging._timers.alive, hedging._timers._handle) == (0, None)
+        assert request.context.client.timer.active == 0
+        assert hedging._timers is None or (hedging._timers.active, hedging._timers._handle) == (0, None)
         upstream.script = [200]
         assert (await scenario()).status == 200
         assert upstream.active == 0
@@ -144,7 +144,7 @@ async def test_hedged_call_whose_latest_alarm_rings_anywhere_goes_on_or_fails_wi
     """An attempt that our timer ended harms no other; if it was the only one left, the error is ours."""
     with watched_alarms(monkeypatch) as alarms:
         world = through_the_chain(reply(delay=0.02), reply(delay=0.003))
-        await sweep(world, strike=alarms.ring, verdict=ended_by(APITimeoutError, or_well=True))
+        await sweep(world, strike=alarms.fire, verdict=ended_by(APITimeoutError, or_well=True))
     assert alarms.rung > 2
 
 
@@ -157,7 +157,7 @@ def test_hedge_that_wins_in_the_tick_of_the_callers_cancellation_lets_it_pass(fi
         hedging = HedgingMiddleware(None)
 
         async def hangs(request: Request) -> Response:
-            races.extend(race for race in hedging._timers.young if isinstance(race, _Race))
+            races.extend(race for race in hedging._timers.pending if isinstance(race, _Race))
             await asyncio.Event().wait()
             raise AssertionError
 
@@ -185,7 +185,7 @@ def test_cancelled_loser_says_to_whom_it_lost() -> None:
         request.context.hedging = Hedging(delay=0.05)
         await compose((HedgingMiddleware(None), AttemptMiddleware()), slow_at_first)(request)
         first, second = request.context.records
-        assert (first.kind, first.error, first.alarm) == (ErrorKind.CANCELLED, "lost to attempt 2", None)
+        assert (first.kind, first.error, first.timeout) == (ErrorKind.CANCELLED, "lost to attempt 2", None)
         assert first.elapsed == pytest.approx(0.081)  # the delay, a millisecond, and what the hedge took
         assert (second.kind, second.status, request.record) == (None, 200, second)
 

@@ -78,7 +78,7 @@ def test_bulkhead_whose_alarm_rings_anywhere_gives_back_all(monkeypatch: pytest.
     """Our own timer is a timeout here, too: the wait belongs to the attempt."""
     with watched_alarms(monkeypatch) as alarms:
         verdict = ended_by(APITimeoutError, BulkheadFullError)
-        run_virtual(sweep(bulkhead_world(timed=True), strike=alarms.ring, verdict=verdict, patience=5.0))
+        run_virtual(sweep(bulkhead_world(timed=True), strike=alarms.fire, verdict=verdict, patience=5.0))
     assert alarms.rung > 4
 
 
@@ -143,7 +143,7 @@ def test_rate_limit_whose_alarm_rings_anywhere_takes_no_turn(monkeypatch: pytest
     """Our own timer, likewise."""
     with watched_alarms(monkeypatch) as alarms:
         world = rate_world(RateLimit(rate=1, max_wait=5), timed=True)
-        run_virtual(sweep(world, strike=alarms.ring, verdict=ended_by(APITimeoutError), patience=5.0))
+        run_virtual(sweep(world, strike=alarms.fire, verdict=ended_by(APITimeoutError), patience=5.0))
     assert alarms.rung > 4
 
 

@@ -78,7 +78,7 @@ def test_deadline_and_attempt_cancelled_anywhere_leave_no_alarm() -> None:
 def test_deadline_that_rings_anywhere_is_the_callers_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our own timer never comes out as a cancellation, and takes back its own."""
     with watched_alarms(monkeypatch) as alarms:
-        run_virtual(sweep(timed_world(), strike=alarms.ring, verdict=ended_by(APITimeoutError)))
+        run_virtual(sweep(timed_world(), strike=alarms.fire, verdict=ended_by(APITimeoutError)))
     assert alarms.rung == 4
 
 
@@ -155,7 +155,7 @@ def test_deadline_that_rings_in_attempts_and_pauses_is_the_callers_error(monkeyp
 
         def strike(task: asyncio.Task[object]) -> None:
             calls[-1].context.deadline = calls[-1].context.client.loop_time()
-            alarms.ring(task)
+            alarms.fire(task)
 
         run_virtual(sweep(world, strike=strike, verdict=ended_by(DeadlineExceededError)))
     assert alarms.rung == 16

@@ -16,7 +16,7 @@ from resilient_client.testing._wire import ReceivedRequest, Wire
 from resilient_client.testing.cancellation import sweep_cancellation
 from resilient_client.testing.faults import drip, hold, reply
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("both_paths")
 
 LARGE = bytes(300_000)
 

@@ -97,7 +97,7 @@ async def test_call_whose_alarm_rings_anywhere_fails_with_our_timeout(
 ) -> None:
     """Wherever our own timer strikes, its error comes out, the task is as it was, and nothing stays behind."""
     with watched_alarms(monkeypatch) as alarms:
-        report = await sweep(call(retry=None), strike=alarms.ring, verdict=ended_by(APITimeoutError))
+        report = await sweep(call(retry=None), strike=alarms.fire, verdict=ended_by(APITimeoutError))
     assert alarms.rung == len(report) > 2
 
 
@@ -108,7 +108,7 @@ async def test_call_whose_attempt_times_out_anywhere_goes_on_with_the_next(
     """An attempt that our timer ended is followed by another, with nothing of the first in its way."""
     with watched_alarms(monkeypatch) as alarms:
         world = call(retry=RETRY, connection=ConnectionSettings(pool_size=1))
-        report = await sweep(world, strike=alarms.ring, verdict=ended_by(or_well=True))
+        report = await sweep(world, strike=alarms.fire, verdict=ended_by(or_well=True))
     assert alarms.rung == len(report) > 2
 
 
@@ -137,5 +137,5 @@ async def test_stream_whose_attempt_times_out_above_an_open_reply_gives_back_its
     with watched_alarms(monkeypatch) as alarms:
         world = streams(attempt_middleware=[lingers], connection=ConnectionSettings(pool_size=1), retry=RETRY)
         verdict = ended_by(APITimeoutError, or_well=True)  # a timeout in the body is the caller's
-        report = await sweep(world, strike=alarms.ring, verdict=verdict, patience=1.0)
+        report = await sweep(world, strike=alarms.fire, verdict=verdict, patience=1.0)
     assert report.reached(lingers.__qualname__)

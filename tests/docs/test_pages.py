@@ -29,7 +29,7 @@ from resilient_client import (
     RetryBudget,
     Timeout,
 )
-from resilient_client._client.fan_out import Many
+from resilient_client._client.fan_out import FanOut
 from resilient_client._core import events
 from resilient_client._middleware import hedging
 from resilient_client._policies import per_endpoint
@@ -70,8 +70,8 @@ SETTINGS = (
 )
 
 FUNCTIONS = {
-    Many.gather: "concurrency timeout successes stop_on_failure on_outcome progress",
-    Many.as_completed: "concurrency timeout ordered",
+    FanOut.gather: "concurrency timeout successes stop_on_failure on_outcome progress",
+    FanOut.as_completed: "concurrency timeout ordered",
     resilient_client.probe: "timeout concurrency",
     resilient_client.Prober: "rise fall max_age",
     resilient_client.Probe: "critical slow certificate_days",
@@ -80,7 +80,7 @@ FUNCTIONS = {
 FIXED = {
     "redirects in a row": redirect.MAX_HOPS,
     "body kept of an error reply": response_body.ERROR_BODY_LIMIT,
-    "patience with the body of an error reply": response_body.ERROR_BODY_PATIENCE,
+    "patience with the body of an error reply": response_body.ERROR_BODY_TIMEOUT,
     "content codings of one body": decoding._MAX_CODINGS,
     "tokens of a retry": retry_budget.RETRY_COST,
     "tokens of a retry after a timeout": retry_budget.TIMEOUT_COST,

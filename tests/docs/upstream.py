@@ -17,7 +17,7 @@ from resilient_client._core.errors import APIConnectionError
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
-from resilient_client._core.timings import Timings, Told
+from resilient_client._core.timings import RecordedTrace, Timings
 from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._transport import AiohttpTransport
 
@@ -77,9 +77,9 @@ class Upstream:
         self.hits[request.url.path] += 1
         kept = record.number > 1
         record.sent, record.reused, record.stage = True, kept, Stage.HEADERS
-        record.trace = Told(Timings() if kept else _CONNECTED, None)
+        record.trace = RecordedTrace(Timings() if kept else _CONNECTED, None)
         response = await self._answer(request)
-        record.stage, record.trace = None, Told(_KEPT if kept else _REPLIED, None)
+        record.stage, record.trace = None, RecordedTrace(_KEPT if kept else _REPLIED, None)
         if request.context.streaming and response.status < 300:
             request.context.open_stream = _Open()
         return response

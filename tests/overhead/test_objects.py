@@ -44,7 +44,9 @@ async def made_by(call: Callable[[], Awaitable[object]]) -> Counter[str]:
     return Counter({name: count // CALLS for name, count in made.items()})
 
 
-DEFAULT = Counter(["CallContext", "Request", "AttemptRecord", "Alarm", "Ticket", "Progress", "DirectReply", "Response"])
+DEFAULT = Counter(
+    ["CallContext", "Request", "AttemptRecord", "TaskTimeout", "Ticket", "WireTrace", "FastPathResponse", "Response"]
+)
 
 
 async def test_default_chain_makes_eight_objects(url: str) -> None:

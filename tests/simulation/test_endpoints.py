@@ -24,7 +24,7 @@ LEAST_LOADED = LoadBalancing()
 UNMINDFUL = LoadBalancing(strategy="round_robin", eject_failures=None, eject_slow=None)
 
 
-class Told(NamedTuple):
+class RecordedTrace(NamedTuple):
     """What a run came to."""
 
     failed: int
@@ -73,11 +73,11 @@ def share(run: Run, name: str, begins: int, ends: int) -> float:
 
 def told(
     label: str, seed: int, balancing: LoadBalancing, *, trouble: bool, how: str = "refuse", clients: int = 1
-) -> Told:
+) -> RecordedTrace:
     """A run in numbers, as a line of the table, too."""
     run = simulate(scenario(balancing, trouble=trouble, how=how, clients=clients), seed=seed)
     totals = run.totals
-    result = Told(
+    result = RecordedTrace(
         failed=totals.failed,
         p50=totals.p50,
         p99=totals.p99,
@@ -94,7 +94,7 @@ def told(
 
 
 @cache
-def healthy(seed: int) -> Told:
+def healthy(seed: int) -> RecordedTrace:
     """The same without any trouble."""
     return told("healthy", seed, LEAST_LOADED, trouble=False)
 

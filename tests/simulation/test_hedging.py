@@ -132,7 +132,7 @@ def test_hedging_of_idle_replicas_shortens_the_tail() -> None:
 
 def test_hedges_that_promise_nothing_make_busy_replicas_worse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: with both budgets, but without a look at what is gained, all wait longer for one another."""
-    monkeypatch.setattr(HedgingRoute, "is_gain", lambda _route, _waited: True)
+    monkeypatch.setattr(HedgingRoute, "is_worthwhile", lambda _route, _waited: True)
     none, _ = paired(0.9)
     hedged = figures(0.9, Hedging())
     print(f"| 0.9, whatever they gain | {none.mean:.3f} s | {hedged.mean:.3f} s in the mean |")
@@ -142,7 +142,7 @@ def test_hedges_that_promise_nothing_make_busy_replicas_worse(monkeypatch: pytes
 
 def test_hedging_of_busy_replicas_without_budgets_makes_them_worse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: as many hedges as are wanted, whatever they gain, and a p99 that was bad doubles."""
-    monkeypatch.setattr(HedgingRoute, "is_gain", lambda _route, _waited: True)
+    monkeypatch.setattr(HedgingRoute, "is_worthwhile", lambda _route, _waited: True)
     monkeypatch.setattr(HedgeTokens, "try_spend", lambda _: True)
     none = simulate(queues(0.6, None), seed=1).totals
     hedged = simulate(queues(0.6, Hedging(delay=0.1), retry_budget=None), seed=1).totals
@@ -191,7 +191,7 @@ def test_hedges_cease_in_a_full_outage() -> None:
 
 def test_hedges_without_their_budgets_double_the_load_of_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: one for every attempt, to an upstream that is down."""
-    monkeypatch.setattr(HedgingRoute, "is_gain", lambda _route, _waited: True)
+    monkeypatch.setattr(HedgingRoute, "is_worthwhile", lambda _route, _waited: True)
     monkeypatch.setattr(HedgeTokens, "try_spend", lambda _: True)
     _, late = hedges_in_outage(retry_budget=None)
     assert late > 1000

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from resilient_client._core.call import Call
-from resilient_client._core.deadline import RESOLUTION, Alarm, deadline
+from resilient_client._core.deadline import RESOLUTION, TaskTimeout, deadline
 from resilient_client._core.errors import APIError, DeadlineExceededError, ResilientClientError
 from resilient_client._core.events import FallbackUsed
 from resilient_client._core.outcome import Failure
@@ -113,14 +113,14 @@ async def _awaited(request: Request, given: Awaitable[object]) -> object:
         if (give_up := getattr(given, "close", None) or getattr(given, "cancel", None)) is not None:
             give_up()
         raise
-    alarm = Alarm(request.context.client.timers, request.context.deadline)
+    timeout = TaskTimeout(request.context.client.timer, request.context.deadline)
     try:
         return await given
     except asyncio.CancelledError:
-        if not alarm.rang():
+        if not timeout.uncancel():
             raise
     finally:
-        alarm.close()
+        timeout.close()
     raise _no_time()
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from typing_extensions import TypeForm
 
 from resilient_client._core.call import Call, route_of
-from resilient_client._core.cancellation import leave_word
+from resilient_client._core.cancellation import annotate_cancellation
 from resilient_client._core.errors import (
     APIError,
     APIResponseValidationError,
@@ -25,7 +25,7 @@ from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.request import Request, RequestInfo
 from resilient_client._core.response import Response
 from resilient_client._policies.classify import kind_of_status
-from resilient_client._policies.http.redaction import shown_headers, shown_url
+from resilient_client._policies.http.redaction import redact_headers, redact_url
 from resilient_client._policies.retry.retry_after import retry_after
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def leave(request: Request, cancellation: BaseException) -> None:
     if records and records[-1].status is None and records[-1].kind is None:
         records[-1].kind, records[-1].error = ErrorKind.CANCELLED, "cancelled"
     _inform(word, request)
-    leave_word(cancellation, word)
+    annotate_cancellation(cancellation, word)
 
 
 def _inform(error: APIError, request: Request) -> None:
@@ -108,9 +108,9 @@ def info_of(request: Request) -> RequestInfo:
     context = request.context
     return RequestInfo(
         method=context.call.method,
-        url=shown_url(request.url),
+        url=redact_url(request.url),
         route=route_of(context.call.path),
-        headers=shown_headers(request.headers),
+        headers=redact_headers(request.headers),
         endpoint=request.endpoint,
         idempotency_key=context.idempotency_key,
     )
@@ -141,15 +141,15 @@ def _status_error(request: Request, response: Response) -> APIStatusError:
         phrase = f" {HTTPStatus(status).phrase}"
     except ValueError:
         phrase = ""
-    wish = retry_after(response.headers, wall_now=time.time())
+    requested_delay = retry_after(response.headers, wall_now=time.time())
     retry = request.context.retry
     return status_error_class(status)(
         f"{request.label}: the server answered {status}{phrase}"
-        + ("" if wish is None else f" and asks to wait {wish:g} s"),
+        + ("" if requested_delay is None else f" and asks to wait {requested_delay:g} s"),
         response=response,
         kind=kind_of_status(status) or ErrorKind.UNEXPECTED,
         retryable=retry is not None and status in retry.statuses,
-        retry_after=wish,
+        retry_after=requested_delay,
     )
 
 

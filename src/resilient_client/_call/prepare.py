@@ -14,8 +14,8 @@ from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
 from resilient_client._core.types import HeadersLike, QueryParams
 from resilient_client._policies.http.headers import checked_headers
-from resilient_client._policies.http.urls import address, query_pairs
-from resilient_client._policies.validation import fallback_of, flag_of, mapping_of
+from resilient_client._policies.http.urls import build_url, query_pairs
+from resilient_client._policies.validation import check_fallback, check_flag, check_mapping
 
 _CACHED_URLS = 1024
 _BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
@@ -26,7 +26,7 @@ Prepared: TypeAlias = tuple[URL, Endpoint, CIMultiDict[str], Body | None, str | 
 """URL, its endpoint, all headers but those the transport adds, body, idempotency key."""
 
 
-class Preparation:
+class RequestBuilder:
     """Lays a call over the client's base URL, headers and parameters. Belongs to one client or view."""
 
     __slots__ = ("_endpoint", "_headers", "_idempotency_header", "_params", "_urls", "base")
@@ -44,7 +44,7 @@ class Preparation:
     @classmethod
     def build(
         cls, base: URL | None, headers: HeadersLike | None, params: QueryParams | None, idempotency_header: str
-    ) -> Preparation:
+    ) -> RequestBuilder:
         """Check what the client adds to every call.
 
         Raises:
@@ -53,12 +53,12 @@ class Preparation:
         own = _own_headers(headers, idempotency_header)
         return cls(base, own, _own_params(params), idempotency_header)
 
-    def over(self, headers: HeadersLike | None, params: QueryParams | None) -> Preparation:
+    def over(self, headers: HeadersLike | None, params: QueryParams | None) -> RequestBuilder:
         """The same with more headers and parameters on top."""
         merged = self._headers.copy()
         merged.update(_own_headers(headers, self._idempotency_header))
         pairs = [*self._params, *_own_params(params)]
-        return Preparation(self.base, merged, pairs, self._idempotency_header)
+        return RequestBuilder(self.base, merged, pairs, self._idempotency_header)
 
     def prepare(self, call: Call[object]) -> Prepared:
         """The request that ``call`` stands for.
@@ -80,7 +80,7 @@ class Preparation:
         if not _SHAPED.isdisjoint(given):
             _check_shapes(given)
         if "params" in given or "path_params" in given:
-            url = address(self.base, call.path, given.get("path_params"), given.get("params"))
+            url = build_url(self.base, call.path, given.get("path_params"), given.get("params"))
             url = url.extend_query(self._params) if self._params else url
         else:
             url = self._url(call.path)
@@ -98,7 +98,7 @@ class Preparation:
     def _url(self, path: str) -> URL:
         url = self._urls.get(path)
         if url is None:
-            url = address(self.base, path)
+            url = build_url(self.base, path)
             url = url.extend_query(self._params) if self._params else url
             if len(self._urls) >= _CACHED_URLS:
                 self._urls.clear()
@@ -122,15 +122,15 @@ class Preparation:
 def _check_shapes(given: CallOptions) -> None:
     """Of what nothing else looks at before it is too late."""
     if (idempotent := given.get("idempotent")) is not None:
-        flag_of("idempotent", idempotent)
+        check_flag("idempotent", idempotent)
     if (raises := given.get("raise_for_status")) is not None:
-        flag_of("raise_for_status", raises)
+        check_flag("raise_for_status", raises)
     if (coalesce := given.get("coalesce")) is not None:
-        flag_of("coalesce", coalesce)
+        check_flag("coalesce", coalesce)
     if (fallback := given.get("fallback")) is not None:
-        fallback_of(fallback)
+        check_fallback(fallback)
     if (tags := given.get("tags")) is not None:
-        mapping_of("tags", tags)
+        check_mapping("tags", tags)
 
 
 def _own_headers(headers: HeadersLike | None, idempotency_header: str) -> CIMultiDict[str]:

@@ -42,7 +42,7 @@ class Plan(NamedTuple):
     hedging: Hedging | None
 
 
-class Row(NamedTuple):
+class ExplainedSetting(NamedTuple):
     """One value in force, for people.
 
     Attributes:
@@ -107,7 +107,7 @@ class Layers:
             wrong = InvalidRequestError(str(error))
         raise wrong
 
-    def rows(self) -> list[Row]:
+    def explained(self) -> list[ExplainedSetting]:
         """Every value in force, and the layer that set it."""
         return _rows("", self.config, self._stack)
 
@@ -131,15 +131,15 @@ def _plan(config: ClientConfig) -> Plan:
     return Plan(limits, config.retry, config.raise_for_status, config.coalesce, config.priority, hedging)
 
 
-def _rows(prefix: str, value: Settings, stack: tuple[tuple[str, Settings], ...]) -> list[Row]:
-    rows: list[Row] = []
+def _rows(prefix: str, value: Settings, stack: tuple[tuple[str, Settings], ...]) -> list[ExplainedSetting]:
+    explained: list[ExplainedSetting] = []
     in_force = value.limits() if isinstance(value, Timeout) else value  # clipped to what stands above
     for name in type(value).model_fields:
         inner = getattr(in_force, name)
         setters = [(layer, getattr(given, name)) for layer, given in stack if name in given.model_fields_set]
         if isinstance(inner, Settings):
             partial = [(layer, given) for layer, given in setters if isinstance(given, type(inner))]
-            rows += _rows(f"{prefix}{name}.", inner, tuple(partial))
+            explained += _rows(f"{prefix}{name}.", inner, tuple(partial))
         else:
-            rows.append(Row(f"{prefix}{name}", inner, setters[-1][0] if setters else "default"))
-    return rows
+            explained.append(ExplainedSetting(f"{prefix}{name}", inner, setters[-1][0] if setters else "default"))
+    return explained

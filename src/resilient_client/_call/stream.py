@@ -15,7 +15,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from resilient_client._core.call import CallOptions
-from resilient_client._core.deadline import Alarm
+from resilient_client._core.deadline import TaskTimeout
 from resilient_client._core.errors import APIError, DeadlineExceededError, InvalidRequestError
 from resilient_client._core.kinds import Stage
 from resilient_client._core.record import AttemptRecord
@@ -120,14 +120,14 @@ class StreamResponse:
             rest, self._rest = self._rest, b""
             return rest
         context = self._request.context
-        timers = context.client.timers
-        if timers.loop.time() >= context.deadline:  # a body that is always there would never let an alarm ring
+        timer = context.client.timer
+        if timer.loop.time() >= context.deadline:  # a body that is always there would never let an alarm ring
             raise self._fail(self._late())
-        alarm = Alarm(timers, context.deadline)
+        timeout = TaskTimeout(timer, context.deadline)
         try:
             return await self._body.read()
         except asyncio.CancelledError:
-            if not alarm.rang():
+            if not timeout.uncancel():
                 raise
             failure = self._late()
         except APIError as error:
@@ -137,7 +137,7 @@ class StreamResponse:
             self.close()
             raise
         finally:
-            alarm.close()
+            timeout.close()
         raise self._fail(failure)
 
     def _fail(self, failure: APIError) -> APIError:

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from resilient_client._client.explain import Explanation, shown_value
+from resilient_client._client.explain import Explanation, format_value
 
 
 def explanation(told: Explanation) -> RenderableType:
@@ -30,5 +30,5 @@ def _settings(told: Explanation) -> Table:
     table.add_column("set by")
     for row in told.settings:
         style = "dim" if row.layer == "default" else "bold cyan"
-        table.add_row(row.setting, shown_value(row.value), Text(row.layer, style=style))
+        table.add_row(row.setting, format_value(row.value), Text(row.layer, style=style))
     return table

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
 from resilient_client._core.errors import ConfigurationError
-from resilient_client._policies.http.redaction import shown_url
+from resilient_client._policies.http.redaction import redact_url
 from resilient_client._settings.base import PositiveSeconds
 from resilient_client._settings.retry import Retry
 from resilient_client._settings.timeout import Timeout
@@ -39,7 +39,7 @@ def checked_url(text: str, credentials: str = "give them as --user NAME:PASSWORD
     if not text.strip():
         raise ConfigurationError(f"the URL is empty; {example}")
     if "://" not in text:
-        bare = shown_url(f"//{text}").removeprefix("//").removesuffix("" if text.endswith("/") else "/")
+        bare = redact_url(f"//{text}").removeprefix("//").removesuffix("" if text.endswith("/") else "/")
         raise ConfigurationError(f"the URL {bare!r} has no scheme; write 'https://{bare}' or 'http://{bare}'")
     if _UNQUOTED.search(text):
         raise ConfigurationError(

@@ -17,7 +17,7 @@ from typing_extensions import Unpack
 
 from resilient_client._call import finish
 from resilient_client._call.fallback import fall_back, fallback_for
-from resilient_client._call.prepare import Preparation
+from resilient_client._call.prepare import RequestBuilder
 from resilient_client._call.settings import Layers
 from resilient_client._call.stream import StreamContext, StreamResponse, check_stream_options
 from resilient_client._client.arguments import (
@@ -30,9 +30,9 @@ from resilient_client._client.arguments import (
     checked_transport,
 )
 from resilient_client._client.explain import Explanation
-from resilient_client._client.fan_out import Many
-from resilient_client._client.inspection import Insight
-from resilient_client._client.runtime import Engine
+from resilient_client._client.fan_out import FanOut
+from resilient_client._client.inspection import Inspection
+from resilient_client._client.runtime import Runtime
 from resilient_client._client.verbs import Verbs
 from resilient_client._core.call import Call, CallOptions
 from resilient_client._core.deadline import ambient_deadline
@@ -44,7 +44,7 @@ from resilient_client._core.request import CallContext, Request
 from resilient_client._core.response import Response
 from resilient_client._core.types import NOT_GIVEN, HeadersLike, NotGiven, Priority, QueryParams
 from resilient_client._core.words import suggest
-from resilient_client._policies.http.redaction import shown_url
+from resilient_client._policies.http.redaction import redact_url
 from resilient_client._settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client._settings.circuit_breaker import CircuitBreaker
 from resilient_client._settings.config import ClientConfig, FollowRedirects
@@ -64,14 +64,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class APIClient(Verbs, Many, Insight):
+class APIClient(Verbs, FanOut, Inspection):
     """Calls one upstream, or many, and can be trusted to end, to spare the upstream, and to say what happened.
 
     Touches no event loop until it is first used, so it may be built at import time; from then on it belongs to that
     loop, and any number of its tasks may share it. Close it with ``async with`` or ``await api.close()``.
     """
 
-    __slots__ = ("_engine", "_layers", "_owner", "_preparation")
+    __slots__ = ("_layers", "_owner", "_request_builder", "_runtime")
 
     def __init__(
         self,
@@ -158,8 +158,8 @@ class APIClient(Verbs, Many, Insight):
         self._layers = layers.over("client", {key: value for key, value in given.items() if value is not NOT_GIVEN})
         settings = self._layers.config
         base, several = checked_base(base_url, settings)
-        self._preparation = Preparation.build(base, headers, params, settings.idempotency_header)
-        self._engine = Engine(
+        self._request_builder = RequestBuilder.build(base, headers, params, settings.idempotency_header)
+        self._runtime = Runtime(
             checked_name(name, None if base is None else base.host),
             settings,
             checked_transport(transport) or AiohttpTransport(settings.connection, session),
@@ -239,24 +239,24 @@ class APIClient(Verbs, Many, Insight):
             "priority": priority,
         }
         view = object.__new__(type(self))
-        view._engine = self._engine
+        view._runtime = self._runtime
         view._layers = self._layers.over(
             "options", {key: value for key, value in given.items() if value is not NOT_GIVEN}
         )
-        view._preparation = self._preparation.over(headers, params)
+        view._request_builder = self._request_builder.over(headers, params)
         view._owner = False
         return view
 
     def explain(self, method: str, path: str, **options: Unpack[CallOptions]) -> Explanation:
         """What a call would go through: the chain, each value in force, and the layer that set it. Sends nothing."""
         call: Call[Response] = Call(method, path, **options)
-        url, *_ = self._preparation.prepare(call)
+        url, *_ = self._request_builder.prepare(call)
         chosen = {key: value for key, value in options.items() if key in _VIEW_OPTIONS - {"headers", "params"}}
         layers = self._layers.over("call", chosen) if chosen else self._layers
         plan, count = layers.usual, len(self.endpoints)
-        links = self._engine.links(coalesce=plan.coalesce, hedging=plan.hedging is not None)
+        links = self._runtime.links(coalesce=plan.coalesce, hedging=plan.hedging is not None)
         more = f", or another of {count} endpoints" if count > 1 else ""
-        return Explanation(f"{call.method} {shown_url(url)}{more}", links, tuple(layers.rows()))
+        return Explanation(f"{call.method} {redact_url(url)}{more}", links, tuple(layers.explained()))
 
     @property
     def config(self) -> ClientConfig:
@@ -269,7 +269,7 @@ class APIClient(Verbs, Many, Insight):
         Raises:
             ConfigurationError: The client is closed or belongs to another event loop.
         """
-        self._engine.bind()
+        self._runtime.bind()
 
     async def __aenter__(self) -> Self:
         self._bind()
@@ -283,11 +283,11 @@ class APIClient(Verbs, Many, Insight):
     async def close(self) -> None:
         """Close the connections. Calls in flight fail; further ones raise. A view closes nothing."""
         if self._owner:
-            await self._engine.close()
+            await self._runtime.close()
 
     def __repr__(self) -> str:
-        base = self._preparation.base
-        return f"<APIClient {self._engine.context.name!r}{'' if base is None else f' at {base}'}>"
+        base = self._request_builder.base
+        return f"<APIClient {self._runtime.context.name!r}{'' if base is None else f' at {base}'}>"
 
     # -- the edge ------------------------------------------------------------------------------------------------
 
@@ -327,7 +327,7 @@ class APIClient(Verbs, Many, Insight):
         request, raises, _ = self._begin(call, streaming=True)
         context = request.context
         try:
-            response = finish.complete(request, await self._engine.handler(request), raises)
+            response = finish.complete(request, await self._runtime.handler(request), raises)
             body, context.open_stream = context.open_stream, None
             return StreamResponse(response, body, request, partial(finish.conclude, request, response))
         except APIError as error:
@@ -337,12 +337,12 @@ class APIClient(Verbs, Many, Insight):
                 context.open_stream.close()
 
     def _begin(self, call: Call[Any], *, streaming: bool = False) -> tuple[Request, bool, Handler]:
-        engine = self._engine
+        runtime = self._runtime
         loop = asyncio.get_running_loop()
-        if loop is not engine.loop:
-            engine.bind()
+        if loop is not runtime.loop:
+            runtime.bind()
         now = loop.time()
-        url, endpoint, headers, body, key = self._preparation.prepare(call)
+        url, endpoint, headers, body, key = self._request_builder.prepare(call)
         if call.response_model is not None:
             validator_for(call.response_model)  # one that cannot be used is complained of before anything is sent
         given = call.given
@@ -350,14 +350,14 @@ class APIClient(Verbs, Many, Insight):
         end = ambient_deadline()
         if limits.total is not None and now + limits.total < end:
             end = now + limits.total
-        context = CallContext(call, engine.context, limits, retry, endpoint, now, end, key, streaming)
+        context = CallContext(call, runtime.context, limits, retry, endpoint, now, end, key, streaming)
         if priority != "user":
             context.priority = priority
         request = Request(call.method, url, headers, body, context, None, endpoint)
         if hedging is None or streaming:
-            return request, raises, engine.handlers[True, False] if coalesce else engine.handler
+            return request, raises, runtime.handlers[True, False] if coalesce else runtime.handler
         context.hedging = hedging
-        return request, raises, engine.handlers[coalesce, True]
+        return request, raises, runtime.handlers[coalesce, True]
 
 
 def _value(_call: Call[T], value: T, _told: Response | APIError, _replaced: APIError | None = None) -> T:

@@ -25,8 +25,8 @@ from resilient_client._core.protocols import Transport
 from resilient_client._core.record import AttemptRecord
 from resilient_client._core.request import CallContext, ClientContext, Request
 from resilient_client._policies.balancing.balancer import Admissions, Balancer
-from resilient_client._policies.balancing.endpoint import EndpointState, Member
-from resilient_client._policies.balancing.endpoint_pool import Roster
+from resilient_client._policies.balancing.endpoint import EndpointState, EndpointStats
+from resilient_client._policies.balancing.endpoint_pool import EndpointPool
 from resilient_client._policies.http.urls import parse_base, parse_endpoints
 from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing, Resolve
 from resilient_client._settings.timeout import TimeLimits
@@ -65,7 +65,7 @@ def resolve_dns(base_url: str) -> Resolve:
 class Endpoints:
     """The set of one client, shared by its views."""
 
-    __slots__ = ("_context", "_limits", "_model", "_settings", "_tasks", "_transport", "balancer", "roster")
+    __slots__ = ("_context", "_limits", "_model", "_settings", "_tasks", "_transport", "balancer", "endpoint_pool")
 
     def __init__(
         self,
@@ -92,8 +92,8 @@ class Endpoints:
         self._transport = transport
         self._limits = limits
         self._tasks: list[asyncio.Task[None]] = []
-        self.roster = Roster(settings, bases, context.rng, self._tell)
-        self.balancer = Balancer(settings, self.roster, context.rng, circuits)
+        self.endpoint_pool = EndpointPool(settings, bases, context.rng, self._tell)
+        self.balancer = Balancer(settings, self.endpoint_pool, context.rng, circuits)
 
     def states(self) -> Mapping[Endpoint, EndpointState]:
         """How each of them fares now."""
@@ -101,7 +101,7 @@ class Endpoints:
 
     def replace(self, urls: Iterable[str]) -> None:
         """Have these from now on; see ``APIClient.set_endpoints``."""
-        self.roster.replace(parse_endpoints(urls, self._model), self._context.loop_time())
+        self.endpoint_pool.replace(parse_endpoints(urls, self._model), self._context.loop_time())
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin what goes on beside the calls."""
@@ -133,10 +133,10 @@ class Endpoints:
 
     async def _check_all(self, check: HealthCheck) -> None:
         async with asyncio.TaskGroup() as group:
-            for member in self.roster.members:
+            for member in self.endpoint_pool.members:
                 group.create_task(self._check(member, check))
 
-    async def _check(self, member: Member, check: HealthCheck) -> None:
+    async def _check(self, member: EndpointStats, check: HealthCheck) -> None:
         try:
             async with asyncio.timeout(check.timeout):
                 response = await self._transport.send(self._request(member, check))
@@ -147,9 +147,9 @@ class Endpoints:
             trouble = str(error.kind)
         except Exception as error:  # nobody's foreseen failure; its text may hold anything
             trouble = type(error).__name__
-        self.roster.checked(member, self._context.loop_time(), trouble)
+        self.endpoint_pool.checked(member, self._context.loop_time(), trouble)
 
-    def _request(self, member: Member, check: HealthCheck) -> Request:
+    def _request(self, member: EndpointStats, check: HealthCheck) -> Request:
         client, endpoint = self._context, member.endpoint
         call: Call[object] = Call("GET", check.path)
         context = CallContext(call, client, self._limits, None, endpoint, client.loop_time())
@@ -167,7 +167,7 @@ class Endpoints:
         except Exception as error:
             trouble = type(error).__name__
         if self._context.events.active:
-            endpoints = tuple(member.endpoint for member in self.roster.members)
+            endpoints = tuple(member.endpoint for member in self.endpoint_pool.members)
             self._emit(EndpointsResolved, ok=not trouble, endpoints=endpoints, detail=trouble)
 
     def _tell(self, endpoint: Endpoint, reason: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from resilient_client._call.settings import Row
+from resilient_client._call.settings import ExplainedSetting
 from resilient_client._middleware.chain import Link
 
 
@@ -19,7 +19,7 @@ class Explanation(NamedTuple):
 
     request: str
     chain: tuple[Link, ...]
-    settings: tuple[Row, ...]
+    settings: tuple[ExplainedSetting, ...]
 
     def __str__(self) -> str:
         lines = [self.request, "", "chain, outermost first:"]
@@ -27,11 +27,11 @@ class Explanation(NamedTuple):
         lines += [f"  {link.scope:<12} {link.name}" for link in self.chain]
         lines += [f"  {'wire':<12} transport", "", "settings in force:"]
         width = max(len(row.setting) for row in self.settings)
-        lines += [f"  {row.setting:<{width}}  {row.layer:<8} {shown_value(row.value)}" for row in self.settings]
+        lines += [f"  {row.setting:<{width}}  {row.layer:<8} {format_value(row.value)}" for row in self.settings]
         return "\n".join(lines)
 
 
-def shown_value(value: object) -> str:
+def format_value(value: object) -> str:
     """A value in force, for people."""
     if isinstance(value, frozenset):
         return " ".join(map(str, sorted(value)))

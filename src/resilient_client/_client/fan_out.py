@@ -13,7 +13,7 @@ from resilient_client._fanout.source import Calls
 T = TypeVar("T")
 
 
-class Many:
+class FanOut:
     """``gather`` and ``as_completed`` of a client."""
 
     __slots__ = ()

@@ -15,15 +15,15 @@ from resilient_client._policies.limits.bulkhead import Permits
 from resilient_client._policies.retry.budget import RetryTokens
 
 if TYPE_CHECKING:
-    from resilient_client._client.runtime import Engine
+    from resilient_client._client.runtime import Runtime
 
 
-class Insight:
+class Inspection:
     """The base of a client that lets people look at its engine."""
 
     __slots__ = ()
 
-    _engine: Engine
+    _runtime: Runtime
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Tell ``listener`` of every event of this client; see ``_core.events``.
@@ -33,24 +33,24 @@ class Insight:
         Returns:
             What ends the subscription.
         """
-        return self._engine.context.events.subscribe(listener)
+        return self._runtime.context.events.subscribe(listener)
 
     @property
     def circuits(self) -> Mapping[Endpoint, Circuit]:
         """The circuits by endpoint; empty when the pattern is off."""
-        circuits = self._engine.circuits
+        circuits = self._runtime.circuits
         return MappingProxyType({}) if circuits is None else circuits
 
     @property
     def bulkheads(self) -> Mapping[Endpoint, Permits]:
         """The permits by endpoint; empty when the pattern is off."""
-        bulkheads = self._engine.bulkheads
+        bulkheads = self._runtime.bulkheads
         return MappingProxyType({}) if bulkheads is None else bulkheads
 
     @property
     def endpoints(self) -> Mapping[Endpoint, EndpointState]:
         """How each endpoint fares now, in order; empty for a client that was not given a list of them."""
-        endpoints = self._engine.endpoints
+        endpoints = self._runtime.endpoints
         return MappingProxyType({}) if endpoints is None else endpoints.states()
 
     def set_endpoints(self, base_urls: Sequence[str]) -> None:
@@ -62,12 +62,12 @@ class Insight:
             ConfigurationError: There is none, one is wrong, comes twice, or differs in scheme or path from the first
                 ones; or this client was not given a list of endpoints.
         """
-        if self._engine.endpoints is None:
+        if self._runtime.endpoints is None:
             raise ConfigurationError("this client was built for one base URL; build it with a list, even of one URL")
-        self._engine.endpoints.replace(base_urls)
+        self._runtime.endpoints.replace(base_urls)
 
     @property
     def retry_budgets(self) -> Mapping[Endpoint, RetryTokens]:
         """The retry tokens by upstream, to be looked at: ``available(loop.time())``; empty when the budget is off."""
-        budgets = self._engine.budgets
+        budgets = self._runtime.budgets
         return MappingProxyType({}) if budgets is None else budgets

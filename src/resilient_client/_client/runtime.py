@@ -32,7 +32,7 @@ from resilient_client._settings.config import ClientConfig
 from resilient_client._settings.timeout import TimeLimits
 
 
-class Engine:
+class Runtime:
     """Runs requests through the chain; holds what calls share."""
 
     __slots__ = (
@@ -131,7 +131,7 @@ class Engine:
     ) -> None:
         """Turn a transition of a circuit into an event; whoever comes back gets no full load at once."""
         if state is CircuitState.CLOSED and self.endpoints is not None:
-            self.endpoints.roster.recovered(endpoint, self.context.loop_time())
+            self.endpoints.endpoint_pool.recovered(endpoint, self.context.loop_time())
         if not self.context.events.active:
             return
         at = self.context.loop_time() if now is None else now

@@ -70,9 +70,9 @@ class Body:
         cls,
         *,
         json: object = None,
-        content: ContentLike | Described | None = None,
+        content: ContentLike | LazyBody | None = None,
         data: FormLike | None = None,
-        files: FilesLike | Described | None = None,
+        files: FilesLike | LazyBody | None = None,
     ) -> Body | None:
         """The body that the options of a call describe; ``None`` when they describe none.
 
@@ -83,9 +83,9 @@ class Body:
             bodies = {"json": json, "content": content, "data": data, "files": files}
             names = " and ".join(name for name, value in bodies.items() if value is not None)
             raise InvalidRequestError(f"{names} exclude each other; give one of json, content, data (+ files)")
-        if isinstance(content, Described):
+        if isinstance(content, LazyBody):
             return content.body()
-        if isinstance(files, Described):
+        if isinstance(files, LazyBody):
             return files.body()
         try:
             if files is not None:
@@ -116,7 +116,7 @@ class Body:
         return f"<Body of {kind}, {'replayable' if self.replayable else 'one-shot'}>"
 
 
-class Described:
+class LazyBody:
     """What a ``Call`` keeps in place of its ``content`` or ``files``: they become a body once, on its first make.
 
     Else a second make would know neither that a one-shot body is spent, nor where a file stood at first.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast, overlo
 
 from typing_extensions import TypeForm, Unpack
 
-from resilient_client._core.body import ContentLike, Described, FilesLike, FormLike
+from resilient_client._core.body import ContentLike, FilesLike, FormLike, LazyBody
 from resilient_client._core.errors import InvalidRequestError
 from resilient_client._core.types import HeadersLike, Priority, QueryParams, Scalar
 from resilient_client._core.words import TOKEN, suggest
@@ -256,7 +256,7 @@ _KNOWN_METHODS = frozenset({*IDEMPOTENT_METHODS, "POST", "PATCH"})
 
 def _described(options: CallOptions) -> CallOptions:
     """The options with what cannot be read twice remembered."""
-    kept: Any = Described({name: value for name, value in options.items() if name in _BODY_OPTIONS})
+    kept: Any = LazyBody({name: value for name, value in options.items() if name in _BODY_OPTIONS})
     described = options.copy()
     for name in ("content", "files"):
         if described.get(name) is not None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from resilient_client._core.errors import CallCancelledError
 
-_WORD = "_resilient_client_word"
+_ANNOTATION = "_resilient_client_word"
 
 
-def leave_word(cancellation: BaseException, word: CallCancelledError) -> None:
+def annotate_cancellation(cancellation: BaseException, word: CallCancelledError) -> None:
     """Tell with ``cancellation`` what is known of the call that it ends; the outermost call has the last word."""
-    setattr(cancellation, _WORD, word)
+    setattr(cancellation, _ANNOTATION, word)
 
 
-def word_of(cancellation: BaseException) -> CallCancelledError | None:
+def annotation_of(cancellation: BaseException) -> CallCancelledError | None:
     """What was told, if anything; can be had once, so that the two do not keep each other alive."""
-    word: CallCancelledError | None = cancellation.__dict__.pop(_WORD, None)
+    word: CallCancelledError | None = cancellation.__dict__.pop(_ANNOTATION, None)
     return word

@@ -1,6 +1,6 @@
 """Absolute ends: a deadline that calls share, and the one timer that enforces it.
 
-A deadline is an absolute time of the running event loop. ``Alarm`` cancels the task when the time is up and
+A deadline is an absolute time of the running event loop. ``TaskTimeout`` cancels the task when the time is up and
 tells that cancellation from a caller's own, as ``asyncio.timeout`` does, for a fraction of its price: one timer of
 the loop serves all alarms.
 """
@@ -52,7 +52,7 @@ def ambient_deadline() -> float:
     return _ambient.get()
 
 
-class Timers:
+class SharedTimer:
     """One timer of the event loop for any number of alarms: it is set for the earliest end.
 
     A timer of its own for each attempt would be the dearest part of a call that succeeds. So young alarms only stand
@@ -60,13 +60,13 @@ class Timers:
     order of their ends (a heap), each once. Nothing is left behind: with the last alarm gone, the timer is cancelled.
     """
 
-    __slots__ = ("_context", "_count", "_handle", "_heap", "alive", "armed_for", "loop", "young")
+    __slots__ = ("_context", "_count", "_handle", "_heap", "active", "armed_for", "loop", "pending")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.alive = 0  # alarms enter and leave by themselves: a method call each would show in every request
-        self.young: dict[Alarm, None] = {}  # in order of age, so that runs repeat
-        self._heap: list[tuple[float, int, Alarm]] = []
+        self.active = 0  # alarms enter and leave by themselves: a method call each would show in every request
+        self.pending: dict[TaskTimeout, None] = {}  # in order of age, so that runs repeat
+        self._heap: list[tuple[float, int, TaskTimeout]] = []
         self._count = 0  # ties in time are broken by age, never by comparing alarms
         self._handle: asyncio.TimerHandle | None = None
         self._context = Context()  # or the timer would keep the variables of whichever call set it
@@ -81,7 +81,7 @@ class Timers:
         """Set the timer of the loop."""
         self._disarm()
         self.armed_for = at
-        self._handle = self.loop.call_at(at, self._ring, context=self._context)
+        self._handle = self.loop.call_at(at, self._fire, context=self._context)
 
     def _disarm(self) -> None:
         if self._handle is not None:
@@ -89,28 +89,28 @@ class Timers:
             self._handle = None
         self.armed_for = math.inf
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         self._disarm()
-        for alarm in self.young:
+        for alarm in self.pending:
             self._put_in_order(alarm)
-        self.young.clear()
+        self.pending.clear()
         due = self.loop.time() + RESOLUTION
         while self._heap and self._heap[0][0] <= due:
             alarm = heappop(self._heap)[2]
             if alarm.ends_at <= due:
-                alarm.ring()
+                alarm.fire()
             else:
                 self._put_in_order(alarm)  # it was postponed meanwhile
         if self._heap:
             self.arm(self._heap[0][0])
 
-    def _put_in_order(self, alarm: Alarm) -> None:
+    def _put_in_order(self, alarm: TaskTimeout) -> None:
         if alarm.ends_at < math.inf:
             self._count += 1
             heappush(self._heap, (alarm.ends_at, self._count, alarm))
 
 
-class Alarm:
+class TaskTimeout:
     """Cancels the current task at a given time, unless closed before.
 
     Create it in the task it shall watch; ``close()`` belongs in a ``finally``.
@@ -119,39 +119,39 @@ class Alarm:
         ends_at: When the task is cancelled, in loop time; infinity means never. Can only be postponed.
     """
 
-    def __init__(self, timers: Timers, ends_at: float) -> None:
+    def __init__(self, timer: SharedTimer, ends_at: float) -> None:
         """Watch the current task.
 
         Args:
-            timers: Of the running loop.
+            timer: Of the running loop.
             ends_at: When to cancel, in loop time; infinity means never.
         """
-        task = asyncio.current_task(timers.loop)
+        task = asyncio.current_task(timer.loop)
         if task is None:
             raise RuntimeError("a call must be awaited inside a task, such as one started by asyncio.run()")
-        self._timers = timers
+        self._timer = timer
         self._task: asyncio.Task[object] | None = task
         self._cancelling = task.cancelling()
-        self._rung = False
+        self._fired = False
         self.ends_at = ends_at
-        timers.alive += 1
-        timers.young[self] = None
-        if ends_at < timers.armed_for:
-            timers.arm(ends_at)
+        timer.active += 1
+        timer.pending[self] = None
+        if ends_at < timer.armed_for:
+            timer.arm(ends_at)
 
     @property
-    def ringing(self) -> bool:
+    def has_fired(self) -> bool:
         """Whether this alarm has cancelled the task and nobody else has: a look that changes nothing."""
-        return self._rung and self._task is not None and self._task.cancelling() - 1 <= self._cancelling
+        return self._fired and self._task is not None and self._task.cancelling() - 1 <= self._cancelling
 
-    def rang(self) -> bool:
+    def uncancel(self) -> bool:
         """Whether the ``CancelledError`` now in flight is this alarm's doing and nobody else's.
 
         Takes the cancellation back from the task, so ask once, where the error is caught.
         """
-        if not self._rung or self._task is None:
+        if not self._fired or self._task is None:
             return False
-        self._rung = False
+        self._fired = False
         return self._task.uncancel() <= self._cancelling
 
     def postpone(self, ends_at: float) -> None:
@@ -160,18 +160,18 @@ class Alarm:
 
     def close(self) -> None:
         """Stop watching. A cancellation that rang unseen, because the work was done first, is taken back."""
-        if self._rung:
-            self.rang()
+        if self._fired:
+            self.uncancel()
         if self._task is not None:
             self._task = None
-            timers = self._timers
-            timers.alive -= 1
-            timers.young.pop(self, None)
-            if not timers.alive:
-                timers.rest()
+            timer = self._timer
+            timer.active -= 1
+            timer.pending.pop(self, None)
+            if not timer.active:
+                timer.rest()
 
-    def ring(self) -> None:
+    def fire(self) -> None:
         """Cancel the task, once."""
-        if self._task is not None and not self._rung:
-            self._rung = True
+        if self._task is not None and not self._fired:
+            self._fired = True
             self._task.cancel()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from resilient_client._core.certificate import Certificate
-from resilient_client._core.deadline import Alarm
+from resilient_client._core.deadline import TaskTimeout
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.kinds import ErrorKind, Stage
-from resilient_client._core.timings import Timings, Told, Trace
+from resilient_client._core.timings import RecordedTrace, Timings, Trace
 
 
 class AttemptRecord:
@@ -24,13 +24,13 @@ class AttemptRecord:
         stage: How far a failed attempt had come; ``None`` for an answer that is no failure.
         error: One line about the failure, or ``""``.
         redirects: The redirect targets followed within this attempt, without their queries.
-        led_to: Where the last of them led, once it is on its way there; ``None``: it is with ``endpoint``.
+        redirected_to: Where the last of them led, once it is on its way there; ``None``: it is with ``endpoint``.
         reauthenticated: Whether a 401 was answered by a fresh token and one resend, within this attempt.
         sent: Whether any of its bytes were handed to a connection: from then on the server may have acted.
         reused: Whether it went out on a kept-alive connection; ``None`` when it never got one.
-        blind: Whether it went through a session of the caller's, where nobody can tell, before ``sent``, whether it
-            waits for a place in that session's pool or for the host.
-        alarm: What ends it in time, while it runs.
+        pool_wait_unobservable: Whether it went through a session of the caller's, where, before ``sent``, a wait for
+            a slot in that session's pool cannot be told from a wait for the host.
+        timeout: What ends it in time, while it runs.
         queued: Whether it waits for something on our side, such as a connection of the pool.
         trace: What can tell of its last wire request; ask ``timings`` and ``certificate`` instead.
     """
@@ -41,12 +41,12 @@ class AttemptRecord:
     stage: Stage | None = None
     error = ""
     redirects: tuple[str, ...] = ()
-    led_to: Endpoint | None = None
+    redirected_to: Endpoint | None = None
     reauthenticated = False
     sent = False
     reused: bool | None = None
-    blind = False
-    alarm: Alarm | None = None
+    pool_wait_unobservable = False
+    timeout: TaskTimeout | None = None
     queued = False
     trace: Trace | None = None
 
@@ -66,8 +66,8 @@ class AttemptRecord:
         return None if self.trace is None else self.trace.certificate()
 
     def __getstate__(self) -> dict[str, Any]:
-        told = None if self.trace is None else Told(self.timings, self.certificate)
-        return self.__dict__ | {"trace": told, "alarm": None}
+        told = None if self.trace is None else RecordedTrace(self.timings, self.certificate)
+        return self.__dict__ | {"trace": told, "timeout": None}
 
     def __str__(self) -> str:
         result = self.error or f"status {self.status}"

@@ -14,7 +14,7 @@ from yarl import URL
 from resilient_client._core.body import Body
 from resilient_client._core.call import IDEMPOTENT_METHODS, Call, route_of
 from resilient_client._core.clock import clock_of
-from resilient_client._core.deadline import Timers
+from resilient_client._core.deadline import SharedTimer
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.events import CallEvent, Events
 from resilient_client._core.record import AttemptRecord
@@ -90,7 +90,7 @@ class ClientContext:
         timers: What wakes alarms; of the loop the client belongs to.
     """
 
-    __slots__ = ("clock", "events", "loop_time", "name", "rng", "timers")
+    __slots__ = ("clock", "events", "loop_time", "name", "rng", "timer")
 
     def __init__(self, name: str, events: Events, rng: Random) -> None:
         self.name = name
@@ -98,13 +98,13 @@ class ClientContext:
         self.rng = rng
         self.loop_time: Callable[[], float] = time.monotonic
         self.clock: Callable[[], float] = time.perf_counter
-        self.timers: Timers
+        self.timer: SharedTimer
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take time from ``loop``."""
         self.loop_time = loop.time
         self.clock = clock_of(loop)
-        self.timers = Timers(loop)
+        self.timer = SharedTimer(loop)
 
 
 class CallContext:
@@ -188,11 +188,11 @@ class Request:
         context: What the attempts of this call share.
         endpoint: Whom it goes to; follows ``url``.
         record: The record of the attempt it belongs to; there is none before the attempt middleware.
-        led_from: The request whose redirect led to this one; ``None`` if none did.
+        redirected_from: The request whose redirect led to this one; ``None`` if none did.
     """
 
     record: AttemptRecord
-    led_from: Request | None = None
+    redirected_from: Request | None = None
 
     def __init__(
         self,
@@ -239,8 +239,8 @@ class Request:
 
         A redirected one is called by what its caller asked for, and by where that has led.
         """
-        if self.led_from is not None:
-            return f"{self.led_from.label}: redirected to {self._url.with_query(None)}"
+        if self.redirected_from is not None:
+            return f"{self.redirected_from.label}: redirected to {self._url.with_query(None)}"
         path = route_of(self.context.call.path)
         return f"{self.method} {path if '://' in path else f'{self.endpoint}{path}'}"
 

@@ -105,10 +105,10 @@ class SingleFlight(Generic[T]):
         flight = self._flight
         if flight is None or not flight.joinable or flight.task.get_loop() is not asyncio.get_running_loop():
             flight = self._flight = Flight(work())
-            flight.task.add_done_callback(self._landed)
+            flight.task.add_done_callback(self._finished)
         return flight
 
-    def _landed(self, task: asyncio.Task[T]) -> None:
+    def _finished(self, task: asyncio.Task[T]) -> None:
         if self._flight is not None and self._flight.task is task:
             self._flight = None
 

@@ -44,7 +44,7 @@ class Trace(Protocol):
         ...
 
 
-class Told:
+class RecordedTrace:
     """A trace that has told already: what is left of one when it travels to another process."""
 
     __slots__ = ("_certificate", "_timings")

@@ -7,7 +7,7 @@ such word, the request may have been sent.
 from __future__ import annotations
 
 from resilient_client._core.call import Call, route_of
-from resilient_client._core.cancellation import word_of
+from resilient_client._core.cancellation import annotation_of
 from resilient_client._core.errors import APIError, CallCancelledError, DeadlineExceededError
 from resilient_client._core.kinds import Stage
 
@@ -53,7 +53,7 @@ def cancelled_from_within(call: Call[object], cancellation: BaseException) -> AP
 
 
 def _informed(error: APIError, cancellation: BaseException) -> APIError:
-    if (word := word_of(cancellation)) is not None:
+    if (word := annotation_of(cancellation)) is not None:
         error.maybe_processed = word.maybe_processed
         error.stage = word.stage
         error.request = word.request

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 
-from resilient_client._core.deadline import RESOLUTION, Alarm
+from resilient_client._core.deadline import RESOLUTION, TaskTimeout
 from resilient_client._core.errors import APIError, APITimeoutError, CallRejectedError, DeadlineExceededError
 from resilient_client._core.events import AttemptFinished, AttemptStarted
 from resilient_client._core.kinds import ErrorKind, Stage
@@ -43,12 +43,12 @@ class AttemptMiddleware:
         records.append(record)
         if client.events.active:
             context.emit(AttemptStarted, number=record.number, endpoint=record.endpoint)
-        alarm = record.alarm = Alarm(client.timers, ends_at)
+        timeout = record.timeout = TaskTimeout(client.timer, ends_at)
         try:
             response = await call_next(request)
         except asyncio.CancelledError:
             record.elapsed = client.clock() - began
-            if not alarm.rang():
+            if not timeout.uncancel():
                 raise
             failure: APIError = _timed_out(request, record, client.loop_time())
         except APIError as error:
@@ -69,8 +69,8 @@ class AttemptMiddleware:
                 context.emit(AttemptFinished, record=record)
             return response
         finally:
-            alarm.close()
-            record.alarm = None
+            timeout.close()
+            record.timeout = None
         _note(request, record, failure)
         if isinstance(failure, CallRejectedError):  # nothing was sent: no attempt
             context.attempts -= 1

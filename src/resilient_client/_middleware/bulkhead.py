@@ -89,8 +89,8 @@ class BulkheadMiddleware:
         )
         if place is None:
             raise _refused(request, permits, "the bulkhead is full")
-        patience = _patience(request, permits)
-        timer = None if math.isinf(patience) else loop.call_later(patience, end, _End.LATE)
+        max_wait = _max_wait(request, permits)
+        timer = None if math.isinf(max_wait) else loop.call_later(max_wait, end, _End.LATE)
         request.record.queued = True
         try:
             how = await turn
@@ -106,7 +106,7 @@ class BulkheadMiddleware:
         if how is _End.DISPLACED:
             raise _refused(request, permits, "a call of higher priority took the place in the queue")
         if how is _End.LATE:
-            raise _refused(request, permits, f"no permit came free in {patience:.3g} s")
+            raise _refused(request, permits, f"no permit came free in {max_wait:.3g} s")
 
 
 class _Held:
@@ -137,14 +137,14 @@ class _Held:
             permits.release()
 
 
-def _patience(request: Request, permits: Permits) -> float:
+def _max_wait(request: Request, permits: Permits) -> float:
     """Seconds to wait for a permit: half of the attempt's time at most.
 
     Who gets a permit at the last moment is sent, and given up before the answer can come: all work for nothing. A
     queue of such attempts keeps an upstream busy with answers that nobody waits for, and never drains.
     """
-    alarm = request.record.alarm
-    half = math.inf if alarm is None else max(0.0, alarm.ends_at - request.context.client.loop_time()) / 2
+    timeout = request.record.timeout
+    half = math.inf if timeout is None else max(0.0, timeout.ends_at - request.context.client.loop_time()) / 2
     return half if permits.max_wait is None else min(permits.max_wait, half)
 
 
@@ -152,7 +152,9 @@ def _too_slow(error: BaseException, request: Request, waited: float) -> bool:
     """Whether the endpoint was given up because it took too long."""
     if isinstance(error, APIError):
         record = request.record
-        return error.kind is ErrorKind.TIMEOUT and blames_upstream(error.kind, record.stage, blind=record.blind)
+        return error.kind is ErrorKind.TIMEOUT and blames_upstream(
+            error.kind, record.stage, pool_wait_unobservable=record.pool_wait_unobservable
+        )
     return isinstance(error, asyncio.CancelledError) and cut_off(request, waited)
 
 

@@ -62,12 +62,12 @@ def standard_chain(
 
     Coalescing and hedging are matters of each call: those without go through the same links but that one.
     """
-    barred_for = None if circuits is None else circuits.barred_for
+    rejects_for = None if circuits is None else circuits.rejects_for
     chain: list[Link | None] = [
         Link("per call", "deadline", DeadlineMiddleware()) if middleware else None,
         *(Link("per call", describe(user), user) for user in middleware),
         Link("per call", "coalesce", CoalesceMiddleware()),
-        Link("per call", "retry", RetryMiddleware(budgets, barred_for=barred_for, balancer=balancer)),
+        Link("per call", "retry", RetryMiddleware(budgets, rejects_for=rejects_for, balancer=balancer)),
         Link("per call", "hedging", HedgingMiddleware(budgets)),
         _picking(balancer) if balancer is not None else None,
         Link("per attempt", "attempt", AttemptMiddleware()),

@@ -14,7 +14,7 @@ import math
 from collections.abc import Hashable
 from typing import TypeVar
 
-from resilient_client._core.deadline import RESOLUTION, Alarm
+from resilient_client._core.deadline import RESOLUTION, TaskTimeout
 from resilient_client._core.errors import CallCancelledError, DeadlineExceededError
 from resilient_client._core.events import CallCoalesced
 from resilient_client._core.kinds import ErrorKind, Stage
@@ -50,10 +50,10 @@ class CoalesceMiddleware:
             context.emit(CallCoalesced, waiters=shared.flight.waiters + 1)
         else:
             shared = self._flights[key] = _Shared(request, call_next)
-            shared.flight.task.add_done_callback(lambda _: self._landed(key, shared))
+            shared.flight.task.add_done_callback(lambda _: self._finished(key, shared))
         return await shared.serve(request)
 
-    def _landed(self, key: Hashable, shared: _Shared) -> None:
+    def _finished(self, key: Hashable, shared: _Shared) -> None:
         if self._flights.get(key) is shared:
             del self._flights[key]
 
@@ -76,12 +76,12 @@ class _Shared:
             first.idempotency_key,
         )
         context.priority, context.hedging = first.priority, first.hedging
-        own = self._request = Request(
+        flight_request = self._request = Request(
             request.method, request.url, request.headers.copy(), None, context, None, request.endpoint
         )
 
         async def fly() -> Response:
-            return await call_next(own)
+            return await call_next(flight_request)
 
         self.flight = Flight(fly())
 
@@ -96,24 +96,24 @@ class _Shared:
         total = max(_or_inf(mine.limits.total), _or_inf(context.limits.total), mine.deadline - mine.started)
         mine.limits = _of_flight(mine.limits, total)
         for record in mine.records:
-            if record.alarm is not None:
+            if record.timeout is not None:
                 began = mine.started + record.started
-                record.alarm.postpone(min(mine.deadline, began + _or_inf(mine.limits.attempt)))
+                record.timeout.postpone(min(mine.deadline, began + _or_inf(mine.limits.attempt)))
 
     async def serve(self, request: Request) -> Response:
         """Wait for the outcome, under the deadline of this caller, and give it a copy of its own."""
         context = request.context
         # A moment behind that of the flight, whose own error knows more and blames who is to blame.
-        alarm = Alarm(context.client.timers, context.deadline + 2 * RESOLUTION)
+        timeout = TaskTimeout(context.client.timer, context.deadline + 2 * RESOLUTION)
         late = False
         try:
             await self.flight.wait()
         except asyncio.CancelledError:
-            if not alarm.rang():
+            if not timeout.uncancel():
                 raise
             late = not self.flight.task.done() or self.flight.task.cancelled()
         finally:
-            alarm.close()
+            timeout.close()
             self._tell(request)
         task = self.flight.task
         if late:
@@ -122,11 +122,11 @@ class _Shared:
             raise CallCancelledError(f"{request.label}: the flight that this call shared was cancelled from within")
         error = task.exception()
         if error is None:
-            return _twin(task.result())
+            return _copy_of(task.result())
         if isinstance(error, DeadlineExceededError):
             # With the start and the timeout of this very call.
             raise _late(request, error.stage, f"stuck in stage {error.stage}")
-        raise _own(error)
+        raise _own_error(error)
 
     def _tell(self, request: Request) -> None:
         """Put what became of the flight so far into the caller's context, and whom it asked last into its request."""
@@ -134,7 +134,7 @@ class _Shared:
         request.place(self._request.url, self._request.endpoint)
         shift = mine.started_clock - context.started_clock
         for known in mine.records:
-            record = _twin(known)
+            record = _copy_of(known)
             record.started += shift
             if _under_way(record) and not self.flight.task.done():
                 record.sent, record.stage = True, Stage.SEND  # for all that can be told before its end
@@ -171,28 +171,28 @@ def _late(request: Request, stage: Stage, how: str) -> DeadlineExceededError:
     return DeadlineExceededError(f"{request.label}: the call was not done after {given:.3g} s, {how}", stage=stage)
 
 
-def _twin(thing: T) -> T:
+def _copy_of(thing: T) -> T:
     """A copy with the same parts, none of which anybody changes; quicker than ``copy``, and without its pickling."""
     twin = object.__new__(type(thing))
     twin.__dict__.update(thing.__dict__)
     return twin
 
 
-def _own(error: BaseException) -> BaseException:
+def _own_error(error: BaseException) -> BaseException:
     """A copy for one caller: exceptions are changed by everybody who raises or notes them."""
     try:
-        own = copy.copy(error)
+        flight_request = copy.copy(error)
     except Exception:
         return error  # a foreign one that cannot be made a second time
-    if type(own) is not type(error):
+    if type(flight_request) is not type(error):
         return error
     if notes := getattr(error, "__notes__", None):
-        own.__notes__ = list(notes)
-    if isinstance(response := getattr(own, "response", None), Response):
-        own.response = _twin(response)  # type: ignore[attr-defined]  # it has one
-    own.__cause__, own.__context__ = error.__cause__, error.__context__
-    own.__suppress_context__ = error.__suppress_context__
-    return own.with_traceback(error.__traceback__)
+        flight_request.__notes__ = list(notes)
+    if isinstance(response := getattr(flight_request, "response", None), Response):
+        flight_request.response = _copy_of(response)  # type: ignore[attr-defined]  # it has one
+    flight_request.__cause__, flight_request.__context__ = error.__cause__, error.__context__
+    flight_request.__suppress_context__ = error.__suppress_context__
+    return flight_request.with_traceback(error.__traceback__)
 
 
 def _or_inf(seconds: float | None) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from resilient_client._core.deadline import RESOLUTION, Alarm
+from resilient_client._core.deadline import RESOLUTION, TaskTimeout
 from resilient_client._core.errors import DeadlineExceededError
 from resilient_client._core.kinds import Stage
 from resilient_client._core.protocols import Handler
@@ -29,12 +29,12 @@ class DeadlineMiddleware:
         text = "the deadline had passed before the call began; nothing was sent"
         if given >= RESOLUTION:
             text = f"the call was not done after {given:.3g} s"
-            alarm = Alarm(context.client.timers, context.deadline + 3 * RESOLUTION)
+            timeout = TaskTimeout(context.client.timer, context.deadline + 3 * RESOLUTION)
             try:
                 return await call_next(request)
             except asyncio.CancelledError:
-                if not alarm.rang():
+                if not timeout.uncancel():
                     raise
             finally:
-                alarm.close()
+                timeout.close()
         raise DeadlineExceededError(f"{request.label}: {text}", stage=Stage.LOCAL)

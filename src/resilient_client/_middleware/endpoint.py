@@ -22,9 +22,9 @@ from resilient_client._core.protocols import Handler
 from resilient_client._core.request import OpenBody, Request
 from resilient_client._core.response import Response
 from resilient_client._policies.balancing.balancer import Balancer
-from resilient_client._policies.balancing.endpoint_pool import Lease
+from resilient_client._policies.balancing.endpoint_pool import InFlight
 from resilient_client._policies.classify import blames_upstream, silence_blames_upstream
-from resilient_client._policies.http.urls import at_base
+from resilient_client._policies.http.urls import rebase
 
 
 class EndpointMiddleware:
@@ -46,16 +46,16 @@ class EndpointMiddleware:
         tried = [record.endpoint for record in context.records]
         refused: list[Endpoint] = []
         untouched = request.headers.copy()
-        lease = balancer.pick(now(), tried)
-        if lease is None:
+        in_flight = balancer.pick(now(), tried)
+        if in_flight is None:
             raise self._nobody_admits(request)
         while True:
             try:
-                return await _attempt(request, call_next, lease)
+                return await _attempt(request, call_next, in_flight)
             except CallRejectedError:
-                refused.append(lease.member.endpoint)
-                lease = balancer.pick(now(), tried, refused)
-                if lease is None:
+                refused.append(in_flight.member.endpoint)
+                in_flight = balancer.pick(now(), tried, refused)
+                if in_flight is None:
                     raise
             request.headers = untouched.copy()
 
@@ -63,7 +63,7 @@ class EndpointMiddleware:
         context, balancer = request.context, self._balancer
         context.emit(CallRejected, reason="circuit_open", endpoint=request.endpoint)
         wait = balancer.retry_after(context.client.loop_time())
-        count = len(balancer.roster.members)
+        count = len(balancer.endpoint_pool.members)
         when = "" if wait is None else f"; the first is tried again in {wait:.3g} s"
         return CircuitOpenError(
             f"{request.label}: the circuits of all {count} endpoints are open{when}; nothing was sent",
@@ -71,52 +71,52 @@ class EndpointMiddleware:
         )
 
 
-async def _attempt(request: Request, call_next: Handler, lease: Lease) -> Response:
+async def _attempt(request: Request, call_next: Handler, in_flight: InFlight) -> Response:
     """One attempt under a lease."""
-    context, member = request.context, lease.member
+    context, member = request.context, in_flight.member
     client = context.client
-    request.place(at_base(request.url, member.url), member.endpoint)
+    request.place(rebase(request.url, member.url), member.endpoint)
     began = client.clock()
     try:
         response = await call_next(request)
     except BaseException as error:
         if isinstance(error, APIError):
-            _learn_failure(lease, request, error, client.loop_time(), client.clock() - began)
-        lease.release()
+            _learn_failure(in_flight, request, error, client.loop_time(), client.clock() - began)
+        in_flight.release()
         raise
-    _learn(lease, request, response, client.loop_time(), client.clock() - began)
+    _learn(in_flight, request, response, client.loop_time(), client.clock() - began)
     if context.open_stream is None:
-        lease.release()
+        in_flight.release()
     else:
-        context.open_stream = _LeasedBody(context.open_stream, lease)
+        context.open_stream = _InFlightBody(context.open_stream, in_flight)
     return response
 
 
-def _learn(lease: Lease, request: Request, response: Response, now: float, elapsed: float) -> None:
+def _learn(in_flight: InFlight, request: Request, response: Response, now: float, elapsed: float) -> None:
     record = request.record
     if response.status == 429:
-        lease.throttled(now, elapsed)
-    elif record.led_to not in (None, lease.member.endpoint):
-        lease.success(now, None)  # whoever sent the redirect is alive; most of the time was its target's
+        in_flight.throttled(now, elapsed)
+    elif record.redirected_to not in (None, in_flight.member.endpoint):
+        in_flight.success(now, None)  # whoever sent the redirect is alive; most of the time was its target's
     elif response.status >= 500:
-        lease.failure(now, elapsed)
+        in_flight.failure(now, elapsed)
     else:
-        lease.success(now, None if record.reauthenticated else elapsed)  # it does not answer for a token's time
+        in_flight.success(now, None if record.reauthenticated else elapsed)  # it does not answer for a token's time
 
 
-def _learn_failure(lease: Lease, request: Request, error: APIError, now: float, elapsed: float) -> None:
+def _learn_failure(in_flight: InFlight, request: Request, error: APIError, now: float, elapsed: float) -> None:
     if error.stage in (Stage.LOCAL, Stage.POOL):
         return  # of our making; there may not even be a record
     record = request.record
-    if record.led_to not in (None, lease.member.endpoint):
+    if record.redirected_to not in (None, in_flight.member.endpoint):
         return
     silent = isinstance(error, APITimeoutError)
     if error.kind is ErrorKind.DEADLINE and not _long_enough(request, elapsed):
         return
     kind = ErrorKind.TIMEOUT if silent else error.kind
     stale = isinstance(error, APIConnectionError) and error.stale_connection
-    if blames_upstream(kind, error.stage, stale=stale, blind=record.blind):
-        lease.failure(now, elapsed, silent=silent)
+    if blames_upstream(kind, error.stage, stale=stale, pool_wait_unobservable=record.pool_wait_unobservable):
+        in_flight.failure(now, elapsed, silent=silent)
 
 
 def _long_enough(request: Request, elapsed: float) -> bool:
@@ -124,14 +124,14 @@ def _long_enough(request: Request, elapsed: float) -> bool:
     return silence_blames_upstream(elapsed, limits.total if limits.attempt is None else limits.attempt)
 
 
-class _LeasedBody:
+class _InFlightBody:
     """An open body whose end, or abandonment, is the end of the lease."""
 
-    __slots__ = ("_body", "_lease")
+    __slots__ = ("_body", "_in_flight_of")
 
-    def __init__(self, body: OpenBody, lease: Lease) -> None:
+    def __init__(self, body: OpenBody, in_flight: InFlight) -> None:
         self._body = body
-        self._lease = lease
+        self._in_flight_of = in_flight
 
     async def read(self) -> bytes:
         """The next piece."""
@@ -139,5 +139,5 @@ class _LeasedBody:
 
     def close(self) -> None:
         """Give it up."""
-        self._lease.release()
+        self._in_flight_of.release()
         self._body.close()

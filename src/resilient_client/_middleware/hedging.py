@@ -14,7 +14,7 @@ import math
 from contextvars import copy_context
 
 from resilient_client._core.call import route_of
-from resilient_client._core.deadline import RESOLUTION, Alarm, Timers
+from resilient_client._core.deadline import RESOLUTION, SharedTimer, TaskTimeout
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIError, CallRejectedError
 from resilient_client._core.events import AttemptFinished, HedgeStarted
@@ -39,7 +39,7 @@ _NO_STATUSES: frozenset[int] = frozenset()
 class HedgingMiddleware:
     """Starts hedges as the call's settings say, within two budgets of its upstream."""
 
-    __slots__ = ("_budgets", "_latencies", "_routes", "_timers", "_tokens")
+    __slots__ = ("_budgets", "_latencies", "_routes", "_timer", "_tokens")
 
     def __init__(self, budgets: RetryBudgets[Endpoint] | None) -> None:
         """Serve any number of calls.
@@ -52,7 +52,7 @@ class HedgingMiddleware:
         self._latencies: PerEndpoint[tuple[Endpoint, str, str], LatencyHistogram]
         self._latencies = PerEndpoint(LatencyHistogram, idle=_always, limit=_ROUTES)
         self._routes: dict[str, HedgingRoute] = {}  # the latest of each path as it was written
-        self._timers: Timers | None = None
+        self._timer: SharedTimer | None = None
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Make an attempt, and another beside it when it is slow or fails."""
@@ -61,12 +61,12 @@ class HedgingMiddleware:
         if hedging is None or not context.idempotent or (body is not None and not body.shareable):
             return await call_next(request)
         route = self._routes.get(context.call.path)
-        if route is None or not route.is_that_of(request):
+        if route is None or not route.matches(request):
             route = self._route(request)
-        timers, loop = self._timers, context.client.timers.loop
-        if timers is None or timers.loop is not loop:  # of its own: it rings far more often than that for alarms
-            timers = self._timers = Timers(loop)
-        race = _Race(timers, request, call_next, hedging, route)
+        timer, loop = self._timer, context.client.timer.loop
+        if timer is None or timer.loop is not loop:  # of its own: it rings far more often than that for alarms
+            timer = self._timer = SharedTimer(loop)
+        race = _Race(timer, request, call_next, hedging, route)
         try:
             try:
                 response = await call_next(request)
@@ -98,7 +98,7 @@ class HedgingMiddleware:
         return route
 
 
-class _Race(Alarm):
+class _Race(TaskTimeout):
     """The attempts of one step of the retry. Whoever runs the first tells of its end, tasks tell of the hedges'.
 
     It is an alarm of the caller's task that does not end it: when the delay is over it rings, to start a hedge; only a
@@ -116,19 +116,19 @@ class _Race(Alarm):
     _started = 0
     _winner: tuple[Request, Response] | None = None
     _waiter: asyncio.Future[None] | None = None
-    _timer: asyncio.Handle | None = None
+    _handle: asyncio.Handle | None = None
     _newest: Request | None = None
 
     def __init__(
         self,
-        timers: Timers,
+        timer: SharedTimer,
         request: Request,
         call_next: Handler,
         hedging: Hedging,
         route: HedgingRoute,
     ) -> None:
         """Begin, in the caller's task."""
-        task = asyncio.current_task(timers.loop)
+        task = asyncio.current_task(timer.loop)
         if task is None:
             raise RuntimeError("a call must be awaited inside a task, such as one started by asyncio.run()")
         share = hedging.share
@@ -139,16 +139,16 @@ class _Race(Alarm):
             delay = SHORTEST
         # What follows until the timer is armed is what Alarm does, here once more: the interpreter makes code quick
         # that meets one class only, and a frame for two would slow down each attempt's own alarm.
-        self._timers = timers
+        self._timer = timer
         self._task = task
         self._cancelling = task.cancelling()
-        self._rung = False
+        self._fired = False
         # The clock of some loops stands still for a millisecond: too early is worse than too late.
-        self.ends_at = ends_at = timers.loop.time() + delay + RESOLUTION
-        timers.alive += 1
-        timers.young[self] = None
-        if ends_at < timers.armed_for:
-            timers.arm(ends_at)
+        self.ends_at = ends_at = timer.loop.time() + delay + RESOLUTION
+        timer.active += 1
+        timer.pending[self] = None
+        if ends_at < timer.armed_for:
+            timer.arm(ends_at)
         self.eventful = False
         self._delay = self._wait = self._waited = delay
         tokens = route.tokens
@@ -186,7 +186,7 @@ class _Race(Alarm):
         self._stir()
         self._first_runs = False
         self._route.ended(self._request, complete=False)
-        return self.rang()
+        return self.uncancel()
 
     def _stir(self) -> None:
         """Something happens."""
@@ -196,7 +196,7 @@ class _Race(Alarm):
 
     # -- the hedges ----------------------------------------------------------------------------------------------
 
-    def ring(self) -> None:
+    def fire(self) -> None:
         """The delay is over."""
         if self._task is not None:
             self._stir()
@@ -204,14 +204,14 @@ class _Race(Alarm):
 
     def overtake(self) -> None:
         """A hedge has won: cancel the first attempt."""
-        super().ring()
+        super().fire()
 
     def _wait_turns(self, turns: int) -> None:
         """A few turns of the loop later, see whether it is the server that is late."""
         if self._task is None or self._winner is not None:
             return
         if turns:
-            self._timer = self._timers.loop.call_soon(self._wait_turns, turns - 1, context=self._context)
+            self._handle = self._timer.loop.call_soon(self._wait_turns, turns - 1, context=self._context)
         else:
             self._due()
 
@@ -229,20 +229,20 @@ class _Race(Alarm):
             self._late = True
             route.late(self._number, self._delay, self._hedging)
         waited = self._waited
-        if queued or not route.is_gain(waited) or not self._start(f"no answer after {waited:.3g} s", RETRY_COST):
+        if queued or not route.is_worthwhile(waited) or not self._start(f"no answer after {waited:.3g} s", RETRY_COST):
             self._wait *= 2
         if self._started < self._hedging.max_hedges:
             self._waited += self._wait
             self._look_again(self._wait)
 
     def _look_again(self, after: float) -> None:
-        self._timer = self._timers.loop.call_later(after, self._wait_turns, TURNS, context=self._context)
+        self._handle = self._timer.loop.call_later(after, self._wait_turns, TURNS, context=self._context)
 
     def _start(self, reason: str, cost: float) -> bool:
         """Start one more attempt, if it is still of use and the budgets allow it."""
         if self._task is None or self._winner is not None or self._started >= self._hedging.max_hedges:
             return False
-        if not self._route.pay(self._request, self._timers.loop.time(), cost):
+        if not self._route.pay(self._request, self._timer.loop.time(), cost):
             return False
         self._started += 1
         first, context = self._request, self._request.context
@@ -250,7 +250,7 @@ class _Race(Alarm):
         context.emit(HedgeStarted, waited=waited, reason=reason)
         self._newest = Request(first.method, self._url, self._headers.copy(), first.body, context)
         attempt = _attempt(self._newest, self._call_next)
-        task = self._timers.loop.create_task(attempt)  # it has the context of the call: whatever leads here runs in it
+        task = self._timer.loop.create_task(attempt)  # it has the context of the call: whatever leads here runs in it
         self.hedges[task] = self._newest, cost
         task.add_done_callback(self._hedge_ended)
         return True
@@ -260,7 +260,7 @@ class _Race(Alarm):
         outcome = None if task.cancelled() else task.exception() or task.result()
         if isinstance(outcome, Response | APIError):
             if isinstance(outcome, CallRejectedError):
-                self._route.take_back(request, cost)
+                self._route.refund(request, cost)
             fault = self._judge(request, outcome)
             if fault is None and isinstance(outcome, Response):
                 self._won(request, outcome)
@@ -314,7 +314,7 @@ class _Race(Alarm):
             Exception: There is none; the last real failure.
         """
         while self._winner is None and self.hedges:
-            self._waiter = self._timers.loop.create_future()
+            self._waiter = self._timer.loop.create_future()
             await self._waiter
         first = self._request
         if self._winner is None:
@@ -342,8 +342,8 @@ class _Race(Alarm):
 
     async def leave(self) -> None:
         """Cancel the attempts still running, and wait for their ends, however often that is interrupted."""
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
         self._failures.clear()
         left = [request for request, _ in self.hedges.values()]
         for task in self.hedges:

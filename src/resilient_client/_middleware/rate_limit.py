@@ -20,7 +20,7 @@ from resilient_client._core.events import CallRejected, EndpointPaused
 from resilient_client._core.protocols import Handler
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
-from resilient_client._policies.limits.quota_headers import pause_wished
+from resilient_client._policies.limits.quota_headers import requested_pause
 from resilient_client._policies.limits.token_bucket import TokenBucket, Turn
 from resilient_client._policies.per_endpoint import PerEndpoint
 from resilient_client._settings.rate_limit import RateLimit
@@ -29,33 +29,33 @@ from resilient_client._settings.rate_limit import RateLimit
 class _Gate:
     """The bucket of one endpoint, and the timer that rings when the next turn is due."""
 
-    __slots__ = ("_rings_at", "_timer", "bucket")
+    __slots__ = ("_fires_at", "_timer", "bucket")
 
     def __init__(self, bucket: TokenBucket) -> None:
         self.bucket = bucket
         self._timer: asyncio.TimerHandle | None = None
-        self._rings_at: float | None = None
+        self._fires_at: float | None = None
 
     def advance(self, now: float) -> None:
         """Give the turns that are due, and ring again for the next."""
-        self._ring_at(self.bucket.advance(now))
+        self._fire_at(self.bucket.advance(now))
 
     def leave(self, turn: Turn) -> None:
         """Wait no longer for this turn; if nobody does, nothing rings."""
         turn.leave()
         if not self.bucket.waiting:
-            self._ring_at(None)
+            self._fire_at(None)
 
-    def _ring_at(self, due: float | None) -> None:
-        if due == self._rings_at:
+    def _fire_at(self, due: float | None) -> None:
+        if due == self._fires_at:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._rings_at = due
-        self._timer = None if due is None else asyncio.get_running_loop().call_at(due, self._ring, due)
+        self._fires_at = due
+        self._timer = None if due is None else asyncio.get_running_loop().call_at(due, self._fire, due)
 
-    def _ring(self, due: float) -> None:
-        self._timer = self._rings_at = None
+    def _fire(self, due: float) -> None:
+        self._timer = self._fires_at = None
         # Some loops keep time in milliseconds and ring a little early; that is no reason to ring twice.
         self.advance(max(due, asyncio.get_running_loop().time()))
 
@@ -90,7 +90,7 @@ class RateLimitMiddleware:
         if not gate.bucket.try_take(request.context.client.loop_time()):
             await self._wait(request, gate)
         response = await call_next(request)
-        if self._settings.max_pause and request.record.led_to in (None, endpoint):
+        if self._settings.max_pause and request.record.redirected_to in (None, endpoint):
             self._heed(request, response, endpoint, gate)
         return response
 
@@ -98,8 +98,8 @@ class RateLimitMiddleware:
         """Wait for this attempt's turn."""
         context = request.context
         now = context.client.loop_time()
-        alarm = request.record.alarm
-        end = math.inf if alarm is None else alarm.ends_at - RESOLUTION
+        timeout = request.record.timeout
+        end = math.inf if timeout is None else timeout.ends_at - RESOLUTION
         latest = min(now + self._settings.max_wait, end)
         turn_came: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -129,11 +129,11 @@ class RateLimitMiddleware:
 
     def _heed(self, request: Request, response: Response, endpoint: Endpoint, gate: _Gate) -> None:
         """Hold everybody back if the reply asks for it."""
-        wish = pause_wished(response.status, response.headers, wall_now=self._wall_clock())
-        if wish is None:
+        requested_delay = requested_pause(response.status, response.headers, wall_now=self._wall_clock())
+        if requested_delay is None:
             return
         client = request.context.client
-        now, seconds = client.loop_time(), min(wish, self._settings.max_pause)
+        now, seconds = client.loop_time(), min(requested_delay, self._settings.max_pause)
         if gate.bucket.pause(now, now + seconds):
             gate.advance(now)
             if client.events.active:

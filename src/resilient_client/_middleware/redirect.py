@@ -27,7 +27,7 @@ class RedirectMiddleware:
         Raises:
             RedirectError: The policy forbids to follow.
         """
-        request.record.led_to = None  # a middleware above may have sent before
+        request.record.redirected_to = None  # a middleware above may have sent before
         response = await call_next(request)
         hops, asked = 0, request
         while response.status in REDIRECTS:
@@ -52,7 +52,7 @@ class RedirectMiddleware:
             request.record.redirects += (str(hop.url.with_query(None)),)
             body = request.body if hop.keep_body else None
             request = Request(hop.method, hop.url, hop.headers, body, request.context, request.record)
-            request.led_from = asked
-            request.record.led_to = request.endpoint
+            request.redirected_from = asked
+            request.record.redirected_to = request.endpoint
             response = await call_next(request)
         return response

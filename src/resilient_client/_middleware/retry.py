@@ -24,9 +24,9 @@ from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._policies.balancing.balancer import Balancer
 from resilient_client._policies.classify import Fault, fault_of
-from resilient_client._policies.retry.backoff import pause
+from resilient_client._policies.retry.backoff import backoff_delay
 from resilient_client._policies.retry.budget import RetryBudgets, RetryTokens
-from resilient_client._policies.retry.decision import Again, Situation, decide
+from resilient_client._policies.retry.decision import Repeat, RetryState, decide
 from resilient_client._policies.retry.retry_after import retry_after
 from resilient_client._settings.retry import Backoff, Retry
 
@@ -34,13 +34,13 @@ from resilient_client._settings.retry import Backoff, Retry
 class RetryMiddleware:
     """Repeats failed attempts as the call's settings say, within the budget of its upstream."""
 
-    __slots__ = ("_balancer", "_barred_for", "_budgets", "_wall_clock")
+    __slots__ = ("_balancer", "_budgets", "_rejects_for", "_wall_clock")
 
     def __init__(
         self,
         budgets: RetryBudgets[Endpoint] | None,
         wall_clock: Callable[[], float] = time.time,
-        barred_for: Callable[[Endpoint, float], float] | None = None,
+        rejects_for: Callable[[Endpoint, float], float] | None = None,
         balancer: Balancer | None = None,
     ) -> None:
         """Serve any number of calls.
@@ -48,13 +48,13 @@ class RetryMiddleware:
         Args:
             budgets: The retry budgets, one an upstream; ``None``: retries are not bounded by one.
             wall_clock: Gives the time of day in seconds, for dates in ``Retry-After``.
-            barred_for: Seconds, from the given loop time, in which attempts to the endpoint are sure to be refused
+            rejects_for: Seconds, from the given loop time, in which attempts to the endpoint are sure to be refused
                 here; ``None``: nobody refuses.
             balancer: Knows the endpoints, where any of several may get an attempt; it answers in place of
-                ``barred_for``.
+                ``rejects_for``.
         """
         self._balancer = balancer
-        self._barred_for = barred_for
+        self._rejects_for = rejects_for
         self._budgets = budgets
         self._wall_clock = wall_clock
 
@@ -146,13 +146,13 @@ class _Case:
         context = self.request.context
         decision = decide(
             fault,
-            self._situation(outcome, 1 if state is None else state.attempt_number),
+            self._retry_state(outcome, 1 if state is None else state.attempt_number),
             self._retry,
             pause=partial(self._pause, outcome, state),
             tokens=self._tokens,
             rng=context.client.rng,
         )
-        if isinstance(decision, Again):
+        if isinstance(decision, Repeat):
             self.delay, self.paid = decision
             context.emit(RetryScheduled, number=context.attempts, delay=decision.delay, reason=fault.summary)
             return True
@@ -164,27 +164,27 @@ class _Case:
     def settle(self) -> None:
         """Give back what was paid, if the call ended in the pause, or in a refusal: no attempt, no price."""
         if self.paid and self._tokens is not None:
-            self._tokens.give_back(self.paid)
+            self._tokens.refund(self.paid)
 
-    def _situation(self, outcome: Response | APIError, step: int) -> Situation:
+    def _retry_state(self, outcome: Response | APIError, step: int) -> RetryState:
         request = self.request
         context = request.context
         middleware, now = self._middleware, context.client.loop_time()
-        wish = None
+        requested_delay = None
         if isinstance(outcome, Response):
-            wish = retry_after(outcome.headers, wall_now=middleware._wall_clock())
-        target, barred_for, singled_out = self._target(now)
-        return Situation(
+            requested_delay = retry_after(outcome.headers, wall_now=middleware._wall_clock())
+        target, rejects_for, failed_alone = self._target(now)
+        return RetryState(
             step=step,
             now=now,
             deadline=context.deadline,
             method=request.method,
             idempotent=context.idempotent,
             sendable=request.body is None or request.body.sendable,
-            retry_after=wish,
+            retry_after=requested_delay,
             target=target,
-            barred_for=barred_for,
-            singled_out=singled_out,
+            rejects_for=rejects_for,
+            failed_alone=failed_alone,
         )
 
     def _target(self, now: float) -> tuple[Endpoint | str, float, bool]:
@@ -192,16 +192,16 @@ class _Case:
         request, middleware = self.request, self._middleware
         balancer, records = middleware._balancer, request.context.records
         if balancer is not None:
-            alone = bool(records) and balancer.singled_out(records[-1].endpoint, now, records[-1].elapsed)
-            return "every endpoint", balancer.barred_for(now), alone
-        barred_for = 0.0 if middleware._barred_for is None else middleware._barred_for(request.endpoint, now)
-        return request.endpoint, barred_for, False
+            alone = bool(records) and balancer.failed_alone(records[-1].endpoint, now, records[-1].elapsed)
+            return "every endpoint", balancer.rejects_for(now), alone
+        rejects_for = 0.0 if middleware._rejects_for is None else middleware._rejects_for(request.endpoint, now)
+        return request.endpoint, rejects_for, False
 
     def _pause(self, outcome: Response | APIError, state: RetryCallState | None) -> float:
         backoff = self._retry.backoff
         if isinstance(backoff, Backoff):
             step = 1 if state is None else state.attempt_number
-            return pause(backoff, step, self.delay, self.request.context.client.rng)
+            return backoff_delay(backoff, step, self.delay, self.request.context.client.rng)
         state = _first_state() if state is None else state
         state.set_result(outcome)
         seconds = backoff(state)

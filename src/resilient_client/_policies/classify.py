@@ -78,7 +78,9 @@ _UPSTREAM_FAULTS = frozenset(
 _OURS = frozenset({None, Stage.LOCAL, Stage.POOL})
 
 
-def blames_upstream(kind: ErrorKind | None, reached: Stage | None, *, stale: bool = False, blind: bool = False) -> bool:
+def blames_upstream(
+    kind: ErrorKind | None, reached: Stage | None, *, stale: bool = False, pool_wait_unobservable: bool = False
+) -> bool:
     """Whether a failure says that the upstream is unwell.
 
     4xx does not (429 too: it is a pacing signal of a living server), nor does anything that happened before
@@ -89,10 +91,12 @@ def blames_upstream(kind: ErrorKind | None, reached: Stage | None, *, stale: boo
         kind: What happened; ``None`` for an answer.
         reached: How far the attempt had come on the wire; ``None`` if the transport was never entered.
         stale: Whether a kept-alive connection turned out to be closed, before any byte of a reply.
-        blind: Whether waiting for a place in a pool looks like connecting; then a timeout before the request was
-            sent says nothing of the host.
+        pool_wait_unobservable: Whether waiting for a place in a pool looks like connecting; then a timeout before it
+            was sent says nothing of the host.
     """
-    if stale or (blind and kind is ErrorKind.TIMEOUT and reached is not None and not reached.maybe_processed):
+    if stale or (
+        pool_wait_unobservable and kind is ErrorKind.TIMEOUT and reached is not None and not reached.maybe_processed
+    ):
         return False
     return kind in _UPSTREAM_FAULTS and reached not in _OURS
 
@@ -119,9 +123,9 @@ def cut_off(request: Request, waited: float) -> bool:
         waited: Seconds since the attempt began.
     """
     limits, record = request.context.limits, request.record
-    alarm = record.alarm
-    if alarm is None or not alarm.ringing:
+    timeout = record.timeout
+    if timeout is None or not timeout.has_fired:
         return False
-    if not blames_upstream(ErrorKind.TIMEOUT, record.stage, blind=record.blind):
+    if not blames_upstream(ErrorKind.TIMEOUT, record.stage, pool_wait_unobservable=record.pool_wait_unobservable):
         return False
     return silence_blames_upstream(waited, limits.attempt if limits.attempt is not None else limits.total)

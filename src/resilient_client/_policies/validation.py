@@ -10,7 +10,7 @@ from resilient_client._settings.fallback import Fallback
 Wrong = type[ConfigurationError] | type[InvalidRequestError]
 
 
-def pairs_of(what: str, given: object, wrong: Wrong = InvalidRequestError) -> Iterable[tuple[str, object]]:
+def check_pairs(what: str, given: object, wrong: Wrong = InvalidRequestError) -> Iterable[tuple[str, object]]:
     """The pairs of a mapping, or of a sequence of pairs.
 
     Raises:
@@ -23,7 +23,7 @@ def pairs_of(what: str, given: object, wrong: Wrong = InvalidRequestError) -> It
     raise wrong(f"{what} is {_kind(given)}; give a mapping such as {{'name': 'value'}}, or pairs of name and value")
 
 
-def mapping_of(what: str, given: object) -> Mapping[str, object]:
+def check_mapping(what: str, given: object) -> Mapping[str, object]:
     """A mapping.
 
     Raises:
@@ -34,7 +34,7 @@ def mapping_of(what: str, given: object) -> Mapping[str, object]:
     raise InvalidRequestError(f"{what} is {_kind(given)}; give a mapping such as {{'name': 'value'}}")
 
 
-def flag_of(what: str, given: object, wrong: Wrong = InvalidRequestError) -> bool:
+def check_flag(what: str, given: object, wrong: Wrong = InvalidRequestError) -> bool:
     """True or false, nothing that merely looks like it: a wrong one here repeats or hides what it should not.
 
     Raises:
@@ -45,7 +45,7 @@ def flag_of(what: str, given: object, wrong: Wrong = InvalidRequestError) -> boo
     raise wrong(f"{what} is {given!r:.80}; give True or False, or leave it out")
 
 
-def fallback_of(given: object) -> Fallback:
+def check_fallback(given: object) -> Fallback:
     """A fallback: a bare value would leave it open whether it is one.
 
     Raises:

@@ -1,6 +1,6 @@
 """TOUCHES THE WIRE: one request an attempt, its body read, foreign errors translated once. The only user of aiohttp.
 
-``session`` sends, ``pool`` hands out places, ``progress`` knows how far an attempt has come, with ``sockets`` and
+``session`` sends, ``pool`` hands out places, ``trace`` knows how far an attempt has come, with ``sockets`` and
 ``certificate`` as its helpers, ``upload`` and ``download`` move bodies, ``decoding`` undoes codings, ``errors``
 translates.
 """

@@ -22,22 +22,22 @@ from resilient_client._core.errors import (
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.request import Request
 from resilient_client._transport.decoding import BodyTooLarge, DecodingFailure, TruncatedBody, UndecodableBody
-from resilient_client._transport.trace import ConnectionLost, Progress
+from resilient_client._transport.trace import ConnectionLost, WireTrace
 
 
-def translate(error: Exception, request: Request, progress: Progress) -> Exception:
+def translate(error: Exception, request: Request, trace: WireTrace) -> Exception:
     """Our error for a foreign one.
 
     Args:
         error: What was raised; one of ours, or one nobody foresaw, comes back as it is.
         request: What was being sent.
-        progress: How far it had come.
+        trace: How far it had come.
     """
-    stage = progress.stage()
+    stage = trace.stage()
     if isinstance(error, APIError):
         return error
     if isinstance(error, ConnectionLost):
-        return _lost(error.cause, request, progress)
+        return _lost(error.cause, request, trace)
     if isinstance(error, TimeoutError):
         return _timeout(error, request, stage)
     if isinstance(error, BodyTooLarge):
@@ -48,16 +48,16 @@ def translate(error: Exception, request: Request, progress: Progress) -> Excepti
         return APIConnectionError(f"{request.label}: {error}", kind=ErrorKind.PROTOCOL, stage=stage)
     if isinstance(error, DecodingFailure):
         return _broken(request, ErrorKind.PROTOCOL, stage, str(error))
-    if isinstance(error, UnicodeError) and progress.sent is None:  # of the resolver
+    if isinstance(error, UnicodeError) and trace.sent is None:  # of the resolver
         return InvalidRequestError(f"{request.label}: the host name cannot be encoded")
     if isinstance(error, aiohttp.InvalidURL):
         return InvalidRequestError(f"{request.label}: the URL cannot be used")
     if isinstance(error, (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError)):
-        return _connection(error, request, progress, stage)
+        return _connection(error, request, trace, stage)
     return error
 
 
-def _connection(error: Exception, request: Request, progress: Progress, stage: Stage) -> APIError:
+def _connection(error: Exception, request: Request, trace: WireTrace, stage: Stage) -> APIError:
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
         return _tls(error, request)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -66,7 +66,7 @@ def _connection(error: Exception, request: Request, progress: Progress, stage: S
         if isinstance(error.os_error, ssl.SSLError):
             return _tls(error, request)
         # The socket is closed by now, but only an established connection can be reset: it happened in the handshake.
-        in_tls = stage is Stage.TLS or (progress.tls and isinstance(error.os_error, ConnectionResetError))
+        in_tls = stage is Stage.TLS or (trace.tls and isinstance(error.os_error, ConnectionResetError))
         kind, where = (ErrorKind.TLS, Stage.TLS) if in_tls else (ErrorKind.CONNECT, Stage.CONNECT)
         return _failed(request, kind, where, f"cannot connect ({_reason(error.os_error)})", error.os_error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
@@ -76,18 +76,18 @@ def _connection(error: Exception, request: Request, progress: Progress, stage: S
         return _broken(request, ErrorKind.PROTOCOL, stage, f"the reply is not valid HTTP ({rule})")
     if isinstance(error, aiohttp.ClientPayloadError):
         return _payload(error, request, stage)
-    if progress.sent is None:
+    if trace.sent is None:
         return _failed(request, ErrorKind.CONNECT, stage, f"cannot connect ({type(error).__name__})")
-    return _lost(error, request, progress)
+    return _lost(error, request, trace)
 
 
-def _lost(cause: Exception, request: Request, progress: Progress) -> APIError:
-    stage = progress.stage()
+def _lost(cause: Exception, request: Request, trace: WireTrace) -> APIError:
+    stage = trace.stage()
     what = "closed the connection" if isinstance(cause, aiohttp.ServerDisconnectedError) else "reset the connection"
     where = "before the reply" if stage is not Stage.BODY else "within the reply"
     failure = _broken(request, ErrorKind.DISCONNECTED, stage, f"the server {what} {where}")
     no_byte_yet = not isinstance(cause, aiohttp.ServerDisconnectedError) or isinstance(cause.message, str)
-    failure.stale_connection = bool(progress.reused) and stage is not Stage.BODY and no_byte_yet
+    failure.stale_connection = bool(trace.reused) and stage is not Stage.BODY and no_byte_yet
     return failure
 
 

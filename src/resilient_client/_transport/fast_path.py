@@ -25,11 +25,11 @@ from yarl import URL
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.request import Request
 from resilient_client._settings.connection import ConnectionSettings
-from resilient_client._transport.default_headers import usual_headers
-from resilient_client._transport.raw_response import DirectReply
-from resilient_client._transport.request_body import is_at_hand
+from resilient_client._transport.default_headers import default_headers
+from resilient_client._transport.raw_response import FastPathResponse
+from resilient_client._transport.request_body import is_buffered
 from resilient_client._transport.session_factory import proxied
-from resilient_client._transport.trace import Progress, speaks_unasked, wake_reader_when_lost
+from resilient_client._transport.trace import WireTrace, speaks_unasked, wake_reader_when_lost
 
 TESTED: Final = ("3.14.",)
 """The releases of aiohttp whose inner methods are known to be what is used here."""
@@ -63,7 +63,7 @@ def takes(request: Request, idle: float | None) -> bool:
     """
     if aiohttp.ClientSession._request is not _METHOD or (request.headers and hdrs.EXPECT in request.headers):
         return False
-    return request.body is None or is_at_hand(request.body, in_one_piece=idle is not None)
+    return request.body is None or is_buffered(request.body, in_one_piece=idle is not None)
 
 
 class _Origin(aiohttp.ClientRequest):
@@ -71,18 +71,18 @@ class _Origin(aiohttp.ClientRequest):
 
     connection_key: ConnectionKey = None  # type: ignore[assignment]  # in place of a property that makes it every time
 
-    usual_headers: CIMultiDict[str]
+    default_headers: CIMultiDict[str]
 
     @classmethod
     def of(cls, url: URL, session: aiohttp.ClientSession) -> _Origin:
         """The origin of ``url``."""
         origin = cls("GET", url.origin(), loop=asyncio.get_running_loop(), session=session)
         origin.connection_key = aiohttp.ClientRequest.connection_key.__get__(origin)
-        origin.usual_headers = usual_headers(url.host_port_subcomponent or "")
+        origin.default_headers = default_headers(url.host_port_subcomponent or "")
         return origin
 
 
-class DirectWay:
+class FastPath:
     """Sends requests over the connections of one session."""
 
     def __init__(self, session: aiohttp.ClientSession, *, keep_alive: bool) -> None:
@@ -94,14 +94,14 @@ class DirectWay:
         self._origins: dict[Endpoint, _Origin] = {}
         self._closing = not keep_alive
 
-    async def send(self, request: Request, timeout: aiohttp.ClientTimeout, progress: Progress) -> DirectReply:
+    async def send(self, request: Request, timeout: aiohttp.ClientTimeout, trace: WireTrace) -> FastPathResponse:
         """Send ``request``, which ``takes`` has let pass, and wait for the head of its reply.
 
         Raises:
             Exception: One of aiohttp's or of the system's, to be translated.
         """
         origin = self._origins.get(request.endpoint) or self._meet(request)
-        connection = await self._connect(origin, timeout, progress)
+        connection = await self._connect(origin, timeout, trace)
         protocol = connection.protocol
         assert protocol is not None  # noqa: S101 - it was connected this moment
         try:
@@ -113,32 +113,32 @@ class DirectWay:
             )
             await self._write(request, origin, protocol)
             protocol.start_timeout()
-            progress.mark_sent(progress.connecting is None)
+            trace.mark_sent(trace.connecting is None)
             if request.body is not None:
-                progress.wire = protocol.transport
-            if progress.tls and not progress.reused and connection.transport is not None:
-                progress.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
+                trace.wire = protocol.transport
+            if trace.tls and not trace.reused and connection.transport is not None:
+                trace.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
             head, body = await protocol.read()
             while 100 <= head.code < 200 and head.code != 101:  # RFC 9110 section 15.2: the final one is to come
                 head, body = await protocol.read()
-            if progress.wire is not None:
-                progress.mark_answered(protocol)
+            if trace.wire is not None:
+                trace.mark_answered(protocol)
         except BaseException:
             connection.close()
             raise
         if body.is_eof() and head.code != 101:
             connection.release()
-            return DirectReply(head.code, head.headers, body, None)
-        reply = DirectReply(head.code, head.headers, body, connection)
+            return FastPathResponse(head.code, head.headers, body, None)
+        reply = FastPathResponse(head.code, head.headers, body, connection)
         body.on_eof(reply.release)
         wake_reader_when_lost(body, protocol)
         return reply
 
-    async def _connect(self, origin: _Origin, timeout: aiohttp.ClientTimeout, progress: Progress) -> Connection:
+    async def _connect(self, origin: _Origin, timeout: aiohttp.ClientTimeout, trace: WireTrace) -> Connection:
         """A connection that is new, or idle and silent: a reply nobody asked for is no answer to the next request."""
         try:
             connection = await self._connector.connect(origin, _NO_TRACES, timeout)
-            while progress.connecting is None and speaks_unasked(connection):
+            while trace.connecting is None and speaks_unasked(connection):
                 connection.close()
                 connection = await self._connector.connect(origin, _NO_TRACES, timeout)
         except TimeoutError as late:
@@ -147,7 +147,7 @@ class DirectWay:
 
     async def _write(self, request: Request, origin: _Origin, protocol: ResponseHandler) -> None:
         """Hand the whole request to the connection, which keeps what the server does not take at once: never waits."""
-        headers = origin.usual_headers
+        headers = origin.default_headers
         body = request.body
         if request.headers or body is not None or self._closing or request.method not in _BODILESS:
             headers = headers.copy()

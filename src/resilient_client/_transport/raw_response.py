@@ -10,7 +10,7 @@ from aiohttp.connector import Connection
 from multidict import CIMultiDictProxy
 
 
-class DirectReply:
+class FastPathResponse:
     """The head of a reply; its body is still to be read. Gives its connection back at the body's end.
 
     Attributes:
@@ -48,4 +48,4 @@ class DirectReply:
             connection.close()
 
 
-Reply: TypeAlias = aiohttp.ClientResponse | DirectReply
+RawResponse: TypeAlias = aiohttp.ClientResponse | FastPathResponse

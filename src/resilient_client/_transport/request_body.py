@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 
 from resilient_client._core.body import Body, Part, already_sent, require_bytes
 from resilient_client._core.errors import InvalidRequestError
-from resilient_client._transport.trace import Progress
+from resilient_client._transport.trace import WireTrace
 
 _PIECE = 64 * 1024
 _AT_ONCE = 1024 * 1024  # to hand them over does not show beside sending them, and aiohttp warns of more
@@ -45,9 +45,9 @@ class Upload:
         "failure",
     )
 
-    def __init__(self, body: Body, progress: Progress) -> None:
+    def __init__(self, body: Body, trace: WireTrace) -> None:
         self._body = body
-        self._progress = progress
+        self._progress = trace
         self._sources = _sources(body)
         self._pieces: Pieces | None = None
         self._opened: list[BinaryIO] = []
@@ -174,7 +174,7 @@ class _FilePieces:
         return piece
 
 
-def is_at_hand(body: Body, *, in_one_piece: bool = False) -> bool:
+def is_buffered(body: Body, *, in_one_piece: bool = False) -> bool:
     """Whether the body can be handed over as it is: bytes, and not too many, or only as many as make one piece."""
     return isinstance(body.source, bytes) and len(body.source) <= (_PIECE if in_one_piece else _AT_ONCE)
 

@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable, Iterator
 
 from resilient_client._transport.decoding import BodyDecoder, BodyTooLarge, decoder_for
-from resilient_client._transport.raw_response import Reply
+from resilient_client._transport.raw_response import RawResponse
 
 ERROR_BODY_LIMIT = 64 * 1024
 """Bytes kept of the body of an error reply; the rest is not worth a wait."""
-ERROR_BODY_PATIENCE = 1.0
+ERROR_BODY_TIMEOUT = 1.0
 """Seconds given to the body of an error reply: an upstream in trouble may never finish it."""
 
 _PIECES_A_TURN = 16  # decoded pieces between two turns of the event loop: about a megabyte
@@ -22,7 +22,7 @@ class BodyReader:
 
     __slots__ = ("_codings", "_content", "_decoded", "_decoder", "_max_size", "_turns")
 
-    def __init__(self, reply: Reply, max_size: int | None) -> None:
+    def __init__(self, reply: RawResponse, max_size: int | None) -> None:
         """Read the body of ``reply``; more than ``max_size`` bytes *out of a decoder* are an error."""
         self._codings = reply.headers.getall("Content-Encoding", None)
         self._content = reply.content
@@ -54,7 +54,7 @@ class BodyReader:
                 return raw
 
 
-def body_at_hand(reply: Reply, max_size: int | None) -> bytes | None:
+def buffered_body(reply: RawResponse, max_size: int | None) -> bytes | None:
     """The body, if it came along with the head, needs no decoding and is not too large; else ``None``.
 
     The usual case of an API's reply, without a single suspension.
@@ -68,7 +68,7 @@ def body_at_hand(reply: Reply, max_size: int | None) -> bytes | None:
     return body
 
 
-async def read_body(reply: Reply, max_size: int | None) -> bytes:
+async def read_body(reply: RawResponse, max_size: int | None) -> bytes:
     """The whole body of an answer.
 
     Raises:
@@ -93,19 +93,19 @@ async def read_body(reply: Reply, max_size: int | None) -> bytes:
     return b"".join(pieces)
 
 
-async def read_error_body(reply: Reply, patience: float) -> tuple[bytes, bool]:
+async def read_error_body(reply: RawResponse, max_wait: float) -> tuple[bytes, bool]:
     """What can be had of the body of an error reply, and whether it was cut.
 
     The status is the news; a body that is too long, too slow, corrupt or lost does not take it away.
 
     Args:
         reply: Its head is read.
-        patience: Seconds it is given.
+        max_wait: Seconds it is given.
     """
     kept = bytearray()
     try:
         reader = BodyReader(reply, ERROR_BODY_LIMIT)
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(max_wait):
             while piece := await reader.read():
                 room = ERROR_BODY_LIMIT - len(kept)
                 kept += piece[:room]
@@ -117,14 +117,14 @@ async def read_error_body(reply: Reply, patience: float) -> tuple[bytes, bool]:
     return bytes(kept), False
 
 
-class OpenReply:
+class StreamedBody:
     """The body of a streamed reply, still on the wire. Owns its connection until it is closed."""
 
     __slots__ = ("_on_close", "_reader", "_reply", "_translate")
 
     def __init__(
         self,
-        reply: Reply,
+        reply: RawResponse,
         on_close: Callable[[], None],
         translate: Callable[[Exception], Exception],
     ) -> None:

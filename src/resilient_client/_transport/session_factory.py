@@ -17,14 +17,14 @@ from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
 from resilient_client._settings.connection import ConnectionSettings
-from resilient_client._transport.default_headers import NOT_MADE_UP, usual_headers
-from resilient_client._transport.sockets import make_socket
-from resilient_client._transport.trace import MarkingResolver, MarkingResponse, guard
+from resilient_client._transport.default_headers import NOT_DEFAULTED, default_headers
+from resilient_client._transport.sockets import create_socket
+from resilient_client._transport.trace import TracingResolver, TracingResponse, prevent_resend
 
 _NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds
 
 
-def own_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
+def create_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
     """Make one; whoever gets it closes it. Each request brings its own time limits."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
@@ -33,18 +33,20 @@ def own_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
             force_close=not settings.keepalive,
             use_dns_cache=settings.dns_ttl is not None,
             ttl_dns_cache=settings.dns_ttl,  # type: ignore[arg-type]  # a float works, the hint says int
-            resolver=MarkingResolver(),
-            socket_factory=make_socket,
+            resolver=TracingResolver(),
+            socket_factory=create_socket,
             ssl=settings.tls,
             timeout_ceil_threshold=_NEVER_ROUNDED,
         ),
         auto_decompress=False,
         cookie_jar=None if settings.cookies else _NoCookies(),
         request_class=_OwnRequest,
-        response_class=MarkingResponse,
+        response_class=TracingResponse,
         trust_env=settings.trust_env,
         proxy=None if settings.proxy is None else settings.proxy.get_secret_value(),
-        middlewares=(guard, *settings.aiohttp_middlewares) if proxied(settings) else settings.aiohttp_middlewares,
+        middlewares=(prevent_resend, *settings.aiohttp_middlewares)
+        if proxied(settings)
+        else settings.aiohttp_middlewares,
     )
 
 
@@ -64,14 +66,14 @@ class _OwnRequest(aiohttp.ClientRequest):
 
     def update_headers(self, headers: LooseHeaders | None) -> None:
         """Start from what every request to this host carries; ``headers`` are those of the session and the call."""
-        self.headers = usual_headers(self.url.host_port_subcomponent or "").copy()
+        self.headers = default_headers(self.url.host_port_subcomponent or "").copy()
         if headers:
             self.headers.update(headers)
 
     def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
         """Nothing is left to add, and no type of a body shall be made up when it is sent."""
         if self.method in self.POST_METHODS and hdrs.CONTENT_TYPE not in self.headers:
-            super().update_auto_headers(NOT_MADE_UP)
+            super().update_auto_headers(NOT_DEFAULTED)
 
 
 class _NoCookies(aiohttp.DummyCookieJar):

@@ -13,20 +13,20 @@ from aiohttp import hdrs
 
 from resilient_client._core.errors import RedirectError
 from resilient_client._core.request import Request
-from resilient_client._transport.default_headers import NOT_MADE_UP, with_own
+from resilient_client._transport.default_headers import NOT_DEFAULTED, with_default_headers
 from resilient_client._transport.request_body import Upload
-from resilient_client._transport.trace import guard
+from resilient_client._transport.trace import prevent_resend
 
 
-class SessionWay:
+class SessionPath:
     """Sends requests through one session."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, foreign: bool) -> None:
-        """Send through ``session``; a ``foreign`` one has settings of its own, which each request overrides."""
+    def __init__(self, session: aiohttp.ClientSession, *, callers_session: bool) -> None:
+        """Send through ``session``; a ``callers_session`` one has settings of its own, which each request overrides."""
         self._session = session
-        self._foreign = foreign
+        self._is_callers_session = callers_session
         # There is no public way to read them, and those given with a request replace them.
-        self._middlewares = (guard, *getattr(session, "_middlewares", ())) if foreign else ()
+        self._middlewares = (prevent_resend, *getattr(session, "_middlewares", ())) if callers_session else ()
 
     async def send(
         self, request: Request, timeout: aiohttp.ClientTimeout, upload: Upload | None
@@ -49,18 +49,18 @@ class SessionWay:
                 headers[hdrs.CONTENT_LENGTH] = str(length)
         elif request.body is not None:
             options["data"] = request.body.source
-        if self._foreign:
-            request.record.blind = True
-            _refuse_strangers(self._session, request)
-            options["headers"] = with_own(options["headers"])
+        if self._is_callers_session:
+            request.record.pool_wait_unobservable = True
+            _refuse_cross_origin(self._session, request)
+            options["headers"] = with_default_headers(options["headers"])
             options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
-            options["skip_auto_headers"] = NOT_MADE_UP
+            options["skip_auto_headers"] = NOT_DEFAULTED
         return await self._session.request(
             request.method, request.url, timeout=timeout, allow_redirects=False, **options
         )
 
 
-def _refuse_strangers(session: aiohttp.ClientSession, request: Request) -> None:
+def _refuse_cross_origin(session: aiohttp.ClientSession, request: Request) -> None:
     """Keep what a caller's session adds to every request from an origin that a redirect leads to."""
     if request.endpoint != request.record.endpoint and (session.headers or session.auth is not None):
         raise RedirectError(

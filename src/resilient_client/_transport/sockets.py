@@ -5,23 +5,23 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from resilient_client._transport.trace import Progress, current
+from resilient_client._transport.trace import WireTrace, current_trace
 
 
-def make_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
+def create_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
     """The socket factory for aiohttp: called once for each address that is tried."""
     family, kind, protocol, _, _ = address
-    made = _MarkingSocket(family, kind, protocol)
-    if (progress := current.get()) is not None:
-        if progress.connecting is None:
-            progress.connecting = progress.clock()
-        progress.connected = None  # of an earlier address, whose handshake failed
-        progress.sockets = (*progress.sockets, made)
-        made.progress = progress
+    made = TracingSocket(family, kind, protocol)
+    if (trace := current_trace.get()) is not None:
+        if trace.connecting is None:
+            trace.connecting = trace.clock()
+        trace.connected = None  # of an earlier address, whose handshake failed
+        trace.sockets = (*trace.sockets, made)
+        made.trace = trace
     return made
 
 
-class _MarkingSocket(socket.socket):
+class TracingSocket(socket.socket):
     """Tells when its connection stands, and with it the TLS handshake begins.
 
     Nothing of aiohttp or of an event loop says so. But a loop learns it from the socket, where connect(2) says it is
@@ -29,13 +29,13 @@ class _MarkingSocket(socket.socket):
     and uvloop do.
     """
 
-    __slots__ = ("progress",)
+    __slots__ = ("trace",)
 
-    progress: Progress | None
+    trace: WireTrace | None
 
     def __init__(self, *what: int) -> None:
         super().__init__(*what)
-        self.progress = None
+        self.trace = None
 
     def connect(self, address: Any) -> None:
         super().connect(address)
@@ -48,9 +48,9 @@ class _MarkingSocket(socket.socket):
         return answer
 
     def _mark(self) -> None:
-        progress, self.progress = self.progress, None  # never kept for as long as the connection is
-        if progress is not None and progress.connected is None:
-            progress.connected = progress.clock()
+        trace, self.trace = self.trace, None  # never kept for as long as the connection is
+        if trace is not None and trace.connected is None:
+            trace.connected = trace.clock()
 
 
 _ERROR = (socket.SOL_SOCKET, socket.SO_ERROR)

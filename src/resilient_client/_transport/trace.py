@@ -2,7 +2,7 @@
 
 Public hooks of aiohttp tell everything: the resolver is asked for new names, the socket factory is called for new
 connections only, and the response object is started once the request's head has been handed to the connection. A
-context variable carries the ``Progress`` to them.
+context variable carries the ``WireTrace`` to them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from resilient_client._core.kinds import Stage
 from resilient_client._core.timings import Timings
 from resilient_client._transport.certificate import certificate_of
 
-current: ContextVar[Progress | None] = ContextVar("resilient_client_progress", default=None)
+current_trace: ContextVar[WireTrace | None] = ContextVar("resilient_client_progress", default=None)
 
 
 class ConnectionLost(Exception):  # noqa: N818 - internal: only crosses aiohttp, never reaches a user
@@ -37,7 +37,7 @@ class ConnectionLost(Exception):  # noqa: N818 - internal: only crosses aiohttp,
         self.cause = cause
 
 
-class Progress:
+class WireTrace:
     """The marks of one wire request, in seconds on the transport's clock; ``None`` for what did not happen (yet)."""
 
     pooled: float | None = None
@@ -138,7 +138,7 @@ def _connected(sock: socket.socket) -> bool:
     return True
 
 
-class MarkingResolver(AbstractResolver):
+class TracingResolver(AbstractResolver):
     """The system's resolver, which tells when it is asked.
 
     Chosen by name, because aiohttp's default changes to another one as soon as some package is installed.
@@ -151,12 +151,12 @@ class MarkingResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """Resolve ``host`` by the operating system."""
-        progress = current.get()
-        if progress is not None:
-            progress.resolving = progress.clock()
+        trace = current_trace.get()
+        if trace is not None:
+            trace.resolving = trace.clock()
         found = await self._resolver.resolve(host, port, family)
-        if progress is not None:
-            progress.resolved = progress.clock()
+        if trace is not None:
+            trace.resolved = trace.clock()
         return found
 
     async def close(self) -> None:
@@ -169,39 +169,39 @@ def speaks_unasked(connection: Connection) -> bool:
     return connection.protocol is not None and len(connection.protocol) > 0
 
 
-class MarkingResponse(ClientResponse):
+class TracingResponse(ClientResponse):
     """Marks the sending of the request, and keeps aiohttp from resending it after a lost connection."""
 
     async def start(self, connection: Connection) -> ClientResponse:
         """Wait for the head of the reply."""
-        progress = current.get()
-        if progress is not None:
-            progress.mark_sent(self._is_reused(connection, progress))
-            progress.wire = connection.transport
-            if progress.reused and speaks_unasked(connection):
+        trace = current_trace.get()
+        if trace is not None:
+            trace.mark_sent(self._is_reused(connection, trace))
+            trace.wire = connection.transport
+            if trace.reused and speaks_unasked(connection):
                 raise ConnectionLost(aiohttp.ServerDisconnectedError())
-            if progress.tls and not progress.reused and connection.transport is not None:
-                progress.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
+            if trace.tls and not trace.reused and connection.transport is not None:
+                trace.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
         try:
             await super().start(connection)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
             failure = ConnectionLost(lost)
         else:
-            if progress is not None:
-                progress.mark_answered(connection.protocol)
+            if trace is not None:
+                trace.mark_answered(connection.protocol)
             if not self.content.is_eof() and connection.protocol is not None:
                 wake_reader_when_lost(self.content, connection.protocol)
             return self
         raise failure
 
-    def _is_reused(self, connection: Connection, progress: Progress) -> bool:
-        return progress.connecting is None  # our socket factory was not asked for one
+    def _is_reused(self, connection: Connection, trace: WireTrace) -> bool:
+        return trace.connecting is None  # our socket factory was not asked for one
 
 
-class ForeignMarkingResponse(MarkingResponse):
+class CallersTracingResponse(TracingResponse):
     """The same on a session that is not ours, and does not ask our socket factory."""
 
-    def _is_reused(self, connection: Connection, progress: Progress) -> bool:
+    def _is_reused(self, connection: Connection, trace: WireTrace) -> bool:
         protocol = connection.protocol
         if protocol is None or protocol in _used:
             return protocol is not None
@@ -238,13 +238,13 @@ def wake_reader_when_lost(content: aiohttp.StreamReader, protocol: ResponseHandl
     content.on_eof(whole)
 
 
-async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> ClientResponse:
+async def prevent_resend(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> ClientResponse:
     """The outermost aiohttp middleware, where our response class or a plain connection are not to be had.
 
-    Does for a session that is not ours, and for proxies, what ``MarkingResponse`` does for ours.
+    Does for a session that is not ours, and for proxies, what ``TracingResponse`` does for ours.
     """
-    if not issubclass(request.response_class, MarkingResponse):
-        request.response_class = _marking(request.response_class)
+    if not issubclass(request.response_class, TracingResponse):
+        request.response_class = _tracing(request.response_class)
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -254,12 +254,12 @@ async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
     raise failure
 
 
-_marking_classes: dict[type[ClientResponse], type[ClientResponse]] = {ClientResponse: ForeignMarkingResponse}
+_tracing_classes: dict[type[ClientResponse], type[ClientResponse]] = {ClientResponse: CallersTracingResponse}
 
 
-def _marking(response_class: type[ClientResponse]) -> type[ClientResponse]:
-    known = _marking_classes.get(response_class)
+def _tracing(response_class: type[ClientResponse]) -> type[ClientResponse]:
+    known = _tracing_classes.get(response_class)
     if known is None:
-        known = type(f"Marking{response_class.__name__}", (ForeignMarkingResponse, response_class), {})
-        _marking_classes[response_class] = known
+        known = type(f"Marking{response_class.__name__}", (CallersTracingResponse, response_class), {})
+        _tracing_classes[response_class] = known
     return known

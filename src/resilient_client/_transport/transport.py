@@ -17,18 +17,18 @@ from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._transport import fast_path
 from resilient_client._transport.errors import translate
 from resilient_client._transport.pool import Pool
-from resilient_client._transport.raw_response import Reply
-from resilient_client._transport.request_body import Upload, is_at_hand
+from resilient_client._transport.raw_response import RawResponse
+from resilient_client._transport.request_body import Upload, is_buffered
 from resilient_client._transport.response_body import (
-    ERROR_BODY_PATIENCE,
-    OpenReply,
-    body_at_hand,
+    ERROR_BODY_TIMEOUT,
+    StreamedBody,
+    buffered_body,
     read_body,
     read_error_body,
 )
-from resilient_client._transport.session_factory import aiohttp_timeout, own_session
-from resilient_client._transport.session_path import SessionWay
-from resilient_client._transport.trace import Progress, current
+from resilient_client._transport.session_factory import aiohttp_timeout, create_session
+from resilient_client._transport.session_path import SessionPath
+from resilient_client._transport.trace import WireTrace, current_trace
 
 
 class AiohttpTransport:
@@ -58,11 +58,11 @@ class AiohttpTransport:
                 "set it there, or leave session out"
             )
         self._settings = settings
-        self._foreign = session is not None
+        self._is_callers_session = session is not None
         self._session = session
         self._opened: tuple[aiohttp.ClientSession, Pool] | None = None
-        self._direct: fast_path.DirectWay | None = None
-        self._through_session: SessionWay
+        self._fast_path: fast_path.FastPath | None = None
+        self._session_path: SessionPath
         self._clock: Callable[[], float] = time.perf_counter
         self._max_size = settings.max_response_size
         self._closed = False
@@ -71,87 +71,87 @@ class AiohttpTransport:
         """Send one wire request and read its reply; see ``core.protocols.Transport``."""
         session, pool = self._opened or self._open()
         context, url, endpoint = request.context, request.url, request.endpoint
-        progress = Progress(self._clock, request.record.number, endpoint.scheme == "https")
-        request.record.trace = progress
+        trace = WireTrace(self._clock, request.record.number, endpoint.scheme == "https")
+        request.record.trace = trace
         if (abandoned := context.open_stream) is not None:  # by who sends again: it holds a connection
             context.open_stream = None
             abandoned.close()
         if pool.try_acquire(endpoint):
-            progress.pooled = progress.began
+            trace.pooled = trace.began
         else:
-            await self._wait_for_place(pool, request, progress)
-        token = current.set(progress)
+            await self._wait_for_place(pool, request, trace)
+        token = current_trace.set(trace)
         upload: Upload | None = None
         try:
-            if self._closed or (self._foreign and session.closed):  # while this request was under way
+            if self._closed or (self._is_callers_session and session.closed):  # while this request was under way
                 raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
             timeout = aiohttp_timeout(context.limits.connect, context.limits.idle)
-            reply: Reply
-            if self._direct is not None and fast_path.takes(request, context.limits.idle):
-                reply = await self._direct.send(request, timeout, progress)
+            reply: RawResponse
+            if self._fast_path is not None and fast_path.takes(request, context.limits.idle):
+                reply = await self._fast_path.send(request, timeout, trace)
             else:
-                if request.body is not None and not is_at_hand(request.body):
-                    upload = Upload(request.body, progress)
-                reply = await self._through_session.send(request, timeout, upload)
-            progress.replied = progress.ended = progress.clock()
+                if request.body is not None and not is_buffered(request.body):
+                    upload = Upload(request.body, trace)
+                reply = await self._session_path.send(request, timeout, upload)
+            trace.replied = trace.ended = trace.clock()
             truncated = False
-            content = None if reply.status >= 400 or context.streaming else body_at_hand(reply, self._max_size)
+            content = None if reply.status >= 400 or context.streaming else buffered_body(reply, self._max_size)
             if content is None:
-                content, truncated = await self._read(reply, request, progress, upload, (session, pool))
-                progress.ended = progress.clock()
-            return Response(reply.status, reply.headers, content, url, truncated, progress)
+                content, truncated = await self._read(reply, request, trace, upload, (session, pool))
+                trace.ended = trace.clock()
+            return Response(reply.status, reply.headers, content, url, truncated, trace)
         except asyncio.CancelledError:
-            request.record.stage = progress.mark_failed()
+            request.record.stage = trace.mark_failed()
             raise
         except Exception as error:
-            request.record.stage = progress.mark_failed()
+            request.record.stage = trace.mark_failed()
             of_source = upload is not None and upload.failure
-            failure = of_source or _translate(error, request, progress, session)
+            failure = of_source or _translate(error, request, trace, session)
         finally:
-            current.reset(token)
-            if progress.sent is not None:
-                request.record.sent, request.record.reused = True, progress.reused
+            current_trace.reset(token)
+            if trace.sent is not None:
+                request.record.sent, request.record.reused = True, trace.reused
             if context.open_stream is None:  # else they belong to it: the upload, too, may still go on
-                _let_go(progress, upload)
+                _let_go(trace, upload)
                 pool.release(endpoint)
         raise failure
 
     @staticmethod
-    async def _wait_for_place(pool: Pool, request: Request, progress: Progress) -> None:
+    async def _wait_for_place(pool: Pool, request: Request, trace: WireTrace) -> None:
         request.record.queued = True
         try:
             await pool.acquire(request.endpoint)
         except asyncio.CancelledError:
-            request.record.stage = progress.mark_failed()
+            request.record.stage = trace.mark_failed()
             raise
         finally:
             request.record.queued = False
-        progress.pooled = progress.clock()
+        trace.pooled = trace.clock()
 
     async def close(self) -> None:
         """Close the session if it is our own. May be called twice."""
         self._closed = True
-        if self._session is not None and not self._foreign:
+        if self._session is not None and not self._is_callers_session:
             await self._session.close()
 
     def make_session(self) -> aiohttp.ClientSession:
         """The session of our own, made on first use; the one thing that a transport in memory replaces."""
-        return own_session(self._settings)
+        return create_session(self._settings)
 
     async def _read(
         self,
-        reply: Reply,
+        reply: RawResponse,
         request: Request,
-        progress: Progress,
+        trace: WireTrace,
         upload: Upload | None,
         opened: tuple[aiohttp.ClientSession, Pool],
     ) -> tuple[bytes, bool]:
         """The body, and whether it was cut; a body that is to be streamed stays open."""
         try:
             if reply.status >= 400:
-                return await read_error_body(reply, _patience(request))
+                return await read_error_body(reply, _max_wait_for_body(request))
             if request.context.streaming and reply.status not in REDIRECTS:
-                self._leave_open(reply, request, progress, upload, opened)
+                self._leave_open(reply, request, trace, upload, opened)
                 return b"", False
             return await read_body(reply, self._max_size), False
         except BaseException:
@@ -160,21 +160,21 @@ class AiohttpTransport:
 
     def _leave_open(
         self,
-        reply: Reply,
+        reply: RawResponse,
         request: Request,
-        progress: Progress,
+        trace: WireTrace,
         upload: Upload | None,
         opened: tuple[aiohttp.ClientSession, Pool],
     ) -> None:
         endpoint, (session, pool) = request.endpoint, opened
 
         def on_close() -> None:
-            progress.ended = progress.clock()
-            _let_go(progress, upload)
+            trace.ended = trace.clock()
+            _let_go(trace, upload)
             pool.release(endpoint)
 
-        request.context.open_stream = OpenReply(
-            reply, on_close, lambda error: _translate(error, request, progress, session)
+        request.context.open_stream = StreamedBody(
+            reply, on_close, lambda error: _translate(error, request, trace, session)
         )
 
     def _open(self) -> tuple[aiohttp.ClientSession, Pool]:
@@ -188,26 +188,26 @@ class AiohttpTransport:
             session = self._session = self.make_session()
             pool = Pool(settings.pool_size, settings.pool_size_per_host)
             if fast_path.possible(session, settings):
-                self._direct = fast_path.DirectWay(session, keep_alive=settings.keepalive > 0)
+                self._fast_path = fast_path.FastPath(session, keep_alive=settings.keepalive > 0)
         elif session.closed or session.connector is None:
             raise ClientClosedError("the session given to the client is closed; give an open one")
         else:
             pool = Pool(session.connector.limit, session.connector.limit_per_host)
-        self._through_session = SessionWay(session, foreign=self._foreign)
+        self._session_path = SessionPath(session, callers_session=self._is_callers_session)
         self._opened = session, pool
         return session, pool
 
 
-def _let_go(progress: Progress, upload: Upload | None) -> None:
+def _let_go(trace: WireTrace, upload: Upload | None) -> None:
     """The exchange is over, and with it what is left of the upload."""
     if upload is not None:
         upload.close()
-    progress.cut_off()
+    trace.cut_off()
 
 
-def _translate(error: Exception, request: Request, progress: Progress, session: aiohttp.ClientSession) -> Exception:
+def _translate(error: Exception, request: Request, trace: WireTrace, session: aiohttp.ClientSession) -> Exception:
     """Our error; of a connection that broke because we closed the session, one that does not blame the server."""
-    failure = translate(error, request, progress)
+    failure = translate(error, request, trace)
     if session.closed and isinstance(failure, APIConnectionError):
         return ClientClosedError(
             f"{request.label}: the client, or the session given to it, was closed before the reply was complete; "
@@ -216,8 +216,8 @@ def _translate(error: Exception, request: Request, progress: Progress, session: 
     return failure
 
 
-def _patience(request: Request) -> float:
+def _max_wait_for_body(request: Request) -> float:
     """Seconds for the body of an error reply: less than is left, so that the status outlives a body that drips."""
-    alarm = request.record.alarm
-    left = math.inf if alarm is None else alarm.ends_at - request.context.client.loop_time()
-    return min(ERROR_BODY_PATIENCE, left / 2)
+    timeout = request.record.timeout
+    left = math.inf if timeout is None else timeout.ends_at - request.context.client.loop_time()
+    return min(ERROR_BODY_TIMEOUT, left / 2)

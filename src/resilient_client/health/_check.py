@@ -30,7 +30,7 @@ from resilient_client._core.response import Response
 from resilient_client._core.timings import Timings
 from resilient_client._policies.balancing.hysteresis import HealthState
 from resilient_client._policies.classify import kind_of_status
-from resilient_client._policies.http.redaction import shown_text
+from resilient_client._policies.http.redaction import redact_text
 from resilient_client._policies.http.redirect import MAX_HOPS
 from resilient_client.health._target import Function, Probe
 
@@ -151,9 +151,9 @@ def _body_lacks(probe: Probe, reply: Response) -> tuple[str, Exception | None]:
     if expected is None:
         return "", None
     if isinstance(expected, str):
-        return ("" if expected in reply.text else f"the body lacks {shown_text(expected, 60)!r}"), None
+        return ("" if expected in reply.text else f"the body lacks {redact_text(expected, 60)!r}"), None
     if isinstance(expected, re.Pattern):
-        return ("" if expected.search(reply.text) else f"the body lacks /{shown_text(expected.pattern, 60)}/"), None
+        return ("" if expected.search(reply.text) else f"the body lacks /{redact_text(expected.pattern, 60)}/"), None
     try:
         return ("" if expected(reply) else "the body is not as expected"), None
     except Exception as error:

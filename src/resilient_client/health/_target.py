@@ -14,9 +14,9 @@ from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.response import Response
 from resilient_client._core.types import HeadersLike
 from resilient_client._policies.http.headers import checked_headers
-from resilient_client._policies.http.redaction import shown_text, shown_url
-from resilient_client._policies.http.urls import address
-from resilient_client._policies.validation import flag_of
+from resilient_client._policies.http.redaction import redact_text, redact_url
+from resilient_client._policies.http.urls import build_url
+from resilient_client._policies.validation import check_flag
 from resilient_client.health._numbers import above_zero, zero_or_more
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Probe:
             InvalidRequestError: The URL or the method cannot be sent.
         """
         self._target = target
-        self.critical = flag_of("critical", critical, ConfigurationError)
+        self.critical = check_flag("critical", critical, ConfigurationError)
         self.expect_status = _statuses(expect_status)
         self.expect_body = _body_check(expect_body)
         self._method = method
@@ -182,10 +182,10 @@ class Probe:
             absolute = False
         if not absolute:
             raise ConfigurationError(
-                f"the target {shown_text(url.rpartition('@')[2], 80)!r} is not an absolute http(s) URL; give one such "
+                f"the target {redact_text(url.rpartition('@')[2], 80)!r} is not an absolute http(s) URL; give one such "
                 "as 'https://users.example.com/health', or client= for a path below its base URL"
             )
-        return shown_url(address(None, url))
+        return redact_url(build_url(None, url))
 
     def _check_function(self, target: object) -> str:
         if not callable(target) or isinstance(target, type):
@@ -287,4 +287,4 @@ def _tags(given: Mapping[str, str] | None) -> dict[str, str]:
 def _name(name: object) -> str:
     if not isinstance(name, str) or not name.strip():
         raise ConfigurationError(f"the name of a target is {name!r:.80}; give a text that is not empty")
-    return shown_text(name, 120)
+    return redact_text(name, 120)

@@ -130,8 +130,8 @@ class Wire:
         except asyncio.CancelledError:
             request.record.stage = Stage.HEADERS
             job.leave()
-            alarm = request.record.alarm
-            if alarm is None or not alarm.ringing:
+            timeout = request.record.timeout
+            if timeout is None or not timeout.has_fired:
                 self._account.left += 1
             raise
         except TimeoutError:

@@ -20,7 +20,7 @@ from resilient_client._core.kinds import Stage
 from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._transport import AiohttpTransport
 from resilient_client._transport.request_body import Upload
-from resilient_client._transport.trace import current
+from resilient_client._transport.trace import current_trace
 from resilient_client.testing._mock_wire import BEFORE_SENDING, MemoryReply, MemoryWire
 from resilient_client.testing._scripted import Answer, MockRequest, ScriptedFailure, ScriptedReply, Step, reply
 
@@ -96,7 +96,7 @@ class _ScriptedSession:
     ) -> MemoryReply:
         """Send a request, as `aiohttp.ClientSession.request` would; give the reply, its body still to be read."""
         step, params = self._choose(method, url)
-        progress = current.get()
+        progress = current_trace.get()
         if progress is None:
             raise RuntimeError("a scripted session only works below the transport")
         wire = MemoryWire(progress, timeout)

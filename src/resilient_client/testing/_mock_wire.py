@@ -21,7 +21,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from resilient_client._core.kinds import ErrorKind, Stage
-from resilient_client._transport.trace import ConnectionLost, Progress
+from resilient_client._transport.trace import ConnectionLost, WireTrace
 from resilient_client.testing._scripted import ScriptedFailure, ScriptedReply
 
 BEFORE_SENDING = frozenset({Stage.POOL, Stage.DNS, Stage.CONNECT, Stage.TLS})
@@ -33,7 +33,7 @@ class MemoryWire:
 
     __slots__ = ("_progress", "_timeout")
 
-    def __init__(self, progress: Progress, timeout: aiohttp.ClientTimeout) -> None:
+    def __init__(self, progress: WireTrace, timeout: aiohttp.ClientTimeout) -> None:
         self._progress = progress
         self._timeout = timeout
 

@@ -8,20 +8,20 @@ from random import Random
 
 import pytest
 
-from resilient_client._core.deadline import RESOLUTION, Alarm, Timers
+from resilient_client._core.deadline import RESOLUTION, SharedTimer, TaskTimeout
 from resilient_client.testing._virtual_time import run_virtual
 
 
-def state(timers: Timers) -> tuple[int, int, int, float]:
-    return timers.alive, len(timers.young), len(timers._heap), timers.armed_for
+def state(timer: SharedTimer) -> tuple[int, int, int, float]:
+    return timer.active, len(timer.pending), len(timer._heap), timer.armed_for
 
 
-async def rings(alarm: Alarm) -> tuple[bool, float]:
+async def rings(timeout: TaskTimeout) -> tuple[bool, float]:
     """Sleep until cancelled: whether it was the alarm's doing, and when."""
     try:
         await asyncio.sleep(1000)
     except asyncio.CancelledError:
-        return alarm.rang(), asyncio.get_running_loop().time()
+        return timeout.uncancel(), asyncio.get_running_loop().time()
     raise AssertionError("the alarm never rang")
 
 
@@ -29,24 +29,24 @@ async def rings(alarm: Alarm) -> tuple[bool, float]:
 def test_alarms_at_random_ring_once_each_at_their_ends(seed: int) -> None:
     """Two hundred tasks with alarms one after the other: each rings exactly once, and at the right time."""
 
-    async def one(timers: Timers, rng: Random) -> None:
+    async def one(timer: SharedTimer, rng: Random) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(rng.randint(1, 5)):
-            alarm = Alarm(timers, loop.time() + rng.choice([0.01, 0.5, 1.0, 2, 5]))
+            timeout = TaskTimeout(timer, loop.time() + rng.choice([0.01, 0.5, 1.0, 2, 5]))
             try:
                 if rng.random() < 0.3:
                     await asyncio.sleep(0.005)  # done before its end
                 else:
-                    assert await rings(alarm) == (True, pytest.approx(alarm.ends_at, abs=2 * RESOLUTION))
+                    assert await rings(timeout) == (True, pytest.approx(timeout.ends_at, abs=2 * RESOLUTION))
             finally:
-                alarm.close()
+                timeout.close()
 
     async def main() -> tuple[int, int, int, float]:
-        timers = Timers(asyncio.get_running_loop())
+        timer = SharedTimer(asyncio.get_running_loop())
         async with asyncio.TaskGroup() as group:
             for number in range(200):
-                group.create_task(one(timers, Random(seed * 1000 + number)))
-        return state(timers)
+                group.create_task(one(timer, Random(seed * 1000 + number)))
+        return state(timer)
 
     assert run_virtual(main()) == (0, 0, 0, math.inf)
 
@@ -55,10 +55,10 @@ def test_alarm_that_is_closed_never_rings_and_leaves_nothing() -> None:
     """Neither an entry nor the loop's timer outlives the last alarm."""
 
     async def main() -> tuple[int, int, int, float]:
-        timers = Timers(asyncio.get_running_loop())
-        Alarm(timers, 1.0).close()
+        timer = SharedTimer(asyncio.get_running_loop())
+        TaskTimeout(timer, 1.0).close()
         await asyncio.sleep(2)
-        return state(timers)
+        return state(timer)
 
     assert run_virtual(main()) == (0, 0, 0, math.inf)
 
@@ -67,27 +67,27 @@ def test_alarm_that_is_closed_never_rings_and_leaves_nothing() -> None:
 def test_alarms_postponed_at_random_ring_once_each_at_their_last_ends(seed: int) -> None:
     """Wherever an alarm stands when it gets more time, it rings at its last end, and one without end never does."""
 
-    async def one(timers: Timers, rng: Random) -> None:
+    async def one(timer: SharedTimer, rng: Random) -> None:
         loop = asyncio.get_running_loop()
         start = loop.time()
-        alarm = Alarm(timers, start + 1.0)
+        timeout = TaskTimeout(timer, start + 1.0)
         for _ in range(rng.randint(1, 4)):
             seconds = rng.choice([0.5, 1.0, 1.5, 3.0, math.inf])  # the shorter ones change nothing
-            loop.call_at(start + rng.uniform(0, 0.99), alarm.postpone, start + seconds)
-        loop.call_at(start + 10, lambda: None if alarm.ends_at < math.inf else alarm.ring())
+            loop.call_at(start + rng.uniform(0, 0.99), timeout.postpone, start + seconds)
+        loop.call_at(start + 10, lambda: None if timeout.ends_at < math.inf else timeout.fire())
         try:
-            rang, at = await rings(alarm)
+            uncancel, at = await rings(timeout)
         finally:
-            alarm.close()
-        assert rang
-        assert at == pytest.approx(min(alarm.ends_at, start + 10), abs=2 * RESOLUTION)
+            timeout.close()
+        assert uncancel
+        assert at == pytest.approx(min(timeout.ends_at, start + 10), abs=2 * RESOLUTION)
 
     async def main() -> tuple[int, int, int, float]:
-        timers = Timers(asyncio.get_running_loop())
+        timer = SharedTimer(asyncio.get_running_loop())
         async with asyncio.TaskGroup() as group:
             for number in range(50):
-                group.create_task(one(timers, Random(seed * 1000 + number)))
-        return state(timers)
+                group.create_task(one(timer, Random(seed * 1000 + number)))
+        return state(timer)
 
     assert run_virtual(main()) == (0, 0, 0, math.inf)
 
@@ -95,16 +95,16 @@ def test_alarms_postponed_at_random_ring_once_each_at_their_last_ends(seed: int)
 def test_alarm_that_rang_beside_a_callers_cancellation_leaves_it_to_the_caller() -> None:
     """Both at once: what comes out is the caller's cancellation."""
 
-    async def victim(timers: Timers) -> bool:
-        alarm = Alarm(timers, 1.0)
+    async def victim(timer: SharedTimer) -> bool:
+        timeout = TaskTimeout(timer, 1.0)
         try:
-            return (await rings(alarm))[0]
+            return (await rings(timeout))[0]
         finally:
-            alarm.close()
+            timeout.close()
 
     async def main() -> tuple[bool, int]:
-        timers = Timers(asyncio.get_running_loop())
-        task = asyncio.create_task(victim(timers))
+        timer = SharedTimer(asyncio.get_running_loop())
+        task = asyncio.create_task(victim(timer))
         asyncio.get_running_loop().call_at(1.0, task.cancel)
         return await task, task.cancelling()
 
@@ -125,11 +125,11 @@ def test_timers_of_many_alarms_set_one_timer_of_the_loop() -> None:
             calls += 1
             return original(when, callback, *args, **options)  # type: ignore[arg-type]  # passed through
 
-        timers = Timers(loop)
+        timer = SharedTimer(loop)
         loop.call_at = counting  # type: ignore[method-assign]  # counted, not replaced
-        first = Alarm(timers, 30.0)
+        first = TaskTimeout(timer, 30.0)
         for _ in range(1000):
-            Alarm(timers, 30.0).close()
+            TaskTimeout(timer, 30.0).close()
         first.close()
         del loop.call_at
 

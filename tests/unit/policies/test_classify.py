@@ -27,7 +27,7 @@ def test_blame_where_the_pool_is_out_of_sight_needs_more_than_silence(
     kind: ErrorKind, reached: Stage | None, blames: bool
 ) -> None:
     """Before sending, a timeout may be a wait for the caller's own pool; any other failure is plain."""
-    assert blames_upstream(kind, reached, blind=True) is blames
+    assert blames_upstream(kind, reached, pool_wait_unobservable=True) is blames
 
 
 def test_blame_for_a_connect_timeout_is_the_hosts_where_the_pool_is_ours() -> None:

@@ -13,7 +13,7 @@ from aioresponses import aioresponses
 
 from resilient_client import APIClient, ConnectionSettings, Timeout
 from resilient_client._transport import fast_path
-from resilient_client._transport.session_path import SessionWay
+from resilient_client._transport.session_path import SessionPath
 from resilient_client.testing._aioresponses_compat import install_aioresponses_compat
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._wire import ReceivedRequest, Wire
@@ -23,16 +23,16 @@ Use = Callable[[APIClient], Awaitable[object]]
 
 
 @pytest.fixture
-def long_ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def session_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths of the requests that went through a session."""
     taken: list[str] = []
-    send = SessionWay.send
+    send = SessionPath.send
 
-    async def noting(self: SessionWay, request: Any, *others: Any) -> aiohttp.ClientResponse:
+    async def noting(self: SessionPath, request: Any, *others: Any) -> aiohttp.ClientResponse:
         taken.append(request.url.path)
         return await send(self, request, *others)
 
-    monkeypatch.setattr(SessionWay, "send", noting)
+    monkeypatch.setattr(SessionPath, "send", noting)
     return taken
 
 
@@ -55,7 +55,7 @@ USES: dict[str, Use] = {
 @pytest.mark.parametrize("keepalive", [0, 5])
 @pytest.mark.parametrize("name", USES)
 async def test_both_ways_send_the_same_bytes(
-    name: str, keepalive: float, server: FaultServer, monkeypatch: pytest.MonkeyPatch, long_ways: list[str]
+    name: str, keepalive: float, server: FaultServer, monkeypatch: pytest.MonkeyPatch, session_requests: list[str]
 ) -> None:
     """Method, target, every header and the body: but for the order of the headers."""
     for known in (True, False):
@@ -63,7 +63,7 @@ async def test_both_ways_send_the_same_bytes(
         async with APIClient(server.url, connection=ConnectionSettings(keepalive=keepalive), retry=None) as api:
             await USES[name](api)
     short, long = server.requests
-    assert len(long_ways) == 1
+    assert len(session_requests) == 1
     assert (short.method, short.target, short.body) == (long.method, long.target, long.body)
     assert sorted(short.headers.items()) == sorted(long.headers.items())
 
@@ -76,7 +76,7 @@ async def test_post_without_a_body_declares_no_type(server: FaultServer) -> None
     assert ("Content-Type" in headers, headers["Content-Length"]) == (False, "0")
 
 
-@pytest.mark.usefixtures("both_ways")
+@pytest.mark.usefixtures("both_paths")
 async def test_informational_replies_are_passed_over(server: FaultServer) -> None:
     """103 Early Hints is not the answer (RFC 8297)."""
 
@@ -88,7 +88,7 @@ async def test_informational_replies_are_passed_over(server: FaultServer) -> Non
         assert (await api.get("/")).status == 204
 
 
-@pytest.mark.usefixtures("both_ways")
+@pytest.mark.usefixtures("both_paths")
 async def test_switched_protocols_are_not_used_for_another_request(server: FaultServer) -> None:
     """After a 101 nobody here speaks what the connection speaks."""
 
@@ -102,20 +102,20 @@ async def test_switched_protocols_are_not_used_for_another_request(server: Fault
     assert server.connections == 2
 
 
-async def test_direct_way_is_taken_by_default(server: FaultServer, long_ways: list[str]) -> None:
+async def test_direct_way_is_taken_by_default(server: FaultServer, session_requests: list[str]) -> None:
     """The installed release of aiohttp is one that is known."""
     async with APIClient(server.url) as api:
         await api.get("/")
-    assert (server.hits, long_ways) == (1, [])
+    assert (server.hits, session_requests) == (1, [])
 
 
 async def test_what_runs_both_ways_goes_through_a_session_where_it_says_so(
-    both_ways: str, server: FaultServer, long_ways: list[str]
+    both_paths: str, server: FaultServer, session_requests: list[str]
 ) -> None:
     """Of the two runs of half the rules, one is not the other once more."""
     async with APIClient(server.url) as api:
         await api.get("/")
-    assert long_ways == ([] if both_ways == "direct" else ["/"])
+    assert session_requests == ([] if both_paths == "direct" else ["/"])
 
 
 @pytest.mark.parametrize(
@@ -142,14 +142,14 @@ async def _plain_middleware(
     ids=["cookies", "proxies of the environment", "middlewares"],
 )
 async def test_what_needs_a_session_goes_through_one(
-    connection: ConnectionSettings, server: FaultServer, long_ways: list[str], monkeypatch: pytest.MonkeyPatch
+    connection: ConnectionSettings, server: FaultServer, session_requests: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cookies, proxies and aiohttp's middlewares are the session's business."""
     monkeypatch.delenv("HTTP_PROXY", raising=False)
     monkeypatch.delenv("http_proxy", raising=False)
     async with APIClient(server.url, connection=connection) as api:
         await api.get("/")
-    assert long_ways == ["/"]
+    assert session_requests == ["/"]
 
 
 @pytest.mark.parametrize(
@@ -157,17 +157,17 @@ async def test_what_needs_a_session_goes_through_one(
     [(1_048_576, None, True), (1_048_577, None, False), (65_536, 5.0, True), (65_537, 5.0, False)],
 )
 async def test_large_body_goes_through_a_session(
-    server: FaultServer, long_ways: list[str], size: int, idle: float | None, direct: bool
+    server: FaultServer, session_requests: list[str], size: int, idle: float | None, direct: bool
 ) -> None:
     """It needs aiohttp's writer task; and silence is only measured once the body is sent, which takes its time."""
     body = bytes(range(256)) * 4097
     async with APIClient(server.url, timeout=Timeout(idle=idle)) as api:
         await api.post("/", content=body[:size])
     assert server.requests[0].body == body[:size]
-    assert long_ways == ([] if direct else ["/"])
+    assert session_requests == ([] if direct else ["/"])
 
 
-async def test_expectation_goes_through_a_session(long_ways: list[str]) -> None:
+async def test_expectation_goes_through_a_session(session_requests: list[str]) -> None:
     """``Expect: 100-continue`` holds the body back until the server asks for it."""
     app = web.Application()
 
@@ -183,7 +183,7 @@ async def test_expectation_goes_through_a_session(long_ways: list[str]) -> None:
     async with APIClient(f"http://{host}:{port}") as api:
         assert (await api.post("/", content=b"held", headers={"Expect": "100-continue"})).text == "held"
     await runner.cleanup()
-    assert long_ways == ["/"]
+    assert session_requests == ["/"]
 
 
 async def test_mocked_session_is_respected_even_when_it_is_mocked_later(server: FaultServer) -> None:
@@ -215,7 +215,7 @@ async def test_tracer_that_wraps_the_session_sees_every_request(server: FaultSer
 
 
 async def test_trace_configs_put_on_every_session_are_respected(
-    server: FaultServer, monkeypatch: pytest.MonkeyPatch, long_ways: list[str]
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch, session_requests: list[str]
 ) -> None:
     """Instrumentations add a trace config to each session that is made."""
     ended: list[str] = []
@@ -233,4 +233,4 @@ async def test_trace_configs_put_on_every_session_are_respected(
     monkeypatch.setattr(aiohttp.ClientSession, "__init__", instrumented)
     async with APIClient(server.url) as api:
         await api.get("/")
-    assert (ended, long_ways) == (["GET"], ["/"])
+    assert (ended, session_requests) == (["GET"], ["/"])

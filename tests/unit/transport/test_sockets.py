@@ -11,21 +11,21 @@ from collections.abc import Iterator
 import pytest
 
 from resilient_client._core.kinds import Stage
-from resilient_client._transport.sockets import make_socket
-from resilient_client._transport.trace import Progress, current
+from resilient_client._transport.sockets import create_socket
+from resilient_client._transport.trace import WireTrace, current_trace
 
 INET = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 0))
 ERROR = (socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 @pytest.fixture
-def progress() -> Iterator[Progress]:
+def progress() -> Iterator[WireTrace]:
     """That of a request whose clock counts how often it is read."""
     ticks = itertools.count()
-    progress = Progress(lambda: float(next(ticks)), attempt=1, tls=True)
-    token = current.set(progress)
+    progress = WireTrace(lambda: float(next(ticks)), attempt=1, tls=True)
+    token = current_trace.set(progress)
     yield progress
-    current.reset(token)
+    current_trace.reset(token)
 
 
 @pytest.fixture
@@ -35,39 +35,39 @@ def listener() -> Iterator[socket.socket]:
         yield listener
 
 
-def test_time_to_connect_begins_with_the_first_address(progress: Progress) -> None:
+def test_time_to_connect_begins_with_the_first_address(progress: WireTrace) -> None:
     """Whoever has to try a second one has waited since the first."""
-    with make_socket(INET), make_socket(INET):
+    with create_socket(INET), create_socket(INET):
         assert (progress.connecting, progress.connected) == (1.0, None)
 
 
-def test_connection_stands_once_connect_returns(progress: Progress, listener: socket.socket) -> None:
+def test_connection_stands_once_connect_returns(progress: WireTrace, listener: socket.socket) -> None:
     """As on a blocking socket."""
-    with make_socket(INET) as made:
+    with create_socket(INET) as made:
         made.connect(listener.getsockname())
         assert progress.connected == 2.0
 
 
-def test_connection_stands_once_the_loop_hears_of_no_error(progress: Progress) -> None:
+def test_connection_stands_once_the_loop_hears_of_no_error(progress: WireTrace) -> None:
     """As on a socket that does not block; only the first word counts."""
-    with make_socket(INET) as made:
+    with create_socket(INET) as made:
         assert made.getsockopt(*ERROR) == 0
         assert made.getsockopt(*ERROR) == 0
         assert progress.connected == 2.0
 
 
-def test_other_options_of_a_socket_say_nothing_of_its_connection(progress: Progress) -> None:
+def test_other_options_of_a_socket_say_nothing_of_its_connection(progress: WireTrace) -> None:
     """Zero there is no word of success."""
-    with make_socket(INET) as made:
+    with create_socket(INET) as made:
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
         assert progress.connected is None
 
 
-def test_connection_that_is_refused_does_not_stand(progress: Progress) -> None:
+def test_connection_that_is_refused_does_not_stand(progress: WireTrace) -> None:
     """The loop hears of an error, which is no word of success."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         address = gone.getsockname()
-    with make_socket(INET) as made:
+    with create_socket(INET) as made:
         made.setblocking(False)
         assert made.connect_ex(address) == errno.EINPROGRESS
         select.select([], [made], [], 5)
@@ -75,49 +75,49 @@ def test_connection_that_is_refused_does_not_stand(progress: Progress) -> None:
         assert progress.connected is None
 
 
-def test_time_of_the_handshake_begins_anew_with_the_next_address(progress: Progress, listener: socket.socket) -> None:
+def test_time_of_the_handshake_begins_anew_with_the_next_address(progress: WireTrace, listener: socket.socket) -> None:
     """The handshake with the earlier one has failed, or it would not be tried."""
-    with make_socket(INET) as first, make_socket(INET) as second:
+    with create_socket(INET) as first, create_socket(INET) as second:
         first.connect(listener.getsockname())
-        with make_socket(INET):
+        with create_socket(INET):
             assert progress.connected is None
         second.connect(listener.getsockname())
         assert progress.connected is not None
 
 
 def test_second_connection_of_a_race_does_not_move_the_mark_of_the_first(
-    progress: Progress, listener: socket.socket
+    progress: WireTrace, listener: socket.socket
 ) -> None:
     """Of two addresses tried at once, the one that stands first is used."""
-    with make_socket(INET) as first, make_socket(INET) as second:
+    with create_socket(INET) as first, create_socket(INET) as second:
         first.connect(listener.getsockname())
         stood = progress.connected
         second.connect(listener.getsockname())
         assert progress.connected == stood
 
 
-def test_socket_whose_connection_stands_keeps_no_progress(progress: Progress, listener: socket.socket) -> None:
+def test_socket_whose_connection_stands_keeps_no_progress(progress: WireTrace, listener: socket.socket) -> None:
     """It lives as long as the connection, which serves many requests more."""
-    with make_socket(INET) as made:
+    with create_socket(INET) as made:
         made.connect(listener.getsockname())
-        assert made.progress is None  # type: ignore[attr-defined]  # ours has it
+        assert made.trace is None  # type: ignore[attr-defined]  # ours has it
         assert made in progress.sockets
 
 
 def test_socket_made_for_nobody_is_a_socket(listener: socket.socket) -> None:
     """Such as one of a session that others use, too."""
-    with make_socket(INET) as made:
+    with create_socket(INET) as made:
         made.connect(listener.getsockname())
         assert made.getpeername() == listener.getsockname()
 
 
 def test_request_is_in_the_handshake_while_any_of_its_connections_stands(
-    progress: Progress, listener: socket.socket
+    progress: WireTrace, listener: socket.socket
 ) -> None:
     """Whichever address was tried last: a dead service is told from a dead host."""
     progress.pooled = 0.0
-    with make_socket(INET) as first, make_socket(INET):
+    with create_socket(INET) as first, create_socket(INET):
         assert progress.stage() is Stage.CONNECT
         first.connect(listener.getsockname())
-        with make_socket(INET):
+        with create_socket(INET):
             assert progress.stage() is Stage.TLS

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from yarl import URL
 
 from resilient_client._core.endpoint import Endpoint
-from resilient_client._policies.balancing.outlier_ejection import Standing
+from resilient_client._policies.balancing.outlier_ejection import OutlierState
 from resilient_client._policies.balancing.peak_ewma import Latency
 from resilient_client._settings.load_balancing import LoadBalancing
 
@@ -33,7 +33,7 @@ class EndpointState(NamedTuple):
     admits: bool
 
 
-class Member:
+class EndpointStats:
     """One endpoint of the set.
 
     Attributes:
@@ -47,7 +47,7 @@ class Member:
         standing: Whether it is well.
     """
 
-    __slots__ = ("endpoint", "in_flight", "latency", "served_at", "silent_since", "standing", "unanswered", "url")
+    __slots__ = ("endpoint", "in_flight", "latency", "outlier", "served_at", "silent_since", "unanswered", "url")
 
     def __init__(self, url: URL, settings: LoadBalancing, since: float = -math.inf) -> None:
         self.url = url
@@ -57,7 +57,7 @@ class Member:
         self.silent_since = 0.0
         self.served_at = -math.inf
         self.latency = Latency(settings.decay)
-        self.standing = Standing(settings, since)
+        self.outlier = OutlierState(settings, since)
 
     def expected(self, now: float, typical: float) -> float:
         """Seconds that the next reply is expected to take.
@@ -69,16 +69,16 @@ class Member:
 
     def load(self, now: float, typical: float) -> float:
         """Seconds until a reply, were the attempts served one after the other; more in a slow start."""
-        return self.expected(now, typical) * (self.in_flight + 1) / self.standing.weight(now)
+        return self.expected(now, typical) * (self.in_flight + 1) / self.outlier.weight(now)
 
     def state(self, now: float, typical: float, admits: bool) -> EndpointState:
         """How it fares at ``now``, for people."""
-        standing = self.standing
+        outlier = self.outlier
         return EndpointState(
             in_flight=self.in_flight,
             latency=self.expected(now, typical),
-            healthy=standing.healthy,
-            ejected_for=max(0.0, standing.until - now) if standing.ejected else 0.0,
-            weight=standing.weight(now),
+            healthy=outlier.healthy,
+            ejected_for=max(0.0, outlier.until - now) if outlier.ejected else 0.0,
+            weight=outlier.weight(now),
             admits=admits,
         )

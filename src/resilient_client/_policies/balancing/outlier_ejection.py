@@ -18,7 +18,7 @@ LEAST_WEIGHT: Final = 0.1
 _JITTER: Final = 1.25  # an ejection lasts up to this many times as long as it should
 
 
-class Standing:
+class OutlierState:
     """One endpoint in the eyes of the balancer.
 
     Args:
@@ -70,7 +70,7 @@ class Standing:
         self.ejected = True
         self.until = now + span * rng.uniform(1, _JITTER)
 
-    def let_back(self, now: float) -> None:
+    def readmit(self, now: float) -> None:
         """The ejection is over."""
         self.ejected = False
         self.start_slowly(now)

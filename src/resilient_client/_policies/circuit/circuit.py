@@ -154,7 +154,7 @@ class Circuit:
         """Whether ``try_admit`` would hand out a ticket at ``now`` (in seconds); changes nothing."""
         return now >= self._until or self._permit_free() or self._settings.mode != "enforcing"
 
-    def barred_for(self, now: float) -> float:
+    def rejects_for(self, now: float) -> float:
         """Seconds from ``now`` in which an attempt is sure to be refused; infinite when forced open, else often 0.
 
         Half-open it is 0: a probe may come home, and free a place, at any time.

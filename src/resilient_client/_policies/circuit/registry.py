@@ -72,10 +72,10 @@ class Circuits(Mapping[K, Circuit]):
         circuit = self._circuits.get(key)
         return circuit is None or circuit.would_admit(now)
 
-    def barred_for(self, key: K, now: float) -> float:
+    def rejects_for(self, key: K, now: float) -> float:
         """Seconds from ``now`` in which this endpoint's circuit is sure to refuse; 0 without a circuit."""
         circuit = self._circuits.get(key)
-        return 0.0 if circuit is None else circuit.barred_for(now)
+        return 0.0 if circuit is None else circuit.rejects_for(now)
 
     def __getitem__(self, key: K) -> Circuit:
         return self._circuits[key]

@@ -73,7 +73,7 @@ class HedgeTokens:
         self.available -= 1.0
         return True
 
-    def give_back(self) -> None:
+    def refund(self) -> None:
         """Return the token of a hedge that was not sent."""
         self.available = min(MOST * self.worth, self.available + 1.0)
 

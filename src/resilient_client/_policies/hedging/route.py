@@ -56,7 +56,7 @@ class HedgingRoute:
         self.latencies = latencies
         self.tokens = tokens
 
-    def is_that_of(self, request: Request) -> bool:
+    def matches(self, request: Request) -> bool:
         """Whether a request for the same path is one of this route: a look at what is usually the same object."""
         return (
             request.endpoint is self._endpoint
@@ -81,7 +81,7 @@ class HedgingRoute:
         """Learn that the ``number``-th step still waits at the end of the delay; once for each."""
         self.tokens.late(number, max(hedging.max_extra, self.latencies.outlook(delay).late))
 
-    def is_gain(self, waited: float) -> bool:
+    def is_worthwhile(self, waited: float) -> bool:
         """Whether a hedge after so many seconds saves more than it costs: few are late, and new attempts far quicker.
 
         Where nothing takes so long, or nobody knows, it counts as a gain.
@@ -95,14 +95,14 @@ class HedgingRoute:
         retry_tokens = self._retry_tokens(request)
         if retry_tokens is None or retry_tokens.try_spend(now, cost):
             return True
-        self.tokens.give_back()
+        self.tokens.refund()
         return False
 
-    def take_back(self, request: Request, cost: float) -> None:
+    def refund(self, request: Request, cost: float) -> None:
         """Nothing was sent for what was paid."""
-        self.tokens.give_back()
+        self.tokens.refund()
         if (retry_tokens := self._retry_tokens(request)) is not None:
-            retry_tokens.give_back(cost)
+            retry_tokens.refund(cost)
 
     def _retry_tokens(self, request: Request) -> RetryTokens | None:
         budgets = self._budgets

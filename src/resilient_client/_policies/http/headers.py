@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
 from resilient_client._core.types import HeadersLike
 from resilient_client._core.words import TOKEN
-from resilient_client._policies.validation import pairs_of
+from resilient_client._policies.validation import check_pairs
 
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding"})
 _BROKEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # half a character would be dropped in silence
@@ -25,7 +25,7 @@ def checked_headers(
             header is set by the client itself. Values are never shown.
     """
     checked: CIMultiDict[str] = CIMultiDict()
-    for name, value in pairs_of("headers", headers, error):
+    for name, value in check_pairs("headers", headers, error):
         if not isinstance(name, str) or not TOKEN.fullmatch(name):
             raise error(f"header name {str(name)[:80]!r} is not an HTTP token; use letters, digits and '-'")
         if name.lower() in _FRAMING:

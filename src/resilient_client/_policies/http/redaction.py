@@ -59,7 +59,7 @@ HARMLESS_HEADERS: Final = frozenset(
 """Names, in lower case, of the headers whose values are shown."""
 
 
-def shown_text(text: str, longest: int = LONGEST) -> str:
+def redact_text(text: str, longest: int = LONGEST) -> str:
     """``text`` in one line of at most ``longest`` characters (and an ellipsis), unprintable ones replaced."""
     kept = text[:longest]
     if not kept.isprintable():
@@ -67,15 +67,15 @@ def shown_text(text: str, longest: int = LONGEST) -> str:
     return kept if len(text) <= longest else f"{kept}…"
 
 
-def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """All names, but only the values of headers on the list of harmless ones."""
     return {
-        shown_text(name): shown_text(value) if name.lower() in HARMLESS_HEADERS else REDACTED
+        redact_text(name): redact_text(value) if name.lower() in HARMLESS_HEADERS else REDACTED
         for name, value in headers.items()
     }
 
 
-def shown_url(url: str | URL) -> str:
+def redact_url(url: str | URL) -> str:
     """``url`` without userinfo, fragment and the values of its query: ``https://host/path?key=***``."""
     return _shown(url, with_keys=True)
 
@@ -98,7 +98,7 @@ def _shown(url: str | URL, *, with_keys: bool) -> str:
         tail += "?" + "&".join(_key_only(pair) for pair in query.split("&"))
     if "@" in tail:
         tail = "/".join(_without_userinfo(segment) for segment in tail.split("/"))
-    return shown_text(origin + tail)
+    return redact_text(origin + tail)
 
 
 def _key_only(pair: str) -> str:

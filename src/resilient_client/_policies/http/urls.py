@@ -15,7 +15,7 @@ from yarl import URL
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
 from resilient_client._core.types import QueryParams, Scalar
-from resilient_client._policies.validation import mapping_of, pairs_of
+from resilient_client._policies.validation import check_mapping, check_pairs
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
@@ -82,7 +82,7 @@ def parse_endpoints(texts: Iterable[str], like: URL | None = None) -> tuple[URL,
     return bases
 
 
-def at_base(url: URL, base: URL) -> URL:
+def rebase(url: URL, base: URL) -> URL:
     """The same resource at another endpoint, whose base URL has the same path."""
     return URL.build(
         scheme=base.scheme,
@@ -93,7 +93,7 @@ def at_base(url: URL, base: URL) -> URL:
     )
 
 
-def address(
+def build_url(
     base: URL | None, path: str, path_params: Mapping[str, Scalar] | None = None, params: QueryParams | None = None
 ) -> URL:
     """The absolute URL of a call.
@@ -114,7 +114,7 @@ def address(
 
 def query_pairs(params: QueryParams) -> Iterator[tuple[str, str]]:
     """Query parameters as they go on the wire: sequences repeated, ``None`` left out, booleans in lower case."""
-    for name, value in pairs_of("params", params):
+    for name, value in check_pairs("params", params):
         if not isinstance(name, str):
             raise InvalidRequestError(f"params has the name {name!r}; names are text")
         values = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
@@ -140,7 +140,7 @@ def _fill(path: str, values: Mapping[str, Scalar] | None) -> str:
         raise InvalidRequestError(f"the path is {type(path).__name__}; give text such as '/users/{{id}}'")
     if "{" not in path and not values:
         return path
-    given = mapping_of("path_params", values or {})
+    given = check_mapping("path_params", values or {})
     names = _PLACEHOLDER.findall(path)
     shown = _shown(path.partition("?")[0].partition("#")[0])
     if missing := [name for name in names if name not in given]:

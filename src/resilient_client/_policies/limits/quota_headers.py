@@ -22,7 +22,7 @@ _EPOCH: Final = 1e9  # what is larger is no number of seconds to wait (31 years)
 _EPOCH_MS: Final = 1e12  # or in milliseconds
 
 
-def pause_wished(status: int, headers: MultiMapping[str], *, wall_now: float) -> float | None:
+def requested_pause(status: int, headers: MultiMapping[str], *, wall_now: float) -> float | None:
     """For how long a reply asks its callers to send nothing.
 
     Args:
@@ -34,9 +34,9 @@ def pause_wished(status: int, headers: MultiMapping[str], *, wall_now: float) ->
         Seconds from now, 0.0 to infinity; ``None`` when it does not.
     """
     if status in _SLOW_DOWN:
-        wish = retry_after(headers, wall_now=wall_now)
-        if wish is not None:
-            return wish
+        requested_delay = retry_after(headers, wall_now=wall_now)
+        if requested_delay is not None:
+            return requested_delay
     return exhausted_for(headers, wall_now=wall_now)
 
 
@@ -44,7 +44,7 @@ def exhausted_for(headers: MultiMapping[str], *, wall_now: float) -> float | Non
     """For how long the quota that a reply tells of is used up.
 
     Args:
-        headers: As for ``pause_wished``.
+        headers: As for ``requested_pause``.
         wall_now: Likewise.
 
     Returns:

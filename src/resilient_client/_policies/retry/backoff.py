@@ -1,7 +1,7 @@
 """How long to pause after a failed attempt.
 
 Decides one number of seconds; never sleeps, and never knows of deadlines, budgets or ``Retry-After``. The
-retry middleware asks when a failed attempt is to be repeated, waits for the longer of this pause and the
+retry middleware asks when a failed attempt is to be repeated, waits for the longer of this backoff_delay and the
 server's wish (``retry_after``), and gives up instead when the deadline leaves no room for it.
 
 Why jitter, and why *full* jitter: callers that failed together come back together unless chance parts them.
@@ -19,7 +19,7 @@ from typing import assert_never
 from resilient_client._settings.retry import Backoff
 
 
-def pause(backoff: Backoff, attempt: int, previous: float, rng: Random) -> float:
+def backoff_delay(backoff: Backoff, attempt: int, previous: float, rng: Random) -> float:
     """The pause before attempt ``attempt + 1``, given that ``attempt`` failed.
 
     The cap comes last: at ``maximum`` it cuts the jitter of ``additive_jitter`` and ``decorrelated``, but not
@@ -28,7 +28,7 @@ def pause(backoff: Backoff, attempt: int, previous: float, rng: Random) -> float
     Args:
         backoff: The law and its numbers.
         attempt: The attempt that failed, counted from 1.
-        previous: The pause before that attempt, in seconds; 0.0 if there was none. For ``decorrelated`` only.
+        previous: The backoff_delay before that attempt, in seconds; 0.0 if there was none. For ``decorrelated`` only.
         rng: The source of chance.
 
     Returns:

@@ -74,7 +74,7 @@ class RetryTokens:
         self._tokens -= cost
         return True
 
-    def give_back(self, cost: float) -> None:
+    def refund(self, cost: float) -> None:
         """Return what was spent on an extra attempt that never started: its call ended in the pause before it."""
         self._tokens = min(self._burst, self._tokens + cost)
 

@@ -22,7 +22,7 @@ from resilient_client._settings.retry import Retry
 _TIMEOUTS = frozenset({ErrorKind.TIMEOUT, ErrorKind.DEADLINE})
 
 
-class Again(NamedTuple):
+class Repeat(NamedTuple):
     """Another attempt follows.
 
     Attributes:
@@ -34,7 +34,7 @@ class Again(NamedTuple):
     cost: float = 0.0
 
 
-class Enough(NamedTuple):
+class GiveUp(NamedTuple):
     """No further attempt.
 
     Attributes:
@@ -44,7 +44,7 @@ class Enough(NamedTuple):
     reason: str
 
 
-class Situation(NamedTuple):
+class RetryState(NamedTuple):
     """Where a call stands after a failed attempt.
 
     Attributes:
@@ -56,7 +56,7 @@ class Situation(NamedTuple):
         sendable: Whether the body can be sent again.
         retry_after: Seconds the server asked to wait, or ``None``.
         target: Whom the next attempt would go to.
-        barred_for: Seconds from ``now`` in which its circuit is sure to refuse; may be infinite.
+        rejects_for: Seconds from ``now`` in which its circuit is sure to refuse; may be infinite.
         singled_out: Whether the failure is that of one endpoint, while others served as usual.
     """
 
@@ -68,19 +68,19 @@ class Situation(NamedTuple):
     sendable: bool
     retry_after: float | None
     target: Endpoint | str
-    barred_for: float
-    singled_out: bool
+    rejects_for: float
+    failed_alone: bool
 
 
 def decide(
     fault: Fault,
-    situation: Situation,
+    situation: RetryState,
     settings: Retry,
     *,
     pause: Callable[[], float],
     tokens: RetryTokens | None,
     rng: Random,
-) -> Again | Enough:
+) -> Repeat | GiveUp:
     """The next step after a fault.
 
     Args:
@@ -92,13 +92,13 @@ def decide(
         rng: The source of chance.
     """
     if not fault.healable or fault.rejected:
-        return Enough("")
+        return GiveUp("")
     if (refusal := _repeat_refused(fault, situation, settings)) is not None:
         return refusal
     if fault.stale:
-        return Again(0.0)  # nobody's fault: at once, and outside the budget
+        return Repeat(0.0)  # nobody's fault: at once, and outside the budget
     if situation.retry_after is not None and situation.retry_after > settings.retry_after_cap:
-        return Enough(
+        return GiveUp(
             f"not retried: the server asks to wait {situation.retry_after:g} s, "
             f"above retry_after_cap={settings.retry_after_cap:g} s"
         )
@@ -107,27 +107,27 @@ def decide(
         delay = max(delay, jittered(situation.retry_after, rng))
     remaining = situation.deadline - situation.now
     if delay >= remaining:
-        return Enough(f"not retried: a pause of {delay:.3g} s does not fit into the {remaining:.3g} s left")
-    if delay < situation.barred_for:
-        rest = "" if math.isinf(situation.barred_for) else f" for another {situation.barred_for:.3g} s"
-        return Enough(f"not retried: the circuit of {situation.target} is open{rest}")
+        return GiveUp(f"not retried: a pause of {delay:.3g} s does not fit into the {remaining:.3g} s left")
+    if delay < situation.rejects_for:
+        rest = "" if math.isinf(situation.rejects_for) else f" for another {situation.rejects_for:.3g} s"
+        return GiveUp(f"not retried: the circuit of {situation.target} is open{rest}")
     if tokens is None:
-        return Again(delay)
-    overload = fault.kind in _TIMEOUTS and not situation.singled_out
+        return Repeat(delay)
+    overload = fault.kind in _TIMEOUTS and not situation.failed_alone
     cost = TIMEOUT_COST if overload else RETRY_COST
     if not tokens.try_spend(situation.now, cost):
-        return Enough("not retried: the retry budget of this upstream is empty")
-    return Again(delay, cost)
+        return GiveUp("not retried: the retry budget of this upstream is empty")
+    return Repeat(delay, cost)
 
 
-def _repeat_refused(fault: Fault, situation: Situation, settings: Retry) -> Enough | None:
+def _repeat_refused(fault: Fault, situation: RetryState, settings: Retry) -> GiveUp | None:
     if fault.maybe_processed and not situation.idempotent:
-        return Enough(
+        return GiveUp(
             f"not retried: the server may have acted on this {situation.method}; "
             "give idempotency_key='auto' or idempotent=True if a repeat is harmless"
         )
     if not situation.sendable:
-        return Enough("not retried: the body is one-shot and was already sent; give bytes, a file or a factory")
+        return GiveUp("not retried: the body is one-shot and was already sent; give bytes, a file or a factory")
     if situation.step >= settings.max_attempts:
-        return Enough("" if situation.step > 1 else f"not retried: max_attempts={settings.max_attempts}")
+        return GiveUp("" if situation.step > 1 else f"not retried: max_attempts={settings.max_attempts}")
     return None

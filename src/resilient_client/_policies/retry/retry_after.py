@@ -39,7 +39,7 @@ _HTTP_DATES = (_IMF_FIXDATE, _RFC850_DATE, _ASCTIME_DATE)  # compiled when first
 def retry_after(headers: Mapping[str, str], *, wall_now: float) -> float | None:
     """The wait a reply asks for.
 
-    ``retry-after-ms`` (OpenAI, Azure) states the same wish in finer grain; where it is readable, it wins.
+    ``retry-after-ms`` (OpenAI, Azure) states the same requested_delay in finer grain; where it is readable, it wins.
 
     Args:
         headers: The headers of the reply; the mapping must ignore case, as multidict's ``CIMultiDict`` does.
@@ -81,8 +81,8 @@ def jittered(seconds: float, rng: Random) -> float:
     """The server's wish, spread upward only, so that callers told the same do not come back as one.
 
     Adds up to a quarter of the wish and at most 5 s. (Envoy multiplies by 1 to 1.5,
-    ``RateLimitedRetryBackOff``; the AWS SDKs add up to 5 s.) With the same luck, a longer wish means a longer
-    wait. 0.0 stays 0.0: there the backoff does the spreading.
+    ``RateLimitedRetryBackOff``; the AWS SDKs add up to 5 s.) With the same random draw, a longer
+    request means a longer wait. 0.0 stays 0.0: there the backoff does the spreading.
 
     Args:
         seconds: The wish, 0.0 or more.

@@ -8,7 +8,7 @@ from yarl import URL
 
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._policies.balancing.balancer import Balancer
-from resilient_client._policies.balancing.endpoint_pool import FAILURE_COST, GUESS, Lease, OnChange, Roster
+from resilient_client._policies.balancing.endpoint_pool import FAILURE_COST, GUESS, EndpointPool, InFlight, OnChange
 from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing
 
 A, B, C, D = (Endpoint("http", host, 80) for host in "abcd")
@@ -23,7 +23,7 @@ class Doors:
     def would_admit(self, key: Endpoint, _now: float) -> bool:
         return key not in self.closed
 
-    def barred_for(self, key: Endpoint, _now: float) -> float:
+    def rejects_for(self, key: Endpoint, _now: float) -> float:
         return self.closed.get(key, 0.0)
 
 
@@ -37,14 +37,16 @@ def balancer(
     """A balancer over some of A, B, C and D."""
     config = LoadBalancing(strategy=strategy, **settings)
     rng = random.Random(1)
-    return Balancer(config, Roster(config, [URL(f"http://{host}") for host in hosts], rng, on_change), rng, circuits)
+    return Balancer(
+        config, EndpointPool(config, [URL(f"http://{host}") for host in hosts], rng, on_change), rng, circuits
+    )
 
 
-def picked(lease: Lease | None) -> Endpoint:
+def picked(in_flight: InFlight | None) -> Endpoint:
     """Whom the lease is for, and the lease given back."""
-    assert lease is not None
-    lease.release()
-    return lease.member.endpoint
+    assert in_flight is not None
+    in_flight.release()
+    return in_flight.member.endpoint
 
 
 def choices(chooser: Balancer, count: int = 300, now: float = 0.0) -> Counter[Endpoint]:
@@ -55,21 +57,21 @@ def choices(chooser: Balancer, count: int = 300, now: float = 0.0) -> Counter[En
 def serve(chooser: Balancer, endpoint: Endpoint, seconds: float, now: float = 0.0, times: int = 1) -> None:
     """Have one endpoint answer in so many seconds."""
     for _ in range(times):
-        others = [member.endpoint for member in chooser.roster.members if member.endpoint != endpoint]
-        lease = chooser.pick(now, (), others)
-        assert lease is not None
-        lease.success(now, seconds)
-        lease.release()
+        others = [member.endpoint for member in chooser.endpoint_pool.members if member.endpoint != endpoint]
+        in_flight = chooser.pick(now, (), others)
+        assert in_flight is not None
+        in_flight.success(now, seconds)
+        in_flight.release()
 
 
 def fail(chooser: Balancer, endpoint: Endpoint, now: float = 0.0, times: int = 1) -> None:
     """Have attempts at one endpoint fail at once."""
     for _ in range(times):
-        others = [member.endpoint for member in chooser.roster.members if member.endpoint != endpoint]
-        lease = chooser.pick(now, (), others)
-        assert lease is not None
-        lease.failure(now, 0.0)
-        lease.release()
+        others = [member.endpoint for member in chooser.endpoint_pool.members if member.endpoint != endpoint]
+        in_flight = chooser.pick(now, (), others)
+        assert in_flight is not None
+        in_flight.failure(now, 0.0)
+        in_flight.release()
 
 
 # --- the strategies ---
@@ -102,7 +104,7 @@ def test_least_loaded_prefers_the_idle_to_the_busy() -> None:
     """Equal latency: what is in flight decides."""
     chooser = balancer("ab")
     leases = [chooser.pick(0.0) for _ in range(10)]
-    assert Counter(lease.member.endpoint for lease in leases if lease) == {A: 5, B: 5}
+    assert Counter(in_flight.member.endpoint for in_flight in leases if in_flight) == {A: 5, B: 5}
 
 
 def test_least_loaded_prefers_the_quick_to_the_slow() -> None:
@@ -119,7 +121,7 @@ def test_least_loaded_trades_load_for_latency() -> None:
     serve(chooser, A, 0.1)
     serve(chooser, B, 0.02)
     leases = [chooser.pick(0.0) for _ in range(12)]
-    assert Counter(lease.member.endpoint for lease in leases if lease) == {A: 2, B: 10}
+    assert Counter(in_flight.member.endpoint for in_flight in leases if in_flight) == {A: 2, B: 10}
 
 
 def test_least_loaded_spreads_equals_evenly() -> None:
@@ -134,17 +136,17 @@ def test_least_loaded_avoids_who_fails_quickly() -> None:
     serve(chooser, A, GUESS)
     fail(chooser, B)
     leases = [chooser.pick(0.0) for _ in range(int(FAILURE_COST))]
-    assert Counter(lease.member.endpoint for lease in leases if lease)[A] >= FAILURE_COST - 1
+    assert Counter(in_flight.member.endpoint for in_flight in leases if in_flight)[A] >= FAILURE_COST - 1
 
 
 def test_least_loaded_avoids_who_throttles() -> None:
     """A quick 429 does not attract more requests either."""
     chooser = balancer("ab")
     serve(chooser, A, GUESS)
-    lease = chooser.pick(0.0, (), [A])
-    assert lease is not None
-    lease.throttled(0.0, 0.001)
-    lease.release()
+    in_flight = chooser.pick(0.0, (), [A])
+    assert in_flight is not None
+    in_flight.throttled(0.0, 0.001)
+    in_flight.release()
     assert choices(chooser, 20) == {A: 20}
 
 
@@ -204,7 +206,7 @@ def test_pick_when_nobody_admits_gives_nothing() -> None:
     doors.closed[B] = 3.0
     chooser = balancer(circuits=doors)
     assert chooser.pick(0.0) is None
-    assert chooser.barred_for(0.0) == 3.0
+    assert chooser.rejects_for(0.0) == 3.0
     assert chooser.retry_after(0.0) == 3.0
 
 
@@ -222,7 +224,7 @@ def test_failure_is_singled_out_when_another_served_meanwhile() -> None:
     """One that took far longer than is typical, while others served: it is not the upstream that is overloaded."""
     chooser = balancer("ab")
     serve(chooser, B, 0.02, now=95.0, times=5)
-    assert chooser.singled_out(A, 100.0, 10.0)
+    assert chooser.failed_alone(A, 100.0, 10.0)
 
 
 def test_failure_is_not_singled_out_when_nobody_served_meanwhile() -> None:
@@ -231,14 +233,14 @@ def test_failure_is_not_singled_out_when_nobody_served_meanwhile() -> None:
     serve(chooser, B, 0.02, now=89.0, times=5)
     serve(chooser, A, 0.02, now=95.0)
     fail(chooser, B, now=95.0)
-    assert not chooser.singled_out(A, 100.0, 10.0)
+    assert not chooser.failed_alone(A, 100.0, 10.0)
 
 
 def test_failure_is_not_singled_out_when_all_are_slow() -> None:
     """An attempt that took little longer than the replies of the others is one of the many in an overload."""
     chooser = balancer("ab")
     serve(chooser, B, 5.0, now=95.0, times=10)
-    assert not chooser.singled_out(A, 100.0, 10.0)
+    assert not chooser.failed_alone(A, 100.0, 10.0)
 
 
 def test_failure_is_not_singled_out_when_the_one_that_served_refuses() -> None:
@@ -247,7 +249,7 @@ def test_failure_is_not_singled_out_when_the_one_that_served_refuses() -> None:
     chooser = balancer("ab", circuits=doors)
     serve(chooser, B, 0.02, now=95.0)
     doors.closed = {B: 5.0}
-    assert not chooser.singled_out(A, 100.0, 10.0)
+    assert not chooser.failed_alone(A, 100.0, 10.0)
 
 
 # --- ejection ---
@@ -318,7 +320,7 @@ def test_ejection_never_takes_the_last_one() -> None:
 def test_ejection_has_a_ceiling(hosts: str, ceiling: float, at_most: int) -> None:
     """A share of all, but one in any case."""
     chooser = balancer(hosts, strategy="round_robin", max_ejected=ceiling)
-    for member in chooser.roster.members:
+    for member in chooser.endpoint_pool.members:
         fail(chooser, member.endpoint, times=10)
     assert sum(state.ejected_for > 0 for state in chooser.states(0.0).values()) == at_most
 
@@ -327,7 +329,7 @@ def test_ejected_endpoint_comes_back_slowly() -> None:
     """First a tenth of its turns, then more, in the end all."""
     chooser = balancer("ab", strategy="round_robin")
     fail(chooser, A, times=5)
-    back = chooser.roster.members[0].standing.until
+    back = chooser.endpoint_pool.members[0].outlier.until
     shares = [choices(chooser, 1000, now=back + after)[A] / 1000 for after in (0.0, 5.0, 10.0)]
     assert shares[0] == pytest.approx(0.1, abs=0.05)
     assert shares[0] < shares[1] < shares[2] == 0.5
@@ -343,10 +345,10 @@ def test_ejected_endpoint_is_asked_when_the_others_refuse() -> None:
 def test_health_checks_that_leave_less_than_half_are_ignored() -> None:
     """The few could not bear the load of all; and more likely it is the check that is wrong."""
     chooser = balancer("abcd", strategy="round_robin", health_check=HealthCheck(fall=1))
-    for member in chooser.roster.members[:2]:
-        chooser.roster.checked(member, 0.0, "status 503")
+    for member in chooser.endpoint_pool.members[:2]:
+        chooser.endpoint_pool.checked(member, 0.0, "status 503")
     assert choices(chooser, 4) == {C: 2, D: 2}
-    chooser.roster.checked(chooser.roster.members[2], 0.0, "status 503")
+    chooser.endpoint_pool.checked(chooser.endpoint_pool.members[2], 0.0, "status 503")
     assert choices(chooser, 4) == {A: 1, B: 1, C: 1, D: 1}
 
 
@@ -356,9 +358,9 @@ def test_changes_are_told_once() -> None:
     check = HealthCheck(fall=1, rise=1)
     chooser = balancer("ab", health_check=check, on_change=lambda *change: told.append(change))
     fail(chooser, A, times=5)
-    chooser.roster.checked(chooser.roster.members[0], 1.0, "status 503")
+    chooser.endpoint_pool.checked(chooser.endpoint_pool.members[0], 1.0, "status 503")
     chooser.pick(60.0)
-    chooser.roster.checked(chooser.roster.members[0], 61.0, "")
+    chooser.endpoint_pool.checked(chooser.endpoint_pool.members[0], 61.0, "")
     assert told == [(A, "5 failures in a row"), (A, "")]
 
 
@@ -372,7 +374,7 @@ def test_endpoints_replaced_keep_what_is_known_of_those_that_stay() -> None:
     leaving = chooser.pick(0.0)
     assert leaving is not None
     assert leaving.member.endpoint == B
-    chooser.roster.replace([URL("http://a"), URL("http://c")], 1.0)
+    chooser.endpoint_pool.replace([URL("http://a"), URL("http://c")], 1.0)
     states = chooser.states(1.0)
     assert states[A].ejected_for > 0
     assert states[C].weight < 1
@@ -385,7 +387,7 @@ def test_endpoints_replaced_keep_what_is_known_of_those_that_stay() -> None:
 def test_endpoint_whose_circuit_closed_starts_slowly() -> None:
     """Three probes do not prove that it bears its full share."""
     chooser = balancer()
-    chooser.roster.recovered(B, 5.0)
+    chooser.endpoint_pool.recovered(B, 5.0)
     assert chooser.states(5.0)[B].weight < 1.0 == chooser.states(5.0)[A].weight
 
 
@@ -395,7 +397,7 @@ def test_reply_of_an_endpoint_that_is_gone_harms_nobody() -> None:
     serve(chooser, A, 0.02, times=10)
     late = chooser.pick(0.0, (), [B])
     assert late is not None
-    chooser.roster.replace([URL("http://c"), URL("http://d")], 1.0)
+    chooser.endpoint_pool.replace([URL("http://c"), URL("http://d")], 1.0)
     late.success(2.0, 60.0)
     late.release()
     assert set(choices(chooser, 20, now=2.0)) == {C, D}

@@ -21,7 +21,7 @@ from yarl import URL
 
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._policies.balancing.balancer import Balancer
-from resilient_client._policies.balancing.endpoint_pool import Lease, Roster
+from resilient_client._policies.balancing.endpoint_pool import EndpointPool, InFlight
 from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing
 
 ALL = [Endpoint("http", host, 80) for host in "abcde"]
@@ -49,15 +49,15 @@ class Interleavings(RuleBasedStateMachine):
         config = LoadBalancing(
             strategy=strategy, eject_failures=2, slow_start=slow_start, health_check=HealthCheck(rise=1, fall=1)
         )
-        self.roster = Roster(config, map(url, self.endpoints), random.Random(3), self.told)
-        self.balancer = Balancer(config, self.roster, random.Random(4), self)
+        self.endpoint_pool = EndpointPool(config, map(url, self.endpoints), random.Random(3), self.told)
+        self.balancer = Balancer(config, self.endpoint_pool, random.Random(4), self)
 
     # what the balancer is given: the circuits, and somebody to tell
 
     def would_admit(self, endpoint, _now):
         return endpoint not in self.closed
 
-    def barred_for(self, endpoint, _now):
+    def rejects_for(self, endpoint, _now):
         return 7.0 if endpoint in self.closed else 0.0
 
     def told(self, endpoint, reason):
@@ -69,20 +69,20 @@ class Interleavings(RuleBasedStateMachine):
         if not reason.startswith("health check"):
             out = self.out & set(self.endpoints)
             assert set(self.endpoints) - out, "the last one was ejected"
-            ejected = [m for m in self.roster.members if m.standing.ejected]
+            ejected = [m for m in self.endpoint_pool.members if m.outlier.ejected]
             assert len(ejected) <= max(1, len(self.endpoints) // 2)
 
     # what happens
 
     @rule(tried=st.lists(st.sampled_from(ALL), max_size=4), refused=st.lists(st.sampled_from(ALL), max_size=1))
     def pick(self, tried, refused):
-        lease = self.balancer.pick(self.now, tried, refused)
+        in_flight = self.balancer.pick(self.now, tried, refused)
         candidates = [e for e in self.endpoints if e not in refused and e not in self.closed]
-        assert (lease is None) is (not candidates)
-        if lease is None:
+        assert (in_flight is None) is (not candidates)
+        if in_flight is None:
             return
-        self.leases.append(lease)
-        chosen = lease.member.endpoint
+        self.leases.append(in_flight)
+        chosen = in_flight.member.endpoint
         assert chosen in candidates
         fewest = min(tried.count(endpoint) for endpoint in candidates)
         assert tried.count(chosen) == fewest
@@ -99,20 +99,20 @@ class Interleavings(RuleBasedStateMachine):
         twice=st.booleans(),
     )
     def end(self, number, end, twice):
-        lease = self.leases.pop(number % len(self.leases))
+        in_flight = self.leases.pop(number % len(self.leases))
         match end:
             case "success":
-                lease.success(self.now, 0.01)
+                in_flight.success(self.now, 0.01)
             case "slow":
-                lease.success(self.now, 5.0)
+                in_flight.success(self.now, 5.0)
             case "failure":
-                lease.failure(self.now, 0.001)
+                in_flight.failure(self.now, 0.001)
             case "silent":
-                lease.failure(self.now, 10.0, silent=True)
+                in_flight.failure(self.now, 10.0, silent=True)
             case "throttled":
-                lease.throttled(self.now, 0.001)
+                in_flight.throttled(self.now, 0.001)
         for _ in range(1 + twice):
-            lease.release()
+            in_flight.release()
 
     @rule()
     def break_down(self):
@@ -120,20 +120,20 @@ class Interleavings(RuleBasedStateMachine):
         for endpoint in self.endpoints:
             others = [other for other in self.endpoints if other != endpoint]
             for _ in range(2):
-                if lease := self.balancer.pick(self.now, (), others):
-                    lease.failure(self.now, 0.001)
-                    lease.release()
+                if in_flight := self.balancer.pick(self.now, (), others):
+                    in_flight.failure(self.now, 0.001)
+                    in_flight.release()
 
     @rule(endpoint=st.sampled_from(ALL))
     def turn_circuit(self, endpoint):
         self.closed ^= {endpoint}
         if endpoint not in self.closed:
-            self.roster.recovered(endpoint, self.now)
+            self.endpoint_pool.recovered(endpoint, self.now)
 
     @rule(number=st.integers(0, 4), good=st.booleans())
     def check(self, number, good):
-        member = self.roster.members[number % len(self.endpoints)]
-        self.roster.checked(member, self.now, "" if good else "status 503")
+        member = self.endpoint_pool.members[number % len(self.endpoints)]
+        self.endpoint_pool.checked(member, self.now, "" if good else "status 503")
 
     @rule(seconds=st.sampled_from([0.01, 1.0, 11.0, 61.0]))
     def pass_time(self, seconds):
@@ -143,27 +143,27 @@ class Interleavings(RuleBasedStateMachine):
     def replace(self, endpoints):
         self.out &= set(endpoints)  # nobody is told of one that is gone, and it comes back as a new one
         self.endpoints = endpoints
-        self.roster.replace(map(url, endpoints), self.now)
+        self.endpoint_pool.replace(map(url, endpoints), self.now)
 
     # what must hold
 
     @invariant()
     def counts_what_is_in_flight(self):
-        for member in self.roster.members:
-            assert member.in_flight == sum(lease.member is member for lease in self.leases)
+        for member in self.endpoint_pool.members:
+            assert member.in_flight == sum(in_flight.member is member for in_flight in self.leases)
             assert 0 <= member.unanswered <= member.in_flight
 
     @invariant()
     def tells_who_is_out(self):
-        well = {member.endpoint for member in self.roster.members if member.standing.well}
+        well = {member.endpoint for member in self.endpoint_pool.members if member.outlier.well}
         assert well == set(self.endpoints) - self.out
 
     def teardown(self):
-        for lease in getattr(self, "leases", ()):
-            lease.release()
-            lease.release()
-            assert lease.member.in_flight >= 0
-        for member in self.roster.members:
+        for in_flight in getattr(self, "leases", ()):
+            in_flight.release()
+            in_flight.release()
+            assert in_flight.member.in_flight >= 0
+        for member in self.endpoint_pool.members:
             assert (member.in_flight, member.unanswered) == (0, 0)
 
 
@@ -172,23 +172,23 @@ def test_balancer_under_any_interleaving_keeps_its_rules():
     run_state_machine_as_test(Interleavings, settings=MACHINE)
 
 
-def release_without_looking(lease):
-    lease.member.in_flight -= 1
+def release_without_looking(in_flight):
+    in_flight.member.in_flight -= 1
 
 
 MUTANTS = {
     "a closed circuit does not matter": (Balancer, "_admits", lambda *_: True),
     "the last one may be ejected": (
-        Roster,
+        EndpointPool,
         "_eject",
         lambda self, m, now, reason: (
             None
-            if m.standing.ejected or m not in self.members
-            else (m.standing.eject(now, self._rng), self._tell(m, reason))
+            if m.outlier.ejected or m not in self.members
+            else (m.outlier.eject(now, self._rng), self._tell(m, reason))
         ),
     ),
-    "a lease may be released twice": (Lease, "release", release_without_looking),
-    "those that are out are chosen": (Roster, "well_among", lambda _, members: members),
+    "a lease may be released twice": (InFlight, "release", release_without_looking),
+    "those that are out are chosen": (EndpointPool, "healthy_of", lambda _, members: members),
 }
 
 

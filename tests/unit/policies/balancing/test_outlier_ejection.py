@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from resilient_client._policies.balancing.outlier_ejection import LEAST_WEIGHT, Standing
+from resilient_client._policies.balancing.outlier_ejection import LEAST_WEIGHT, OutlierState
 from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing
 
 
@@ -15,58 +15,58 @@ class Low(random.Random):
         return a
 
 
-def ejections(standing: Standing, now: float, count: int, pause: float = 0.0) -> list[float]:
+def ejections(outlier: OutlierState, now: float, count: int, pause: float = 0.0) -> list[float]:
     """How long it is ejected when it comes back unwell again and again, ``pause`` seconds after each return."""
     spans = []
     for _ in range(count):
-        standing.eject(now, Low())
-        spans.append(standing.until - now)
-        now = standing.until + pause
-        standing.let_back(standing.until)
+        outlier.eject(now, Low())
+        spans.append(outlier.until - now)
+        now = outlier.until + pause
+        outlier.readmit(outlier.until)
     return spans
 
 
 def test_ejection_doubles_up_to_the_longest() -> None:
     """Whoever comes back unwell stays away for twice as long, and never for longer than ``max_ejection``."""
-    assert ejections(Standing(LoadBalancing(ejection=10, max_ejection=60)), 0.0, 5) == [10, 20, 40, 60, 60]
+    assert ejections(OutlierState(LoadBalancing(ejection=10, max_ejection=60)), 0.0, 5) == [10, 20, 40, 60, 60]
 
 
 def test_ejection_starts_over_after_it_was_well_for_long() -> None:
     """An endpoint that was well for ``max_ejection`` seconds begins with the first span again."""
-    assert ejections(Standing(LoadBalancing(ejection=10, max_ejection=60)), 0.0, 3, pause=60) == [10, 10, 10]
+    assert ejections(OutlierState(LoadBalancing(ejection=10, max_ejection=60)), 0.0, 3, pause=60) == [10, 10, 10]
 
 
 def test_ejection_is_never_shorter_than_set() -> None:
     """Chance makes it up to a quarter longer, so that a fleet does not come back in step."""
     for seed in range(50):
-        standing = Standing(LoadBalancing())
-        standing.eject(0.0, random.Random(seed))
-        assert 10 <= standing.until <= 12.5
+        outlier = OutlierState(LoadBalancing())
+        outlier.eject(0.0, random.Random(seed))
+        assert 10 <= outlier.until <= 12.5
 
 
 @pytest.mark.parametrize(("after", "weight"), [(0, LEAST_WEIGHT), (5, 0.5), (9, 0.9), (10, 1.0), (100, 1.0)])
 def test_slow_start_grows_from_a_tenth_to_a_full_share(after: float, weight: float) -> None:
     """In proportion to the time since it came back."""
-    standing = Standing(LoadBalancing(slow_start=10))
-    standing.start_slowly(50.0)
-    assert standing.weight(50.0 + after) == pytest.approx(weight)
+    outlier = OutlierState(LoadBalancing(slow_start=10))
+    outlier.start_slowly(50.0)
+    assert outlier.weight(50.0 + after) == pytest.approx(weight)
 
 
 def test_slow_start_switched_off_gives_the_full_share_at_once() -> None:
     """``slow_start=0`` is no division by zero."""
-    standing = Standing(LoadBalancing(slow_start=0))
-    standing.start_slowly(50.0)
-    assert standing.weight(50.0) == 1.0
+    outlier = OutlierState(LoadBalancing(slow_start=0))
+    outlier.start_slowly(50.0)
+    assert outlier.weight(50.0) == 1.0
 
 
 def test_health_check_takes_fall_bad_answers_to_take_out_and_rise_good_ones_to_bring_back() -> None:
     """A single answer to the contrary starts the count over; the very first decides at once."""
-    standing = Standing(LoadBalancing(health_check=HealthCheck(rise=2, fall=3)))
+    outlier = OutlierState(LoadBalancing(health_check=HealthCheck(rise=2, fall=3)))
 
     def after(*answers: bool) -> bool:
         for good in answers:
-            standing.checked(good, 0.0)
-        return standing.well
+            outlier.checked(good, 0.0)
+        return outlier.well
 
     assert not after(False)
     assert after(True, True)

@@ -27,7 +27,7 @@ def test_hedge_tokens_follow_the_model(steps: list[str]) -> None:
                 level -= level >= 1
             case "return" if out:
                 out -= 1
-                tokens.give_back()
+                tokens.refund()
                 level += 1
             case "win" | "defeat":
                 tokens.judge(won=step == "win")

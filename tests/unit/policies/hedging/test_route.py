@@ -59,23 +59,23 @@ def all_alike() -> list[float]:
 )
 def test_route_knows_its_own_requests(other: Request, same: bool) -> None:
     """Those with the same method to the same endpoint; whoever asks has found it by the path."""
-    assert a_route().is_that_of(other) is same
+    assert a_route().matches(other) is same
 
 
 def test_hedge_before_anything_is_known_counts_as_a_gain() -> None:
     """A fixed delay is the user's own word; what the budgets allow is tried."""
-    assert a_route().is_gain(0.05)
+    assert a_route().is_worthwhile(0.05)
 
 
 def test_hedge_for_a_slow_few_is_a_gain_and_where_all_are_slow_it_is_none() -> None:
     """One in twenty that takes a hundred times as long, or times that differ by chance alone."""
-    assert fed(*[0.002] * 950, *[0.2] * 50).is_gain(0.003)
-    assert not fed(*all_alike()).is_gain(0.15)
+    assert fed(*[0.002] * 950, *[0.2] * 50).is_worthwhile(0.003)
+    assert not fed(*all_alike()).is_worthwhile(0.15)
 
 
 def test_hedge_for_what_is_slower_than_anything_before_is_a_gain() -> None:
     """Where it was none all the time: something has happened to this one."""
-    assert fed(*all_alike()).is_gain(1.0)
+    assert fed(*all_alike()).is_worthwhile(1.0)
 
 
 def test_hedge_is_no_gain_while_many_are_late() -> None:
@@ -83,7 +83,7 @@ def test_hedge_is_no_gain_while_many_are_late() -> None:
     route = fed(*[0.002] * 950, *[0.2] * 50)
     for number in range(1, 30):
         route.late(number, 0.003, Hedging())
-    assert not route.is_gain(0.003)
+    assert not route.is_worthwhile(0.003)
 
 
 def test_step_that_is_late_as_often_as_its_delay_says_is_no_news() -> None:
@@ -100,7 +100,7 @@ def test_hedge_takes_of_both_budgets_or_of_none() -> None:
     route, request = a_route(budgets), a_request()
     assert [route.pay(request, 0.0, 1.0) for _ in range(6)] == [True] * 5 + [False]
     assert route.tokens.available == START - 5
-    route.take_back(request, 1.0)
+    route.refund(request, 1.0)
     assert route.tokens.available == START - 4
     assert route.pay(request, 0.0, 1.0)
 

@@ -33,29 +33,29 @@ class Wish(NamedTuple):
     tags: tuple[tuple[str, str], ...] = ()
 
 
-def asked(wish: Wish, **more: Any) -> Request:
+def asked(wanted: Wish, **more: Any) -> Request:
     """The request that comes of a wish."""
-    url = URL(f"https://api.example.com{wish.path}?{wish.query}")
-    endpoint, client = Endpoint.of(url), CLIENTS[wish.client]
-    given: dict[str, Any] = {"tags": dict(wish.tags)} if wish.tags else {}
-    call: Call[Any] = Call(wish.method, wish.path, **given, **more)
-    limits = (Timeout(total=None, attempt=None, connect=None) if wish.timeout is None else wish.timeout).limits()
-    context = CallContext(call, client, limits, wish.retry, endpoint, 0.0)
-    return Request(wish.method, url, CIMultiDict(wish.headers), None, context)
+    url = URL(f"https://api.example.com{wanted.path}?{wanted.query}")
+    endpoint, client = Endpoint.of(url), CLIENTS[wanted.client]
+    given: dict[str, Any] = {"tags": dict(wanted.tags)} if wanted.tags else {}
+    call: Call[Any] = Call(wanted.method, wanted.path, **given, **more)
+    limits = (Timeout(total=None, attempt=None, connect=None) if wanted.timeout is None else wanted.timeout).limits()
+    context = CallContext(call, client, limits, wanted.retry, endpoint, 0.0)
+    return Request(wanted.method, url, CIMultiDict(wanted.headers), None, context)
 
 
-def meaning(wish: Wish) -> object:
+def meaning(wanted: Wish) -> object:
     """The same wish in plain words: two are alike exactly if these are."""
     headers: dict[str, list[str]] = {}
-    for name, value in wish.headers:
+    for name, value in wanted.headers:
         headers.setdefault(name.lower(), []).append(value)
-    timeout, retry = wish.timeout, wish.retry
+    timeout, retry = wanted.timeout, wanted.retry
     return (
-        wish[:4],
+        wanted[:4],
         headers,
         None if timeout is None else (timeout.attempt, timeout.connect, timeout.idle),
         None if retry is None else (retry.max_attempts, retry.backoff, retry.statuses, retry.retry_after_cap),
-        dict(wish.tags),
+        dict(wanted.tags),
     )
 
 
@@ -84,9 +84,9 @@ def test_keys_are_equal_exactly_for_calls_that_are_alike(one: Wish, other: Wish)
 
 
 @given(wishes)
-def test_key_of_a_call_is_equal_each_time_it_is_made(wish: Wish) -> None:
+def test_key_of_a_call_is_equal_each_time_it_is_made(wanted: Wish) -> None:
     """Equal keys have equal hashes: a call finds the flight of its twin."""
-    assert len({flight_key(asked(wish)), flight_key(asked(wish))}) == 1
+    assert len({flight_key(asked(wanted)), flight_key(asked(wanted))}) == 1
 
 
 def test_key_tells_priorities_apart() -> None:

@@ -9,9 +9,9 @@ from resilient_client._policies.http.redaction import (
     LONGEST,
     REDACTED,
     UNREADABLE_URL,
-    shown_headers,
-    shown_text,
-    shown_url,
+    redact_headers,
+    redact_text,
+    redact_url,
     without_query,
 )
 
@@ -21,7 +21,7 @@ CANARY = "canary7secret"
 @pytest.mark.parametrize("name", ["Content-Type", "content-type", "RETRY-AFTER", "X-Request-Id"])
 def test_headers_known_as_harmless_show_their_value(name: str) -> None:
     """A header on the list is shown, whatever the case of its name."""
-    assert shown_headers({name: "value"}) == {name: "value"}
+    assert redact_headers({name: "value"}) == {name: "value"}
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def test_headers_known_as_harmless_show_their_value(name: str) -> None:
 )
 def test_headers_that_hold_secrets_show_only_their_name(name: str) -> None:
     """Credentials, and URLs that may hold some, stay hidden."""
-    assert shown_headers({name: CANARY}) == {name: REDACTED}
+    assert redact_headers({name: CANARY}) == {name: REDACTED}
 
 
 @given(st.text(min_size=1).map("X-".__add__))
 @settings(derandomize=True, deadline=None)
 def test_headers_nobody_thought_of_stay_hidden(name: str) -> None:
     """What is not on the list is a secret."""
-    assert CANARY not in str(shown_headers({name: CANARY}))
+    assert CANARY not in str(redact_headers({name: CANARY}))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_headers_nobody_thought_of_stay_hidden(name: str) -> None:
 )
 def test_url_shows_where_and_which_keys_but_no_values(url: str, shown: str) -> None:
     """Scheme, host, port, path and query keys are shown; userinfo, values and fragment are not."""
-    assert shown_url(url) == shown
+    assert redact_url(url) == shown
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_url_without_query_is_scheme_host_port_and_path(url: str | URL, shown: s
 )
 def test_url_that_cannot_be_taken_apart_is_not_shown(url: str) -> None:
     """A broken URL may have its secret anywhere, so nothing of it is shown."""
-    assert shown_url(url) == without_query(url) == UNREADABLE_URL
+    assert redact_url(url) == without_query(url) == UNREADABLE_URL
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_url_that_cannot_be_taken_apart_is_not_shown(url: str) -> None:
 )
 def test_url_with_userinfo_in_its_path_hides_it(url: str, shown: str) -> None:
     """A URL carried in a URL, or behind a mistyped scheme, keeps its credentials to itself."""
-    assert shown_url(url) == shown
+    assert redact_url(url) == shown
 
 
 @given(
@@ -120,7 +120,7 @@ def test_url_with_secrets_in_any_company_shows_none(scheme: str, user: str, host
     """Neither a password, a query value nor a fragment is ever shown, and no text raises."""
     in_userinfo = f"{scheme}{user}:{CANARY}@{host}"
     for url in (in_userinfo, f"{scheme}h/a?{key}={CANARY}{rest}#{CANARY}"):
-        assert CANARY not in shown_url(url)
+        assert CANARY not in redact_url(url)
         assert CANARY not in without_query(url)
 
 
@@ -129,11 +129,11 @@ def test_url_with_secrets_in_any_company_shows_none(scheme: str, user: str, host
 def test_shown_text_is_printable_and_bounded(text: str) -> None:
     """Nothing shown can break a log line, drive a terminal or flood a log."""
     for shown in (
-        shown_text(text),
-        shown_url(text),
-        shown_url(f"http://h/{text}"),
-        *shown_headers({text: text}),
-        *shown_headers({"Server": text}).values(),
+        redact_text(text),
+        redact_url(text),
+        redact_url(f"http://h/{text}"),
+        *redact_headers({text: text}),
+        *redact_headers({"Server": text}).values(),
     ):
         assert shown.isprintable()
         assert len(shown) <= LONGEST + 1
@@ -141,10 +141,10 @@ def test_shown_text_is_printable_and_bounded(text: str) -> None:
 
 def test_shown_text_with_control_characters_replaces_them() -> None:
     """A line break cannot start a forged log line."""
-    assert shown_text("ok\r\nERROR: forged") == "ok��ERROR: forged"
+    assert redact_text("ok\r\nERROR: forged") == "ok��ERROR: forged"
 
 
 def test_shown_text_that_is_over_long_is_cut() -> None:
     """A cut is marked by an ellipsis; what just fits is left alone."""
-    assert shown_text("a" * 9, longest=8) == "aaaaaaaa…"
-    assert shown_text("a" * 8, longest=8) == "aaaaaaaa"
+    assert redact_text("a" * 9, longest=8) == "aaaaaaaa…"
+    assert redact_text("a" * 8, longest=8) == "aaaaaaaa"

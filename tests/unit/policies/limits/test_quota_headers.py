@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from resilient_client._policies.limits.quota_headers import exhausted_for, pause_wished
+from resilient_client._policies.limits.quota_headers import exhausted_for, requested_pause
 
 NOW = 1_760_000_000.0  # some day in October 2025
 
@@ -106,23 +106,23 @@ def test_single_fields_that_are_not_exhausted_or_not_readable_give_none(fields):
 def test_retry_after_of_a_reply_that_says_slow_down_comes_first(status):
     """The draft gives it precedence: it is about this caller, now."""
     headers = CIMultiDict({"Retry-After": "5", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "3600"})
-    assert pause_wished(status, headers, wall_now=NOW) == 5.0
+    assert requested_pause(status, headers, wall_now=NOW) == 5.0
 
 
 @pytest.mark.parametrize("status", [200, 301, 404, 500])
 def test_retry_after_of_another_reply_is_no_wish_to_all(status):
     """A redirect or a failure with ``Retry-After`` speaks of that one request."""
-    assert pause_wished(status, CIMultiDict({"Retry-After": "5"}), wall_now=NOW) is None
+    assert requested_pause(status, CIMultiDict({"Retry-After": "5"}), wall_now=NOW) is None
 
 
 def test_exhausted_quota_of_a_good_reply_is_a_wish():
     """The last request within the quota is answered well; the next would not be."""
-    assert pause_wished(200, CIMultiDict({"RateLimit": '"default";r=0;t=30'}), wall_now=NOW) == 30.0
+    assert requested_pause(200, CIMultiDict({"RateLimit": '"default";r=0;t=30'}), wall_now=NOW) == 30.0
 
 
 def test_retry_after_beyond_all_floats_is_infinity():
     """Whoever acts on it has a bound of its own."""
-    assert pause_wished(429, CIMultiDict({"Retry-After": "1e999"}), wall_now=NOW) == float("inf")
+    assert requested_pause(429, CIMultiDict({"Retry-After": "1e999"}), wall_now=NOW) == float("inf")
 
 
 GARBAGE = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=60)
@@ -137,7 +137,7 @@ NAMES = ["RateLimit", "RateLimit-Policy", "RateLimit-Remaining", "X-RateLimit-Re
 def test_garbage_in_any_field_gives_seconds_or_none(fields):
     """A server may send anything: it never raises, and never gives what is no duration."""
     for status in (200, 429):
-        seconds = pause_wished(status, CIMultiDict(fields), wall_now=NOW)
+        seconds = requested_pause(status, CIMultiDict(fields), wall_now=NOW)
         assert seconds is None or seconds >= 0
 
 

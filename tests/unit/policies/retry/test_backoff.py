@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_client._policies.retry.backoff import pause
+from resilient_client._policies.retry.backoff import backoff_delay
 from resilient_client._settings.retry import Backoff, BackoffKind
 
 JITTERED: tuple[BackoffKind, ...] = ("full_jitter", "equal_jitter", "additive_jitter", "decorrelated")
@@ -19,7 +19,7 @@ DRAWS = 10_000
 def pauses(kind: BackoffKind, attempt: int, previous: float = 0.0, draws: int = DRAWS) -> list[float]:
     rng = Random(1)
     backoff = Backoff(kind=kind, initial=0.2, multiplier=2, maximum=10)
-    return [pause(backoff, attempt, previous, rng) for _ in range(draws)]
+    return [backoff_delay(backoff, attempt, previous, rng) for _ in range(draws)]
 
 
 @st.composite
@@ -91,7 +91,7 @@ def test_pause_with_one_seed_repeats_itself(kind: BackoffKind) -> None:
 
 def test_pause_with_initial_above_the_default_maximum_lifts_the_default() -> None:
     """What was set wins over a default that was not."""
-    assert pause(Backoff(kind="fixed", initial=20), 1, 0.0, Random(1)) == 20.0
+    assert backoff_delay(Backoff(kind="fixed", initial=20), 1, 0.0, Random(1)) == 20.0
 
 
 @given(backoffs(), st.integers(1, 10_000), st.floats(0, 1e308), st.integers())
@@ -100,7 +100,7 @@ def test_pause_with_any_numbers_stays_within_zero_and_maximum(
     backoff: Backoff, attempt: int, previous: float, seed: int
 ) -> None:
     """No law, however large its numbers, is negative, above ``maximum`` or an error."""
-    assert 0.0 <= pause(backoff, attempt, previous, Random(seed)) <= backoff.maximum
+    assert 0.0 <= backoff_delay(backoff, attempt, previous, Random(seed)) <= backoff.maximum
 
 
 @given(backoffs(), st.integers(1, 10_000), st.floats(0, 1e6), st.integers())
@@ -110,4 +110,4 @@ def test_pause_with_any_numbers_keeps_the_floor_of_its_law(
 ) -> None:
     """Only full jitter may go below the first step (equal jitter: below half of it)."""
     floor = {"full_jitter": 0.0, "equal_jitter": backoff.initial / 2}.get(backoff.kind, backoff.initial)
-    assert pause(backoff, attempt, previous, Random(seed)) >= floor
+    assert backoff_delay(backoff, attempt, previous, Random(seed)) >= floor

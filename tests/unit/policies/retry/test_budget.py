@@ -226,7 +226,7 @@ def test_tokens_given_back_are_there_again_but_never_above_burst() -> None:
     """What an attempt that never started had paid returns; a full bucket stays full."""
     tokens = RetryTokens(RetryBudget(initial=5, burst=10, min_per_second=0), 0.0)
     assert tokens.try_spend(0.0, 2.0)
-    tokens.give_back(2.0)
+    tokens.refund(2.0)
     assert tokens.available(0.0) == 5.0
-    tokens.give_back(100.0)
+    tokens.refund(100.0)
     assert tokens.available(0.0) == 10.0
