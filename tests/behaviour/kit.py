@@ -115,7 +115,7 @@ def in_use(api: APIClient) -> int:
 def working() -> int:
     """Tasks of fan-outs that have not ended."""
     codes = [getattr(task.get_coro(), "cr_code", None) for task in asyncio.all_tasks()]
-    return sum("resilient_client/fanout" in code.co_filename for code in codes if code is not None)
+    return sum("resilient_client/_fanout" in code.co_filename for code in codes if code is not None)
 
 
 class Lasting:

@@ -590,15 +590,15 @@ async def test_prober_behind_an_endpoint_costs_its_target_one_look_for_many_requ
 
     app = FastAPI()
     server.script(reply(), reply(503))
-    async with Prober([server.url], fall=1) as anew, Prober([server.url], max_age=60) as pending:
+    async with Prober([server.url], fall=1) as anew, Prober([server.url], max_age=60) as cached:
 
         @app.get("/{which}")
         async def health(which: str) -> JSONResponse:
-            report = await (pending if which == "pending" else anew).check()
+            report = await (cached if which == "cached" else anew).check()
             return JSONResponse(report.to_dict(), 200 if report.ok else 503)
 
         async with AsyncClient(transport=ASGITransport(app), base_url="http://service") as balancer:
-            statuses = [(await soon(balancer.get("/young"))).status_code for _ in range(3)]
+            statuses = [(await soon(balancer.get("/cached"))).status_code for _ in range(3)]
             assert (statuses, server.hits) == ([200] * 3, 1)
             assert (await soon(balancer.get("/anew"))).status_code == 503
 

@@ -294,7 +294,9 @@ async def test_backoff_function_sees_the_number_of_the_attempt_that_failed(serve
     assert seen == [1, 2, 3]
 
 
-@pytest.mark.parametrize("garbage_", ["1", None, -1.0, float("nan"), object()], ids=str)
+@pytest.mark.parametrize(
+    "garbage_", ["1", None, -1.0, float("nan"), object()], ids=["text", "None", "negative", "nan", "object"]
+)
 async def test_backoff_function_that_gives_no_duration_is_named(server: FaultServer, garbage_: Any) -> None:
     """The error says that it is the backoff, and what it must give."""
     server.script(drop())

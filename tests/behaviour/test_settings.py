@@ -292,7 +292,7 @@ def test_client_with_a_session_that_is_none_is_refused(session: Any) -> None:
         {"headers": {"X": 5}},
         {"params": {"a": object()}},
     ],
-    ids=str,
+    ids=["line break", "space", "framing header", "number", "object"],
 )
 def test_client_with_headers_or_params_that_cannot_be_sent_is_refused(options: Any) -> None:
     """At construction, not at the first call."""

@@ -11,7 +11,7 @@ import trustme
 from tests.behaviour.kit import client, failure, in_use, open_files, soon, turns
 
 from resilient_client import APIClient, APIError, APITimeoutError, ConnectionSettings, ErrorKind, Retry, Stage, Timeout
-from resilient_client._transport import upload
+from resilient_client._transport import request_body
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
 
 pytestmark = pytest.mark.usefixtures("both_paths")
@@ -155,7 +155,7 @@ async def test_tls_upload_that_is_not_taken_leaves_no_connection_behind(
 ) -> None:
     """The farewell of TLS would wait for a server that takes nothing."""
     if both_paths == "direct":
-        monkeypatch.setattr(upload, "_AT_ONCE", 20_000_000)
+        monkeypatch.setattr(request_body, "_AT_ONCE", 20_000_000)
     content = (lambda: iter([bytes(60_000)] * 300)) if in_pieces else bytes(20_000_000)
     over = asyncio.Event()
 

@@ -116,54 +116,54 @@ async def nothing_is_held(api: APIClient, server: FaultServer) -> None:
             await asyncio.sleep(0)
 
 
-class Alarms:
+class Timeouts:
     """Every alarm of ours that is set, and the blow that makes the latest one ring."""
 
     def __init__(self) -> None:
         self.live: list[TaskTimeout] = []
-        self.rung = 0
+        self.fired = 0
 
     def fire(self, _task: asyncio.Task[Any]) -> None:
         """Let the alarm that was set last strike, as if its time had come this very moment."""
         if self.live:
             timeout = self.live[-1]
-            self.rung += 1
+            self.fired += 1
             timeout._ends_at = asyncio.get_running_loop().time()
             timeout.fire()
 
-    def ring_then_cancel(self, task: asyncio.Task[Any]) -> None:
+    def fire_then_cancel(self, task: asyncio.Task[Any]) -> None:
         """Both at once: the alarm, then the caller."""
         self.fire(task)
         task.cancel()
 
-    def cancel_then_ring(self, task: asyncio.Task[Any]) -> None:
+    def cancel_then_fire(self, task: asyncio.Task[Any]) -> None:
         """Both at once: the caller, then the alarm."""
         task.cancel()
         self.fire(task)
 
 
 @contextmanager
-def watched_alarms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Alarms]:
+def watched_timeouts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Timeouts]:
     """The alarms that the library sets meanwhile."""
-    alarms = Alarms()
+    timeouts = Timeouts()
 
     class Known(TaskTimeout):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
-            alarms.live.append(self)
+            timeouts.live.append(self)
 
         def close(self) -> None:
             super().close()
-            if self in alarms.live:
-                alarms.live.remove(self)
+            if self in timeouts.live:
+                timeouts.live.remove(self)
 
-    monkeypatch.setattr("resilient_client._middleware.deadline.Alarm", Known)
-    monkeypatch.setattr("resilient_client._middleware.attempt.Alarm", Known)
-    monkeypatch.setattr("resilient_client._call.stream.Alarm", Known)
-    monkeypatch.setattr("resilient_client._middleware.coalesce.Alarm", Known)
-    monkeypatch.setattr("resilient_client._call.fallback.Alarm", Known)
-    yield alarms
-    assert not alarms.live
+    monkeypatch.setattr("resilient_client._middleware.deadline.TaskTimeout", Known)
+    monkeypatch.setattr("resilient_client._middleware.attempt.TaskTimeout", Known)
+    monkeypatch.setattr("resilient_client._call.stream.TaskTimeout", Known)
+    monkeypatch.setattr("resilient_client._middleware.coalesce.TaskTimeout", Known)
+    monkeypatch.setattr("resilient_client._call.fallback.TaskTimeout", Known)
+    yield timeouts
+    assert not timeouts.live
 
 
 def ended_by(*kinds: type[Exception], or_well: bool = False) -> Callable[[asyncio.Task[Any]], str]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.cancellation.support import Upstream, a_request, ended_by, watched_alarms, world_of
+from tests.cancellation.support import Upstream, a_request, ended_by, watched_timeouts, world_of
 
 from resilient_client import APIClient, APIError, APITimeoutError, Backoff, Call, Fallback, Retry
 from resilient_client._core.response import Response
@@ -130,20 +130,20 @@ async def test_call_whose_alarm_rings_in_its_fallback_fails_with_the_error_it_ha
     call: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Our own timer never comes out as a cancellation: the call ends with its error, or with the fallback."""
-    with watched_alarms(monkeypatch) as alarms:
-        await sweep(call(), strike=alarms.fire, verdict=ended_by(APIError, or_well=True))
-    assert alarms.rung > 2
+    with watched_timeouts(monkeypatch) as timeouts:
+        await sweep(call(), strike=timeouts.fire, verdict=ended_by(APIError, or_well=True))
+    assert timeouts.fired > 2
 
 
 async def test_coalesced_call_whose_alarm_rings_anywhere_fails_with_our_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whichever timer strikes, the waiter's or the attempt's, its error comes out."""
-    with watched_alarms(monkeypatch) as alarms:
+    with watched_timeouts(monkeypatch) as timeouts:
         verdict = ended_by(APITimeoutError, or_well=True)  # well, if the answer was there in that very tick
-        await sweep(alone(retry=None), strike=lambda _task: alarms.live[0].fire(), verdict=verdict)
-        await sweep(alone(retry=None), strike=alarms.fire, verdict=verdict)
-    assert alarms.rung > 2
+        await sweep(alone(retry=None), strike=lambda _task: timeouts.live[0].fire(), verdict=verdict)
+        await sweep(alone(retry=None), strike=timeouts.fire, verdict=verdict)
+    assert timeouts.fired > 2
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -151,5 +151,5 @@ async def test_cancellation_in_the_tick_in_which_the_alarm_rings_is_the_callers(
     call: Callable[[], World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When caller and timer strike in the same tick, the caller's cancellation comes out."""
-    with watched_alarms(monkeypatch) as alarms:
-        assert await sweep(call(), strike=alarms.ring_then_cancel, verdict=was_cancelled)
+    with watched_timeouts(monkeypatch) as timeouts:
+        assert await sweep(call(), strike=timeouts.fire_then_cancel, verdict=was_cancelled)

@@ -62,7 +62,7 @@ def world_of(*statuses: int) -> World:
         assert upstream.active == 0
         assert [member.in_flight for member in endpoint_pool.members] == [0, 0, 0]
         assert [member.unanswered for member in endpoint_pool.members] == [0, 0, 0]
-        assert sum(member.standing.failures for member in endpoint_pool.members) <= statuses.count(503)
+        assert sum(member.outlier.failures for member in endpoint_pool.members) <= statuses.count(503)
         upstream.script = [200]
         assert (await chain(a_request(RETRY))).status == 200
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.cancellation.support import Alarms, Upstream, a_request, ended_by, watched_alarms, world_of
+from tests.cancellation.support import Timeouts, Upstream, a_request, ended_by, watched_timeouts, world_of
 
 from resilient_client import APIClient, APITimeoutError, Handler, Hedging, Request, Response, Retry
 from resilient_client._core.kinds import ErrorKind
@@ -40,7 +40,7 @@ def race_world(*script: int, delay: float, hedges: int = 1, middleware: type[Hed
         (request,) = made
         assert request.context.attempts == len(request.context.records) == upstream.begun
         assert request.context.client.timer.active == 0
-        assert hedging._timers is None or (hedging._timers.active, hedging._timers._handle) == (0, None)
+        assert hedging._timer is None or (hedging._timer.active, hedging._timer._handle) == (0, None)
         upstream.script = [200]
         assert (await scenario()).status == 200
         assert upstream.active == 0
@@ -128,24 +128,24 @@ async def test_hedged_call_cancelled_anywhere_leaves_nothing_and_the_next_one_wo
     assert report.reached("HedgingMiddleware.__call__")
 
 
-@pytest.mark.parametrize("both", [Alarms.ring_then_cancel, Alarms.cancel_then_ring])
+@pytest.mark.parametrize("both", [Timeouts.fire_then_cancel, Timeouts.cancel_then_fire])
 async def test_cancellation_in_the_tick_in_which_an_attempts_alarm_rings_is_the_callers(
-    both: Callable[[Alarms, asyncio.Task[object]], None], monkeypatch: pytest.MonkeyPatch
+    both: Callable[[Timeouts, asyncio.Task[object]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the caller and a timer of ours strike at once, in whatever attempt, the cancellation comes out."""
-    with watched_alarms(monkeypatch) as alarms:
+    with watched_timeouts(monkeypatch) as timeouts:
         world = through_the_chain(reply(delay=0.02), reply(delay=0.003))
-        assert await sweep(world, strike=lambda task: both(alarms, task), verdict=was_cancelled)
+        assert await sweep(world, strike=lambda task: both(timeouts, task), verdict=was_cancelled)
 
 
 async def test_hedged_call_whose_latest_alarm_rings_anywhere_goes_on_or_fails_with_our_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An attempt that our timer ended harms no other; if it was the only one left, the error is ours."""
-    with watched_alarms(monkeypatch) as alarms:
+    with watched_timeouts(monkeypatch) as timeouts:
         world = through_the_chain(reply(delay=0.02), reply(delay=0.003))
-        await sweep(world, strike=alarms.fire, verdict=ended_by(APITimeoutError, or_well=True))
-    assert alarms.rung > 2
+        await sweep(world, strike=timeouts.fire, verdict=ended_by(APITimeoutError, or_well=True))
+    assert timeouts.fired > 2
 
 
 @pytest.mark.parametrize("first", ["hedge", "caller"])
@@ -157,7 +157,7 @@ def test_hedge_that_wins_in_the_tick_of_the_callers_cancellation_lets_it_pass(fi
         hedging = HedgingMiddleware(None)
 
         async def hangs(request: Request) -> Response:
-            races.extend(race for race in hedging._timers.pending if isinstance(race, _Race))
+            races.extend(race for race in hedging._timer.pending if isinstance(race, _Race))
             await asyncio.Event().wait()
             raise AssertionError
 

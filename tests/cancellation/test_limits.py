@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.cancellation.support import ENDPOINT, Alarms, Upstream, a_request, ended_by, watched_alarms, world_of
+from tests.cancellation.support import ENDPOINT, Timeouts, Upstream, a_request, ended_by, watched_timeouts, world_of
 
 from resilient_client import APIClient, APITimeoutError, Bulkhead, BulkheadFullError, Call, RateLimit
 from resilient_client._core.request import Request
@@ -76,20 +76,20 @@ def test_bulkhead_without_a_wait_cancelled_anywhere_gives_back_its_permit() -> N
 
 def test_bulkhead_whose_alarm_rings_anywhere_gives_back_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our own timer is a timeout here, too: the wait belongs to the attempt."""
-    with watched_alarms(monkeypatch) as alarms:
+    with watched_timeouts(monkeypatch) as timeouts:
         verdict = ended_by(APITimeoutError, BulkheadFullError)
-        run_virtual(sweep(bulkhead_world(timed=True), strike=alarms.fire, verdict=verdict, patience=5.0))
-    assert alarms.rung > 4
+        run_virtual(sweep(bulkhead_world(timed=True), strike=timeouts.fire, verdict=verdict, patience=5.0))
+    assert timeouts.fired > 4
 
 
-@pytest.mark.parametrize("both", [Alarms.ring_then_cancel, Alarms.cancel_then_ring])
+@pytest.mark.parametrize("both", [Timeouts.fire_then_cancel, Timeouts.cancel_then_fire])
 def test_bulkhead_cancelled_in_the_tick_in_which_the_alarm_rings_propagates_the_cancellation(
-    monkeypatch: pytest.MonkeyPatch, both: Callable[[Alarms, asyncio.Task[object]], None]
+    monkeypatch: pytest.MonkeyPatch, both: Callable[[Timeouts, asyncio.Task[object]], None]
 ) -> None:
     """Both at once, and nothing is lost."""
-    with watched_alarms(monkeypatch) as alarms:
+    with watched_timeouts(monkeypatch) as timeouts:
         world = bulkhead_world(timed=True)
-        run_virtual(sweep(world, strike=lambda task: both(alarms, task), verdict=was_cancelled, patience=5.0))
+        run_virtual(sweep(world, strike=lambda task: both(timeouts, task), verdict=was_cancelled, patience=5.0))
 
 
 def test_bulkhead_that_keeps_a_permit_granted_in_the_tick_of_the_cancellation_is_caught(
@@ -141,10 +141,10 @@ def test_rate_limit_cancelled_anywhere_takes_no_turn_and_leaves_no_timer() -> No
 
 def test_rate_limit_whose_alarm_rings_anywhere_takes_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our own timer, likewise."""
-    with watched_alarms(monkeypatch) as alarms:
+    with watched_timeouts(monkeypatch) as timeouts:
         world = rate_world(RateLimit(rate=1, max_wait=5), timed=True)
-        run_virtual(sweep(world, strike=alarms.fire, verdict=ended_by(APITimeoutError), patience=5.0))
-    assert alarms.rung > 4
+        run_virtual(sweep(world, strike=timeouts.fire, verdict=ended_by(APITimeoutError), patience=5.0))
+    assert timeouts.fired > 4
 
 
 def test_rate_limit_that_keeps_the_turn_of_the_cancelled_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

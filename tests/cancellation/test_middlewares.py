@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
-from tests.cancellation.support import ENDPOINT, Alarms, Upstream, a_request, ended_by, watched_alarms
+from tests.cancellation.support import ENDPOINT, Timeouts, Upstream, a_request, ended_by, watched_timeouts
 
 from resilient_client import BearerAuth
 from resilient_client._core.errors import APIConnectionError, APITimeoutError, DeadlineExceededError
@@ -77,19 +77,19 @@ def test_deadline_and_attempt_cancelled_anywhere_leave_no_alarm() -> None:
 
 def test_deadline_that_rings_anywhere_is_the_callers_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our own timer never comes out as a cancellation, and takes back its own."""
-    with watched_alarms(monkeypatch) as alarms:
-        run_virtual(sweep(timed_world(), strike=alarms.fire, verdict=ended_by(APITimeoutError)))
-    assert alarms.rung == 4
+    with watched_timeouts(monkeypatch) as timeouts:
+        run_virtual(sweep(timed_world(), strike=timeouts.fire, verdict=ended_by(APITimeoutError)))
+    assert timeouts.fired == 4
 
 
-@pytest.mark.parametrize("both", [Alarms.ring_then_cancel, Alarms.cancel_then_ring])
+@pytest.mark.parametrize("both", [Timeouts.fire_then_cancel, Timeouts.cancel_then_fire])
 def test_cancellation_in_the_tick_in_which_the_alarm_rings_is_the_callers(
-    monkeypatch: pytest.MonkeyPatch, both: Callable[[Alarms, asyncio.Task[object]], None]
+    monkeypatch: pytest.MonkeyPatch, both: Callable[[Timeouts, asyncio.Task[object]], None]
 ) -> None:
     """When the caller and the alarm strike at once, the caller's cancellation comes out."""
-    with watched_alarms(monkeypatch) as alarms:
-        run_virtual(sweep(timed_world(), strike=lambda task: both(alarms, task), verdict=was_cancelled))
-    assert alarms.rung == 4
+    with watched_timeouts(monkeypatch) as timeouts:
+        run_virtual(sweep(timed_world(), strike=lambda task: both(timeouts, task), verdict=was_cancelled))
+    assert timeouts.fired == 4
 
 
 def test_attempt_that_takes_every_cancellation_for_its_own_is_caught() -> None:
@@ -151,14 +151,14 @@ def test_deadline_that_rings_in_attempts_and_pauses_is_the_callers_error(monkeyp
     """At whatever suspension of attempts and pauses the deadline strikes, its error comes out and nothing is left."""
     calls: list[Request] = []
     world = retry_world(lambda: Upstream(503, 503, 200), timed=True, calls=calls)
-    with watched_alarms(monkeypatch) as alarms:
+    with watched_timeouts(monkeypatch) as timeouts:
 
         def strike(task: asyncio.Task[object]) -> None:
             calls[-1].context.deadline = calls[-1].context.client.loop_time()
-            alarms.fire(task)
+            timeouts.fire(task)
 
         run_virtual(sweep(world, strike=strike, verdict=ended_by(DeadlineExceededError)))
-    assert alarms.rung == 16
+    assert timeouts.fired == 16
 
 
 # --- circuit breaker ---

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.cancellation.support import Alarms, ended_by, watched_alarms, world_of
+from tests.cancellation.support import Timeouts, ended_by, watched_timeouts, world_of
 
 from resilient_client import (
     APIClient,
@@ -96,9 +96,9 @@ async def test_call_whose_alarm_rings_anywhere_fails_with_our_timeout(
     call: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever our own timer strikes, its error comes out, the task is as it was, and nothing stays behind."""
-    with watched_alarms(monkeypatch) as alarms:
-        report = await sweep(call(retry=None), strike=alarms.fire, verdict=ended_by(APITimeoutError))
-    assert alarms.rung == len(report) > 2
+    with watched_timeouts(monkeypatch) as timeouts:
+        report = await sweep(call(retry=None), strike=timeouts.fire, verdict=ended_by(APITimeoutError))
+    assert timeouts.fired == len(report) > 2
 
 
 @pytest.mark.parametrize("call", [succeeds, redirected, reauthenticated])
@@ -106,22 +106,22 @@ async def test_call_whose_attempt_times_out_anywhere_goes_on_with_the_next(
     call: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An attempt that our timer ended is followed by another, with nothing of the first in its way."""
-    with watched_alarms(monkeypatch) as alarms:
+    with watched_timeouts(monkeypatch) as timeouts:
         world = call(retry=RETRY, connection=ConnectionSettings(pool_size=1))
-        report = await sweep(world, strike=alarms.fire, verdict=ended_by(or_well=True))
-    assert alarms.rung == len(report) > 2
+        report = await sweep(world, strike=timeouts.fire, verdict=ended_by(or_well=True))
+    assert timeouts.fired == len(report) > 2
 
 
-@pytest.mark.parametrize("both", [Alarms.ring_then_cancel, Alarms.cancel_then_ring])
+@pytest.mark.parametrize("both", [Timeouts.fire_then_cancel, Timeouts.cancel_then_fire])
 @pytest.mark.parametrize("call", CALLS)
 async def test_cancellation_in_the_tick_in_which_the_alarm_rings_is_the_callers(
     call: Callable[[], World],
-    both: Callable[[Alarms, asyncio.Task[object]], None],
+    both: Callable[[Timeouts, asyncio.Task[object]], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """When caller and timer strike in the same tick, the caller's cancellation comes out, and is the only one left."""
-    with watched_alarms(monkeypatch) as alarms:
-        assert await sweep(call(), strike=lambda task: both(alarms, task), verdict=was_cancelled)
+    with watched_timeouts(monkeypatch) as timeouts:
+        assert await sweep(call(), strike=lambda task: both(timeouts, task), verdict=was_cancelled)
 
 
 async def test_stream_whose_attempt_times_out_above_an_open_reply_gives_back_its_connection(
@@ -134,8 +134,8 @@ async def test_stream_whose_attempt_times_out_above_an_open_reply_gives_back_its
         await asyncio.sleep(0)
         return response
 
-    with watched_alarms(monkeypatch) as alarms:
+    with watched_timeouts(monkeypatch) as timeouts:
         world = streams(attempt_middleware=[lingers], connection=ConnectionSettings(pool_size=1), retry=RETRY)
         verdict = ended_by(APITimeoutError, or_well=True)  # a timeout in the body is the caller's
-        report = await sweep(world, strike=alarms.fire, verdict=verdict, patience=1.0)
+        report = await sweep(world, strike=timeouts.fire, verdict=verdict, patience=1.0)
     assert report.reached(lingers.__qualname__)

@@ -14,7 +14,7 @@ from tests.docs.pages import ROOT, rows
 
 from resilient_client import AdaptiveConcurrency, Bulkhead, ClientConfig, Timeout
 from resilient_client._middleware import bulkhead as middleware
-from resilient_client._policies import concurrency_limit
+from resilient_client._policies.limits import adaptive
 from resilient_client.simulation import Callers, Capacity, Exponential, Poisson, Run, Scenario, Upstream, simulate
 
 pytestmark = pytest.mark.slow
@@ -89,13 +89,13 @@ def test_goodput_with_adaptive_concurrency_is_back_within_10_s(clients: int, see
 
 def test_small_clients_with_much_room_to_grow_keep_the_upstream_overloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: four attempts of room for each of 20 clients, as in the original law, cost a tenth more."""
-    monkeypatch.setattr(concurrency_limit, "_SMALL_ROOM", math.inf)
+    monkeypatch.setattr(adaptive, "_SMALL_ROOM", math.inf)
     assert goodput(half_gone.__wrapped__(ADAPTIVE, clients=20), BEGAN, ENDED) < 0.85 * LEFT
 
 
 def test_attempts_that_wait_for_all_their_time_bring_the_collapse_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control of a wait's bound: who is sent at the last moment is given up before the answer can come."""
-    monkeypatch.setattr(middleware, "_patience", lambda _request, _permits: math.inf)
+    monkeypatch.setattr(middleware, "_max_wait", lambda _request, _permits: math.inf)
     assert goodput(half_gone.__wrapped__(ADAPTIVE), BEGAN, ENDED) < 0.5 * LEFT
 
 

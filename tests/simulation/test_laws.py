@@ -113,8 +113,8 @@ def test_repeats_beyond_the_budget_are_found(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_request_that_a_server_loses_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that forgets what it dropped."""
-    from resilient_client.simulation import replica
+    from resilient_client.simulation import _replica
 
-    monkeypatch.setattr(replica.Replica, "_fall", lambda _self, job, _outage: job.give(None))
+    monkeypatch.setattr(_replica.Replica, "_fall", lambda _self, job, _outage: job.give(None))
     with pytest.raises(LawBrokenError, match=r"api got \d+ requests, of which 0 came to an end"):
         with_client(APIClient, Outage(at=0, how="reset"))

@@ -13,9 +13,10 @@ from resilient_client._core.call import Call, CallOptions
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
 from resilient_client._core.types import HeadersLike, QueryParams
+from resilient_client._core.validation import check_flag, check_mapping, kind_of
 from resilient_client._policies.http.headers import checked_headers
 from resilient_client._policies.http.urls import build_url, query_pairs
-from resilient_client._policies.validation import check_fallback, check_flag, check_mapping
+from resilient_client._settings.fallback import Fallback
 
 _CACHED_URLS = 1024
 _BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
@@ -128,9 +129,15 @@ def _check_shapes(given: CallOptions) -> None:
     if (coalesce := given.get("coalesce")) is not None:
         check_flag("coalesce", coalesce)
     if (fallback := given.get("fallback")) is not None:
-        check_fallback(fallback)
+        _check_fallback(fallback)
     if (tags := given.get("tags")) is not None:
         check_mapping("tags", tags)
+
+
+def _check_fallback(fallback: object) -> None:
+    """Refuse a bare value: nothing tells whether it is one, or a function that makes one."""
+    if not isinstance(fallback, Fallback):
+        raise InvalidRequestError(f"fallback is {kind_of(fallback)}; give Fallback(...), or None for none")
 
 
 def _own_headers(headers: HeadersLike | None, idempotency_header: str) -> CIMultiDict[str]:

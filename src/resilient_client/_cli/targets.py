@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 from resilient_client._cli import inputs
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
-from resilient_client._core.words import suggest
+from resilient_client._core.validation import suggest
 from resilient_client.health import Probe
 
 _TOP = ("timeout", "concurrency", "rise", "fall", "targets")

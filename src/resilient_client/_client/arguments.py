@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import cast
 
 from yarl import URL
 
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.protocols import Auth, Middleware, Transport
+from resilient_client._core.validation import kind_of, shorten
 from resilient_client._policies.http.urls import parse_base, parse_endpoints
 from resilient_client._settings.config import ClientConfig
 
@@ -24,7 +24,7 @@ def checked_auth(auth: Auth | None) -> Auth | None:
     if auth is None or (whole and not isinstance(auth, type)):
         return auth
     raise ConfigurationError(
-        f"auth is {_kind(auth)}; give BearerAuth(token), BasicAuth(user, password) or your own Auth"
+        f"auth is {kind_of(auth)}; give BearerAuth(token), BasicAuth(user, password) or your own Auth"
     )
 
 
@@ -36,7 +36,7 @@ def checked_middlewares(what: str, given: Sequence[Middleware]) -> tuple[Middlew
     """
     if isinstance(given, (list, tuple)) and all(callable(each) and not isinstance(each, type) for each in given):
         return tuple(given)
-    raise ConfigurationError(f"{what} is {_kind(given)}; give a list of async functions (request, call_next)")
+    raise ConfigurationError(f"{what} is {kind_of(given)}; give a list of async functions (request, call_next)")
 
 
 def checked_transport(transport: Transport | None) -> Transport | None:
@@ -47,7 +47,7 @@ def checked_transport(transport: Transport | None) -> Transport | None:
     """
     if transport is None or (hasattr(transport, "send") and hasattr(transport, "close")):
         return transport
-    raise ConfigurationError(f"transport is {_kind(transport)}; give an object with send and close, or leave it out")
+    raise ConfigurationError(f"transport is {kind_of(transport)}; give an object with send and close, or leave it out")
 
 
 def checked_config(config: ClientConfig | None) -> ClientConfig | None:
@@ -58,7 +58,7 @@ def checked_config(config: ClientConfig | None) -> ClientConfig | None:
     """
     if config is None or isinstance(config, ClientConfig):
         return config
-    raise ConfigurationError(f"config is {_kind(config)}; give ClientConfig(...) or leave it out")
+    raise ConfigurationError(f"config is {kind_of(config)}; give ClientConfig(...) or leave it out")
 
 
 def checked_base(base_url: str | Sequence[str] | None, settings: ClientConfig) -> tuple[URL | None, tuple[URL, ...]]:
@@ -88,7 +88,7 @@ def checked_rng(rng: random.Random | None) -> random.Random:
         return random.Random()
     if isinstance(rng, random.Random):
         return rng
-    raise ConfigurationError(f"rng is {_kind(rng)}; give random.Random(seed) or leave it out")
+    raise ConfigurationError(f"rng is {kind_of(rng)}; give random.Random(seed) or leave it out")
 
 
 def checked_name(name: str | None, otherwise: str | None) -> str:
@@ -99,8 +99,4 @@ def checked_name(name: str | None, otherwise: str | None) -> str:
     """
     if name is None or (isinstance(name, str) and name):
         return name or otherwise or "client"
-    raise ConfigurationError(f"name is {cast('object', name)!r:.80}; give a text that is not empty, or leave it out")
-
-
-def _kind(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
+    raise ConfigurationError(f"name is {shorten(name)}; give a text that is not empty, or leave it out")

@@ -43,7 +43,7 @@ from resilient_client._core.protocols import Auth, Handler, Middleware, Transpor
 from resilient_client._core.request import CallContext, Request
 from resilient_client._core.response import Response
 from resilient_client._core.types import NOT_GIVEN, HeadersLike, NotGiven, Priority, QueryParams
-from resilient_client._core.words import suggest
+from resilient_client._core.validation import suggest
 from resilient_client._policies.http.redaction import redact_url
 from resilient_client._settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client._settings.circuit_breaker import CircuitBreaker

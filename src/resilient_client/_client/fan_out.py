@@ -8,6 +8,7 @@ from typing import TypeVar
 from resilient_client import _fanout
 from resilient_client._core.call import Call
 from resilient_client._core.outcome import Outcome
+from resilient_client._core.types import Duration
 from resilient_client._fanout.source import Calls
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class FanOut:
         calls: Calls[T],
         *,
         concurrency: int = 20,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
         successes: int | None = None,
         stop_on_failure: bool = False,
         on_outcome: Callable[[Outcome[T]], object] | None = None,
@@ -70,7 +71,7 @@ class FanOut:
         )
 
     def as_completed(
-        self, calls: Calls[T], *, concurrency: int = 20, timeout: float | None = None, ordered: bool = False
+        self, calls: Calls[T], *, concurrency: int = 20, timeout: Duration | None = None, ordered: bool = False
     ) -> _fanout.OutcomeStream[T]:
         """Make many calls at once and give their outcomes one by one, lazily: memory stays flat at any length.
 

@@ -11,7 +11,7 @@ from typing_extensions import TypeForm, Unpack
 from resilient_client._core.body import ContentLike, FilesLike, FormLike, LazyBody
 from resilient_client._core.errors import InvalidRequestError
 from resilient_client._core.types import HeadersLike, Priority, QueryParams, Scalar
-from resilient_client._core.words import TOKEN, suggest
+from resilient_client._core.validation import TOKEN, suggest
 
 if TYPE_CHECKING:
     from resilient_client._core.protocols import Runner

@@ -14,32 +14,38 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from heapq import heappop, heappush
 
+from resilient_client._core.errors import ConfigurationError
+from resilient_client._core.types import Duration
+from resilient_client._core.validation import check_duration
+
 RESOLUTION = 0.001  # seconds; some loops keep time in milliseconds
 
 _ambient: ContextVar[float] = ContextVar("resilient_client_deadline", default=math.inf)
 
 
 @contextmanager
-def deadline(*, after: float | None = None, at: float | None = None) -> Iterator[float]:
+def deadline(*, after: Duration | None = None, at: float | None = None) -> Iterator[float]:
     """Bound every call made inside by one shared deadline; nested ones take the earliest.
 
     The code inside is not interrupted; its calls are. Works across tasks started inside.
 
     Args:
-        after: Seconds from now. Zero or less means: already over.
+        after: The duration from now, in seconds, as text or a ``timedelta``. Zero or less means: already over.
         at: An absolute ``loop.time()``, instead of ``after``.
 
     Yields:
         The deadline in force, as an absolute ``loop.time()``.
 
     Raises:
-        ValueError: Neither or both of ``after`` and ``at`` were given, or NaN.
+        ConfigurationError: Neither or both of ``after`` and ``at`` were given, or one of them is not a time.
     """
     if (after is None) == (at is None):
-        raise ValueError("deadline() takes exactly one of after=SECONDS and at=LOOP_TIME")
-    end = at if at is not None else asyncio.get_running_loop().time() + (after or 0.0)
-    if math.isnan(end):
-        raise ValueError("deadline() got NaN; give a number of seconds")
+        raise ConfigurationError("deadline() takes exactly one of after=SECONDS and at=LOOP_TIME")
+    if at is not None:
+        end = check_duration("deadline(at=)", at, negative=True, infinite=True)
+    else:
+        end = check_duration("deadline(after=)", after, negative=True, infinite=True)
+        end += asyncio.get_running_loop().time()
     token = _ambient.set(min(end, _ambient.get()))
     try:
         yield _ambient.get()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from enum import Enum
 from typing import Literal, TypeAlias
 
@@ -18,6 +19,9 @@ class NotGiven(Enum):
 
 NOT_GIVEN = NotGiven.NOT_GIVEN
 """The caller did not mention this; the next layer out decides."""
+
+Duration: TypeAlias = float | str | timedelta
+"""A duration: seconds as a number, text such as ``"500ms"``, ``"2s"``, ``"1.5m"``, ``"1h"``, or a ``timedelta``."""
 
 Scalar: TypeAlias = str | int | float | bool
 QueryParams: TypeAlias = "Mapping[str, Scalar | Sequence[Scalar] | None] | Sequence[tuple[str, Scalar]]"

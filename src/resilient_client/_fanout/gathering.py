@@ -11,11 +11,13 @@ from resilient_client._core.clock import clock_of
 from resilient_client._core.errors import InvalidRequestError
 from resilient_client._core.outcome import Outcome
 from resilient_client._core.protocols import Runner
+from resilient_client._core.types import Duration
+from resilient_client._core.validation import check_flag
 from resilient_client._fanout.observing import Observers, check_callback
 from resilient_client._fanout.progress import Progress, check_progress
 from resilient_client._fanout.result import GatherResult
 from resilient_client._fanout.source import Calls, source_of
-from resilient_client._fanout.workers import Workers, check_flag, check_limits
+from resilient_client._fanout.workers import Workers, check_limits
 
 T = TypeVar("T")
 
@@ -25,7 +27,7 @@ async def gather(
     *,
     client: Runner | None = None,
     concurrency: int = 20,
-    timeout: float | None = None,
+    timeout: Duration | None = None,
     successes: int | None = None,
     stop_on_failure: bool = False,
     on_outcome: Callable[[Outcome[T]], object] | None = None,
@@ -60,7 +62,7 @@ async def gather(
         MissingExtraError: ``progress`` needs tqdm.
         Exception: What ``calls`` itself raised, once all calls in flight are cancelled and awaited.
     """
-    check_limits(concurrency, timeout)
+    seconds = check_limits(concurrency, timeout)
     check_callback(on_outcome)
     check_progress(progress)
     check_flag("stop_on_failure", stop_on_failure)
@@ -70,7 +72,7 @@ async def gather(
     began = clock()
     with nullcontext() if progress is False else Progress(progress, source.length) as bar:
         results = _Results[T](successes, stop_on_failure, Observers(on_outcome, bar))
-        await Workers(source, concurrency, results).run(timeout)
+        await Workers(source, concurrency, results).run(seconds)
     outcomes = results.outcomes
     return GatherResult((outcomes[index] for index in sorted(outcomes)), successes=successes, elapsed=clock() - began)
 

@@ -15,8 +15,10 @@ from typing import Any, Generic, Self, TypeVar
 from resilient_client._core.errors import CallCancelledError
 from resilient_client._core.outcome import Outcome
 from resilient_client._core.protocols import Runner
+from resilient_client._core.types import Duration
+from resilient_client._core.validation import check_flag
 from resilient_client._fanout.source import Calls, source_of
-from resilient_client._fanout.workers import Workers, check_flag, check_limits
+from resilient_client._fanout.workers import Workers, check_limits
 
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ def as_completed(
     *,
     client: Runner | None = None,
     concurrency: int = 20,
-    timeout: float | None = None,
+    timeout: Duration | None = None,
     ordered: bool = False,
 ) -> OutcomeStream[T]:
     """Make many calls at once, and give their outcomes one by one, as they come.
@@ -65,10 +67,10 @@ def as_completed(
         CallCancelledError: From a step: somebody cancelled the fan-out, such as one who cancels all tasks of the loop.
         Exception: From a step: what ``calls`` itself raised, once all calls in flight are cancelled and awaited.
     """
-    check_limits(concurrency, timeout)
+    seconds = check_limits(concurrency, timeout)
     check_flag("ordered", ordered)
     channel = _Channel[T](concurrency, ordered)
-    return OutcomeStream(Workers(source_of(calls, client), concurrency, channel), channel, timeout)
+    return OutcomeStream(Workers(source_of(calls, client), concurrency, channel), channel, seconds)
 
 
 class OutcomeStream(AsyncIterator[Outcome[T]]):

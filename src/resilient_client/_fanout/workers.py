@@ -17,6 +17,8 @@ from resilient_client._core.call import Call
 from resilient_client._core.deadline import RESOLUTION, ambient_deadline, deadline
 from resilient_client._core.errors import APIError, InvalidRequestError
 from resilient_client._core.outcome import Failure, Outcome
+from resilient_client._core.types import Duration
+from resilient_client._core.validation import check_count, check_duration
 from resilient_client._fanout import labels
 from resilient_client._fanout.source import Source
 
@@ -240,25 +242,11 @@ class Workers(Generic[T]):
         return labels.overdue(call, cancellation)
 
 
-def check_flag(name: str, given: object) -> None:
-    """Refuse what merely looks like true or false.
+def check_limits(concurrency: int, timeout: Duration | None) -> float | None:
+    """The shared timeout in seconds.
 
     Raises:
-        InvalidRequestError: It is no boolean.
+        InvalidRequestError: One of the limits is not a limit; names its value and what is allowed.
     """
-    if not isinstance(given, bool):
-        raise InvalidRequestError(f"{name} is {given!r:.80}; give True or False, or leave it out")
-
-
-def check_limits(concurrency: int, timeout: float | None) -> None:
-    """Complain about limits that make no sense.
-
-    Raises:
-        InvalidRequestError: Naming the value and what is allowed.
-    """
-    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
-        raise InvalidRequestError(f"concurrency is {concurrency!r}; give a whole number of calls at once, 1 or more")
-    if timeout is None:
-        return
-    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0:
-        raise InvalidRequestError(f"timeout is {timeout!r}; give seconds above 0, or None for no shared limit")
+    check_count("concurrency", concurrency, InvalidRequestError)
+    return None if timeout is None else check_duration("timeout", timeout, InvalidRequestError, infinite=True)

@@ -7,30 +7,22 @@ errors; unset fields adapt. ``merge`` lays one object over another, field by fie
 from __future__ import annotations
 
 import math
-import re
-from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from resilient_client._core.errors import ConfigurationError
-from resilient_client._core.words import suggest
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)\s*")
+from resilient_client._core.validation import parse_duration, suggest
 
 
 def _seconds(value: object) -> object:
-    """Read ``2``, ``"2s"``, ``"500ms"`` or a ``timedelta``; leave the rest for pydantic to judge."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
-        return float(found[1]) * _UNITS[found[2]]
+    """Read a duration; leave the rest for pydantic to judge, whose sentence names the field."""
     if isinstance(value, bool):
         raise ValueError("a duration is a number of seconds, not a boolean")
     if isinstance(value, float) and math.isnan(value):
         raise ValueError("a duration is a number of seconds, not NaN")
-    return value
+    seconds = parse_duration(value)
+    return value if seconds is None else seconds
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]

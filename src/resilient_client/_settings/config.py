@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, cast
 from pydantic import Field, InstanceOf, field_validator
 
 from resilient_client._core.types import Priority
-from resilient_client._core.words import TOKEN
+from resilient_client._core.validation import TOKEN
 from resilient_client._settings.base import Settings
 from resilient_client._settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client._settings.circuit_breaker import CircuitBreaker

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
-from resilient_client._core.words import TOKEN
+from resilient_client._core.validation import TOKEN
 from resilient_client.auth._secrets import HEADER_VALUE, TEXT, USER_NAME, checked_secret
 
 

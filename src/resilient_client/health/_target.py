@@ -13,10 +13,10 @@ from resilient_client._core.call import Call, CallOptions
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.response import Response
 from resilient_client._core.types import HeadersLike
+from resilient_client._core.validation import check_flag
 from resilient_client._policies.http.headers import checked_headers
 from resilient_client._policies.http.redaction import redact_text, redact_url
 from resilient_client._policies.http.urls import build_url
-from resilient_client._policies.validation import check_flag
 from resilient_client.health._numbers import above_zero, zero_or_more
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 from resilient_client._core.errors import ConfigurationError
-from resilient_client._core.words import suggest
+from resilient_client._core.validation import suggest
 from resilient_client._settings.base import Settings
 from resilient_client._settings.config import ClientConfig
 from resilient_client.simulation._arrivals import ClosedLoop, Herd, Poisson, Steady

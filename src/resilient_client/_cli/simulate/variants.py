@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
 
 from resilient_client._core.errors import ConfigurationError
-from resilient_client._core.words import suggest
+from resilient_client._core.validation import suggest
 from resilient_client._settings.base import Settings
 from resilient_client._settings.config import ClientConfig
 from resilient_client.simulation import DEFAULT, NAIVE, NONE

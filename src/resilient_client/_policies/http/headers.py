@@ -8,8 +8,7 @@ from multidict import CIMultiDict
 
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
 from resilient_client._core.types import HeadersLike
-from resilient_client._core.words import TOKEN
-from resilient_client._policies.validation import check_pairs
+from resilient_client._core.validation import TOKEN, check_pairs
 
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding"})
 _BROKEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # half a character would be dropped in silence

@@ -15,7 +15,7 @@ from yarl import URL
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
 from resilient_client._core.types import QueryParams, Scalar
-from resilient_client._policies.validation import check_mapping, check_pairs
+from resilient_client._core.validation import check_mapping, check_pairs
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")

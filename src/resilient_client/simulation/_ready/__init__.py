@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 from resilient_client._core.errors import ConfigurationError
-from resilient_client._core.words import suggest
+from resilient_client._core.validation import suggest
 from resilient_client.simulation._files import ScenarioFile, parsed_scenario
 
 READY = (
