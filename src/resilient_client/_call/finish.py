@@ -55,7 +55,7 @@ def decode(request: Request, response: Response, model: TypeForm[T]) -> T:
     try:
         return response.parse(model)
     except APIResponseValidationError as error:
-        error.args = (f"{request.label}: {error.args[0]}",)  # a reply does not know what it answers
+        error.label = request.label  # a reply does not know what it answers
         raise
 
 
@@ -144,8 +144,9 @@ def _status_error(request: Request, response: Response) -> APIStatusError:
     requested_delay = retry_after(response.headers, wall_now=time.time())
     retry = request.context.retry
     return status_error_class(status)(
-        f"{request.label}: the server answered {status}{phrase}"
+        f"the server answered {status}{phrase}"
         + ("" if requested_delay is None else f" and asks to wait {requested_delay:g} s"),
+        label=request.label,
         response=response,
         kind=kind_of_status(status) or ErrorKind.UNEXPECTED,
         retryable=retry is not None and status in retry.statuses,

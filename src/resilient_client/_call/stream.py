@@ -114,7 +114,8 @@ class StreamResponse:
     async def _next(self) -> bytes:
         if self._closed:
             raise InvalidRequestError(
-                f"{self._request.label}: this stream is closed; read it within its async with block, while it is whole"
+                "this stream is closed; read it within its async with block, while it is whole",
+                label=self._request.label,
             )
         if self._body is None:
             rest, self._rest = self._rest, b""
@@ -154,7 +155,9 @@ class StreamResponse:
         context = self._request.context
         given = context.deadline - context.started
         return DeadlineExceededError(
-            f"{self._request.label}: the call was not done after {given:.3g} s, stuck in stage body", stage=Stage.BODY
+            f"the call was not done after {given:.3g} s, stuck in stage body",
+            stage=Stage.BODY,
+            label=self._request.label,
         )
 
 

@@ -84,7 +84,7 @@ def deadline_exceeded(request: Request) -> DeadlineExceededError:
     context = request.context
     given = context.deadline - context.started
     over = "had passed before the call began" if given < RESOLUTION else f"of {given:.3g} s passed between two attempts"
-    return DeadlineExceededError(f"{request.label}: the deadline {over}; nothing was sent", stage=Stage.LOCAL)
+    return DeadlineExceededError(f"the deadline {over}; nothing was sent", stage=Stage.LOCAL, label=request.label)
 
 
 def _timed_out(request: Request, record: AttemptRecord, now: float) -> APITimeoutError:
@@ -93,18 +93,20 @@ def _timed_out(request: Request, record: AttemptRecord, now: float) -> APITimeou
     if context.deadline - now < 0.002:  # the clock of some loops steps in milliseconds
         total = context.deadline - context.started
         return DeadlineExceededError(
-            f"{request.label}: the call was not done after {total:.3g} s, stuck in stage {stage}",
+            f"the call was not done after {total:.3g} s, stuck in stage {stage}",
             stage=stage,
             maybe_processed=record.sent,
+            label=request.label,
         )
     limit = context.limits.attempt or math.inf
     waited = "no free connection in the pool" if stage is Stage.POOL else f"no complete reply, stuck in stage {stage}"
     return APITimeoutError(
-        f"{request.label}: {waited} after attempt={limit:.3g} s",
+        f"{waited} after attempt={limit:.3g} s",
         kind=None if stage is not Stage.POOL else ErrorKind.POOL,
         stage=stage,
         maybe_processed=record.sent,
         retryable=True,
+        label=request.label,
     )
 
 
@@ -113,5 +115,4 @@ def _note(request: Request, record: AttemptRecord, failure: APIError) -> None:
         failure.maybe_processed = True
     record.kind = failure.kind
     record.stage = failure.stage
-    text = str(failure.args[0]) if failure.args else type(failure).__name__
-    record.error = text.removeprefix(f"{request.label}: ")
+    record.error = failure.summary

@@ -103,10 +103,11 @@ class AuthMiddleware:
             # Only our own texts are known to hold no secret.
             detail = str(error) if isinstance(error, ResilientClientError) else type(error).__name__
             failure = APIError(
-                f"{request.label}: no credentials, {type(self._auth).__name__} failed: {detail}",
+                f"no credentials, {type(self._auth).__name__} failed: {detail}",
                 kind=ErrorKind.UNEXPECTED,
                 stage=Stage.LOCAL,
                 detail=detail,
+                label=request.label,
             )
         raise failure  # out here, so that not even __context__ keeps a foreign error and the secrets in its frames
 

@@ -162,6 +162,6 @@ def _refused(request: Request, permits: Permits, why: str) -> BulkheadFullError:
     endpoint = request.endpoint
     request.context.emit(CallRejected, reason="bulkhead_full", endpoint=endpoint)
     return BulkheadFullError(
-        f"{request.label}: {why}: {permits.in_use} of {permits.limit} permits of {endpoint} are in use and "
-        f"{permits.waiting} wait; nothing was sent"
+        f"{why}: {permits.in_use} of {permits.limit} permits of {endpoint} are in use and {permits.waiting} wait",
+        label=request.label,
     )

@@ -86,6 +86,7 @@ def _refused(request: Request, circuit: Circuit, now: float) -> CircuitOpenError
     wait = circuit.retry_after(now)
     when = "" if wait is None else f"; it is tried again in {wait:.3g} s"
     return CircuitOpenError(
-        f"{request.label}: the circuit of {request.endpoint} is {circuit.state}{when}; nothing was sent",
+        f"the circuit of {request.endpoint} is {circuit.state}{when}",
         retry_after=wait,
+        label=request.label,
     )

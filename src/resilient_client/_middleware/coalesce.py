@@ -119,7 +119,7 @@ class _Shared:
         if late:
             raise _left(request)
         if task.cancelled():
-            raise CallCancelledError(f"{request.label}: the flight that this call shared was cancelled from within")
+            raise CallCancelledError("the flight that this call shared was cancelled from within", label=request.label)
         error = task.exception()
         if error is None:
             return _copy_of(task.result())
@@ -168,7 +168,7 @@ def _left(request: Request) -> DeadlineExceededError:
 
 def _late(request: Request, stage: Stage, how: str) -> DeadlineExceededError:
     given = request.context.deadline - request.context.started
-    return DeadlineExceededError(f"{request.label}: the call was not done after {given:.3g} s, {how}", stage=stage)
+    return DeadlineExceededError(f"the call was not done after {given:.3g} s, {how}", stage=stage, label=request.label)
 
 
 def _copy_of(thing: T) -> T:

@@ -66,8 +66,9 @@ class EndpointMiddleware:
         count = len(balancer.endpoint_pool.members)
         when = "" if wait is None else f"; the first is tried again in {wait:.3g} s"
         return CircuitOpenError(
-            f"{request.label}: the circuits of all {count} endpoints are open{when}; nothing was sent",
+            f"the circuits of all {count} endpoints are open{when}",
             retry_after=wait,
+            label=request.label,
         )
 
 

@@ -145,7 +145,8 @@ class RateLimitMiddleware:
         due = bucket.due_in(now)
         request.context.emit(CallRejected, reason="rate_limited", endpoint=request.endpoint)
         return LocalRateLimitError(
-            f"{request.label}: the rate limit of {request.endpoint} has its next turn in {due:.3g} s, "
-            f"and {max(0.0, latest - now):.3g} s may be waited; nothing was sent",
+            f"the rate limit of {request.endpoint} has its next turn in {due:.3g} s, "
+            f"and {max(0.0, latest - now):.3g} s may be waited",
             retry_after=due,
+            label=request.label,
         )

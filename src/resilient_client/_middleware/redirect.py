@@ -46,7 +46,9 @@ class RedirectMiddleware:
                 return response
             if isinstance(hop, Refusal):
                 raise RedirectError(
-                    f"{request.label}: the redirect {response.status} is not followed: {hop.reason}", response=response
+                    f"the redirect {response.status} is not followed: {hop.reason}",
+                    response=response,
+                    label=request.label,
                 )
             hops += 1
             request.record.redirects += (str(hop.url.with_query(None)),)

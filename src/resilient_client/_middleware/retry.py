@@ -225,7 +225,6 @@ class _Repeats(AsyncRetrying):
         self._latest = first
         self._last = first  # the last *real* failure tells more than a refusal after it
         self._sent_to = sent_to
-        self._refused = ""  # by what name the refused attempt is called in its error
 
     async def run(self) -> tuple[Response | APIError, URL]:
         """The outcome of the last attempt, and where that went."""
@@ -257,7 +256,7 @@ class _Repeats(AsyncRetrying):
     def _goes_on(self, state: RetryCallState) -> bool:
         case, outcome = self._case, self._latest
         if isinstance(outcome, CallRejectedError):
-            case.request.context.advice = f"not retried further: {self._bare(outcome)}"
+            case.request.context.advice = f"not retried further: {outcome.summary}"
             return False
         fault = fault_of(outcome, case.statuses)
         return fault is not None and case.goes_on(fault, outcome, state)
@@ -270,13 +269,8 @@ class _Repeats(AsyncRetrying):
         self._latest = await _attempt(attempt, self._call_next)
         if isinstance(self._latest, CallRejectedError):
             case.paid = price
-            self._refused = attempt.label
         else:
             self._last, self._sent_to = self._latest, attempt.url
-
-    def _bare(self, refusal: CallRejectedError) -> str:
-        """Why an attempt was refused, fit to stand in the error of one that was sent."""
-        return str(refusal.args[0]).removeprefix(f"{self._refused}: ").removesuffix("; nothing was sent")
 
 
 async def _attempt(request: Request, call_next: Handler) -> Response | APIError:

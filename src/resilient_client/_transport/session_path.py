@@ -64,6 +64,7 @@ def _refuse_cross_origin(session: aiohttp.ClientSession, request: Request) -> No
     """Keep what a caller's session adds to every request from an origin that a redirect leads to."""
     if request.endpoint != request.record.endpoint and (session.headers or session.auth is not None):
         raise RedirectError(
-            f"{request.label}: the redirect to {request.endpoint} is not followed: the session given to the client "
-            "adds its own headers or auth to every request; give them to the client instead"
+            f"the redirect to {request.endpoint} is not followed: the session given to the client "
+            "adds its own headers or auth to every request; give them to the client instead",
+            label=request.label,
         )

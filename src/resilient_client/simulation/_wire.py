@@ -141,9 +141,10 @@ class Wire:
             if silence is not None:
                 silence.cancel()
         raise APITimeoutError(
-            f"{request.label}: the server was silent for idle={idle:g} s in stage headers",
+            f"the server was silent for idle={idle:g} s in stage headers",
             stage=Stage.HEADERS,
             retryable=True,
+            label=request.label,
         )
 
     def _take_idle(self, server: Server, now: float) -> bool:
@@ -172,9 +173,10 @@ class Wire:
         if how == "refuse":
             raise _unsent(request, ErrorKind.CONNECT, Stage.CONNECT, "cannot connect (Connection refused)")
         raise APITimeoutError(
-            f"{request.label}: no connection within connect={limit:g} s, in stage connect",
+            f"no connection within connect={limit:g} s, in stage connect",
             stage=Stage.CONNECT,
             retryable=True,
+            label=request.label,
         )
 
 
@@ -197,16 +199,17 @@ def _fall_silent(reply: asyncio.Future[Answer | None]) -> None:
 def _unsent(request: Request, kind: ErrorKind, stage: Stage, what: str) -> APIError:
     request.record.stage = stage
     return APIConnectionError(
-        f"{request.label}: {what}; nothing was sent", kind=kind, stage=stage, maybe_processed=False, retryable=True
+        f"{what}; nothing was sent", kind=kind, stage=stage, maybe_processed=False, retryable=True, label=request.label
     )
 
 
 def _reset(request: Request, *, stale: bool) -> APIError:
     failure = APIConnectionError(
-        f"{request.label}: the server reset the connection before the reply",
+        "the server reset the connection before the reply",
         kind=ErrorKind.DISCONNECTED,
         stage=Stage.HEADERS,
         retryable=True,
+        label=request.label,
     )
     failure.stale_connection = stale
     return failure
