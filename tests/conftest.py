@@ -31,7 +31,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test over both ways through aiohttp, round its session and through it: they must not differ."""
     if request.param == "session":
-        monkeypatch.setattr(fast_path, "known_release", lambda: False)
+        monkeypatch.setattr(fast_path, "is_tested_release", lambda: False)
     return str(request.param)
 
 

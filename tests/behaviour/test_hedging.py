@@ -298,7 +298,7 @@ async def test_bug_in_a_hedge_does_not_end_the_healthy_first_attempt(server: Fau
     """A middleware that raises what nobody foresaw, for the second attempt only, costs that attempt only."""
 
     async def raises_twice(request: Request, call_next: Handler) -> Response:
-        if request.record.number == 2:
+        if request.attempt.number == 2:
             raise ZeroDivisionError
         return await call_next(request)
 

@@ -28,7 +28,7 @@ from resilient_client import (
     Retry,
     Stage,
 )
-from resilient_client._transport import fast_path, trace
+from resilient_client._transport import fast_path, hooks
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._wire import ReceivedRequest, Step, Wire
 from resilient_client.testing.faults import (
@@ -413,6 +413,6 @@ async def test_reply_nobody_asked_for_would_be_the_answer_if_nobody_looked(
     server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control: aiohttp by itself takes whatever is there."""
-    for module in (fast_path, trace):
-        monkeypatch.setattr(module, "speaks_unasked", lambda _connection: False)
+    for module in (fast_path, hooks):
+        monkeypatch.setattr(module, "has_unasked_data", lambda _connection: False)
     assert await answer_after_an_extra_reply(server) == "extra"

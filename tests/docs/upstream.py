@@ -17,7 +17,7 @@ from resilient_client._core.errors import APIConnectionError
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
-from resilient_client._core.timings import RecordedTrace, Timings
+from resilient_client._core.timings import Timings
 from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._transport import AiohttpTransport
 
@@ -64,6 +64,20 @@ class Wire:
         await self._sockets.close()
 
 
+class _Trace:
+    """What the trace of a real request would report."""
+
+    def __init__(self, timings: Timings) -> None:
+        self._timings = timings
+
+    def timings(self) -> Timings:
+        """Where the time went."""
+        return self._timings
+
+    def certificate(self) -> None:
+        """There is no TLS."""
+
+
 class Upstream:
     """Plays the servers of the documentation. Serves every client of a page."""
 
@@ -73,15 +87,16 @@ class Upstream:
 
     async def send(self, request: Request) -> Response:
         """Answer one request, in the way of the real transport: stages, marks and all."""
-        record = request.record
+        attempt = request.attempt
         self.hits[request.url.path] += 1
-        kept = record.number > 1
-        record.sent, record.reused, record.stage = True, kept, Stage.HEADERS
-        record.trace = RecordedTrace(Timings() if kept else _CONNECTED, None)
+        kept = attempt.number > 1
+        attempt.sent, attempt.reused, attempt.stage = True, kept, Stage.HEADERS
+        attempt.trace = _Trace(Timings() if kept else _CONNECTED)
         response = await self._answer(request)
-        record.stage, record.trace = None, RecordedTrace(_KEPT if kept else _REPLIED, None)
+        attempt.stage, attempt.trace = None, _Trace(_KEPT if kept else _REPLIED)
         if request.context.streaming and response.status < 300:
-            request.context.open_stream = _Open()
+            response.open_body = _Open()
+            request.context.open_response = response
         return response
 
     async def _answer(self, request: Request) -> Response:
@@ -139,4 +154,4 @@ def _reply(request: Request, status: int, content: object) -> Response:
 
 
 def _failed(request: Request, kind: ErrorKind, what: str) -> APIConnectionError:
-    return APIConnectionError(f"{request.label}: {what}", kind=kind, stage=request.record.stage, retryable=True)
+    return APIConnectionError(what, kind=kind, stage=request.attempt.stage, retryable=True, label=request.label)

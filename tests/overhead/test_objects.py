@@ -45,7 +45,7 @@ async def made_by(call: Callable[[], Awaitable[object]]) -> Counter[str]:
 
 
 DEFAULT = Counter(
-    ["CallContext", "Request", "AttemptRecord", "TaskTimeout", "Ticket", "WireTrace", "FastPathResponse", "Response"]
+    ["CallContext", "Request", "Attempt", "TaskTimeout", "Ticket", "WireTrace", "FastPathResponse", "Response"]
 )
 
 

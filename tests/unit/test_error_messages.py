@@ -54,6 +54,6 @@ async def test_unusable_response_model_fails_before_anything_is_sent(server: Fau
         pass
 
     async with APIClient(server.url) as api:
-        with pytest.raises(InvalidRequestError, match="response_model NoType is no type that pydantic can check"):
+        with pytest.raises(InvalidRequestError, match="response_model NoType is not a type that pydantic can check"):
             await api.post("/payments", json={}, response_model=NoType)
     assert server.hits == 0

@@ -33,7 +33,7 @@ class Inspection:
         Returns:
             What ends the subscription.
         """
-        return self._runtime.context.events.subscribe(listener)
+        return self._runtime.events.subscribe(listener)
 
     @property
     def circuits(self) -> Mapping[Endpoint, Circuit]:

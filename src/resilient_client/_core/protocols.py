@@ -33,7 +33,8 @@ class Transport(Protocol):
     async def send(self, request: Request) -> Response:
         """Send and read the reply, whatever its status.
 
-        For a streaming call and a status below 400 the body is left open as ``request.context.open_stream``.
+        For a streaming call and a status below 400 the body is left open: it is ``open_body`` of
+        the response, which is also kept as ``request.context.open_response``.
 
         Raises:
             APIError: Whatever went wrong, translated, with kind, stage and ``maybe_processed``.

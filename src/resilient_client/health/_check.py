@@ -117,7 +117,7 @@ async def _call(probe: Probe, call: Call[Response], client: APIClient) -> Look:
         if error.response is None or circle:
             return failed(error)
         reply = error.response
-        reply.history, reply.elapsed = error.history, error.elapsed
+        reply.attach_history(error.history, error.elapsed)
     except APIError as error:
         return failed(error)
     except ConfigurationError:

@@ -82,7 +82,7 @@ async def test_accepted_credentials_are_sent_on_a_copy_and_cause_nothing() -> No
     reply = await AuthMiddleware(auth)(request, upstream)
     assert (reply.status, len(upstream.seen), auth.refreshes) == (200, 1, 0)
     assert "Authorization" not in request.headers
-    assert not request.record.reauthenticated
+    assert not request.attempt.reauthenticated
 
 
 async def test_hundred_401s_cause_one_refresh_and_hundred_resends() -> None:
@@ -93,7 +93,7 @@ async def test_hundred_401s_cause_one_refresh_and_hundred_resends() -> None:
     replies = await asyncio.gather(*(link(request, upstream) for request in requests))
     assert {reply.status for reply in replies} == {200}
     assert (auth.refreshes, len(upstream.seen)) == (1, 200)
-    assert all(request.record.reauthenticated for request in requests)
+    assert all(request.attempt.reauthenticated for request in requests)
     assert not others()
 
 
@@ -296,7 +296,7 @@ async def test_spent_one_shot_body_is_not_resent_but_credentials_are_refreshed()
     request = request_to(body=body)
     reply = await AuthMiddleware(auth)(request, upstream)
     assert (reply.status, len(upstream.seen), auth.version) == (401, 1, 2)
-    assert not request.record.reauthenticated
+    assert not request.attempt.reauthenticated
 
 
 async def test_401_of_another_origin_causes_nothing() -> None:

@@ -46,9 +46,8 @@ def test_hedged_calls_in_good_time_take_no_task_and_share_one_timer(
 
         async def caller() -> None:
             for _ in range(CALLS):
-                request = a_request(Retry())
+                request = a_request(Retry(), Hedging(delay=delay))
                 request.context.client = first.context.client
-                request.context.hedging = Hedging(delay=delay)
                 await chain(request)
 
         counting("create_task")

@@ -59,7 +59,7 @@ async def test_both_ways_send_the_same_bytes(
 ) -> None:
     """Method, target, every header and the body: but for the order of the headers."""
     for known in (True, False):
-        monkeypatch.setattr(fast_path, "known_release", lambda known=known: known)
+        monkeypatch.setattr(fast_path, "is_tested_release", lambda known=known: known)
         async with APIClient(server.url, connection=ConnectionSettings(keepalive=keepalive), retry=None) as api:
             await USES[name](api)
     short, long = server.requests
@@ -123,7 +123,7 @@ async def test_what_runs_both_ways_goes_through_a_session_where_it_says_so(
 )
 def test_only_tested_releases_are_known(version: str, known: bool) -> None:
     """What was not tried is gone through by the documented way."""
-    assert fast_path.known_release(version) is known
+    assert fast_path.is_tested_release(version) is known
 
 
 async def _plain_middleware(

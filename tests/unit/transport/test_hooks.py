@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from resilient_client._core.kinds import Stage
-from resilient_client._transport.sockets import create_socket
+from resilient_client._transport.hooks import create_socket
 from resilient_client._transport.trace import WireTrace, current_trace
 
 INET = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 0))
