@@ -44,9 +44,8 @@ Transition Upstream UpstreamTally Visit read_scenario ready_scenario simulate
 ERRORS = """
 APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError AuthenticationError
 BadRequestError BulkheadFullError CallCancelledError CallRejectedError CircuitOpenError ClientClosedError
-ConfigurationError
-ConflictError DeadlineExceededError ErrorKind InternalServerError InvalidRequestError LocalRateLimitError
-MissingExtraError NotFoundError PermissionDeniedError RateLimitError RedirectError ResilientClientError
+ConfigurationError ConflictError DeadlineExceededError ErrorKind InternalServerError InvalidRequestError
+LocalRateLimitError MissingExtraError NotFoundError PermissionDeniedError RateLimitError RedirectError ResilientClientError
 ResponseTooLargeError Stage UnprocessableEntityError WrongLoopError
 """
 TYPING = """
