@@ -45,8 +45,8 @@ ERRORS = """
 APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError AuthenticationError
 BadRequestError BulkheadFullError CallCancelledError CallRejectedError CircuitOpenError ClientClosedError
 ConfigurationError ConflictError DeadlineExceededError ErrorKind InternalServerError InvalidRequestError
-LocalRateLimitError MissingExtraError NotFoundError PermissionDeniedError RateLimitError RedirectError ResilientClientError
-ResponseTooLargeError Stage UnprocessableEntityError WrongLoopError
+LocalRateLimitError MissingExtraError NotFoundError PermissionDeniedError RateLimitError RedirectError
+ResilientClientError ResponseTooLargeError Stage UnprocessableEntityError WrongLoopError
 """
 TYPING = """
 Auth CallOptions ContentLike Duration FilesLike FollowRedirects FormLike Handler HeadersLike Listener Middleware
