@@ -1,29 +1,34 @@
-"""The error classes, and the two enums that classify every failure: ``ErrorKind`` (what) and ``Stage`` (where).
+"""The error classes, with the enums that classify every failure: ``ErrorKind`` (what) and ``Stage`` (where).
 
 ::
 
     ResilientClientError
-    ├── ConfigurationError                a setting is wrong: field, value, allowed range, remedy
-    │   ├── ClientClosedError             the client was closed
-    │   ├── WrongLoopError                the client belongs to another event loop
-    │   └── MissingExtraError             an optional dependency is not installed
-    └── APIError                          one call failed
-        ├── APIConnectionError            no usable reply
-        │   └── APITimeoutError           one attempt took too long (also a TimeoutError)
-        │       └── DeadlineExceededError the whole call did
-        ├── APIStatusError                the server answered, with an error status
-        │   ├── BadRequestError 400       AuthenticationError 401     PermissionDeniedError 403
-        │   ├── NotFoundError 404         ConflictError 409           UnprocessableEntityError 422
-        │   └── RateLimitError 429        InternalServerError >= 500
-        ├── APIResponseValidationError    the body did not fit the model
-        ├── ResponseTooLargeError         the body exceeds the limit
-        ├── RedirectError                 a redirect the policy forbids
-        ├── InvalidRequestError           the call itself is wrong; nothing was sent (also a ValueError)
-        ├── CallCancelledError            the fan-out dropped this call
-        └── CallRejectedError             refused here; nothing was sent
-            ├── CircuitOpenError          the upstream is known to be failing
-            ├── BulkheadFullError         too many calls of ours are under way to it
-            └── LocalRateLimitError       too many calls of ours in too short a time
+    ├── ConfigurationError                 a setting is wrong; also a ValueError
+    │   ├── ClientClosedError              the client was closed
+    │   ├── WrongLoopError                 the client belongs to another event loop
+    │   └── MissingExtraError              an optional dependency is not installed
+    └── APIError                           one call failed
+        ├── APIConnectionError             no usable reply
+        │   └── APITimeoutError            one attempt took too long; also a TimeoutError
+        │       └── DeadlineExceededError  the whole call did
+        ├── APIStatusError                 the server answered with an error status
+        │   ├── BadRequestError            400
+        │   ├── AuthenticationError        401
+        │   ├── PermissionDeniedError      403
+        │   ├── NotFoundError              404
+        │   ├── ConflictError              409
+        │   ├── UnprocessableEntityError   422
+        │   ├── RateLimitError             429
+        │   └── InternalServerError        500 and above
+        ├── APIResponseValidationError     the body did not fit the model
+        ├── ResponseTooLargeError          the body exceeds the limit
+        ├── RedirectError                  a redirect the policy forbids
+        ├── InvalidRequestError            the call itself is wrong, nothing was sent; also a ValueError
+        ├── CallCancelledError             the fan-out dropped this call
+        └── CallRejectedError              rejected by the client, nothing was sent
+            ├── CircuitOpenError           the upstream is known to be failing
+            ├── BulkheadFullError          too many of the client's calls to it are in progress
+            └── LocalRateLimitError        too many of the client's calls in too short a time
 
 The names are those of the package itself: ``resilient_client.errors.APIError is resilient_client.APIError``.
 """

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from tests.docs.pages import PAGES, ROOT, anchors, headings, links, name_of, rows
 
 import resilient_client
+import resilient_client.errors
 from resilient_client import (
     AdaptiveConcurrency,
     Backoff,
@@ -141,6 +142,22 @@ def test_kinds_and_stages_are_all_in_their_table(enum: type[resilient_client.Err
     """The tables of kinds and stages name every member, in order."""
     told = [cells[0].strip("`") for cells in rows(DOCS / "errors.md") if len(cells) == column]
     assert [name for name in told if name.isupper()] == [member.name for member in enum]
+
+
+@pytest.mark.parametrize(
+    "text", [(DOCS / "errors.md").read_text(), str(resilient_client.errors.__doc__)], ids=["errors.md", "errors.py"]
+)
+def test_error_tree_is_that_of_the_classes(text: str) -> None:
+    """The drawn tree names every error class below its base class, on the page and in the docstring."""
+    drawn = re.findall(r"^([│├└─ ]*)(\w+Error)\b", text[: text.index("LocalRateLimitError") + 20], re.MULTILINE)
+    margin = len(drawn[0][0])
+    path: list[type] = []
+    for branch, name in drawn:
+        error = getattr(resilient_client.errors, name)
+        path[(len(branch) - margin) // 4 :] = [error]
+        public = [base for base in error.__mro__ if base.__name__ in resilient_client.errors.__all__]
+        assert path == public[::-1]
+    assert {name for _, name in drawn} == set(resilient_client.errors.__all__) - {"ErrorKind", "Stage"}
 
 
 def test_stages_of_the_table_say_whether_the_server_may_have_acted() -> None:
