@@ -81,7 +81,7 @@ FUNCTIONS = {
 FIXED = {
     "redirects in a row": redirect.MAX_HOPS,
     "body kept of an error reply": response_body.ERROR_BODY_LIMIT,
-    "patience with the body of an error reply": response_body.ERROR_BODY_TIMEOUT,
+    "time limit for the body of an error reply": response_body.ERROR_BODY_TIMEOUT,
     "content codings of one body": decoding._MAX_CODINGS,
     "tokens of a retry": retry_budget.RETRY_COST,
     "tokens of a retry after a timeout": retry_budget.TIMEOUT_COST,
@@ -98,7 +98,7 @@ FIXED = {
     "share with which a slow start begins": outlier_ejection.LEAST_WEIGHT,
     "latency from which an endpoint is a last resort": balancer.FAR,
     "cost of a failure to the load of an endpoint": endpoint_pool.FAILURE_COST,
-    "replies without which nobody is ejected as slow": peak_ewma.ENOUGH,
+    "replies before an endpoint is ejected as slow": peak_ewma.ENOUGH,
     "replies of which the median is taken": peak_ewma.RECENT,
     "circuits of a client": inspect.signature(registry.Circuits).parameters["limit"].default,
 }
