@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,21 @@ def test_errors_facade_has_every_error_class() -> None:
     """A new public error class cannot be forgotten in ``resilient_client.errors``."""
     defined = {name for name, value in vars(core_errors).items() if inspect.isclass(value) and not name.startswith("_")}
     assert {name for name in defined if name.endswith("Error")} <= set(resilient_client.errors.__all__)
+
+
+@pytest.mark.parametrize("module", [resilient_client, *FACADES], ids=lambda module: module.__name__)
+def test_public_docstrings_name_no_internal_module(module: ModuleType) -> None:
+    """The docstrings of public classes, functions and their public methods refer to public modules only."""
+    documented = [getattr(module, name) for name in module.__all__]
+    documented += [
+        member
+        for value in documented
+        if inspect.isclass(value)
+        for name, member in inspect.getmembers(value)
+        if not name.startswith("_") and callable(member)
+    ]
+    internal = re.compile(r"``_[a-z]\w*\.|resilient_client\._")
+    assert [value for value in documented if internal.search(inspect.getdoc(value) or "")] == []
 
 
 @each_module
