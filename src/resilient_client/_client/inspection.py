@@ -26,7 +26,7 @@ class Inspection:
     _runtime: Runtime
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Tell ``listener`` of every event of this client; see ``_core.events``.
+        """Tell ``listener`` of every event of this client; see ``resilient_client.events``.
 
         It is called synchronously and must not block; if it raises, that is logged and the call goes on.
 

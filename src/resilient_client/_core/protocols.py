@@ -75,7 +75,7 @@ class Runner(Protocol):
     async def run(self, call: Call[T]) -> Outcome[T]:
         """Make the call; a failure is an outcome, never an exception. A caller's cancellation propagates.
 
-        It should heed the ``ambient_deadline()`` and may leave word of how far a cancelled call had come, see
-        ``_core.cancellation``.
+        It should end the call at the deadline set by ``with deadline(...)``, if there is one.
         """
+        # A client also annotates a cancellation with how far the call had come: see _core.cancellation.
         ...
