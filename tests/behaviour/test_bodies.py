@@ -337,7 +337,7 @@ async def test_content_the_server_does_not_take_would_leave_a_connection_behind(
 ) -> None:
     """Negative control: closed in order, the connection outlives its call, and waits for a server that hangs."""
     closed: list[Any] = []
-    monkeypatch.setattr(WireTrace, "cut_off", lambda self: closed.append(self.wire))
+    monkeypatch.setattr(WireTrace, "abort", lambda self: closed.append(self.wire))
     with black_hole() as url:
         async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
             await failure(api.get("/"))

@@ -203,7 +203,7 @@ async def test_user_call_at_a_queue_full_of_batches_takes_the_place_of_the_last(
         held.release()
         await soon(asyncio.gather(*calls[:2], user))
     assert isinstance(error, BulkheadFullError)
-    assert "a call of higher priority took the place in the queue" in str(error)
+    assert "a call of higher priority took its place in the queue" in str(error)
     assert [request.path for request in server.requests] == ["/0", "/user", "/1"]
 
 

@@ -266,7 +266,7 @@ async def test_refusals_of_ours_sent_nothing(server: FaultServer) -> None:
 def state(error: APIError) -> dict[str, object]:
     """Everything an error holds, in comparable form."""
     held = dict(vars(error)) | {"args": error.args, "text": str(error)}
-    held["history"] = [vars(record) | {"trace": (record.timings, record.certificate)} for record in error.history]
+    held["history"] = [record._asdict() for record in error.history]
     held["request"] = error.request and [getattr(error.request, name) for name in error.request.__slots__]
     if response := held.pop("response", None):
         held["reply"] = [response.status, response.content, list(response.headers.items()), response.url]

@@ -151,7 +151,7 @@ class Upload:
         if isinstance(source, Iterable) and not isinstance(source, str):
             return iter(cast("Iterable[bytes]", source))
         raise InvalidRequestError(
-            f"the factory of content= gave {kind_of(source)}; it must give bytes or a source of them"
+            f"the factory of content= gave a value {kind_of(source)}; it must be bytes, a file or an iterable of bytes"
         )
 
     def _open_file(self, path: Path) -> BinaryIO:
