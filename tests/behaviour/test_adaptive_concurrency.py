@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.behaviour.kit import client, soon
+import pytest
+from tests.behaviour.support import client, soon
 
 from resilient_client import AdaptiveConcurrency, APIClient, Call, Permits, Timeout
 from resilient_client.testing import MockUpstream, run_virtual
@@ -34,6 +35,7 @@ def test_adaptive_limit_grows_with_steady_answers_and_shows() -> None:
     assert 20 < peak <= 50
 
 
+@pytest.mark.virtual_time
 async def test_adaptive_limit_shrinks_when_attempts_time_out(server: FaultServer) -> None:
     """A hanging server gets fewer and fewer attempts at once."""
     server.script(hang_before_headers())
@@ -45,6 +47,7 @@ async def test_adaptive_limit_shrinks_when_attempts_time_out(server: FaultServer
         assert permits_of(api).idle
 
 
+@pytest.mark.one_loop
 async def test_adaptive_limit_ignores_errors_and_waits_of_ours(server: FaultServer) -> None:
     """A quick 500 is no measure of capacity, and a refusal none of time."""
     server.script(reply(500))

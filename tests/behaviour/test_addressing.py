@@ -17,6 +17,8 @@ from resilient_client._policies.http.urls import build_url, parse_base
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import echo
 
+pytestmark = pytest.mark.one_loop
+
 PREFIX = "/v1/tenant"
 BASE = "https://api.example.com:8443/v1/tenant"
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import Lasting, calls, client, in_use, keys, lasting, soon
+from tests.behaviour.support import Lasting, calls, client, in_use, keys, lasting, soon
 
 from resilient_client import (
     APIClient,

@@ -7,7 +7,7 @@ import gc
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.behaviour.kit import Lasting, calls, cancelled, in_use, keys, lasting, soon, turns, working
+from tests.behaviour.support import Lasting, calls, cancelled, in_use, keys, lasting, soon, turns, working
 
 from resilient_client import APIClient, Call, Response, as_completed
 from resilient_client.testing import faults

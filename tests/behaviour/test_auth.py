@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import APIClient, APIKeyAuth, Auth, BearerAuth, OAuth2ClientCredentials, Token
 from resilient_client._core.events import Event, TokenRefreshed
@@ -176,6 +176,7 @@ async def test_token_near_its_end_is_renewed_while_calls_go_on(server: FaultServ
     assert issuer.hits == 2
 
 
+@pytest.mark.virtual_time
 async def test_token_endpoint_that_is_down_is_named_and_nothing_is_sent(server: FaultServer) -> None:
     """Without a token no request leaves for the API, and the error says whose fault that is."""
     down = refused_url()
@@ -185,6 +186,7 @@ async def test_token_endpoint_that_is_down_is_named_and_nothing_is_sent(server: 
     assert (error.stage, error.maybe_processed, server.connections) == (Stage.LOCAL, False, 0)
 
 
+@pytest.mark.virtual_time
 async def test_provider_slow_to_end_does_not_outlast_the_deadline(server: FaultServer) -> None:
     """A call ends at its deadline, however long the cancelled provider needs to clean up."""
     cleanup = asyncio.Event()

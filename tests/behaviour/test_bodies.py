@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import BaseModel
-from tests.behaviour.kit import client, failure, in_use, open_files, soon, turns
+from tests.behaviour.support import client, failure, in_use, open_files, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -101,6 +101,7 @@ def huge(tmp_path: Path) -> Path:
     ],
     ids=repr,
 )
+@pytest.mark.one_loop
 async def test_json_of_any_common_kind_arrives_as_json(
     server: FaultServer, api: APIClient, value: object, expected: object
 ) -> None:
@@ -117,6 +118,8 @@ async def test_json_of_any_common_kind_arrives_as_json(
     [float("nan"), {"a": float("inf")}, object(), {1, object()}],
     ids=["nan", "inf within", "object", "object within"],
 )
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_json_that_is_none_is_refused_before_anything_is_sent(
     server: FaultServer, api: APIClient, value: object
 ) -> None:
@@ -125,6 +128,7 @@ async def test_json_that_is_none_is_refused_before_anything_is_sent(
     assert server.connections == 0
 
 
+@pytest.mark.one_loop
 async def test_form_arrives_urlencoded_with_repeated_names(server: FaultServer, api: APIClient) -> None:
     """A list repeats its name; spaces and umlauts are quoted."""
     await api.post("/", data={"a": "1 2", "b": ["x", "ü"]})
@@ -133,6 +137,8 @@ async def test_form_arrives_urlencoded_with_repeated_names(server: FaultServer, 
     assert got.headers["Content-Type"] == "application/x-www-form-urlencoded"
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_form_follows_the_rules_of_params(server: FaultServer, api: APIClient) -> None:
     """None is left out, booleans are in lower case, in the query and in both kinds of form."""
     fields = {"a": None, "b": True, "c": [False, None, 1]}
@@ -189,6 +195,7 @@ async def test_content_of_every_kind_arrives_byte_for_byte(
 
 
 @pytest.mark.parametrize("kind", CONTENTS)
+@pytest.mark.one_loop
 async def test_content_of_known_size_has_a_length_and_any_other_is_chunked(
     server: FaultServer, api: APIClient, path: Path, kind: str
 ) -> None:
@@ -218,6 +225,7 @@ async def test_content_that_is_one_shot_is_never_sent_again(server: FaultServer,
     assert server.hits == 1
 
 
+@pytest.mark.one_loop
 async def test_content_as_text_arrives_as_utf8(server: FaultServer, api: APIClient) -> None:
     """Text is sent in UTF-8, and says so."""
     await api.post("/", content="grün")
@@ -247,6 +255,7 @@ async def test_content_that_is_empty_is_a_complete_request(server: FaultServer, 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("foreign", [False, True], ids=["own session", "session of the caller"])
+@pytest.mark.one_loop
 async def test_call_without_a_body_says_nothing_of_its_type(server: FaultServer, method: str, foreign: bool) -> None:
     """There is nothing that could have one (RFC 9110 section 8.3); some servers refuse a type they do not know."""
     async with aiohttp.ClientSession() as session, client(server, session=session if foreign else None) as api:
@@ -254,6 +263,7 @@ async def test_call_without_a_body_says_nothing_of_its_type(server: FaultServer,
     assert "Content-Type" not in server.requests[0].headers
 
 
+@pytest.mark.one_loop
 async def test_call_without_a_body_has_the_type_that_its_caller_gives(server: FaultServer, api: APIClient) -> None:
     """The control: what is left out is only a guess."""
     await soon(api.post("/", headers={"Content-Type": "application/json"}))
@@ -288,6 +298,8 @@ async def test_content_that_vanished_gives_the_caller_the_oserror(server: FaultS
     assert server.hits == 1
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_content_whose_generator_raises_an_oserror_is_not_taken_for_a_lost_connection(
     server: FaultServer, api: APIClient
 ) -> None:
@@ -438,6 +450,8 @@ async def test_content_still_being_sent_when_the_reply_begins_does_not_spoil_the
     ],
     ids=lambda options: re.sub(" at 0x[0-9a-f]+", "", ascii(options)),  # an address differs from process to process
 )
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_body_that_makes_no_sense_is_refused_before_anything_is_sent(
     server: FaultServer, api: APIClient, options: Any
 ) -> None:
@@ -466,6 +480,7 @@ async def test_reply_to_head_has_headers_and_no_body(server: FaultServer, api: A
     assert (response.content, response.headers["Content-Length"]) == (b"", "5")
 
 
+@pytest.mark.one_loop
 async def test_reply_without_a_body_does_not_fit_a_model(server: FaultServer, api: APIClient) -> None:
     """Where a value was asked for, none is an error of the reply."""
     server.script(reply(204))
@@ -485,6 +500,7 @@ async def test_reply_without_a_body_needs_no_decoder(server: FaultServer, api: A
 
 
 @pytest.mark.parametrize(("option", "kind"), [*(("content", kind) for kind in sorted(ONE_SHOT)), ("files", "pipe")])
+@pytest.mark.one_loop
 async def test_call_with_a_one_shot_body_made_twice_is_sent_once(
     server: FaultServer, api: APIClient, path: Path, kind: str, option: str
 ) -> None:
@@ -527,6 +543,8 @@ async def test_call_with_a_file_made_twice_sends_it_from_where_it_first_stood(
 @pytest.mark.parametrize(
     "content", [lambda: iter([b"x", "text"]), lambda: range(3), lambda: {"a": 1}, lambda: "text"], ids=range(4)
 )
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_content_that_gives_no_bytes_is_the_callers_mistake(server: FaultServer, content: Any) -> None:
     """One attempt, an error that says so, and a circuit that holds nothing against the server."""
     breaker = CircuitBreaker(minimum_calls=1, break_duration=60)

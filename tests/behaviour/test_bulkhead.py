@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.behaviour.kit import cancelled, client, failure, soon, turns
+from tests.behaviour.support import cancelled, client, failure, soon, turns
 
 from resilient_client import (
     APIClient,

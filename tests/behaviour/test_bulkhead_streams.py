@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.behaviour.kit import client, failure, with_server
+from tests.behaviour.support import client, failure, with_server
 
 from resilient_client import (
     APIClient,
@@ -42,6 +42,7 @@ async def test_stream_holds_its_permit_until_it_is_closed(server: FaultServer) -
         assert permits_of(api).idle
 
 
+@pytest.mark.virtual_time
 async def test_stream_that_is_left_early_gives_its_permit_back(server: FaultServer) -> None:
     """With the end of its block, whatever was read."""
     server.script(drip(interval=0.05), reply())

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tests.behaviour.kit import client, failure, soon, with_server
+from tests.behaviour.support import client, failure, soon, with_server
 
 from resilient_client import (
     APIClient,
@@ -167,6 +167,7 @@ def test_circuit_ignores_calls_cut_short_by_a_nearly_spent_deadline() -> None:
     with_server(scenario)
 
 
+@pytest.mark.virtual_time
 async def test_circuit_opens_on_slow_calls_when_slowness_counts(server: FaultServer) -> None:
     """Good answers that are all too slow open it."""
     server.script(reply(200, delay=0.02))
@@ -178,6 +179,7 @@ async def test_circuit_opens_on_slow_calls_when_slowness_counts(server: FaultSer
     assert server.hits == 3
 
 
+@pytest.mark.virtual_time
 async def test_circuit_of_a_host_behind_a_busy_pool_stays_closed(server: FaultServer) -> None:
     """A pool of one, busy with a slow call: those who wait in vain do not blame a healthy host."""
     held = hold()
@@ -194,6 +196,7 @@ async def test_circuit_of_a_host_behind_a_busy_pool_stays_closed(server: FaultSe
         await api.get("/")
 
 
+@pytest.mark.virtual_time
 async def test_connector_limit_of_aiohttp_makes_a_busy_pool_look_like_a_dead_host(server: FaultServer) -> None:
     """Negative control: what aiohttp tells of a wait for its own pool is what it tells of a host that is silent."""
     held = hold()

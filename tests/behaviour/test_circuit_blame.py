@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import APIClient, CircuitBreaker, CircuitState, Endpoint, ErrorKind, Retry, Timeout
 from resilient_client._core.protocols import Handler
@@ -18,7 +18,7 @@ from resilient_client.testing import refused_url
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import close_idle, drop, hang_before_headers, hold, redirect, reply
 
-pytestmark = pytest.mark.usefixtures("both_paths")
+pytestmark = [pytest.mark.usefixtures("both_paths"), pytest.mark.one_loop]
 
 BREAKER = CircuitBreaker(minimum_calls=3, failure_ratio=0.2, break_duration=60)
 
@@ -81,6 +81,7 @@ async def test_circuit_of_a_redirecting_endpoint_is_neutral_to_a_target_that_ans
         assert circuit_of(api, server).state is CircuitState.CLOSED
 
 
+@pytest.mark.virtual_time
 async def test_circuit_of_a_redirecting_endpoint_is_neutral_to_a_silent_target(
     server: FaultServer, elsewhere: FaultServer
 ) -> None:
@@ -94,6 +95,7 @@ async def test_circuit_of_a_redirecting_endpoint_is_neutral_to_a_silent_target(
         assert circuit_of(api, server).state is CircuitState.CLOSED
 
 
+@pytest.mark.virtual_time
 async def test_circuit_of_a_redirecting_endpoint_does_not_count_the_slowness_of_the_target(
     server: FaultServer, elsewhere: FaultServer
 ) -> None:
@@ -137,6 +139,7 @@ async def test_circuit_counts_the_second_sending_of_a_middleware_that_was_led_aw
 
 
 @pytest.mark.parametrize("limit", [Timeout(attempt=0.03), Timeout(connect=0.03)], ids=["attempt", "connect"])
+@pytest.mark.virtual_time
 async def test_circuit_is_neutral_to_waiting_in_the_pool_of_a_foreign_session(
     server: FaultServer, limit: Timeout
 ) -> None:
@@ -157,6 +160,7 @@ async def test_circuit_is_neutral_to_waiting_in_the_pool_of_a_foreign_session(
     assert server.hits == 1
 
 
+@pytest.mark.virtual_time
 async def test_circuit_counts_silence_after_sending_through_a_foreign_session(server: FaultServer) -> None:
     """Negative control: once the request is sent, it is the host that is silent."""
     server.script(hang_before_headers())

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.behaviour.kit import cancelled, client, failure, soon, turns
+from tests.behaviour.support import cancelled, client, failure, soon, turns
 
 from resilient_client import APIClient, CircuitBreaker, CircuitOpenError, CircuitState, Endpoint
 from resilient_client._core.events import CircuitClosed, CircuitEvent, CircuitHalfOpened, CircuitOpened, Event
 from resilient_client._policies.circuit.circuit import Circuit
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import hang_before_headers, hold, reply
+
+pytestmark = pytest.mark.virtual_time
 
 QUICK = CircuitBreaker(minimum_calls=4, failure_ratio=0.5, break_duration=0.2, half_open_probes=3)
 

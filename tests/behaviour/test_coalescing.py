@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import cancelled, client, failure, in_use, soon, turns, with_server
+from tests.behaviour.support import cancelled, client, failure, in_use, soon, turns, with_server
 
 from resilient_client import (
     APIClient,
@@ -92,6 +92,7 @@ async def test_hundred_calls_that_are_alike_are_one_request(server: FaultServer,
     ],
     ids=str,
 )
+@pytest.mark.one_loop
 async def test_calls_that_differ_in_what_they_ask_do_not_share(server: FaultServer, other: dict[str, Any]) -> None:
     """Whatever may change the answer, or what is done to get it, makes a flight of its own."""
     async with coalescing(server) as api:
@@ -110,6 +111,7 @@ async def test_calls_that_differ_in_what_they_ask_do_not_share(server: FaultServ
     ],
     ids=str,
 )
+@pytest.mark.one_loop
 async def test_calls_that_differ_in_what_they_make_of_the_answer_share(
     server: FaultServer, other: dict[str, Any]
 ) -> None:
@@ -139,6 +141,7 @@ async def test_clients_do_not_share(server: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("where", ["view", "call"])
+@pytest.mark.one_loop
 async def test_coalescing_is_switched_on_by_view_or_call(server: FaultServer, where: str) -> None:
     """Off by default; who asks for it shares with those who ask, too, and with nobody else."""
     async with client(server) as api:
@@ -167,6 +170,7 @@ async def test_coalescing_is_not_for_streams(server: FaultServer) -> None:
     assert server.hits == 2
 
 
+@pytest.mark.one_loop
 def test_coalescing_is_explained_and_else_not_in_the_chain() -> None:
     """The link stands between the caller's middlewares and retry, for calls that coalesce only."""
 
@@ -274,6 +278,7 @@ async def test_call_that_comes_while_the_flight_is_being_ended_starts_anew(serve
 
 @pytest.mark.parametrize("patient", ["leader", "follower"])
 @pytest.mark.parametrize("way", ["timeout", "deadline"])
+@pytest.mark.virtual_time
 async def test_each_waits_under_its_own_deadline(server: FaultServer, patient: str, way: str) -> None:
     """The impatient one fails in its time, whether it came first or last; the other has the answer."""
     gate = hold(reply(json=1))
@@ -335,6 +340,7 @@ async def test_deadline_that_is_over_joins_nothing(server: FaultServer) -> None:
     assert server.hits == 0
 
 
+@pytest.mark.virtual_time
 async def test_silence_opens_the_circuit_through_flights_that_end_at_their_deadline(server: FaultServer) -> None:
     """The end of a flight is a timeout like any other: a hung upstream is blamed, once a flight."""
     server.script(hang_before_headers())
@@ -379,6 +385,7 @@ async def test_each_waiter_has_a_reply_and_a_value_of_its_own(server: FaultServe
         call.close()  # type: ignore[attr-defined]  # a coroutine that is not wanted
 
 
+@pytest.mark.virtual_time
 async def test_each_waiter_has_the_history_of_the_flight_as_its_own(server: FaultServer) -> None:
     """Retries serve all; attempts, history and elapsed are told to each, in records of its own."""
     gate = hold(reply(503))
@@ -521,6 +528,7 @@ async def test_events_tell_each_call_once_and_each_attempt_once(server: FaultSer
     assert [event.attempts for event in events if isinstance(event, CallFinished)] == [1, 1, 1]
 
 
+@pytest.mark.virtual_time
 async def test_gather_of_calls_that_are_alike_is_one_request(server: FaultServer) -> None:
     """A list with duplicates costs what its distinct calls cost."""
     server.script(reply(json=1, delay=0.02))

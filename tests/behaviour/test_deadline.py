@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import cancelled, client, ends_after, failure, soon, with_server
+from tests.behaviour.support import cancelled, client, ends_after, failure, soon, with_server
 
 from resilient_client import (
     APIClient,
@@ -60,6 +60,7 @@ async def never(*_: object) -> Any:
 # --- wherever the call stands ---
 
 
+@pytest.mark.virtual_time
 async def test_deadline_while_the_body_drips_ends_a_buffered_call(server: FaultServer) -> None:
     """A 0.5 s deadline ends at 0.5 s although the body goes on for 2 s, and each byte comes in time."""
     server.script(drip(bytes(20), interval=0.1))
@@ -118,6 +119,7 @@ async def test_deadline_ends_a_stream_whose_body_comes_faster_than_it_is_read(se
                     pass
 
 
+@pytest.mark.virtual_time
 async def test_deadline_that_passed_while_the_reader_was_busy_ends_the_stream_at_the_next_read(
     server: FaultServer,
 ) -> None:
@@ -156,6 +158,7 @@ async def test_deadline_while_connecting_ends_the_call_in_stage_connect() -> Non
 
 
 @pytest.mark.parametrize("scope", ["middleware", "attempt_middleware"])
+@pytest.mark.virtual_time
 async def test_deadline_while_a_middleware_hangs_ends_the_call(server: FaultServer, scope: str) -> None:
     """Middleware of the user's own is inside the deadline, in both scopes."""
     async with APIClient(server.url, timeout=END, **{scope: [never]}) as api:  # type: ignore[arg-type]  # by name
@@ -182,6 +185,7 @@ class _HangingAuth:
     [(_HangingAuth(applies=False), 0), (_HangingAuth(applies=True), 1), (BearerAuth(never), 0)],
     ids=["apply", "refresh", "provider"],
 )
+@pytest.mark.virtual_time
 async def test_deadline_while_authentication_hangs_ends_the_call(server: FaultServer, auth: Any, hits: int) -> None:
     """Getting credentials, first or fresh ones, is inside the deadline."""
     server.script(reply(401))
@@ -191,6 +195,7 @@ async def test_deadline_while_authentication_hangs_ends_the_call(server: FaultSe
     assert (error.kind, error.stage, server.hits) == (ErrorKind.DEADLINE, Stage.LOCAL, hits)
 
 
+@pytest.mark.virtual_time
 async def test_deadline_covers_all_redirect_hops_together(server: FaultServer) -> None:
     """A hop gets no time of its own."""
     server.route("GET", "/", redirect("/slow"))
@@ -201,6 +206,7 @@ async def test_deadline_covers_all_redirect_hops_together(server: FaultServer) -
     assert (error.kind, server.hits, error.attempts) == (ErrorKind.DEADLINE, 2, 1)
 
 
+@pytest.mark.virtual_time
 async def test_deadline_switched_off_lets_the_body_drip_to_its_end(server: FaultServer) -> None:
     """The control: without a deadline the same call takes as long as the server likes."""
     server.script(drip(bytes(4), interval=0.1))
@@ -226,6 +232,7 @@ def test_attempt_gets_its_own_limit_or_what_is_left_whichever_is_less() -> None:
     with_server(scenario)
 
 
+@pytest.mark.virtual_time
 async def test_sleep_that_the_deadline_would_cut_is_never_started(server: FaultServer) -> None:
     """The last real error is raised at once, and says why there was no further attempt."""
     server.script(drop())
@@ -236,6 +243,7 @@ async def test_sleep_that_the_deadline_would_cut_is_never_started(server: FaultS
     assert "does not fit" in str(error)
 
 
+@pytest.mark.virtual_time
 async def test_deadline_of_the_caller_counts_for_the_sleep_too(server: FaultServer) -> None:
     """A sleep that fits the call's own timeout but not the deadline around it is not started either."""
     server.script(reply(503))
@@ -259,6 +267,8 @@ async def test_deadline_already_passed_sends_nothing(server: FaultServer, body: 
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), "soon"])
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_timeout_that_is_no_duration_is_refused(server: FaultServer, value: Any) -> None:
     """A wrong timeout is a wrong call, and nothing is sent."""
     async with client(server) as api:
@@ -271,6 +281,7 @@ async def test_timeout_that_is_no_duration_is_refused(server: FaultServer, value
 
 
 @pytest.mark.parametrize(("outer", "inner"), [(END, 10), (10, END)])
+@pytest.mark.virtual_time
 async def test_nested_deadlines_take_the_earliest(server: FaultServer, outer: float, inner: float) -> None:
     """No inner deadline extends an outer one."""
     server.script(hang_before_headers())
@@ -280,6 +291,7 @@ async def test_nested_deadlines_take_the_earliest(server: FaultServer, outer: fl
     assert error.kind is ErrorKind.DEADLINE
 
 
+@pytest.mark.virtual_time
 async def test_deadline_around_a_call_without_timeout_holds(server: FaultServer) -> None:
     """``timeout=None`` takes away the call's own limits, not those of the code around it."""
     server.script(hang_before_headers())
@@ -289,6 +301,7 @@ async def test_deadline_around_a_call_without_timeout_holds(server: FaultServer)
     assert error.kind is ErrorKind.DEADLINE
 
 
+@pytest.mark.virtual_time
 async def test_deadline_reaches_the_tasks_started_inside(server: FaultServer) -> None:
     """Every call of every task inside shares the one deadline, and none outside does."""
     server.script(hang_before_headers())
@@ -356,6 +369,7 @@ def test_limit_above_five_seconds_is_not_rounded_up(timeout: Timeout, kind: Erro
     assert _virtual(main) == pytest.approx(end, abs=0.01)
 
 
+@pytest.mark.virtual_time
 async def test_hang_after_two_slow_failures_is_a_timeout_and_no_cancellation(server: FaultServer) -> None:
     """However often the one alarm was moved, it rings once: the caller meets an error, never a cancellation."""
     holds = [hold(reply(503)), hold(reply(503))]
@@ -369,6 +383,7 @@ async def test_hang_after_two_slow_failures_is_a_timeout_and_no_cancellation(ser
     assert (error.kind, error.attempts, call.cancelling()) == (ErrorKind.TIMEOUT, 3, 0)
 
 
+@pytest.mark.virtual_time
 async def test_attempt_in_a_task_of_a_middlewares_own_ends_in_time(server: FaultServer) -> None:
     """A middleware that runs the rest in a task of its own does not take the attempts out of their limits."""
     server.script(hang_before_headers())

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import failure, soon, with_server
+from tests.behaviour.support import failure, soon, with_server
 
 from resilient_client import (
     APIClient,
@@ -147,6 +147,7 @@ async def test_budget_is_one_for_all_endpoints(servers: list[FaultServer]) -> No
 
 
 @pytest.mark.parametrize(("served", "attempts"), [(True, 2), (False, 1)])
+@pytest.mark.virtual_time
 async def test_timeout_costs_a_single_token_if_others_serve_meanwhile(
     servers: list[FaultServer], served: bool, attempts: int
 ) -> None:
@@ -159,6 +160,7 @@ async def test_timeout_costs_a_single_token_if_others_serve_meanwhile(
         await soon(hung.wait_for_hits(1))
         if served:
             api.set_endpoints([well.url, hung.url])
+            await asyncio.sleep(0.1)  # the answer has to be later than the beginning of the silent attempt
             await soon(api.get("/"))
         await asyncio.wait([call])
         history = (await call).history if served else (await failure(call)).history
@@ -367,6 +369,7 @@ async def test_attempt_events_name_the_endpoint_that_is_asked(servers: list[Faul
     assert started == [endpoint(servers[0]), endpoint(servers[1])]
 
 
+@pytest.mark.virtual_time
 async def test_state_of_the_endpoints_tells_what_is_in_flight(servers: list[FaultServer]) -> None:
     """A call counts while it lasts, a stream until its body is closed."""
     held = hold()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 import trustme
-from tests.behaviour.kit import PATIENCE, client, failure
+from tests.behaviour.support import PATIENCE, client, failure
 
 import resilient_client
 from resilient_client import (
@@ -156,6 +156,8 @@ async def test_reply_that_breaks_off_into_nonsense_is_a_protocol_error(server: F
 
 
 @pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_retryable_says_whether_another_attempt_may_heal(server: FaultServer, status: int) -> None:
     """With retry settings, the statuses among them are retryable; without any, none is."""
     server.script(faults.reply(status))
@@ -193,6 +195,7 @@ async def test_untrusted_certificate_is_a_tls_error_and_never_retried() -> None:
     assert told(error) == Truth(APIConnectionError, K.TLS, S.TLS, False, False)
 
 
+@pytest.mark.virtual_time
 async def test_host_that_does_not_answer_the_handshake_is_a_timeout_while_connecting() -> None:
     """Kind TIMEOUT in stage CONNECT, and nothing was sent."""
     with black_hole(connects=False) as url:
@@ -209,6 +212,7 @@ async def test_host_that_does_not_answer_tls_is_a_timeout_in_tls() -> None:
     assert told(error) == Truth(APITimeoutError, K.TIMEOUT, S.TLS, False, True)
 
 
+@pytest.mark.virtual_time
 async def test_silence_beyond_the_idle_limit_is_a_timeout(server: FaultServer) -> None:
     """``idle`` ends a silence, before the attempt's own end."""
     server.script(faults.hang_in_body())
@@ -236,6 +240,8 @@ async def _busy(api: APIClient, server: FaultServer) -> AsyncIterator[None]:
     await asyncio.wait([task])
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_body_that_does_not_fit_the_model_is_an_invalid_response(server: FaultServer) -> None:
     """The reply is on the error, and was acted on."""
     server.script(faults.reply(json={"id": "seven"}))
@@ -245,6 +251,8 @@ async def test_body_that_does_not_fit_the_model_is_an_invalid_response(server: F
     assert error.response.status == 200  # type: ignore[attr-defined]  # told() has checked the class
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_refusals_of_ours_sent_nothing(server: FaultServer) -> None:
     """A call that cannot be made, one that is too late, and one that the circuit refuses."""
     async with client(server) as api:
@@ -275,6 +283,8 @@ def state(error: APIError) -> dict[str, object]:
 
 
 @BY_NAME
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_error_survives_pickling_with_all_it_holds(server: FaultServer, step: Step, truth: Truth) -> None:
     """To another process and back: same class, same text, same attributes, notes too."""
     error = await provoke(server, step)
@@ -286,6 +296,8 @@ async def test_error_survives_pickling_with_all_it_holds(server: FaultServer, st
 
 
 @BY_NAME
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_error_text_is_one_line_that_names_the_request(server: FaultServer, step: Step, truth: Truth) -> None:
     """What, to whom: the route as written, not the path parameter."""
     text = str(await provoke(server, step))
@@ -293,12 +305,16 @@ async def test_error_text_is_one_line_that_names_the_request(server: FaultServer
     assert text.startswith(f"GET {server.url}/users/{{id}}: ")
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_each_call_gets_an_error_object_of_its_own(server: FaultServer) -> None:
     """No traceback grows from call to call."""
     assert await provoke(server, faults.drop()) is not await provoke(server, faults.drop())
 
 
 @BY_NAME
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_error_passes_through_context_managers_and_groups(server: FaultServer, step: Step, truth: Truth) -> None:
     """``asynccontextmanager``, ``raise ... from`` and ``except*`` treat it as any exception."""
 
@@ -336,6 +352,8 @@ ALL = [
 
 
 @pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+@pytest.mark.one_loop
+@pytest.mark.one_path
 def test_error_class_has_one_root_and_nothing_of_aiohttp(cls: type[Exception]) -> None:
     """All under one root, none an aiohttp error: those are caught and resent inside aiohttp."""
     assert issubclass(cls, ResilientClientError)
@@ -343,6 +361,8 @@ def test_error_class_has_one_root_and_nothing_of_aiohttp(cls: type[Exception]) -
     assert not issubclass(cls, aiohttp.ClientError | OSError) or issubclass(cls, TimeoutError)
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 def test_error_classes_are_builtin_errors_where_that_helps() -> None:
     """``except TimeoutError`` and ``except ValueError`` work."""
     assert issubclass(APITimeoutError, TimeoutError)

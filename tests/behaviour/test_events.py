@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import CircuitBreaker, ErrorKind, Handler, Request, Response
 from resilient_client.events import AttemptFinished, CallFinished, CallRejected, Event
@@ -69,6 +69,7 @@ async def test_refused_attempt_is_told_as_rejected_and_counts_for_nothing(server
     assert [event.reason for event in events if isinstance(event, CallRejected)] == ["circuit_open"]
 
 
+@pytest.mark.virtual_time
 async def test_error_body_that_drips_does_not_take_the_status_away(server: FaultServer) -> None:
     """The status is known: a body that is too slow for the attempt costs the body, not the answer."""
 

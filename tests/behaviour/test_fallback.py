@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from tests.behaviour.kit import client, failure, soon, with_server
+from tests.behaviour.support import client, failure, soon, with_server
 
 from resilient_client import (
     APIClient,
@@ -35,6 +35,8 @@ from resilient_client.testing import refused_url
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._wire import Step
 from resilient_client.testing.faults import drop, garbage, hang_before_headers, hold, redirect, reply
+
+pytestmark = pytest.mark.one_loop
 
 VALUE = {"from": "here"}
 
@@ -87,6 +89,7 @@ async def test_fallback_that_names_a_kind_stands_in_for_that_alone(kind: ErrorKi
     ],
     ids=str,
 )
+@pytest.mark.virtual_time
 async def test_fallback_stands_in_for_what_a_sick_server_does(server: FaultServer, step: Step, kind: ErrorKind) -> None:
     """Each way to give no answer ends in the value, and the outcome names the error that it replaced."""
     server.script(step)
@@ -326,6 +329,7 @@ async def test_gather_tells_fallbacks_from_answers(server: FaultServer) -> None:
 # --- time ---
 
 
+@pytest.mark.virtual_time
 async def test_async_fallback_ends_with_the_deadline_of_the_call(server: FaultServer) -> None:
     """It has what is left of the time; then the original error comes, and says so."""
     server.script(reply(503))
@@ -347,6 +351,7 @@ async def test_async_fallback_ends_with_the_deadline_of_the_call(server: FaultSe
     assert task.cancelling() == 0
 
 
+@pytest.mark.virtual_time
 async def test_calls_inside_a_fallback_end_with_the_deadline_of_the_call(server: FaultServer) -> None:
     """Whatever a fallback calls, with whatever timeout of its own, is bounded by the call it stands in for."""
     server.route("GET", "/", reply(503))
@@ -398,6 +403,7 @@ async def test_cancellation_passes_through_a_fallback(server: FaultServer) -> No
             await task
 
 
+@pytest.mark.virtual_time
 async def test_call_dropped_in_its_fallback_tells_how_far_it_had_come(server: FaultServer) -> None:
     """A fan-out that drops it says what was sent, as for any call."""
     server.route("GET", "/bad", reply(503))

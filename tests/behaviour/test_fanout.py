@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import calls, cancelled, client, in_use, soon, turns, working
+from tests.behaviour.support import calls, cancelled, client, in_use, soon, turns, working
 
 from resilient_client import (
     APIClient,

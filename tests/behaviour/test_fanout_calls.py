@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import FanOut, Lasting, client, gathered, lasting, soon, streamed, turns
+from tests.behaviour.support import FanOut, Lasting, client, gathered, lasting, soon, streamed, turns
 
 from resilient_client import (
     APIClient,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import client, soon
+from tests.behaviour.support import client, soon
 
 from resilient_client import (
     APIClient,

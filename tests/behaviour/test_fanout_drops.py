@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import Lasting, calls, client, in_use, lasting, soon
+from tests.behaviour.support import Lasting, calls, client, in_use, lasting, soon
 
 from resilient_client import (
     APIClient,

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import FanOut, gathered, soon, streamed
+from tests.behaviour.support import FanOut, gathered, soon, streamed
 
 from resilient_client import APIClient, Call, Outcome, Success
 from resilient_client.testing import MockUpstream, reply

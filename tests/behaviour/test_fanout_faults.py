@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import client, in_use, soon
+from tests.behaviour.support import client, in_use, soon
 
 from resilient_client import Call, ConnectionSettings, ErrorKind, Failure, Outcome
 from resilient_client.testing import faults

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 
 import pytest
-from tests.behaviour.kit import FanOut, Lasting, client, gathered, in_use, soon, streamed
+from tests.behaviour.support import FanOut, Lasting, client, gathered, in_use, soon, streamed
 
 from resilient_client import (
     Call,

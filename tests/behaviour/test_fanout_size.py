@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import cancelled, soon, turns
+from tests.behaviour.support import cancelled, soon, turns
 
 from resilient_client import APIClient, Call, Outcome, Response, Success, as_completed, gather
 from resilient_client.testing import MockRequest, MockUpstream, reply

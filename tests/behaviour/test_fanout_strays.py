@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import FanOut, Lasting, gathered, lasting, streamed
+from tests.behaviour.support import FanOut, Lasting, gathered, lasting, streamed
 
 from resilient_client import Call, CallCancelledError, Outcome, Response, as_completed, gather
 from resilient_client.testing._virtual_time import run_virtual

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import cancelled, soon, turns
+from tests.behaviour.support import cancelled, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -94,6 +94,7 @@ async def test_probe_of_a_closed_port_says_so() -> None:
 
 
 @pytest.mark.parametrize(("connects", "stage"), [(True, "headers"), (False, "connect")])
+@pytest.mark.virtual_time
 async def test_probe_of_a_black_hole_ends_in_time_and_says_where_it_hung(connects: bool, stage: str) -> None:
     """The check's timeout bounds it, and the stage tells a dead host from a dead service."""
     began = asyncio.get_running_loop().time()
@@ -104,6 +105,7 @@ async def test_probe_of_a_black_hole_ends_in_time_and_says_where_it_hung(connect
     assert f"stuck in stage {stage}" in result.reason
 
 
+@pytest.mark.virtual_time
 async def test_probe_with_a_timeout_of_its_own_does_not_wait_for_the_others(server: FaultServer) -> None:
     """It is down after its own, while another has the whole check's."""
     server.script(hang_before_headers())
@@ -125,6 +127,7 @@ async def test_probe_with_a_timeout_of_its_own_does_not_wait_for_the_others(serv
         (503, 503, UP),
     ],
 )
+@pytest.mark.one_loop
 async def test_probe_takes_the_expected_status_for_well(
     server: FaultServer, expected: Any, status: int, state: HealthState
 ) -> None:
@@ -161,6 +164,7 @@ async def test_probe_of_a_body_in_no_charset_harms_no_other_target(server: Fault
     assert [result.state for result in report] == [UP, UP]
 
 
+@pytest.mark.virtual_time
 async def test_probe_of_a_slow_target_is_degraded(server: FaultServer) -> None:
     """It answers, so it is not down; the report says what is amiss."""
     server.script(reply(delay=0.05))
@@ -255,6 +259,7 @@ async def test_probe_of_a_function_that_calls_through_a_client_tells_its_error(s
     assert (result.kind, result.reason) == (ErrorKind.SERVER_ERROR, str(result.error))
 
 
+@pytest.mark.virtual_time
 async def test_probe_of_a_function_that_hangs_ends_in_time() -> None:
     """It is cancelled, awaited and down."""
     result = await result_of(hang, timeout=0.1)
@@ -315,6 +320,7 @@ async def test_report_is_down_only_if_something_critical_is(
     assert (report.state, report.ok) == (whole, whole is not DOWN)
 
 
+@pytest.mark.virtual_time
 async def test_check_of_a_hundred_targets_of_which_five_hang_ends_at_its_timeout(server: FaultServer) -> None:
     """Ninety-five are up, five are named, and nobody waits for them any longer."""
     server.route("GET", "/hang", hang_before_headers())
@@ -351,6 +357,7 @@ async def test_check_has_no_pool_that_makes_its_targets_wait(server: FaultServer
     assert (report.ok, server.peak) == (True, many)
 
 
+@pytest.mark.virtual_time
 async def test_check_that_is_over_before_a_target_had_its_turn_leaves_it_unknown() -> None:
     """Nobody looked, so nobody can call it down; and a critical target of which nothing is known is not well."""
     report = await soon(probe({"hangs": Probe(hang, critical=False), "waits": ping}, timeout=0.1, concurrency=1))
@@ -359,6 +366,7 @@ async def test_check_that_is_over_before_a_target_had_its_turn_leaves_it_unknown
     assert (report.state, report.ok) == (UNKNOWN, False)
 
 
+@pytest.mark.virtual_time
 async def test_probe_inside_a_deadline_ends_with_it() -> None:
     """A shorter one around it wins."""
     with deadline(after=0.1):
@@ -544,6 +552,7 @@ async def test_prober_tells_each_result_as_it_comes(server: FaultServer) -> None
     assert told == [report["db"], report["users"]]
 
 
+@pytest.mark.virtual_time
 async def test_prober_tells_the_result_of_a_target_that_had_no_turn() -> None:
     """Whoever counts the results gets them all."""
     told: list[ProbeResult] = []
@@ -613,6 +622,7 @@ async def mixed(server: FaultServer) -> HealthReport:
     return await soon(probe(targets))
 
 
+@pytest.mark.one_loop
 async def test_report_in_words_has_a_line_for_each_target(server: FaultServer) -> None:
     """The whole first; what is critical is marked, what is down stands out."""
     head, up, down = str(await mixed(server)).splitlines()
@@ -621,6 +631,7 @@ async def test_report_in_words_has_a_line_for_each_target(server: FaultServer) -
     assert re.fullmatch(r"  <mail>  DOWN      503 in \d+ ms; status 503, expected 200-399", down)
 
 
+@pytest.mark.one_loop
 async def test_report_in_a_notebook_is_escaped(server: FaultServer) -> None:
     """Names and reasons are text, never markup."""
     shown = (await mixed(server))._repr_html_()
@@ -628,6 +639,7 @@ async def test_report_in_a_notebook_is_escaped(server: FaultServer) -> None:
     assert "<mail>" not in shown
 
 
+@pytest.mark.one_loop
 async def test_report_as_json_is_whole_and_shows_no_secret(server: FaultServer) -> None:
     """It survives the way to JSON and back, under a version of its own."""
     told = json.loads(json.dumps((await mixed(server)).to_dict()))
@@ -637,6 +649,7 @@ async def test_report_as_json_is_whole_and_shows_no_secret(server: FaultServer) 
     assert "hunter2" not in json.dumps(told)
 
 
+@pytest.mark.one_loop
 async def test_report_is_read_by_place_and_by_name(server: FaultServer) -> None:
     """In the order of the targets."""
     report = await mixed(server)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.behaviour.kit import cancelled, soon, turns
+from tests.behaviour.support import cancelled, soon, turns
 
 from resilient_client import DeadlineExceededError, ErrorKind, HealthReport, HealthState, Probe, Prober, deadline, probe
 from resilient_client.testing._virtual_time import run_virtual

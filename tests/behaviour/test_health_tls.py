@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 import trustme
-from tests.behaviour.kit import soon
+from tests.behaviour.support import soon
 
 from resilient_client import ConnectionSettings, ErrorKind, HealthState, Probe, ProbeResult, probe
 from resilient_client.testing._fault_server import FaultServer

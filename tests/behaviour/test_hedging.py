@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import failure, soon, turns
+from tests.behaviour.support import failure, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -24,6 +24,8 @@ from resilient_client import (
 from resilient_client.events import Event, HedgeStarted
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import drop, hold, reply
+
+pytestmark = pytest.mark.virtual_time
 
 SOON = Hedging(delay=0.02)
 ONCE = Retry(max_attempts=1)

@@ -7,7 +7,7 @@ import gc
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import cancelled, failure, in_use, soon, turns, with_server
+from tests.behaviour.support import cancelled, failure, in_use, soon, turns, with_server
 
 from resilient_client import APIClient, CircuitBreaker, ErrorKind, Handler, Hedging, Request, Response, Retry, Timeout
 from resilient_client.events import AttemptFinished, AttemptStarted, Event, HedgeStarted
@@ -86,6 +86,7 @@ async def test_callers_cancellation_leaves_neither_attempt_running(server: Fault
         slow.release()
 
 
+@pytest.mark.virtual_time
 async def test_deadline_ends_both_attempts(server: FaultServer) -> None:
     """Neither answers: the deadline of the call ends them, and the task is as it was."""
     server.script(slow := hold())
@@ -114,6 +115,7 @@ async def test_winning_hedge_takes_back_its_own_cancellation_only(server: FaultS
 # --- budgets and context ---
 
 
+@pytest.mark.virtual_time
 async def test_hedges_of_an_upstream_that_answers_nothing_run_out(server: FaultServer) -> None:
     """No answer deposits anything: after what the budgets held, each call is one request."""
     server.script(slow := hold())

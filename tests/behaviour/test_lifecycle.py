@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.behaviour.kit import client, failure, in_use, soon, turns
+from tests.behaviour.support import client, failure, in_use, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -171,6 +171,7 @@ async def test_view_shares_the_circuits_of_its_client(server: FaultServer) -> No
         assert view.circuits is api.circuits
 
 
+@pytest.mark.virtual_time
 async def test_view_shares_the_pool_of_its_client(server: FaultServer) -> None:
     """Two views with one place between them."""
     server.script(faults.reply(200, delay=0.002))
@@ -203,6 +204,8 @@ async def test_view_that_is_closed_closes_nothing(server: FaultServer) -> None:
         await view.get("/")
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_view_lays_its_options_over_its_client_field_by_field(server: FaultServer) -> None:
     """What the view does not set stays as the client has it; headers and parameters are added."""
     server.script(faults.echo())
@@ -219,6 +222,8 @@ async def test_view_lays_its_options_over_its_client_field_by_field(server: Faul
     assert (plain["headers"]["x-b"], plain["query"]) == ("1", {})
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_view_of_a_view_is_a_view_of_the_client(server: FaultServer) -> None:
     """Layers pile up, the nearest one wins."""
     async with client(server, timeout=9) as api:
@@ -230,6 +235,8 @@ async def test_view_of_a_view_is_a_view_of_the_client(server: FaultServer) -> No
 # --- events ---
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_listener_hears_until_it_unsubscribes(server: FaultServer) -> None:
     """And may unsubscribe twice."""
     heard: list[Event] = []
@@ -244,6 +251,8 @@ async def test_listener_hears_until_it_unsubscribes(server: FaultServer) -> None
     assert isinstance(heard[-1], CallFinished)
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_listener_that_raises_harms_no_call_and_no_other_listener(
     server: FaultServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -262,6 +271,8 @@ async def test_listener_that_raises_harms_no_call_and_no_other_listener(
     assert "a listener failed" in caplog.text
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_listener_may_unsubscribe_while_it_is_told(server: FaultServer) -> None:
     """The others still hear of that very event."""
     heard: list[Event] = []
@@ -275,6 +286,8 @@ async def test_listener_may_unsubscribe_while_it_is_told(server: FaultServer) ->
 # --- explain ---
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_explain_tells_the_value_in_force_and_the_layer_that_set_it(server: FaultServer) -> None:
     """Default, config, client, view, call: each is named where it decides; and nothing is sent."""
     config: Any = {"retry": {"max_attempts": 2}, "timeout": 20}
@@ -304,6 +317,8 @@ async def own(request: Request, call_next: Handler) -> Response:
         ({"attempt_middleware": [own]}, ["retry", "attempt", "circuit breaker", "own", "redirect"]),
     ],
 )
+@pytest.mark.one_loop
+@pytest.mark.one_path
 def test_explain_shows_the_chain_from_the_outside_in(options: dict[str, Any], names: list[str]) -> None:
     """In the order in which a call travels; a deadline of its own stands only around middlewares of the user."""
     api = APIClient("https://api.example.com", **options)
@@ -318,12 +333,16 @@ async def test_connection_settings_beside_a_session_are_refused_unless_they_appl
         APIClient("http://127.0.0.1", session=session, connection=ConnectionSettings(max_response_size=5))
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 def test_params_of_a_client_that_cannot_be_sent_are_wrong_configuration() -> None:
     """What is wrong with every call is found when the client is built."""
     with pytest.raises(ConfigurationError, match="params"):
         APIClient("http://127.0.0.1", params={"a": object()})  # type: ignore[dict-item]  # the point
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 def test_explain_shows_the_limits_in_force() -> None:
     """A default that a shorter limit clips is shown as it works, not as it is written."""
     rows = {row.setting: row.value for row in APIClient("http://127.0.0.1", timeout=2).explain("GET", "/").settings}

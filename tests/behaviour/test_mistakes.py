@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import (
     APIClient,
@@ -25,6 +25,8 @@ from resilient_client import (
 )
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import reply
+
+pytestmark = pytest.mark.one_loop
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import APIClient, Retry, Stage, Timeout
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tests.behaviour.kit import cancelled, client, failure, in_use, soon, turns
+from tests.behaviour.support import cancelled, client, failure, in_use, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -72,6 +72,7 @@ async def one(server: FaultServer) -> AsyncIterator[APIClient]:
         yield api
 
 
+@pytest.mark.virtual_time
 async def test_pool_wait_that_lasts_too_long_is_a_pool_timeout(server: FaultServer, one: APIClient) -> None:
     """The error says that nobody but us was busy, and that nothing was sent."""
     held = faults.hold()
@@ -102,6 +103,7 @@ async def test_pool_wait_that_ends_in_time_is_told_in_the_timings(server: FaultS
     assert (await slow).timings.pool < timings.pool
 
 
+@pytest.mark.virtual_time
 async def test_pool_timeout_may_be_retried_for_any_method(server: FaultServer) -> None:
     """What never left this machine is repeated, a POST too, as soon as there is a place."""
     held = faults.hold()
@@ -132,6 +134,7 @@ async def test_pool_serves_in_the_order_of_the_calls(server: FaultServer) -> Non
 @pytest.mark.parametrize(
     "limits", [ConnectionSettings(pool_size=7), ConnectionSettings(pool_size_per_host=7)], ids=["all", "per host"]
 )
+@pytest.mark.virtual_time
 async def test_pool_limit_bounds_requests_at_once(server: FaultServer, limits: ConnectionSettings) -> None:
     """50 callers, 7 places: never more than 7 at the server, and everybody is served."""
     server.script(faults.reply(200, delay=0.005))
@@ -216,6 +219,7 @@ async def test_pool_place_returns_after_every_fault_of_a_stream(
 
 
 @pytest.mark.parametrize("connects", [True, False])
+@pytest.mark.virtual_time
 async def test_pool_place_returns_when_no_connection_comes_about(one: APIClient, connects: bool) -> None:
     """Silence while connecting, or behind it, gives the place back when its time is up."""
     with black_hole(connects=connects) as url:
@@ -262,6 +266,7 @@ async def test_pool_place_returns_after_breaking_out_of_a_stream(server: FaultSe
     assert server.connections == 2
 
 
+@pytest.mark.virtual_time
 async def test_pool_of_a_foreign_session_is_its_own_limit(server: FaultServer) -> None:
     """With a caller's session the limits of its connector count, and a wait for it is still known as one."""
     held = faults.hold()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.behaviour.kit import failure, soon
+from tests.behaviour.support import failure, soon
 
 from resilient_client import APIClient, ConnectionSettings, ErrorKind, Retry
 from resilient_client.testing._fault_server import FaultServer, refused_url

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import client, failure, soon, turns
+from tests.behaviour.support import client, failure, soon, turns
 
 from resilient_client import (
     APIClient,

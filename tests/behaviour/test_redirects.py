@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
-from tests.behaviour.kit import client, failure, in_use, soon
+from tests.behaviour.support import client, failure, in_use, soon
 
 from resilient_client import (
     APIClient,
@@ -25,7 +25,7 @@ from resilient_client import (
 from resilient_client.testing._fault_server import FaultServer, refused_url
 from resilient_client.testing.faults import endless_redirect, redirect, reply
 
-pytestmark = pytest.mark.usefixtures("both_paths")
+pytestmark = [pytest.mark.usefixtures("both_paths"), pytest.mark.one_loop]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import failure, soon
+from tests.behaviour.support import failure, soon
 
 from resilient_client import APIClient, Retry
 from resilient_client.testing._fault_server import FaultServer, refused_url

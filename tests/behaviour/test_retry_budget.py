@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.behaviour.kit import failure, soon
+from tests.behaviour.support import failure, soon
 
 from resilient_client import APIClient, Call, Endpoint, ErrorKind, Retry, RetryBudget, Timeout
 from resilient_client._core.events import Event, RetryRefused
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._wire import Step
 from resilient_client.testing.faults import drop, hang_before_headers, reply
+
+pytestmark = pytest.mark.one_loop
 
 EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)
 """Three attempts, no pause."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import APIClient, CircuitBreaker, Retry, RetryBudget
 from resilient_client._core.events import Event, RetryScheduled

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tenacity
-from tests.behaviour.kit import failure
+from tests.behaviour.support import failure
 from tests.cancellation.support import a_request
 
 from resilient_client import APIClient, Response, Retry, RetryBudget
@@ -20,6 +20,8 @@ from resilient_client._core.request import Request
 from resilient_client._middleware.compose import compose
 from resilient_client._middleware.retry import RetryMiddleware
 from resilient_client.testing import MockUpstream, fail, reply
+
+pytestmark = pytest.mark.one_loop
 
 AT_ONCE = Retry(max_attempts=3, backoff=lambda _: 0.0)
 URL = "http://api.test"

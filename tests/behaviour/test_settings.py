@@ -30,6 +30,8 @@ from resilient_client._settings.base import Settings
 from resilient_client._settings.config import ClientConfig
 from resilient_client._settings.hedging import Hedging
 
+pytestmark = [pytest.mark.one_loop, pytest.mark.one_path]
+
 URL = "http://api.example.com"
 NAN, INF = math.nan, math.inf
 

@@ -10,7 +10,7 @@ import weakref
 import aiohttp
 import pytest
 import trustme
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import APIClient, ConnectionSettings, Retry, Stage, Timings
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
@@ -66,6 +66,7 @@ async def test_stage_in_which_a_server_hangs_takes_the_time() -> None:
     assert record.timings.first_byte is None
 
 
+@pytest.mark.virtual_time
 async def test_stage_in_which_a_connection_hangs_takes_the_time() -> None:
     """The connection never stands, so there is no handshake."""
     with black_hole(connects=False) as url:
@@ -82,6 +83,7 @@ async def test_stages_of_a_refused_connection_end_with_it() -> None:
         assert seen((await failure(api.get("/"))).history[0].timings) == {"pool", "connect"}
 
 
+@pytest.mark.virtual_time
 async def test_stages_are_told_of_each_attempt(server: FaultServer) -> None:
     """The failed one as far as it came, the next one in full."""
     server.script(reset(), hang_before_headers(), drip(b"abc", interval=0.01))
@@ -94,6 +96,7 @@ async def test_stages_are_told_of_each_attempt(server: FaultServer) -> None:
     assert third.timings.body > 0.01
 
 
+@pytest.mark.virtual_time
 async def test_stage_of_a_streamed_body_lasts_until_its_end(server: FaultServer) -> None:
     """Its time is the reader's, too."""
     server.script(drip(b"abc", interval=0.02))
@@ -138,6 +141,7 @@ async def test_record_of_an_unverified_certificate_does_not_name_it() -> None:
         assert (await soon(api.get("/"))).history[0].certificate is None
 
 
+@pytest.mark.virtual_time
 async def test_record_keeps_no_socket(server: FaultServer) -> None:
     """An error or a reply that somebody keeps holds on to numbers, not to what the operating system lends."""
     server.script(reply(), hang_before_headers())

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.behaviour.kit import cancelled, client, failure, in_use, soon, turns
+from tests.behaviour.support import cancelled, client, failure, in_use, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -121,6 +121,7 @@ async def test_stream_uploads_a_file_and_closes_it(server: FaultServer, api: API
 # --- the deadline ---
 
 
+@pytest.mark.virtual_time
 async def test_stream_deadline_covers_the_body(server: FaultServer, api: APIClient) -> None:
     """A body that drips for 2 s is cut at 0.2 s, and the error says that it was the body."""
     server.script(faults.drip(b"x" * 100, interval=0.02))
@@ -133,6 +134,7 @@ async def test_stream_deadline_covers_the_body(server: FaultServer, api: APIClie
     assert (caught.value.stage, in_use(api)) == (Stage.BODY, 0)
 
 
+@pytest.mark.virtual_time
 async def test_stream_deadline_leaves_the_caller_uncancelled(server: FaultServer, api: APIClient) -> None:
     """The alarm takes its cancellation back: the task goes on as if nothing had happened."""
     server.route("GET", "/hangs", faults.hang_in_body())
@@ -145,6 +147,7 @@ async def test_stream_deadline_leaves_the_caller_uncancelled(server: FaultServer
     await soon(api.get("/"))
 
 
+@pytest.mark.virtual_time
 async def test_stream_attempt_limit_ends_at_the_headers(server: FaultServer) -> None:
     """Reading may take longer than one attempt may."""
     server.script(faults.drip(b"x" * 20, interval=0.01))
@@ -237,6 +240,7 @@ async def test_stream_is_retried_up_to_the_headers(server: FaultServer, api: API
     ],
     ids=repr,
 )
+@pytest.mark.virtual_time
 async def test_stream_that_breaks_in_its_body_raises_and_is_not_retried(
     server: FaultServer, api: APIClient, fault: Fault, kind: ErrorKind
 ) -> None:
@@ -250,6 +254,7 @@ async def test_stream_that_breaks_in_its_body_raises_and_is_not_retried(
     assert (server.hits, in_use(api)) == (1, 0)
 
 
+@pytest.mark.virtual_time
 async def test_reply_whose_framing_breaks_behind_its_head_fails_at_once(server: FaultServer) -> None:
     """Read whole, too, it is known for what it is when it happens, not when time runs out."""
     server.script(LATE_BAD_CHUNK)
@@ -337,6 +342,7 @@ async def test_stream_replaced_by_an_error_reply_gives_its_place_back(server: Fa
         assert in_use(api) == 0
 
 
+@pytest.mark.virtual_time
 async def test_stream_is_closed_when_time_runs_out_after_the_headers(server: FaultServer) -> None:
     """The reply was there, a middleware dawdled: the attempt fails, and its connection goes."""
     server.script(faults.endless_body())
@@ -382,6 +388,8 @@ async def test_stream_of_an_error_reply_gives_its_body_once(server: FaultServer)
         assert [await reply.read(), await reply.read()] == [b"nope", b""]
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 async def test_stream_iter_lines_of_a_long_line_is_not_copied_with_every_piece() -> None:
     """A line of 26 MB in 400 pieces takes far less than that would."""
     pieces = [b"x" * 65_536] * 400

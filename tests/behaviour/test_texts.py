@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.behaviour.kit import client, soon
+from tests.behaviour.support import client, soon
 
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import reply
+
+pytestmark = pytest.mark.one_loop
 
 
 async def text_of(server: FaultServer, content: bytes, content_type: str) -> str:

@@ -8,7 +8,7 @@ import ssl
 
 import pytest
 import trustme
-from tests.behaviour.kit import client, failure, in_use, open_files, soon, turns
+from tests.behaviour.support import client, failure, in_use, open_files, soon, turns
 
 from resilient_client import APIClient, APIError, APITimeoutError, ConnectionSettings, ErrorKind, Retry, Stage, Timeout
 from resilient_client._transport import request_body
@@ -120,6 +120,7 @@ async def test_tls_handshake_that_hangs_times_out_in_stage_tls(limits: Timeout) 
     assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.TIMEOUT, Stage.TLS, False)
 
 
+@pytest.mark.virtual_time
 async def test_tls_to_a_port_that_does_not_accept_times_out_in_stage_connect() -> None:
     """Where not even TCP comes about, it is not the handshake that hangs."""
     with black_hole(connects=False) as url:

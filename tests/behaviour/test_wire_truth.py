@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import (
     APIClient,
@@ -162,6 +162,7 @@ async def test_closed_session_of_a_caller_is_named(server: FaultServer, session:
             await api.get("/")
 
 
+@pytest.mark.virtual_time
 async def test_settings_of_a_callers_session_do_not_undo_ours(server: FaultServer) -> None:
     """Its ``raise_for_status``, decompression and total timeout do not reach into our attempts."""
     server.script(reply(404, text="no", coding="gzip"), reply(text="yes", coding="gzip", delay=0.1))
@@ -204,6 +205,7 @@ async def test_resend_after_a_401_stands_in_the_record_of_its_attempt(server: Fa
     assert (response.attempts, response.history[0].reauthenticated) == (1, True)
 
 
+@pytest.mark.one_loop
 async def test_redirect_to_another_origin_is_refused_before_anything_is_sent_there(server: FaultServer) -> None:
     """By default no redirect leaves the origin; the redirect itself is in the error."""
     async with FaultServer() as other:
@@ -216,6 +218,7 @@ async def test_redirect_to_another_origin_is_refused_before_anything_is_sent_the
     assert error.response.status == 302
 
 
+@pytest.mark.one_loop
 async def test_redirect_across_origins_carries_nothing_secret(server: FaultServer) -> None:
     """With ``"any"``: no credentials, keys, cookies or headers of the caller's own cross an origin."""
     async with FaultServer() as other:
@@ -228,6 +231,7 @@ async def test_redirect_across_origins_carries_nothing_secret(server: FaultServe
     assert "canary" in str(server.requests[0].headers)
 
 
+@pytest.mark.one_loop
 async def test_redirect_with_a_body_never_crosses_an_origin(server: FaultServer) -> None:
     """A 307 asks to repeat the body; to another origin it is not."""
     async with FaultServer() as other:
@@ -238,6 +242,7 @@ async def test_redirect_with_a_body_never_crosses_an_origin(server: FaultServer)
     assert error.kind is ErrorKind.REDIRECT
 
 
+@pytest.mark.one_loop
 async def test_endless_redirect_ends_after_five_hops(server: FaultServer) -> None:
     """Hops are bounded, and running in a circle is not retried."""
     server.script(endless_redirect())
@@ -246,6 +251,7 @@ async def test_endless_redirect_ends_after_five_hops(server: FaultServer) -> Non
     assert (error.kind, error.attempts, server.hits) == (ErrorKind.REDIRECT, 1, 6)
 
 
+@pytest.mark.one_loop
 async def test_redirects_switched_off_are_given_back(server: FaultServer) -> None:
     """``follow_redirects=None``: a redirect is an answer."""
     server.script(redirect("/b"))

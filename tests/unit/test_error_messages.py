@@ -15,6 +15,8 @@ from resilient_client import (
 from resilient_client.testing._fault_server import FaultServer, refused_url
 from resilient_client.testing.faults import drop, reply
 
+pytestmark = pytest.mark.one_loop
+
 
 async def test_validation_error_names_the_call_whose_reply_did_not_fit(server: FaultServer) -> None:
     """Like every other error, it begins with the method and the URL."""

@@ -54,6 +54,7 @@ USES: dict[str, Use] = {
 
 @pytest.mark.parametrize("keepalive", [0, 5])
 @pytest.mark.parametrize("name", USES)
+@pytest.mark.one_loop
 async def test_both_ways_send_the_same_bytes(
     name: str, keepalive: float, server: FaultServer, monkeypatch: pytest.MonkeyPatch, session_requests: list[str]
 ) -> None:
@@ -156,6 +157,7 @@ async def test_what_needs_a_session_goes_through_one(
     ("size", "idle", "direct"),
     [(1_048_576, None, True), (1_048_577, None, False), (65_536, 5.0, True), (65_537, 5.0, False)],
 )
+@pytest.mark.one_loop
 async def test_large_body_goes_through_a_session(
     server: FaultServer, session_requests: list[str], size: int, idle: float | None, direct: bool
 ) -> None:
