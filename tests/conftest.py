@@ -14,8 +14,9 @@ from resilient_client._transport import fast_path
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._virtual_time import VirtualTimeLoop
 
-# Every run draws the same examples, so a failure in CI is a failure everywhere.
+# Every run draws the same examples, so a failure in CI is a failure everywhere. `make proofs` draws ten times as many.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("thorough", derandomize=True, deadline=None, max_examples=1_000)
 settings.load_profile("repeatable")
 
 CI_REQUIRED = os.environ.get("CI_REQUIRED") == "1"
@@ -37,6 +38,12 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     except ImportError:
         return factories
     return factories | {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Start more workers than cores for ``-n auto``: many tests wait for a timeout or for a process."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

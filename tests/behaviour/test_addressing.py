@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -286,7 +286,6 @@ def _stays_below(url: URL) -> bool:
 @given(path=_TEXT)
 @example("/../a://b")
 @example("/..%2f..%2fadmin")
-@settings(max_examples=1500)
 def test_any_path_stays_below_the_base_or_is_refused(path: str) -> None:
     """Whatever text is passed as a path, origin and path prefix stay those of the base, or the call is refused."""
     try:
@@ -299,7 +298,6 @@ def test_any_path_stays_below_the_base_or_is_refused(path: str) -> None:
 
 
 @given(value=_TEXT)
-@settings(max_examples=1500)
 def test_any_path_param_stays_one_segment_or_is_refused(value: str) -> None:
     """Whatever text is passed as a parameter fills exactly its place."""
     try:

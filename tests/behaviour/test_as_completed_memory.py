@@ -49,9 +49,9 @@ def peak(count: int, *, ordered: bool) -> int:
 def test_as_completed_of_ten_times_the_calls_needs_no_more_memory(ordered: bool) -> None:
     """What it needs depends on how many are in flight, not on how many there are."""
     peak(100, ordered=ordered)  # what is loaded and cached once
-    few, many = peak(3_000, ordered=ordered), peak(30_000, ordered=ordered)
+    few, many = peak(1_000, ordered=ordered), peak(10_000, ordered=ordered)
     assert many < few + 50_000
-    assert many < 1_000_000  # 1 KB held for each of the 30,000 would be 30 MB
+    assert many < 1_000_000  # 1 KB held for each of the 10,000 would be 10 MB
 
 
 def test_gather_of_ten_times_the_calls_holds_all_outcomes() -> None:
