@@ -135,7 +135,7 @@ def check(error: APIError) -> None:
 @pytest.mark.parametrize("auth", AUTHS, ids=["bearer", "basic", "key header", "key query"])
 @pytest.mark.parametrize("step", STEPS, ids=[f"{index}" for index in range(len(STEPS))])
 @pytest.mark.virtual_time
-async def test_failure_shows_no_secret_of_its_call(
+async def test_failure_shows_no_secret(
     server: FaultServer, step: Step, auth: Auth, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not in its text, its chain, its history, its pickle, the events on the way, nor the log."""
@@ -198,7 +198,7 @@ async def test_refused_connection_shows_no_secret() -> None:
 )
 @pytest.mark.one_loop
 @pytest.mark.one_path
-async def test_refused_call_does_not_repeat_what_it_refuses(path: str, options: dict[str, Any]) -> None:
+async def test_invalid_call_error_shows_no_value(path: str, options: dict[str, Any]) -> None:
     """An error about a wrong value names its place, never the value."""
     async with APIClient("https://api.example.com") as api:
         outcome = await api.run(Call("POST", path, **options))
@@ -212,7 +212,7 @@ async def test_refused_call_does_not_repeat_what_it_refuses(path: str, options: 
 )
 @pytest.mark.one_loop
 @pytest.mark.one_path
-def test_refused_base_url_does_not_show_its_credentials(url: str) -> None:
+def test_base_url_error_shows_no_credentials(url: str) -> None:
     """A base URL with secrets in it is refused without repeating them."""
     with pytest.raises(ConfigurationError) as caught:
         APIClient(url)
@@ -222,7 +222,7 @@ def test_refused_base_url_does_not_show_its_credentials(url: str) -> None:
 
 @pytest.mark.one_loop
 @pytest.mark.one_path
-async def test_settings_and_credentials_show_no_secret() -> None:
+async def test_settings_show_no_secret() -> None:
     """Neither the configuration nor an auth object shows what it keeps."""
     proxy = SecretStr("http://user:canary@proxy.example:3128")
     oauth = OAuth2ClientCredentials("https://h/token", client_id="id", client_secret="canary")

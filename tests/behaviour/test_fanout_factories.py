@@ -46,7 +46,7 @@ class AtOnce:
 
 
 @pytest.mark.parametrize("fan_out", [gathered, streamed])
-def test_calls_answered_at_once_need_no_deep_stack(fan_out: FanOut, factory: Any) -> None:
+def test_immediate_calls_need_no_deep_stack(fan_out: FanOut, factory: Any) -> None:
     """As many at once as there are calls: none runs inside another, and they begin in order."""
     runner = AtOnce()
     calls = [Call.get("/", key=number) for number in range(ALL)]

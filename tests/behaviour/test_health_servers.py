@@ -158,7 +158,7 @@ async def everything(nginx: Nginx, haproxy: str) -> HealthReport:
         return await soon(probe(targets, timeout=1.5, connection=ConnectionSettings(tls=TRUSTING)))
 
 
-async def test_check_of_real_servers_tells_the_well_from_the_sick(nginx: Nginx, haproxy: str) -> None:
+async def test_real_servers_up_and_down(nginx: Nginx, haproxy: str) -> None:
     """Each gets its verdict, its status and its kind."""
     report = await everything(nginx, haproxy)
     assert {result.name: (result.state, result.status, result.kind) for result in report} == {
@@ -176,7 +176,7 @@ async def test_check_of_real_servers_tells_the_well_from_the_sick(nginx: Nginx, 
     }
 
 
-async def test_check_of_nginx_over_tls_tells_stages_and_certificate(nginx: Nginx) -> None:
+async def test_nginx_tls_stages_and_certificate(nginx: Nginx) -> None:
     """As of any other server."""
     url = f"https://127.0.0.1:{nginx.tls_port}/health"
     result = (await soon(probe([url], connection=ConnectionSettings(tls=TRUSTING))))[0]
@@ -186,7 +186,7 @@ async def test_check_of_nginx_over_tls_tells_stages_and_certificate(nginx: Nginx
     assert result.certificate.names == ("127.0.0.1",)
 
 
-async def test_check_of_nginx_by_a_name_its_certificate_lacks_is_a_failure_of_tls(nginx: Nginx) -> None:
+async def test_nginx_certificate_name_mismatch(nginx: Nginx) -> None:
     """The name was resolved and the connection made; then the handshake failed."""
     url = f"https://localhost:{nginx.tls_port}/health"
     result = (await soon(probe([url], connection=ConnectionSettings(tls=TRUSTING))))[0]
@@ -200,7 +200,7 @@ async def test_check_of_nginx_by_a_name_its_certificate_lacks_is_a_failure_of_tl
     ]
 
 
-async def test_prober_behind_haproxy_sees_its_server_go_and_come_back(prepared: Nginx, haproxy: str) -> None:
+async def test_haproxy_server_goes_and_comes_back(prepared: Nginx, haproxy: str) -> None:
     """HAProxy answers 503 while nothing is behind it: down at the third look, up at the second after it came back."""
     process = started(prepared.command, prepared.port)
     states = []

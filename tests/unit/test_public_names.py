@@ -70,20 +70,20 @@ def loaded_by(code: str) -> set[str]:
 
 
 @each_module
-def test_public_names_are_exactly_the_agreed_ones(module: ModuleType, names: list[str]) -> None:
+def test_names_are_exactly_the_agreed_ones(module: ModuleType, names: list[str]) -> None:
     """A public name comes or goes knowingly: this list changes with it, and so does the changelog."""
     assert sorted(module.__all__) == sorted(names)
 
 
 @each_module
-def test_public_names_all_load_and_are_listed(module: ModuleType, names: list[str]) -> None:
+def test_names_all_load_and_are_listed(module: ModuleType, names: list[str]) -> None:
     """Every name can be had, and ``dir`` shows it."""
     assert [name for name in names if getattr(module, name, None) is None] == []
     assert set(names) <= set(dir(module))
 
 
 @each_module
-def test_public_names_seen_by_type_checkers_are_the_ones_at_run_time(module: ModuleType, names: list[str]) -> None:
+def test_names_match_type_checkers(module: ModuleType, names: list[str]) -> None:
     """What type checkers import under TYPE_CHECKING is the very object that is loaded lazily."""
     assert module.__file__ is not None
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
@@ -99,7 +99,7 @@ def test_public_names_seen_by_type_checkers_are_the_ones_at_run_time(module: Mod
 
 
 @each_module
-def test_public_names_misspelt_raise_attribute_error(module: ModuleType, names: list[str]) -> None:
+def test_misspelt_name_raises_attribute_error(module: ModuleType, names: list[str]) -> None:
     """A name that is not there is an ``AttributeError``, as with any module."""
     with pytest.raises(AttributeError, match="has no attribute 'APIClent'"):
         module.APIClent  # noqa: B018 -- the access is the test
@@ -113,7 +113,7 @@ def test_star_import_gives_every_public_name(module: str) -> None:
     assert set(importlib.import_module(module).__all__) <= set(names)
 
 
-def test_import_of_the_package_loads_nothing_of_it() -> None:
+def test_import_of_package_loads_nothing() -> None:
     """``import resilient_client`` alone is free: neither our modules nor what they stand on."""
     loaded = loaded_by("import resilient_client")
     ours = {name for name in loaded if name.startswith("resilient_client")}
@@ -121,7 +121,7 @@ def test_import_of_the_package_loads_nothing_of_it() -> None:
     assert loaded.isdisjoint({"aiohttp", "asyncio", "pydantic", "tenacity"})
 
 
-def test_import_of_all_public_names_loads_no_extra_and_no_test_kit() -> None:
+def test_import_of_all_names_loads_no_extra() -> None:
     """Extras are loaded when they are used; the test kit, the CLI and the like are never loaded with the client."""
     needed = loaded_by("import aiohttp, pydantic, tenacity")  # aiohttp loads brotli where it is installed
     loaded = loaded_by("from resilient_client import *") - needed
@@ -130,7 +130,7 @@ def test_import_of_all_public_names_loads_no_extra_and_no_test_kit() -> None:
     assert not any(name.startswith(("resilient_client.testing", "resilient_client.simulation")) for name in loaded)
 
 
-def test_import_of_all_public_names_reads_no_source_code() -> None:
+def test_import_of_all_names_reads_no_source() -> None:
     """Nothing parses sources at import (pydantic's attribute docstrings do: half of our time once went there)."""
     code = "import inspect\ndef refuse(*_): raise AssertionError('source read')\ninspect.getsourcelines = refuse\n"
     code += "inspect.findsource = refuse\ninspect.getsource = refuse\n"
