@@ -310,4 +310,4 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 class TestPoolMachine(PoolMachine.TestCase):  # type: ignore[name-defined,misc]  # hypothesis makes the class
-    settings = settings(stateful_step_count=30)
+    settings = settings(stateful_step_count=15)
