@@ -11,14 +11,14 @@ from typing import Any, TypeAlias, TypeVar
 
 import pytest
 
-from resilient_client import APIClient, Call, Outcome, Response, Success, as_completed, gather
+from resilient_client import APIClient, Call, Outcome, Response, Stage, Success, as_completed, gather
 from resilient_client._core.errors import APIError
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._virtual_time import VirtualTimeLoop, run_virtual
 
 T = TypeVar("T")
 
-PATIENCE = 5.0
+PATIENCE = 60.0
 """Seconds after which a test that hangs fails; a test that passes never waits for it."""
 
 
@@ -46,6 +46,27 @@ async def failure(awaitable: Awaitable[object]) -> APIError:
     except APIError as error:
         return error
     raise AssertionError(f"the call succeeded with {value!r}")
+
+
+LIMITS = (0.1, 0.5, 2.5, 12.5)
+"""Seconds that ``stuck_in`` allows a call, until they suffice."""
+
+
+async def stuck_in(stage: Stage, call: Callable[[float], Awaitable[APIError]]) -> APIError:
+    """Return the error of a call that hangs in a stage.
+
+    On a busy machine a short limit may end the call before it has reached the stage. The call is then made again with
+    a longer limit, so that the test does not depend on the speed of the machine.
+
+    Args:
+        stage: Where the call hangs.
+        call: Makes the call with a limit in seconds, and returns its error.
+    """
+    for limit in LIMITS:
+        error = await call(limit)
+        if error.stage is stage:
+            break
+    return error
 
 
 async def turns(count: int = 10) -> None:

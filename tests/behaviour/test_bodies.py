@@ -16,10 +16,11 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import BaseModel
-from tests.behaviour.support import client, failure, in_use, open_files, soon, turns
+from tests.behaviour.support import client, failure, in_use, open_files, soon, stuck_in, turns
 
 from resilient_client import (
     APIClient,
+    APIError,
     APITimeoutError,
     Call,
     CircuitBreaker,
@@ -299,11 +300,16 @@ async def test_generator_oserror_is_not_a_disconnect(server: FaultServer, api: A
         await api.post("/", content=pieces())
 
 
+async def send(api: APIClient, content: Any, limit: float) -> APIError:
+    """Return the error of an upload that takes too long."""
+    return await failure(api.post("/", content=content, timeout=Timeout(total=60, attempt=limit)))
+
+
 async def test_unread_upload_times_out_in_send() -> None:
     """A server that stops reading a 50 MB upload: the error says that it hung while sending."""
     with black_hole() as url:
-        async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
-            error = await failure(api.post("/", content=bytes(50_000_000)))
+        async with client(url) as api:
+            error = await stuck_in(Stage.SEND, lambda limit: send(api, bytes(50_000_000), limit))
             assert in_use(api) == 0
     assert isinstance(error, APITimeoutError)
     assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.TIMEOUT, Stage.SEND, True)
@@ -320,11 +326,11 @@ def not_taken(request: pytest.FixtureRequest, huge: Path, both_paths: str, monke
 async def test_unread_upload_leaves_no_connection(not_taken: Any) -> None:
     """To close in order would wait until the server takes the rest, and it hangs."""
     with black_hole() as url:
-        async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
-            await failure(api.get("/"))  # what a first call opens for good
+        async with client(url) as api:
+            await failure(api.get("/", timeout=0.1))  # opens what stays open
             await turns()
             before = open_files()
-            error = await failure(api.post("/", content=not_taken))
+            error = await stuck_in(Stage.SEND, lambda limit: send(api, not_taken, limit))
             assert error.stage is Stage.SEND
             await turns()
             assert open_files() == before
@@ -337,13 +343,14 @@ async def test_unread_upload_control(
     closed: list[Any] = []
     monkeypatch.setattr(WireTrace, "cut_off", lambda self: closed.append(self.wire))
     with black_hole() as url:
-        async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
-            await failure(api.get("/"))
+        async with client(url) as api:
+            await failure(api.get("/", timeout=0.1))
             await turns()
-            before = open_files()
-            await failure(api.post("/", content=lambda: iter([HUGE[:60_000]] * 200)))
+            before, attempts_before = open_files(), len(closed)
+            await stuck_in(Stage.SEND, lambda limit: send(api, lambda: iter([HUGE[:60_000]] * 200), limit))
             await turns()
-            assert open_files() == before + 1
+            assert open_files() > before
+            assert len(closed) > attempts_before
         for wire in filter(None, closed):
             wire.abort()
         await turns()

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.support import cancelled, client, ends_after, failure, soon, with_server
+from tests.behaviour.support import cancelled, client, ends_after, failure, soon, stuck_in, with_server
 
 from resilient_client import (
     APIClient,
+    APIError,
     APITimeoutError,
     BearerAuth,
     Call,
@@ -101,10 +102,14 @@ def test_deadline_cuts_dripping_stream() -> None:
 async def test_deadline_names_the_stage(server: FaultServer, step: Step, stage: Stage) -> None:
     """A server that falls silent, or never comes to the point, holds nobody past the deadline."""
     server.script(step)
-    async with client(server, timeout=END, retry=EAGER) as api:
-        with ends_after(END):
-            error = await failure(api.get("/"))
-    assert (error.kind, error.stage, server.hits) == (ErrorKind.DEADLINE, stage, 1)
+    async with client(server, retry=EAGER) as api:
+
+        async def call(limit: float) -> APIError:
+            with ends_after(limit):
+                return await failure(api.get("/", timeout=limit))
+
+        error = await stuck_in(stage, call)
+    assert (error.kind, error.stage, error.attempts) == (ErrorKind.DEADLINE, stage, 1)
 
 
 async def test_deadline_ends_fast_stream(server: FaultServer) -> None:

@@ -93,6 +93,7 @@ async def test_gather_failure_spares_siblings(server: FaultServer, api: APIClien
             pytest.fail(f"the outcomes do not match: {other}")
 
 
+@pytest.mark.virtual_time
 async def test_gather_ends_at_its_deadline(server: FaultServer) -> None:
     """100 calls, 5 of them hang: at the deadline there are 95 values and 5 failures labelled so."""
     for number in (3, 20, 47, 80, 99):
@@ -106,15 +107,17 @@ async def test_gather_ends_at_its_deadline(server: FaultServer) -> None:
     assert [outcome.key for outcome in result.failures] == [3, 20, 47, 80, 99]
     assert set(result.by_kind()) == {ErrorKind.DEADLINE}
     assert len(result.values) == 95
-    assert 0.99 <= took < 1.5
+    assert took == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.virtual_time
 async def test_gather_waits_for_slowest(server: FaultServer, api: APIClient) -> None:
     """Negative control: without the shared timeout the slow one is waited for."""
     server.route("GET", "/1", faults.reply(200, delay=0.2))
     assert len((await soon(api.gather(calls(3)))).values) == 3
 
 
+@pytest.mark.virtual_time
 async def test_gather_labels_unstarted_calls(server: FaultServer, api: APIClient) -> None:
     """Behind a hanging call of concurrency one, the rest fail at the deadline, with nothing sent."""
     server.script(faults.hang_before_headers())
@@ -125,6 +128,7 @@ async def test_gather_labels_unstarted_calls(server: FaultServer, api: APIClient
     assert server.hits == 1
 
 
+@pytest.mark.virtual_time
 async def test_gather_deadline_lengthens_no_call(server: FaultServer, api: APIClient) -> None:
     """The nearer end counts."""
     server.script(faults.hang_before_headers())

@@ -72,6 +72,7 @@ def test_sized_input_is_labelled() -> None:
 # --- options of a call ---
 
 
+@pytest.mark.virtual_time
 async def test_gather_heeds_the_options_of_each_call(server: FaultServer) -> None:
     """Its own timeout, its own retries, its own word on statuses."""
     server.route("GET", "/slow", faults.hang_before_headers())

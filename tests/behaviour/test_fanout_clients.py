@@ -31,6 +31,7 @@ async def test_gather_uses_client_of_call(server: FaultServer) -> None:
         assert [request.path for request in other.requests] == ["/b"]
 
 
+@pytest.mark.virtual_time
 async def test_gather_without_client(server: FaultServer) -> None:
     """The function of the package: several clients, one fan-out, one deadline."""
     server.route("GET", "/slow", faults.hang_before_headers())

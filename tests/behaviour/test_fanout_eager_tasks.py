@@ -13,7 +13,7 @@ from tests.behaviour.support import FanOut, gathered, soon, streamed
 from resilient_client import APIClient, Call, Outcome, Success
 from resilient_client.testing import MockUpstream, reply
 
-ALL = 5_000
+ALL = 2_000
 
 
 def own_factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:

@@ -191,6 +191,7 @@ def test_deadline_closes_idle_generator(fan_out: FanOut) -> None:
 
 
 @both_fan_outs
+@pytest.mark.virtual_time
 async def test_generator_at_same_deadline(server: FaultServer, fan_out: FanOut) -> None:
     """A generator that pages through a listing makes calls under the fan-out's deadline; its timeout is no bug."""
     server.route("GET", "/pages/2", faults.hang_before_headers())

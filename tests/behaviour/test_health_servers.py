@@ -93,7 +93,7 @@ def free_ports(count: int) -> list[int]:
 def started(command: list[str], port: int) -> subprocess.Popen[bytes]:
     """A server process that accepts connections."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603 -- ours
-    for _ in range(500):
+    for _ in range(3_000):
         with socket.socket() as knock:
             if knock.connect_ex(("127.0.0.1", port)) == 0:
                 return process
@@ -155,7 +155,7 @@ async def everything(nginx: Nginx, haproxy: str) -> HealthReport:
             "closed": refused_url(),
             "black hole": hole,
         }
-        return await soon(probe(targets, timeout=1.5, connection=ConnectionSettings(tls=TRUSTING)))
+        return await soon(probe(targets, timeout=5, connection=ConnectionSettings(tls=TRUSTING)))
 
 
 async def test_real_servers_up_and_down(nginx: Nginx, haproxy: str) -> None:

@@ -137,6 +137,7 @@ def test_hedges_draw_from_the_retry_budget_too() -> None:
     with_server(scenario)
 
 
+@pytest.mark.virtual_time
 async def test_hedge_copies_the_first_request(server: FaultServer) -> None:
     """Headers that a middleware adds to one attempt are not in the other."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from tests.behaviour.support import client, failure, soon
+from tests.behaviour.support import client, failure, stuck_in
 
 from resilient_client import APIClient, Retry, Stage, Timeout
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
@@ -139,6 +139,9 @@ async def test_refused_port_leaves_no_file_open(path: Path) -> None:
 async def test_unread_multipart_times_out_in_send() -> None:
     """The stage of an upload that hangs is known for parts, too."""
     with black_hole() as url:
-        async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
-            error = await soon(failure(api.post("/", files={"f": bytes(20_000_000)})))
+        async with client(url) as api:
+            files = {"f": bytes(20_000_000)}
+            error = await stuck_in(
+                Stage.SEND, lambda s: failure(api.post("/", files=files, timeout=Timeout(attempt=s)))
+            )
     assert error.stage is Stage.SEND

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tests.behaviour.support import cancelled, client, failure, in_use, soon, turns
+from tests.behaviour.support import PATIENCE, cancelled, client, failure, in_use, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -66,9 +66,9 @@ FAULTS: list[Fault] = [
 
 @pytest.fixture
 async def one(server: FaultServer) -> AsyncIterator[APIClient]:
-    """A client with one place, and 50 ms an attempt."""
+    """A client with one slot and 100 ms per attempt: a test that needs a reply gives a longer limit."""
     limits = ConnectionSettings(pool_size=1, max_response_size=1 << 20)
-    async with client(server, connection=limits, timeout=Timeout(total=5, attempt=0.2)) as api:
+    async with client(server, connection=limits, timeout=Timeout(total=60, attempt=0.1)) as api:
         yield api
 
 
@@ -200,7 +200,9 @@ async def test_slot_returns_after_fault(server: FaultServer, one: APIClient, fau
             pass
         assert in_use(one) == 0
     server.script(faults.reply(200))
-    assert (await soon(one.get("/", retry=Retry(max_attempts=2)))).status == 200
+    assert (
+        await soon(one.get("/", retry=Retry(max_attempts=2), timeout=Timeout(attempt=PATIENCE, total=None)))
+    ).status == 200
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)

@@ -288,6 +288,7 @@ async def test_retry_after_of_other_endpoint(server: FaultServer) -> None:
             assert (await soon(api.get("/"))).status == 200
 
 
+@pytest.mark.virtual_time
 async def test_retry_after_paces_hits(server: FaultServer) -> None:
     """Ten callers, a server that says 429 once: nobody comes before the time is over, and all are served."""
     server.script(reply(429, headers={"Retry-After": "0.3"}), reply())
@@ -309,6 +310,7 @@ async def test_retry_after_paces_hits(server: FaultServer) -> None:
     assert not [event for event in finished if event.record.kind is ErrorKind.REJECTED]
 
 
+@pytest.mark.virtual_time
 async def test_retry_after_paces_nothing_control(server: FaultServer) -> None:
     """Negative control: the nine others come at once."""
     server.script(reply(429, headers={"Retry-After": "0.3"}), reply())
