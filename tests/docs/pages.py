@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+from _pytest.mark import ParameterSet
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
@@ -40,6 +43,13 @@ def blocks(page: Path) -> Iterator[Block]:
         else:
             yield Block(info, "\n".join(lines) + "\n", start)
             info = None
+
+
+def pages_with(info: str) -> list[ParameterSet]:
+    """Return the pages with blocks of a kind, as parameters of a test; those that simulate for long are slow."""
+    pages = [page for page in PAGES if any(block.info == info for block in blocks(page))]
+    slow = ROOT / "docs" / "simulation.md"
+    return [pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] * (page == slow)) for page in pages]
 
 
 def prose(page: Path) -> str:

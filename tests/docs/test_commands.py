@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.docs.pages import PAGES, Block, blocks, name_of
+from tests.docs.pages import Block, blocks, name_of, pages_with
 from tests.docs.upstream import Upstream, Wire
 
 from resilient_client._cli import main
@@ -28,7 +28,7 @@ class Command(NamedTuple):
     at: int
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.info == "console" for b in blocks(p))], ids=name_of)
+@pytest.mark.parametrize("page", pages_with("console"))
 def test_commands_of_page_print_what_it_shows(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every command of a ``console`` block runs with piped output. A ``toml NAME`` block is a file in its directory."""
     monkeypatch.setattr("resilient_client._client.client.AiohttpTransport", partial(Wire, Upstream()))

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.docs.pages import PAGES, Block, blocks, name_of
+from tests.docs.pages import PAGES, Block, blocks, name_of, pages_with
 from tests.docs.upstream import Upstream, Wire
 
 from resilient_client.testing._virtual_time import VirtualTimeLoop, run_virtual
@@ -20,7 +20,7 @@ from resilient_client.testing._virtual_time import VirtualTimeLoop, run_virtual
 _MAX_UNRUN = 3
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.info == "python" for b in blocks(p))], ids=name_of)
+@pytest.mark.parametrize("page", pages_with("python"))
 def test_blocks_of_page_print_what_it_shows(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Python block runs, in one namespace per page. An ``output`` block is what the block above it prints."""
     monkeypatch.setattr("resilient_client._client.client.AiohttpTransport", partial(Wire, Upstream()))
