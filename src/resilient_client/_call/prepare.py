@@ -100,7 +100,7 @@ class RequestBuilder:
             url = url.extend_query(self._params) if self._params else url
             if len(self._urls) >= _CACHED_URLS:
                 self._urls.clear()
-            self._urls[path] = url  # perf: -7.6 % instructions of a plain GET
+            self._urls[path] = url  # perf: -7.6 % instructions per call
         return url
 
     def _idempotency_key(self, options: CallOptions, headers: CIMultiDict[str]) -> str | None:

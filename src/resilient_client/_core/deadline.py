@@ -73,8 +73,8 @@ class Timed(Protocol):
 class SharedTimer:
     """One timer of the event loop for any number of timeouts: it is set for the earliest of them.
 
-    A loop timer per attempt would be the most expensive part of a call that succeeds. So a new timeout only enters a
-    dict, which costs next to nothing, and most leave it again before the timer fires. Those still there when it fires
+    A loop timer per attempt would be the most expensive part of a call that succeeds: +15 % instructions with 32 calls
+    at once. So a new timeout only enters a dict, which costs next to nothing, and most leave it again before the timer fires. Those still there when it fires
     move to a heap, once, ordered by their ends. With the last timeout gone, the loop timer is cancelled.
 
     Attributes:
@@ -172,11 +172,7 @@ class TaskTimeout:
         self._cancelling = task.cancelling()
         self._fired = False
         self.ends_at = ends_at
-        # perf: timer.add and timer.remove written out, -0.5 % instructions of a plain GET
-        timer.active += 1
-        timer.pending[self] = None
-        if ends_at < timer.armed_for:
-            timer.arm(ends_at)
+        timer.add(self)
 
     @property
     def has_fired(self) -> bool:
@@ -205,11 +201,7 @@ class TaskTimeout:
             self.uncancel()
         if self._task is not None:
             self._task = None
-            timer = self._timer
-            timer.active -= 1
-            timer.pending.pop(self, None)
-            if not timer.active:
-                timer.disarm()
+            self._timer.remove(self)
 
     def fire(self) -> None:
         """Cancel the task, once."""
