@@ -1,7 +1,7 @@
-"""At the edge, when a call has failed: the fallback's value in place of the error.
+"""The fallback's value in place of the error of a failed call.
 
-Never on the way of a call that succeeds. The failure has been told by then, to the circuit, the budget and the
-listeners: a fallback hides nothing from them. It has what is left of the call's deadline, and no time of its own.
+Not involved in a call that succeeds. The circuit, the budget and the listeners know of the failure by then, so a
+fallback hides nothing from them. It has the rest of the call's deadline, and no time of its own.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from resilient_client._core.types import NOT_GIVEN
 from resilient_client._settings.fallback import Fallback
 
 _answering: ContextVar[tuple[ClientContext, ...]] = ContextVar("resilient_client_answering", default=())
-"""The clients for whose calls a fallback is being made here."""
+"""The clients whose calls are being answered by a fallback in this context."""
 
 
-def fallback_for(request: Request, error: APIError, usual: Fallback | None) -> Fallback | None:
-    """What stands in for ``error``: the call's own fallback, or the client's usual one, if it names that kind.
+def fallback_for(request: Request, error: APIError, default: Fallback | None) -> Fallback | None:
+    """The fallback for ``error``: that of the call, or that of the client, if it names that kind.
 
-    Within a fallback of a client its usual one does not apply: a dead upstream would ask for it again and again.
+    Within a fallback of a client, the client's own does not apply: a dead upstream would make it recurse.
     """
     own = request.context.call.given.get("fallback", NOT_GIVEN)
     if own is NOT_GIVEN:
-        own = None if request.context.client in _answering.get() else usual
+        own = None if request.context.client in _answering.get() else default
     return own if own is not None and error.kind in own.kinds else None
 
 
@@ -44,13 +44,13 @@ async def fall_back(request: Request, error: APIError, fallback: Fallback, clien
     """The fallback's value.
 
     Args:
-        request: What failed.
-        error: How; complete.
-        fallback: What stands in for it.
-        client: Who makes the ``Call`` of a fallback, unless that carries a client.
+        request: The request that failed.
+        error: Its error, complete.
+        fallback: What replaces the error.
+        client: Sends the ``Call`` of a fallback, unless that carries its own client.
 
     Raises:
-        APIError: ``error``, when there is no value to be had. It says so, and its ``__context__`` is why.
+        APIError: ``error``, if the fallback failed too. Its advice says so, and its ``__context__`` is the reason.
     """
     context = request.context
     try:
@@ -61,8 +61,8 @@ async def fall_back(request: Request, error: APIError, fallback: Fallback, clien
     else:
         context.emit(FallbackUsed, kind=error.kind, ok=True)
         return value
-    if problem is not error:  # a function that raises what it was given has nothing better
-        ours = isinstance(problem, ResilientClientError)  # the text of any other may hold anything
+    if problem is not error:  # a function that raises its argument has no value to offer
+        ours = isinstance(problem, ResilientClientError)  # any other text may contain anything
         detail = str(problem) if ours else type(problem).__name__
         error.advice = (*error.advice, f"its fallback failed: {detail}")
         error.__context__ = problem
@@ -75,7 +75,7 @@ async def fall_back(request: Request, error: APIError, fallback: Fallback, clien
 
 @contextmanager
 def _answers(request: Request) -> Iterator[None]:
-    """Calls made inside end with this one, and do not fall back for their part."""
+    """Calls made inside end with this call, and do not fall back themselves."""
     token = _answering.set((*_answering.get(), request.context.client))
     try:
         with deadline(at=request.context.deadline):
@@ -107,7 +107,7 @@ async def _made(call: Call[Any], instead: Call[Any], client: Runner) -> Any:
 
 
 async def _awaited(request: Request, given: Awaitable[object]) -> object:
-    """The result, if it is there before the deadline."""
+    """The result of an awaitable, if it comes before the deadline."""
     try:
         _check_time(request)
     except DeadlineExceededError:

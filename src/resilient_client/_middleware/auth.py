@@ -1,8 +1,8 @@
-"""Puts the credentials on each attempt; answers a 401 with one refresh, shared by all, and one resend.
+"""Puts the credentials on each attempt. Answers a 401 with one refresh, shared by all calls, and one resend.
 
-It never reads a credential, never retries anything else, and never decides what a 401 means to the caller: when
-fresh credentials do not help, the 401 goes back as it came. Its place is innermost but for redirects, so that each
-retry carries current credentials and the resend costs no retry.
+It never reads a credential, never retries anything else, and never decides what a 401 means to the caller: if fresh
+credentials do not help, the 401 is returned as it came. Only redirects are further inside, so each retry carries
+current credentials, and the resend costs no retry.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from resilient_client._core.single_flight import SingleFlight
 class AuthMiddleware:
     """The acting side of ``Auth``. May serve many clients and calls, on one event loop after another.
 
-    Whoever waits for a refresh waits under its own deadline; leaving never ends the refresh for the others, and the
-    last one to leave ends it. Nothing needs to be closed.
+    Each waiting call waits for a refresh under its own deadline. A call that stops waiting does not cancel the refresh
+    for the others; the refresh is cancelled when the last waiting call is gone. There is nothing to close.
     """
 
     __slots__ = ("_always_differs", "_auth", "_generation", "_refresh_timeout", "_refreshing")
@@ -37,32 +37,32 @@ class AuthMiddleware:
         """Act for ``auth``.
 
         Args:
-            auth: Who the caller is. One that never applies the same twice (a signature over the time, a nonce) says
-                so by an attribute ``always_differs = True``: of others, a difference means that they were renewed.
-            refresh_timeout: Seconds a refresh may take, whatever the deadlines of those who wait for it.
+            auth: The credentials. An auth object that never applies the same twice (a signature over the time, a
+                nonce) has an attribute ``always_differs = True``. For any other, a difference means a renewal.
+            refresh_timeout: Seconds a refresh may take, whatever the deadlines of the calls that wait for it.
         """
         self._auth = auth
         self._always_differs: bool = getattr(auth, "always_differs", False)
         self._refresh_timeout = refresh_timeout
         self._refreshing: SingleFlight[bool] = SingleFlight()
-        self._generation = 0  # successful refreshes: tells a 401 to old credentials from a 401 to current ones
+        self._generation = 0  # counts successful refreshes: tells a 401 to old credentials from a 401 to current ones
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
-        """Send with credentials; after a 401 refresh them, unless there are others already, and send again.
+        """Send with credentials. After a 401 refresh them, unless they have been renewed already, and send again.
 
-        At most one refresh and one resend. A one-shot body that was sent is not sent again, but the refresh takes
-        place: it serves the next calls.
+        There is at most one refresh and one resend. A one-shot body that was sent is not sent again. The refresh takes
+        place all the same, because it serves the next calls.
 
         Raises:
-            APIError: There are no credentials to be had; stage ``LOCAL``, nothing was sent.
+            APIError: No credentials could be obtained; stage ``LOCAL``, nothing was sent.
         """
         generation = self._generation
         first = await self._with_credentials(request)
-        refused = first.url, first.headers.copy()  # what is handed down may be changed there
+        refused = first.url, first.headers.copy()  # the links below may change the request
         reply = await call_next(first)
         if not _is_refused(reply, request):
             return reply
-        request.attempt.stage = Stage.LOCAL  # from here on it is not the upstream that keeps the caller waiting
+        request.attempt.stage = Stage.LOCAL  # from here on the caller does not wait for the upstream
         renewed = await self._is_outdated(refused, generation, request)
         if not renewed and not await self._refreshed(reply, request):
             return reply
@@ -73,13 +73,13 @@ class AuthMiddleware:
         request.attempt.reauthenticated = True
         reply = await call_next(again)
         if renewed and generation == self._generation and _is_refused(reply, request):
-            # They were refused as well, or just looked renewed because they always differ. The next calls profit.
+            # They were refused too, or only seemed renewed because they always differ. The next calls benefit.
             request.attempt.stage = Stage.LOCAL
             await self._refreshed(reply, request)
         return reply
 
     async def _is_outdated(self, refused: tuple[URL, CIMultiDict[str]], generation: int, request: Request) -> bool:
-        """Whether the credentials have been renewed since: here, by their own expiry, or for another client."""
+        """Whether the credentials were renewed since: by this client, by their own expiry, or by another client."""
         if generation != self._generation:
             return True
         if self._always_differs:
@@ -87,21 +87,21 @@ class AuthMiddleware:
         try:
             current = await self._with_credentials(request)
         except APIError:
-            return False  # none at all; the refresh says so, once for all
+            return False  # there are none; the refresh reports that once for all calls
         return refused != (current.url, current.headers)
 
     async def _refreshed(self, reply: Response, request: Request) -> bool:
         return await self._refreshing.join(lambda: self._refresh(reply, request.context))
 
     async def _with_credentials(self, request: Request) -> Request:
-        fresh = request.copy()  # of the original: what the last apply() added must not be there twice
+        fresh = request.copy()  # of the original, or what the last apply() added would be there twice
         try:
             await self._auth.apply(fresh)
             return fresh
         except APIError as error:
             failure = _before_sending(error)
         except Exception as error:
-            # Only our own texts are known to hold no secret.
+            # Only texts of this library are known to hold no secret.
             detail = str(error) if isinstance(error, ResilientClientError) else type(error).__name__
             failure = APIError(
                 f"no credentials, {type(self._auth).__name__} failed: {detail}",
@@ -110,14 +110,14 @@ class AuthMiddleware:
                 detail=detail,
                 label=request.label,
             )
-        raise failure  # out here, so that not even __context__ keeps a foreign error and the secrets in its frames
+        raise failure  # outside the handler, or __context__ would keep the foreign error and the secrets in its frames
 
     async def _refresh(self, rejected: Response, context: CallContext) -> bool:
-        """The work shared by all who wait; a failure means "no", and is told as an event."""
+        """The refresh that all waiting calls share. A failure counts as "not renewed" and is emitted as an event."""
         try:
             async with asyncio.timeout(self._refresh_timeout):
                 renewed = await self._auth.refresh(rejected)
-            detail = "" if renewed else "there are no other credentials"
+            detail = "" if renewed else "there are no new credentials"
         except Exception as error:
             renewed, detail = False, type(error).__name__
         self._generation += renewed
@@ -129,15 +129,15 @@ class AuthMiddleware:
 
 
 def _is_refused(reply: Response, request: Request) -> bool:
-    """Another origin's 401, after a redirect, is not about credentials that never went there."""
+    """Whether this is a 401 to the credentials: a redirect may have led to an origin that never got them."""
     return reply.status == 401 and Endpoint.of(reply.url) == request.endpoint
 
 
 def _before_sending(error: APIError) -> APIError:
-    """The failure of another call, made for the sake of the credentials, as the failure of this one.
+    """The failure of a token request, as the failure of this call.
 
-    A copy, because all who waited for the credentials got the same object; without cause and traceback, because
-    frames of a token request hold secrets.
+    It is a copy, because all waiting calls got the same object. It has no cause and no traceback, because the frames of
+    a token request hold secrets.
     """
     failure = copy.copy(error)
     failure.stage = Stage.LOCAL

@@ -1,7 +1,7 @@
 """The standard chain, written once, top to bottom: the place to read the order.
 
-What stands above is outside. Retry is the only repeater, so everything below it runs once an attempt: a fresh
-token, a circuit that sees every attempt, a redirect that belongs to its attempt.
+A link that is listed first is outermost. Retry is the only repeater, so everything below it runs once per attempt: a
+fresh token, a circuit that sees every attempt, a redirect that belongs to its attempt.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Link(NamedTuple):
     """One link of the chain.
 
     Attributes:
-        scope: Whether it runs once a call or once an attempt.
-        name: For people.
-        middleware: What acts.
+        scope: Whether it runs once per call or once per attempt.
+        name: As ``explain`` shows it.
+        middleware: The middleware itself.
     """
 
     scope: Literal["per call", "per attempt"]
@@ -58,9 +58,9 @@ def standard_chain(
     attempt_middleware: Sequence[Middleware],
     follow_redirects: FollowRedirects,
 ) -> tuple[Link, ...]:
-    """The links between the edge and the transport, outermost first; ``None`` leaves a link out.
+    """The links between the call and the transport, outermost first; ``None`` leaves a link out.
 
-    Coalescing and hedging are matters of each call: those without go through the same links but that one.
+    Whether a call coalesces or hedges is decided per call. A call that does not passes the same links without that one.
     """
     rejects_for = None if circuits is None else circuits.rejects_for
     chain: list[Link | None] = [
@@ -69,7 +69,7 @@ def standard_chain(
         Link("per call", "coalesce", CoalesceMiddleware()),
         Link("per call", "retry", RetryMiddleware(budgets, rejects_for=rejects_for, balancer=balancer)),
         Link("per call", "hedging", HedgingMiddleware(budgets)),
-        _picking(balancer) if balancer is not None else None,
+        _pick_endpoint(balancer) if balancer is not None else None,
         Link("per attempt", "attempt", AttemptMiddleware()),
         Link("per attempt", "rate limit", RateLimitMiddleware(rate_limit)) if rate_limit is not None else None,
         Link("per attempt", "bulkhead", BulkheadMiddleware(bulkheads)) if bulkheads is not None else None,
@@ -81,5 +81,5 @@ def standard_chain(
     return tuple(link for link in chain if link is not None)
 
 
-def _picking(balancer: Balancer) -> Link:
+def _pick_endpoint(balancer: Balancer) -> Link:
     return Link("per attempt", f"pick endpoint ({balancer.strategy})", EndpointMiddleware(balancer))

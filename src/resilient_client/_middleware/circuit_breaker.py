@@ -1,7 +1,7 @@
 """The circuit breaker: leaves a failing endpoint alone.
 
-Per attempt, just before sending, so that what queues above it cannot hold probe permits. Every attempt counts. What
-a result means is decided by ``_policies.classify``, what follows from it by ``_policies.circuit.circuit``.
+Per attempt, just before sending, so that an attempt that queues above it cannot hold a probe permit. Every attempt
+counts. What a result means is decided by ``_policies.classify``, what follows by ``_policies.circuit.circuit``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CircuitBreakerMiddleware:
         """Send, if the circuit admits.
 
         Raises:
-            CircuitOpenError: It does not; nothing was sent.
+            CircuitOpenError: It does not admit; nothing was sent.
         """
         now = request.context.client.loop_time
         endpoint = request.endpoint
@@ -59,16 +59,16 @@ class CircuitBreakerMiddleware:
 
 
 def _led_away(request: Request, endpoint: Endpoint) -> bool:
-    """Whether the last word is that of another endpoint, to which a redirect led."""
+    """Whether a redirect led to another endpoint, whose result this is."""
     return request.attempt.redirected_to not in (None, endpoint)
 
 
 def _settle_redirect(ticket: Ticket, response: Response, now: float) -> None:
-    """Learn from a redirect to elsewhere: who sent it is alive, how the target fared is not its fault."""
+    """Learn from a redirect to another endpoint: the one that sent it is alive, and not at fault for the target."""
     if response.status >= 500:
         ticket.cancel()
     else:
-        ticket.success(now, 0.0)  # most of the time, and nobody knows how much, was the target's
+        ticket.success(now, 0.0)  # most of the time was spent at the target, and how much is not known
 
 
 def _blames_upstream(error: BaseException, request: Request, waited: float) -> bool:

@@ -1,8 +1,8 @@
-"""The end of the call, for what awaits outside the attempts: middlewares around the retries.
+"""The deadline of the call, for middlewares of the user's around the retries, which await outside the attempts.
 
-Per call, outermost, and only in chains that have such middlewares: the alarms of the attempts hold the deadline
-otherwise. Rings a moment later than those, and than that of who waits for a shared flight, so that their own errors,
-which know more, come first.
+Per call, outermost, and only in chains that have such middlewares; otherwise the timeouts of the attempts enforce the
+deadline. It fires a moment later than those and than that of a shared flight, so that their errors, which say more,
+come first.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from resilient_client._core.response import Response
 
 
 class DeadlineMiddleware:
-    """Ends the call at ``request.context.deadline``, wherever it stands."""
+    """Ends the call at ``request.context.deadline``, wherever it has got to."""
 
     __slots__ = ()
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Run the rest of the chain under the deadline."""
         context = request.context
-        given = context.deadline - context.started
+        total = context.deadline - context.started
         text = "the deadline had passed before the call began; nothing was sent"
-        if given >= RESOLUTION:
-            text = f"the call was not done after {given:.3g} s"
+        if total >= RESOLUTION:
+            text = f"the call was not done after {total:.3g} s"
             timeout = TaskTimeout(context.client.timer, context.deadline + 3 * RESOLUTION)
             try:
                 return await call_next(request)

@@ -1,8 +1,8 @@
-"""Picks the endpoint of an attempt among several, and learns from what came of it.
+"""Picks one of several endpoints for an attempt, and learns from the result.
 
-Per attempt, around the attempt itself: so a time limit that struck comes out as an error and not as a cancellation,
-and the record names the right endpoint. An endpoint that refuses here, on our side, costs nothing: the same attempt
-goes to the next one that admits. It never repeats anything that was sent. Who is chosen is decided by
+Per attempt, around the attempt itself: a timeout that fired arrives here as an error and not as a cancellation, and the
+record names the right endpoint. An endpoint that rejects on our side costs nothing: the same attempt goes to the next
+one that admits. Nothing that was sent is ever repeated. Which endpoint is picked is decided by
 ``_policies.balancing.balancer``, what a failure means by ``_policies.classify``.
 """
 
@@ -28,7 +28,7 @@ from resilient_client._policies.http.urls import rebase
 
 
 class EndpointMiddleware:
-    """Takes a lease from the balancer, settles it, and releases it in every case."""
+    """Takes an attempt in flight from the balancer, settles it, and releases it in every case."""
 
     __slots__ = ("_balancer",)
 
@@ -39,7 +39,7 @@ class EndpointMiddleware:
         """Send to an endpoint that admits.
 
         Raises:
-            CallRejectedError: None does; nothing was sent.
+            CallRejectedError: No endpoint admits; nothing was sent.
         """
         balancer, context = self._balancer, request.context
         now = context.client.loop_time
@@ -48,7 +48,7 @@ class EndpointMiddleware:
         untouched = request.headers.copy()
         in_flight = balancer.pick(now(), tried)
         if in_flight is None:
-            raise self._nobody_admits(request)
+            raise self._none_admits(request)
         while True:
             try:
                 return await _attempt(request, call_next, in_flight)
@@ -59,7 +59,7 @@ class EndpointMiddleware:
                     raise
             request.headers = untouched.copy()
 
-    def _nobody_admits(self, request: Request) -> CircuitOpenError:
+    def _none_admits(self, request: Request) -> CircuitOpenError:
         context, balancer = request.context, self._balancer
         context.emit(CallRejected, reason="circuit_open", endpoint=request.endpoint)
         wait = balancer.retry_after(context.client.loop_time())
@@ -73,7 +73,7 @@ class EndpointMiddleware:
 
 
 async def _attempt(request: Request, call_next: Handler, in_flight: InFlight) -> Response:
-    """One attempt under a lease."""
+    """One attempt at one endpoint."""
     client, member = request.context.client, in_flight.member
     request.place(rebase(request.url, member.url), member.endpoint)
     began = client.clock()
@@ -95,16 +95,18 @@ def _learn(in_flight: InFlight, request: Request, response: Response, now: float
     if response.status == 429:
         in_flight.throttled(now, elapsed)
     elif attempt.redirected_to not in (None, in_flight.member.endpoint):
-        in_flight.success(now, None)  # whoever sent the redirect is alive; most of the time was its target's
+        in_flight.success(now, None)  # the sender of the redirect is alive; most of the time was spent at its target
     elif response.status >= 500:
         in_flight.failure(now, elapsed)
     else:
-        in_flight.success(now, None if attempt.reauthenticated else elapsed)  # it does not answer for a token's time
+        in_flight.success(
+            now, None if attempt.reauthenticated else elapsed
+        )  # the time of a token refresh is not the endpoint's
 
 
 def _learn_failure(in_flight: InFlight, request: Request, error: APIError, now: float, elapsed: float) -> None:
     if error.stage in (Stage.LOCAL, Stage.POOL):
-        return  # of our making; there may not even be a record
+        return  # on our side; the attempt may not even have begun
     attempt = request.attempt
     if attempt.redirected_to not in (None, in_flight.member.endpoint):
         return

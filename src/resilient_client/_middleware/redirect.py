@@ -1,6 +1,6 @@
-"""Redirects, followed by us: counted, bounded, and with nothing secret across origins.
+"""Redirects: followed here, counted, bounded, and without secrets across origins.
 
-Per attempt, innermost, just above the transport: hops belong to their attempt and stand in its record.
+Per attempt, innermost, just above the transport: hops belong to their attempt and are part of its record.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class RedirectMiddleware:
         self._mode: FollowRedirects = mode
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
-        """Send, and send again to wherever the reply points.
+        """Send, and send again to where a redirect points.
 
         Raises:
-            RedirectError: The policy forbids to follow.
+            RedirectError: The policy forbids following it.
         """
-        request.attempt.redirected_to = None  # a middleware above may have sent before
+        request.attempt.redirected_to = None  # a middleware above may have sent once already
         response = await call_next(request)
         hops, asked = 0, request
         while response.status in REDIRECTS:

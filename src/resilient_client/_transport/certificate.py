@@ -1,4 +1,4 @@
-"""From the certificate as Python's ssl module decodes it to ours. Verifies nothing: the handshake did."""
+"""Converts a certificate as Python's ssl module decodes it. Verifies nothing: the handshake did."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resilient_client._core.certificate import Certificate
 
 
 def certificate_of(decoded: Mapping[str, Any] | None) -> Certificate | None:
-    """The certificate that ``SSLSocket.getpeercert()`` decoded; ``None`` where it is empty: it was not verified."""
+    """The certificate that ``SSLSocket.getpeercert()`` decoded; ``None`` if it is empty: it was not verified."""
     if not decoded or "notAfter" not in decoded:
         return None
     subject, issuer = _attributes(decoded, "subject"), _attributes(decoded, "issuer")

@@ -1,14 +1,14 @@
 """Undo the content coding of a body (gzip, deflate, br, zstd), piece by piece, to its very end.
 
 Three things are settled here that decompression libraries leave open: how large a body may grow (a few
-hundred bytes can stand for 200 MB), where it ends (a cut body must not pass for a short one), and how many
-codings may be stacked. This module never reads from the network, never waits, and never holds more per coding
-than a piece and the window its format needs (br: at most 16 MiB, zstd: 8). It stands between the transport,
-which feeds it what the wire brings, and the body::
+hundred bytes can expand to 200 MB), where it ends (a cut body must not pass for a short one), and how many
+codings may be stacked. This module never reads from the network and never waits. Per coding it holds at most a
+piece and the window that the format needs (br: at most 16 MiB, zstd: 8). The transport feeds it the bytes of the
+wire::
 
-    decoder = decoder_for(headers.get("Content-Encoding"), max_size=limit)  # None: nothing to undo
+    decoder = decoder_for(headers.get("Content-Encoding"), max_size=limit)  # None: no coding
     for chunk in wire:
-        for piece in decoder.feed(chunk): ...  # between pieces other tasks may run, or reading may stop
+        for piece in decoder.feed(chunk): ...  # other tasks may run between pieces
     decoder.finish()  # raises if the body was cut
 """
 
@@ -63,8 +63,8 @@ class BodyDecoder:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decode, lazily, the next bytes of the wire; exhaust the iterator before feeding again.
 
-        Every piece stands for a bounded amount of work and holds at most 96 KiB. It may be empty: a bomb can
-        also be made of coded bytes that decode to nothing, and the caller must get its turn there too.
+        Every piece is a bounded amount of work and holds at most 96 KiB. It may be empty: coded bytes can also
+        decode to nothing for a long time, and the caller must be able to yield to the loop there too.
 
         Yields:
             The decoded pieces, in order. Of a body that is too large, exactly the first ``max_size`` bytes.
@@ -84,8 +84,8 @@ class BodyDecoder:
     def finish(self) -> None:
         """Check, after the last byte of the wire, that the body is whole.
 
-        No coded byte at all is an empty body: servers announce a coding on replies without content. A cut
-        right between two gzip members or zstd frames is invisible here: only the message's framing shows it.
+        No coded byte at all is an empty body, because servers announce a coding on responses without content. A cut
+        between two gzip members or zstd frames is invisible here. Only the framing of the message shows it.
 
         Raises:
             TruncatedBody: The coded bytes stop before their end.
@@ -98,8 +98,8 @@ def decoder_for(content_encoding: str | None, *, max_size: int | None) -> BodyDe
     """Choose the decoder for a body.
 
     Args:
-        content_encoding: The value of the header, several ones joined by commas; None if there is none.
-        max_size: How many bytes the decoded body may have; None means no limit.
+        content_encoding: The value of the header, of repeated headers joined by commas; None without one.
+        max_size: Bytes that the decoded body may have; None means no limit.
 
     Returns:
         The decoder, or None for a body without coding (no header, or only ``identity``).
@@ -136,13 +136,13 @@ class _Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Coding:
-    """What sets one coding apart from the others."""
+    """What differs between codings."""
 
     name: str
-    open: Callable[[bytes], _Stream]  # is shown the first bytes, does not take them
+    open: Callable[[bytes], _Stream]  # gets the first bytes to look at, and does not consume them
     error: type[Exception]  # what the library raises for corrupt data
     repeats: bool = False  # another stream may follow the first
-    padding: bytes = b""  # bytes without meaning after the end
+    padding: bytes = b""  # meaningless bytes after the end
 
 
 class _Stage:
@@ -177,7 +177,7 @@ class _Stage:
             raise TruncatedBody(f"the {self._coding.name} body stops after {self._coded} bytes, too early")
 
     def _after_end(self, data: bytes) -> bytes:
-        """Return, of the data after the end of a stream, what must begin the next one."""
+        """Return the data after the end of a stream that must begin the next one."""
         data = data.lstrip(self._coding.padding)
         if data and not self._coding.repeats:
             raise CorruptBody(f"{len(data)} bytes follow the end of the {self._coding.name} body")
@@ -191,7 +191,7 @@ class _Stage:
 
 
 class _BrotliStream:
-    """Gives brotli the form of the others. It takes the limit softly: 96 KiB when asked for 64."""
+    """Adapts brotli to the interface of the others. It exceeds the limit: 96 KiB when asked for 64."""
 
     __slots__ = ("_brotli",)
     unused_data = b""  # to brotli, bytes after the end are an error
@@ -208,8 +208,8 @@ class _BrotliStream:
 
 
 def _open_deflate(data: bytes) -> _Stream:
-    # "deflate" means the zlib format, yet some servers send it bare; browsers take both. 8 in the low bits is
-    # zlib's header; bare, it would be a stored block with a stray padding bit, which no encoder writes.
+    # "deflate" means the zlib format, but some servers send raw deflate, and browsers accept both. 8 in the low bits
+    # is zlib's header. In raw deflate it would be a stored block with a stray padding bit, which no encoder writes.
     return zlib.decompressobj(zlib.MAX_WBITS if data[0] & 0x0F == 8 else -zlib.MAX_WBITS)
 
 
@@ -217,8 +217,8 @@ def _coding(name: str) -> _Coding:
     """Look up a coding; br and zstd import their library here, at first use."""
     match name:
         case "gzip" | "x-gzip":
-            # Members may follow one another (RFC 1952 section 2.2), zeros may pad the last, as for gzip(1).
-            # Any other byte there is an error: it cannot be told from a damaged member.
+            # Members may follow one another (RFC 1952 section 2.2), and zeros may pad the last, as for gzip(1).
+            # Any other byte after the end is an error: it may as well be a damaged member.
             return _Coding("gzip", lambda _: zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error, True, b"\0")
         case "deflate":
             return _Coding("deflate", _open_deflate, zlib.error)
@@ -242,19 +242,19 @@ def accept_encoding() -> str:
 
 @cache
 def _brotli() -> str:
-    """The module that undoes br; before 1.2 it could not limit its output, and so not be trusted with a bomb."""
+    """The module that decodes br. Before 1.2 it could not limit its output."""
     return next((module for module in ("brotli", "brotlicffi") if _release(module) >= (1, 2)), "")
 
 
 @cache
 def _zstd() -> str:
-    """The module that undoes zstd."""
+    """The module that decodes zstd."""
     return "compression.zstd" if find_spec("_zstd") else "backports.zstd" if _release("backports.zstd") else ""
 
 
 def _release(distribution: str) -> tuple[int, ...]:
     """Return major and minor version, without importing the library; () if it is not installed."""
-    from importlib import metadata  # dear, and nothing an import should wait for
+    from importlib import metadata  # expensive to import
 
     try:
         return tuple(int(number) for number in re.findall(r"\d+", metadata.version(distribution))[:2])

@@ -12,7 +12,7 @@ from resilient_client._transport.decoding import accept_encoding
 from resilient_client._version import __version__
 
 NOT_DEFAULTED = (hdrs.CONTENT_TYPE,)
-"""What aiohttp would declare for a POST, PUT or PATCH without a body; one of ours says what it is."""
+"""What aiohttp would add to a POST, PUT or PATCH without a body. A body sets its own."""
 
 
 @cache
@@ -22,10 +22,10 @@ def _own_defaults() -> dict[str, str]:
 
 @lru_cache(maxsize=256)
 def default_headers(host: str) -> CIMultiDict[str]:
-    """What every request to this host carries; not to be changed.
+    """The headers of every request to this host; must not be changed.
 
     Args:
-        host: With the port where it is not the usual one, as in a ``Host`` header.
+        host: As in a ``Host`` header: with the port, unless it is the default of the scheme.
     """
     return CIMultiDict({hdrs.HOST: host} | aiohttp.ClientRequest.DEFAULT_HEADERS | _own_defaults())
 

@@ -1,7 +1,7 @@
-"""From what aiohttp and the operating system raise to what this library raises: the only place, and only once.
+"""Translates what aiohttp and the operating system raise into errors of this library: here only, and only once.
 
-A foreign exception is kept as the cause only when it is a bare operating system error; aiohttp's own hold
-headers and URLs, and with them credentials.
+A foreign exception is kept as the cause only if it is a bare operating system error. aiohttp's exceptions hold headers
+and URLs, and with them credentials.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def translate(error: Exception, request: Request, trace: WireTrace) -> Exception
     """Our error for a foreign one.
 
     Args:
-        error: What was raised; one of ours, or one nobody foresaw, comes back as it is.
-        request: What was being sent.
+        error: What was raised. An error of this library, or one that is not expected here, is returned as it is.
+        request: The request that was being sent.
         trace: How far it had come.
     """
     stage = trace.stage()
@@ -49,7 +49,7 @@ def translate(error: Exception, request: Request, trace: WireTrace) -> Exception
         return APIConnectionError(str(error), kind=ErrorKind.PROTOCOL, stage=stage, label=request.label)
     if isinstance(error, DecodingFailure):
         return _broken(request, ErrorKind.PROTOCOL, stage, str(error))
-    if isinstance(error, UnicodeError) and trace.sent is None:  # of the resolver
+    if isinstance(error, UnicodeError) and trace.sent is None:  # from the resolver
         return InvalidRequestError("the host name cannot be encoded", label=request.label)
     if isinstance(error, aiohttp.InvalidURL):
         return InvalidRequestError("the URL cannot be used", label=request.label)
@@ -66,14 +66,14 @@ def _connection(error: Exception, request: Request, trace: WireTrace, stage: Sta
     if isinstance(error, aiohttp.ClientConnectorError):
         if isinstance(error.os_error, ssl.SSLError):
             return _tls(error, request)
-        # The socket is closed by now, but only an established connection can be reset: it happened in the handshake.
+        # The socket is closed by now. Only an established connection can be reset, so it happened in the handshake.
         in_tls = stage is Stage.TLS or (trace.tls and isinstance(error.os_error, ConnectionResetError))
         kind, where = (ErrorKind.TLS, Stage.TLS) if in_tls else (ErrorKind.CONNECT, Stage.CONNECT)
         return _failed(request, kind, where, f"cannot connect ({_reason(error.os_error)})", error.os_error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _failed(request, ErrorKind.CONNECT, Stage.CONNECT, f"the proxy answered {error.status}")
     if isinstance(error, aiohttp.ClientResponseError | http_exceptions.HttpProcessingError):
-        rule = _cut(error.message).partition(":")[0]  # after the colon come bytes of the reply: may be a cookie
+        rule = _cut(error.message).partition(":")[0]  # bytes of the response follow the colon, which may be a cookie
         return _broken(request, ErrorKind.PROTOCOL, stage, f"the reply is not valid HTTP ({rule})")
     if isinstance(error, aiohttp.ClientPayloadError):
         return _payload(error, request, stage)
@@ -124,7 +124,7 @@ def _tls(error: Exception, request: Request) -> APIError:
 def _failed(
     request: Request, kind: ErrorKind, stage: Stage, what: str, cause: OSError | None = None
 ) -> APIConnectionError:
-    sent = "nothing more was sent" if request.attempt.sent else "nothing was sent"  # before a redirect, say
+    sent = "nothing more was sent" if request.attempt.sent else "nothing was sent"  # an earlier hop of a redirect was
     failure = APIConnectionError(
         f"{what}; {sent}", kind=kind, stage=stage, maybe_processed=False, retryable=True, label=request.label
     )
@@ -137,13 +137,13 @@ def _broken(request: Request, kind: ErrorKind, stage: Stage, what: str) -> APICo
 
 
 def _reason(error: OSError) -> str:
-    """The system's words for it: asyncio's own are ``Connect call failed ('127.0.0.1', 80)``, whatever happened."""
+    """The system's text: asyncio's own is ``Connect call failed ('127.0.0.1', 80)``, whatever happened."""
     return (
         os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error) or type(error).__name__
     )
 
 
 def _cut(text: str) -> str:
-    """The first line of a message from outside, cut and free of control characters."""
+    """The first line of a message from outside, shortened and without control characters."""
     first = text.partition("\n")[0][:120]
     return "".join(char if char.isprintable() else "?" for char in first)

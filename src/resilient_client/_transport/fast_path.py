@@ -63,9 +63,9 @@ def takes(request: Request, idle: float | None) -> bool:
 
 
 class _Origin(aiohttp.ClientRequest):
-    """What a connector must know to connect: the same for all requests to an origin, so it is made once."""
+    """What a connector must know to connect. It is the same for all requests to an origin, so it is made once."""
 
-    connection_key: ConnectionKey = None  # type: ignore[assignment]  # in place of a property that makes it every time
+    connection_key: ConnectionKey = None  # type: ignore[assignment]  # replaces a property that computes it every time
 
     default_headers: CIMultiDict[str]
 
@@ -82,8 +82,8 @@ class FastPath:
     """Sends requests over the connections of one session."""
 
     def __init__(self, session: aiohttp.ClientSession, *, keep_alive: bool) -> None:
-        """Use the connector of ``session``, which stays the owner of all connections, kept alive or not."""
-        assert session.connector is not None  # noqa: S101 - it is open: it was made this moment
+        """Use the connector of ``session``, which owns all connections, idle ones included."""
+        assert session.connector is not None  # noqa: S101 -- it is open: it was just made
         self._connector = session.connector
         self._session = session
         self._loop = asyncio.get_running_loop()
@@ -91,7 +91,7 @@ class FastPath:
         self._closing = not keep_alive
 
     async def send(self, request: Request, timeout: aiohttp.ClientTimeout, trace: WireTrace) -> FastPathResponse:
-        """Send ``request``, which ``takes`` has let pass, and wait for the head of its reply.
+        """Send a request that ``takes`` accepted, and wait for the head of its response.
 
         Raises:
             Exception: One of aiohttp's or of the system's, to be translated.
@@ -115,7 +115,7 @@ class FastPath:
             if trace.tls and not trace.reused and connection.transport is not None:
                 trace.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
             head, body = await protocol.read()
-            while 100 <= head.code < 200 and head.code != 101:  # RFC 9110 section 15.2: the final one is to come
+            while 100 <= head.code < 200 and head.code != 101:  # RFC 9110 section 15.2: the final response follows
                 head, body = await protocol.read()
             if trace.wire is not None:
                 trace.mark_answered(protocol)
@@ -131,7 +131,7 @@ class FastPath:
         return reply
 
     async def _connect(self, origin: _Origin, timeout: aiohttp.ClientTimeout, trace: WireTrace) -> Connection:
-        """A connection that is new, or idle and silent: a reply nobody asked for is no answer to the next request."""
+        """A connection that is new, or idle and silent: data that arrived unasked is not this request's response."""
         try:
             connection = await self._connector.connect(origin, _NO_TRACES, timeout)
             while trace.connecting is None and has_unasked_data(connection):
@@ -142,7 +142,7 @@ class FastPath:
         return connection
 
     async def _write(self, request: Request, origin: _Origin, protocol: ResponseHandler) -> None:
-        """Hand the whole request to the connection, which keeps what the server does not take at once: never waits."""
+        """Hand the whole request to the connection, which buffers what the server does not take. Never waits."""
         headers = origin.default_headers
         body = request.body
         if request.headers or body is not None or self._closing or request.method not in _BODILESS:

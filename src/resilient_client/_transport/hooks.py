@@ -41,10 +41,10 @@ def create_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> soc
 
 
 class TracingSocket(socket.socket):
-    """Tells when its connection stands, and with it the TLS handshake begins.
+    """Marks when TCP is established, which is when the TLS handshake begins.
 
-    Nothing of aiohttp or of an event loop says so. But a loop learns it from the socket, where connect(2) says it is
-    to be learned: ``connect`` returns, or later ``SO_ERROR`` is asked for and is zero. Both asyncio's selector loop
+    Neither aiohttp nor an event loop reports that. But the loop itself learns it from the socket, in the way that
+    connect(2) describes: ``connect`` returns, or ``SO_ERROR`` is read later and is zero. Both asyncio's selector loop
     and uvloop do.
     """
 
@@ -67,7 +67,7 @@ class TracingSocket(socket.socket):
         return answer
 
     def _mark(self) -> None:
-        trace, self.trace = self.trace, None  # never kept for as long as the connection is
+        trace, self.trace = self.trace, None  # the socket lives as long as the connection, which serves many requests
         if trace is not None and trace.connected is None:
             trace.connected = trace.clock()
 
@@ -76,9 +76,9 @@ _ERROR = (socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 class TracingResolver(AbstractResolver):
-    """The system's resolver, which tells when it is asked.
+    """The system's resolver, which marks when it is called.
 
-    Chosen by name, because aiohttp's default changes to another one as soon as some package is installed.
+    Named explicitly, because aiohttp's default changes as soon as aiodns is installed.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class TracingResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Resolve ``host`` by the operating system."""
+        """Resolve ``host`` through the operating system."""
         trace = current_trace.get()
         if trace is not None:
             trace.resolving = trace.clock()
@@ -102,7 +102,7 @@ class TracingResolver(AbstractResolver):
 
 
 def has_unasked_data(connection: Connection) -> bool:
-    """Whether there is a reply on it already, before the request: it would be taken for the answer."""
+    """Whether a response arrived before the request was sent: it would be taken for the response to this request."""
     return connection.protocol is not None and len(connection.protocol) > 0
 
 
@@ -110,7 +110,7 @@ class TracingResponse(aiohttp.ClientResponse):
     """Marks the sending of the request, and keeps aiohttp from resending it after a lost connection."""
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        """Wait for the head of the reply."""
+        """Wait for the head of the response."""
         trace = current_trace.get()
         if trace is not None:
             trace.mark_sent(self._is_reused(connection, trace))
@@ -132,17 +132,17 @@ class TracingResponse(aiohttp.ClientResponse):
         raise failure
 
     def _is_reused(self, connection: Connection, trace: WireTrace) -> bool:
-        return trace.connecting is None  # our socket factory was not asked for one
+        return trace.connecting is None  # the socket factory was not called
 
 
 class CallersTracingResponse(TracingResponse):
-    """The same on a session that is not ours, and does not ask our socket factory."""
+    """The same on a caller's session, which does not call our socket factory."""
 
     def _is_reused(self, connection: Connection, trace: WireTrace) -> bool:
         protocol = connection.protocol
         if protocol is None or protocol in _used:
             return protocol is not None
-        _used.add(protocol)  # others may have used it before us: taking it for new is the careful guess
+        _used.add(protocol)  # it may have been used by others before: treating it as new is the careful guess
         return False
 
 
@@ -152,15 +152,15 @@ _used: WeakSet[object] = WeakSet()
 def wake_reader_when_lost(content: aiohttp.StreamReader, protocol: ResponseHandler) -> None:
     """Let the loss of the connection end the body.
 
-    aiohttp closes the connection when the framing of a body breaks after the head was read, but tells only who waits
-    for a head: the reader of the body would wait for ever.
+    When the framing of a body breaks after the head was read, aiohttp closes the connection, but wakes only a reader of
+    a head. The reader of the body would wait forever.
     """
     closed = protocol.closed
     if closed is None:
         return
 
     def lost(ended: asyncio.Future[None]) -> None:
-        ended.exception()  # looked at, so that nobody complains that nobody did
+        ended.exception()  # retrieved, or asyncio logs it as never retrieved
         if content.is_eof() or content.exception() is not None:
             return
         failure = aiohttp.ClientPayloadError("the connection was lost within the body")
@@ -168,17 +168,17 @@ def wake_reader_when_lost(content: aiohttp.StreamReader, protocol: ResponseHandl
             failure.__cause__ = http_exceptions.TransferEncodingError("the framing of the body broke")
         content.set_exception(failure)
 
-    def whole() -> None:
-        closed.remove_done_callback(lost)  # the connection may live on for many replies
+    def complete() -> None:
+        closed.remove_done_callback(lost)  # the connection may serve many more requests
 
     closed.add_done_callback(lost)
-    content.on_eof(whole)
+    content.on_eof(complete)
 
 
 async def prevent_resend(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """The outermost aiohttp middleware, where our response class or a plain connection are not to be had.
+    """The outermost aiohttp middleware: does for callers' sessions and for proxies what ``TracingResponse`` does.
 
-    Does for a session that is not ours, and for proxies, what ``TracingResponse`` does for ours.
+    There, the response class belongs to the caller, or the connection fails before a response object exists.
     """
     if not issubclass(request.response_class, TracingResponse):
         request.response_class = _tracing(request.response_class)

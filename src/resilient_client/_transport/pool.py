@@ -1,10 +1,10 @@
-"""Places for connections: how many may be in use at once, altogether and per endpoint. First come, first served.
+"""The slots of the connection pool: how many connections are in use at once, in all and per endpoint. FIFO.
 
-aiohttp's connector has such limits, too, but a wait for them looks like a slow host from outside. So the
-transport counts by itself, and a wait for a place is known for what it is.
+aiohttp's connector has such limits too, but a wait for them cannot be told from a slow host. So the transport counts by
+itself, and a wait for a slot is known as one.
 
-Every place that a waiter can have is handed to it at once. So a place that is free belongs to whoever asks next, and
-nothing here ever walks through the waiters: there may be many thousands, and they may all give up together.
+A slot that a waiter can take is handed to it at once. So a free slot belongs to the next caller, and no step walks
+through the waiters: there may be many thousands of them, and all may give up at the same time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeAlias
 from resilient_client._core.endpoint import Endpoint
 
 Queue: TypeAlias = "OrderedDict[asyncio.Future[None], int]"
-"""The waiters of one endpoint with their numbers; a plain dict would be slow at its front after many removals."""
+"""The waiters of one endpoint with their numbers. A plain dict would be slow at its front after many removals."""
 
 
 class Pool:
@@ -32,22 +32,22 @@ class Pool:
         self._in_use = 0
         self._per_host: Counter[Endpoint] = Counter()
         self._number = 0
-        self._queues: dict[Endpoint, Queue] = {}  # none of them empty
-        self._heads: list[tuple[int, Endpoint]] = []  # heap; a number is that of the first waiter, or of one gone since
-        self._candidates: set[Endpoint] = set()  # who is in the heap: all with waiters and below their own limit
+        self._queues: dict[Endpoint, Queue] = {}  # never an empty one
+        self._heads: list[tuple[int, Endpoint]] = []  # heap; the number of the first waiter, or of one that left
+        self._candidates: set[Endpoint] = set()  # those in the heap: with waiters, and below their own limit
 
     @property
     def in_use(self) -> int:
-        """Places taken."""
+        """Slots taken."""
         return self._in_use
 
     @property
     def waiting(self) -> int:
-        """Callers that wait for a place."""
+        """Callers that wait for a slot."""
         return sum(map(len, self._queues.values()))
 
     def try_acquire(self, endpoint: Endpoint) -> bool:
-        """Take a place if one is free. It overtakes nobody: a waiter that could have it would have it."""
+        """Take a slot if one is free. It overtakes no waiter: one that could take the slot would have it already."""
         if self._limit_per_host:
             if self._full() or self._host_full(endpoint):
                 return False
@@ -59,64 +59,64 @@ class Pool:
         return True
 
     async def acquire(self, endpoint: Endpoint) -> None:
-        """Wait for a place. A cancelled wait loses none: a place granted in the same tick is handed on."""
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Wait for a slot. A cancelled wait loses none: a slot granted in the same loop iteration is handed on."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._number += 1
-        self._queues.setdefault(endpoint, OrderedDict())[place] = self._number
-        self._stand(endpoint)
+        self._queues.setdefault(endpoint, OrderedDict())[waiter] = self._number
+        self._enter(endpoint)
         self._hand_on()
         try:
-            await place
+            await waiter
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
+            if waiter.done() and not waiter.cancelled():
                 self.release(endpoint)
             else:
-                self._leave(endpoint, place)
+                self._leave(endpoint, waiter)
             raise
 
     def release(self, endpoint: Endpoint) -> None:
-        """Give a place back; the longest waiter that fits gets it."""
+        """Release a slot; the longest waiter that can take it gets it."""
         self._in_use -= 1
         if self._limit_per_host:
             self._per_host[endpoint] -= 1
             if not self._per_host[endpoint]:
                 del self._per_host[endpoint]
         if self._queues:
-            self._stand(endpoint)
+            self._enter(endpoint)
             self._hand_on()
 
     def _hand_on(self) -> None:
-        """Give free places to the longest waiters that fit."""
+        """Give free slots to the longest waiters that can take them."""
         while self._heads and not self._full():
             number, endpoint = heappop(self._heads)
             self._candidates.discard(endpoint)
-            place = self._first(endpoint)
-            if place is None or self._host_full(endpoint):
-                continue  # it stands again with its next waiter, or with its next place
-            if self._queues[endpoint][place] == number:
-                self._leave(endpoint, place)
+            waiter = self._first(endpoint)
+            if waiter is None or self._host_full(endpoint):
+                continue  # the endpoint enters the heap again with its next waiter or its next free slot
+            if self._queues[endpoint][waiter] == number:
+                self._leave(endpoint, waiter)
                 self._take(endpoint)
-                place.set_result(None)
-            self._stand(endpoint)
+                waiter.set_result(None)
+            self._enter(endpoint)
 
-    def _stand(self, endpoint: Endpoint) -> None:
-        """Let the endpoint stand for a place in the name of its first waiter, if it has any."""
-        if endpoint not in self._candidates and (place := self._first(endpoint)) is not None:
+    def _enter(self, endpoint: Endpoint) -> None:
+        """Enter the endpoint into the heap with its first waiter, if it has any."""
+        if endpoint not in self._candidates and (waiter := self._first(endpoint)) is not None:
             self._candidates.add(endpoint)
-            heappush(self._heads, (self._queues[endpoint][place], endpoint))
+            heappush(self._heads, (self._queues[endpoint][waiter], endpoint))
 
     def _first(self, endpoint: Endpoint) -> asyncio.Future[None] | None:
-        """The longest waiter of the endpoint; those before it that were cancelled and did not run since are let go."""
+        """The longest waiter of the endpoint. Cancelled waiters before it, which have not run yet, are removed."""
         while queue := self._queues.get(endpoint):
-            place = next(iter(queue))
-            if not place.done():
-                return place
-            self._leave(endpoint, place)
+            waiter = next(iter(queue))
+            if not waiter.done():
+                return waiter
+            self._leave(endpoint, waiter)
         return None
 
-    def _leave(self, endpoint: Endpoint, place: asyncio.Future[None]) -> None:
+    def _leave(self, endpoint: Endpoint, waiter: asyncio.Future[None]) -> None:
         if queue := self._queues.get(endpoint):
-            queue.pop(place, None)
+            queue.pop(waiter, None)
             if not queue:
                 del self._queues[endpoint]
 

@@ -1,4 +1,4 @@
-"""The head of a reply, its body still to be read: aiohttp's, or the little of it that the direct way needs."""
+"""A response whose body is still to be read: aiohttp's own, or the little that the fast path needs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from resilient_client._transport.aiohttp_internals import Connection
 
 
 class FastPathResponse:
-    """The head of a reply; its body is still to be read. Gives its connection back at the body's end.
+    """The head of a response from the fast path. Gives its connection back at the end of the body.
 
     Attributes:
-        status: As it came.
-        headers: As they came.
+        status: As received.
+        headers: As received.
         content: The body, not decoded.
     """
 
@@ -35,13 +35,13 @@ class FastPathResponse:
         return None if length is None else int(length)
 
     def release(self) -> None:
-        """Give the connection back, for others to use; the body is read."""
+        """Give the connection back to the pool; the body is read."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.release()
 
     def close(self) -> None:
-        """Close the connection, and wake whoever reads the body."""
+        """Close the connection, and wake a reader of the body."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             if self.content.exception() is None:

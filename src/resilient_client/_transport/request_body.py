@@ -1,8 +1,8 @@
-"""From the description of a body to what aiohttp sends, anew for each attempt.
+"""From the description of a body to what aiohttp sends, built for each attempt.
 
-Bytes go out as they are, if they are not many. Everything else goes in pieces, so that a body that the server does not
-take is known for what it is, memory stays flat, and no large write blocks the event loop. Files are read in a worker
-thread; a caller's own is never closed (aiohttp's multipart writer would), one opened here always is.
+A small body of bytes is sent as it is. Everything else is sent in pieces: a server that stops reading is noticed in the
+stage of sending, memory stays flat, and no large write blocks the event loop. Files are read in a worker thread. A
+caller's file is never closed (aiohttp's multipart writer would close it), a file opened here always is.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from resilient_client._core.validation import kind_of
 from resilient_client._transport.trace import WireTrace
 
 _PIECE = 64 * 1024
-_AT_ONCE = 1024 * 1024  # to hand them over does not show beside sending them, and aiohttp warns of more
-_ESCAPES = str.maketrans({"\r": "%0D", "\n": "%0A", '"': "%22"})  # as browsers do: WHATWG HTML 4.10.21.8
+_AT_ONCE = 1024 * 1024  # handing over so many bytes costs little compared with sending them, and aiohttp warns of more
+_ESCAPES = str.maketrans({"\r": "%0D", "\n": "%0A", '"': "%22"})  # as browsers do (WHATWG HTML 4.10.21.8)
 
 Pieces: TypeAlias = AsyncIterator[bytes] | Iterator[bytes]
 
@@ -30,17 +30,17 @@ class Upload:
     """The pieces of one body for one attempt; aiohttp iterates it. ``close()`` when the exchange is over.
 
     Attributes:
-        failure: What the body raised, or ``None``; the caller's own, never to be taken for trouble of the connection.
+        failure: What the source of the body raised, or ``None``. It is the caller's own error, not the connection's.
     """
 
     __slots__ = (
-        "_announced",
-        "_begun",
         "_body",
+        "_claimed",
         "_closed",
-        "_given",
+        "_declared_size",
         "_opened",
         "_pieces",
+        "_sent_size",
         "_sources",
         "_trace",
         "failure",
@@ -53,9 +53,9 @@ class Upload:
         self._pieces: Pieces | None = None
         self._opened: list[BinaryIO] = []
         self._closed = False
-        self._begun = False
-        self._announced: int | None = None
-        self._given = 0
+        self._claimed = False
+        self._declared_size: int | None = None
+        self._sent_size = 0
         self.failure: Exception | None = None
 
     def __aiter__(self) -> Upload:
@@ -64,7 +64,7 @@ class Upload:
     async def __anext__(self) -> bytes:
         self._trace.uploading = True
         try:
-            self._begin()
+            self._claim()
             piece = await self._next()
             self._check(piece)
         except Exception as failure:
@@ -76,7 +76,7 @@ class Upload:
         return piece if isinstance(piece, bytes) else bytes(piece)
 
     def length(self) -> int | None:
-        """The number of bytes, where it is known beforehand.
+        """The number of bytes, where it is known in advance.
 
         Raises:
             OSError: A file cannot be measured; it may be gone.
@@ -91,7 +91,7 @@ class Upload:
         except (OSError, ValueError) as gone:
             self.failure = gone
             raise
-        self._announced = total
+        self._declared_size = total
         return total
 
     def close(self) -> None:
@@ -100,22 +100,23 @@ class Upload:
         for file in self._opened:
             file.close()
 
-    def _begin(self) -> None:
-        """Claim the body: of two tasks that make one call at once, only one may send a one-shot body."""
-        if self._begun:
+    def _claim(self) -> None:
+        """Claim the body: of two tasks that send one call at once, only one may send a one-shot body."""
+        if self._claimed:
             return
         if not self._body.sendable:
             raise already_sent()
-        self._begun = self._body.spent = True
+        self._claimed = self._body.spent = True
 
     def _check(self, piece: bytes | None) -> None:
-        """Complain of what would have the server wait, or aiohttp fail in a way that looks like the server's fault."""
+        """Refuse a piece that would make the server wait, or make aiohttp fail as if the server were at fault."""
         if piece is not None:
             require_bytes(piece)
-            self._given += len(piece)
-        elif self._announced is not None and self._given < self._announced:
+            self._sent_size += len(piece)
+        elif self._declared_size is not None and self._sent_size < self._declared_size:
             raise InvalidRequestError(
-                f"the body ended after {self._given} of {self._announced} bytes; leave a file alone while it is sent"
+                f"the body ended after {self._sent_size} of {self._declared_size} bytes; "
+                "do not change a file while it is sent"
             )
 
     async def _next(self) -> bytes | None:
@@ -155,7 +156,7 @@ class Upload:
         )
 
     def _open_file(self, path: Path) -> BinaryIO:
-        """Runs in a thread, which may come to its end after the attempt did."""
+        """Runs in a thread, which may end later than the attempt."""
         file = path.open("rb")
         self._opened.append(file)
         if self._closed:
@@ -182,12 +183,12 @@ class _FilePieces:
 
 
 def is_buffered(body: Body, *, in_one_piece: bool = False) -> bool:
-    """Whether the body can be handed over as it is: bytes, and not too many, or only as many as make one piece."""
+    """Whether the body can be handed over as it is: bytes up to 1 MiB, or with ``in_one_piece`` up to 64 KiB."""
     return isinstance(body.source, bytes) and len(body.source) <= (_PIECE if in_one_piece else _AT_ONCE)
 
 
 def _sources(body: Body) -> Iterator[tuple[Any, int | None]]:
-    """What the body consists of, in order, each with the position where a seekable file starts."""
+    """The sources of the body in order, each with the position where a seekable file starts."""
     if body.boundary is None:
         yield body.source, body.start
         return
@@ -199,7 +200,7 @@ def _sources(body: Body) -> Iterator[tuple[Any, int | None]]:
 
 
 def _head(part: Part, boundary: str) -> bytes:
-    """What stands above a part (RFC 7578 section 4.2); names go as UTF-8."""
+    """The head of a part (RFC 7578 section 4.2); names are sent as UTF-8."""
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="{part.name.translate(_ESCAPES)}"'
     if part.filename is not None:
         head += f'; filename="{part.filename.translate(_ESCAPES)}"'

@@ -1,4 +1,4 @@
-"""Reading a reply's body: decoded, capped, and complete or an error."""
+"""Reads the body of a response: decoded, bounded, and complete or an error."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from resilient_client._transport.decoding import BodyDecoder, BodyTooLarge, deco
 from resilient_client._transport.raw_response import RawResponse
 
 ERROR_BODY_LIMIT = 64 * 1024
-"""Bytes kept of the body of an error reply; the rest is not worth a wait."""
+"""Bytes kept of the body of an error response; the rest is not worth waiting for."""
 ERROR_BODY_TIMEOUT = 1.0
-"""Seconds given to the body of an error reply: an upstream in trouble may never finish it."""
+"""Seconds to wait for the body of an error response: a failing upstream may never finish it."""
 
-_PIECES_A_TURN = 16  # decoded pieces between two turns of the event loop: about a megabyte
+_PIECES_PER_ITERATION = 16  # decoded pieces before other tasks may run: about a megabyte
 
 
 class BodyReader:
-    """Reads one body piece by piece, decoded, to its very end."""
+    """Reads one body piece by piece, decoded, to its end."""
 
-    __slots__ = ("_codings", "_content", "_decoded", "_decoder", "_max_size", "_turns")
+    __slots__ = ("_codings", "_content", "_decoded", "_decoder", "_max_size", "_pieces")
 
     def __init__(self, reply: RawResponse, max_size: int | None) -> None:
         """Read the body of ``reply``; more than ``max_size`` bytes *out of a decoder* are an error."""
@@ -29,15 +29,15 @@ class BodyReader:
         self._max_size = max_size
         self._decoder: BodyDecoder | None = None
         self._decoded: Iterator[bytes] = iter(())
-        self._turns = 0
+        self._pieces = 0
 
     async def read(self) -> bytes:
         """The next piece; ``b""`` at the end of the body."""
         while True:
             for piece in self._decoded:
-                self._turns += 1
-                if self._turns % _PIECES_A_TURN == 0:
-                    await asyncio.sleep(0)  # a bomb must not keep the deadline from striking
+                self._pieces += 1
+                if self._pieces % _PIECES_PER_ITERATION == 0:
+                    await asyncio.sleep(0)  # or a decompression bomb would keep the deadline from firing
                 if piece:
                     return piece
             if self._content.at_eof():
@@ -45,7 +45,7 @@ class BodyReader:
                     self._decoder.finish()
                 return b""
             raw = await self._content.readany()
-            if raw and self._codings is not None:  # not before: replies to HEAD name a coding, and have nothing to undo
+            if raw and self._codings is not None:  # not earlier: responses to HEAD announce a coding and have no body
                 codings, self._codings = self._codings, None
                 self._decoder = decoder_for(",".join(codings), max_size=self._max_size)
             if self._decoder is not None:
@@ -55,9 +55,12 @@ class BodyReader:
 
 
 def buffered_body(reply: RawResponse, max_size: int | None) -> bytes | None:
-    """The body, if it came along with the head, needs no decoding and is not too large; else ``None``.
+    """The body, if it arrived with the head and needs no decoding; else ``None``.
 
-    The usual case of an API's reply, without a single suspension.
+    The usual case of an API's response, without a single suspension.
+
+    Raises:
+        BodyTooLarge: It exceeds ``max_size`` bytes.
     """
     content = reply.content
     if not content.is_eof() or "Content-Encoding" in reply.headers:
@@ -69,7 +72,7 @@ def buffered_body(reply: RawResponse, max_size: int | None) -> bytes | None:
 
 
 async def read_body(reply: RawResponse, max_size: int | None) -> bytes:
-    """The whole body of an answer.
+    """The whole body of a response.
 
     Raises:
         BodyTooLarge: It exceeds ``max_size`` bytes after decoding; the rest was not read.
@@ -82,7 +85,7 @@ async def read_body(reply: RawResponse, max_size: int | None) -> bytes:
     reader = BodyReader(reply, max_size)
     body = await reader.read()
     if len(body) <= limit and not coded and reply.content.at_eof():
-        return body  # the usual case: all in one piece
+        return body  # the usual case: one piece
     pieces, size = [body], len(body)
     while body:
         if size > limit:
@@ -94,13 +97,13 @@ async def read_body(reply: RawResponse, max_size: int | None) -> bytes:
 
 
 async def read_error_body(reply: RawResponse, max_wait: float) -> tuple[bytes, bool]:
-    """What can be had of the body of an error reply, and whether it was cut.
+    """The body of an error response as far as it can be read, and whether it was cut.
 
-    The status is the news; a body that is too long, too slow, corrupt or lost does not take it away.
+    The status matters most, and is kept even if the body is too long, too slow, corrupt or lost.
 
     Args:
-        reply: Its head is read.
-        max_wait: Seconds it is given.
+        reply: The response; its head is read.
+        max_wait: Seconds to wait.
     """
     kept = bytearray()
     try:
@@ -118,7 +121,7 @@ async def read_error_body(reply: RawResponse, max_wait: float) -> tuple[bytes, b
 
 
 class StreamedBody:
-    """The body of a streamed reply, still on the wire. Owns its connection until it is closed."""
+    """The body of a streamed response, still on the wire. Owns its connection until it is closed."""
 
     __slots__ = ("_on_close", "_reader", "_reply", "_translate")
 
@@ -131,8 +134,8 @@ class StreamedBody:
         """Take over ``reply``.
 
         Args:
-            reply: Its head is read, its body is not.
-            on_close: Called once, when this is closed.
+            reply: The response; its head is read, its body is not.
+            on_close: Called once, when the body is closed.
             translate: Turns foreign exceptions into ours.
         """
         self._reply = reply
@@ -141,7 +144,7 @@ class StreamedBody:
         self._reader = BodyReader(reply, None)
 
     async def read(self) -> bytes:
-        """The next piece of the decoded body; ``b""`` at its end, which closes this.
+        """The next piece of the decoded body; ``b""`` at its end, which closes the body.
 
         Raises:
             APIError: The connection was lost, the body is cut short or corrupt.
@@ -158,7 +161,7 @@ class StreamedBody:
         raise failure
 
     def close(self) -> None:
-        """Give the connection back: to the pool at the end of the body, to be closed before it."""
+        """Give the connection back: to the pool at the end of the body, else it is closed."""
         if self._on_close is not None:
             finish, self._on_close = self._on_close, None
             if self._reply.content.at_eof():

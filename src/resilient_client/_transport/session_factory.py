@@ -56,30 +56,30 @@ def proxied(settings: ConnectionSettings) -> bool:
 
 @lru_cache(maxsize=256)
 def aiohttp_timeout(connect: float | None, idle: float | None) -> aiohttp.ClientTimeout:
-    """What aiohttp keeps of our limits: the others are kept by the deadline."""
+    """The limits that aiohttp enforces; the deadline enforces the others."""
     return aiohttp.ClientTimeout(total=None, connect=connect, sock_read=idle, ceil_threshold=_NEVER_ROUNDED)
 
 
 class _OwnRequest(aiohttp.ClientRequest):
-    """Lays a request's headers over ours in one step, instead of a step a header."""
+    """Lays a request's headers over the default ones in one step, instead of one step per header."""
 
     def update_headers(self, headers: LooseHeaders | None) -> None:
-        """Start from what every request to this host carries; ``headers`` are those of the session and the call."""
+        """Start from what every request to this host carries; ``headers`` come from the session and the call."""
         self.headers = default_headers(self.url.host_port_subcomponent or "").copy()
         if headers:
             self.headers.update(headers)
 
     def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
-        """Nothing is left to add, and no type of a body shall be made up when it is sent."""
+        """Add nothing: all headers are there, and aiohttp must not make up the type of a body."""
         if self.method in self.POST_METHODS and hdrs.CONTENT_TYPE not in self.headers:
             super().update_auto_headers(NOT_DEFAULTED)
 
 
 class _NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookies, and makes no new empty jar for each request either."""
+    """Keeps no cookies, and does not make an empty jar per request."""
 
     _NONE: Final[SimpleCookie] = SimpleCookie()
 
     def filter_cookies(self, request_url: URL) -> SimpleCookie:
-        """Give no cookies; never changed by aiohttp, which gets its own with ``cookies=`` only."""
+        """No cookies. aiohttp never changes the result, since it gets cookies of its own only with ``cookies=``."""
         return self._NONE

@@ -23,7 +23,7 @@ class SessionPath:
     """Sends requests through one session."""
 
     def __init__(self, session: aiohttp.ClientSession, *, callers_session: bool) -> None:
-        """Send through ``session``; a ``callers_session`` one has settings of its own, which each request overrides."""
+        """Send through ``session``. The settings of a caller's session are overridden by each request."""
         self._session = session
         self._is_callers_session = callers_session
         self._middlewares = (prevent_resend, *middlewares_of(session)) if callers_session else ()
@@ -31,12 +31,12 @@ class SessionPath:
     async def send(
         self, request: Request, timeout: aiohttp.ClientTimeout, upload: Upload | None
     ) -> aiohttp.ClientResponse:
-        """Send ``request`` and wait for the head of its reply.
+        """Send ``request`` and wait for the head of its response.
 
         Args:
-            request: What to send, but for a body that takes an upload.
-            timeout: What aiohttp is to keep.
-            upload: The body, if it is not small.
+            request: The request; a body that takes an upload is in ``upload``.
+            timeout: The limits that aiohttp enforces.
+            upload: The body, if it is not sent in one piece.
 
         Raises:
             Exception: One of aiohttp's or of the system's, to be translated.
@@ -61,7 +61,7 @@ class SessionPath:
 
 
 def _refuse_cross_origin(session: aiohttp.ClientSession, request: Request) -> None:
-    """Keep what a caller's session adds to every request from an origin that a redirect leads to."""
+    """Refuse a redirect to another origin, if the caller's session adds headers or credentials to every request."""
     if request.endpoint != request.attempt.endpoint and (session.headers or session.auth is not None):
         raise RedirectError(
             f"the redirect to {request.endpoint} is not followed: the session given to the client "
