@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
-from tests.cancellation.support import a_request
+from tests.cancellation.support import make_request
 
 from resilient_client import Hedging, Request, Response, Retry
 from resilient_client._middleware.attempt import AttemptMiddleware
@@ -42,11 +42,11 @@ def test_hedged_calls_in_good_time_take_no_task_and_share_one_timer(
 
     async def scenario() -> Counter[str]:
         chain = compose((HedgingMiddleware(None), AttemptMiddleware()), answers)
-        first = a_request(Retry())
+        first = make_request(Retry())
 
         async def caller() -> None:
             for _ in range(CALLS):
-                request = a_request(Retry())
+                request = make_request(Retry())
                 request.context.client = first.context.client
                 request.context.hedging = Hedging(delay=delay)
                 await chain(request)
