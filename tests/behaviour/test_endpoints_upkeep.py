@@ -23,9 +23,9 @@ from resilient_client import (
 from resilient_client._core.deadline import deadline
 from resilient_client._core.events import AttemptStarted, EndpointEjected, EndpointRestored, EndpointsResolved, Event
 from resilient_client.testing._fault_server import FaultServer
+from resilient_client.testing._mock_steps import MockReply, MockRequest, fail, reply
 from resilient_client.testing._mock_upstream import MockUpstream
 from resilient_client.testing._observe import assert_no_leaks, record_events
-from resilient_client.testing._mock_steps import MockRequest, MockReply, fail, reply
 from resilient_client.testing._virtual_time import run_virtual
 from resilient_client.testing.faults import hold
 from resilient_client.testing.faults import reply as wire_reply
