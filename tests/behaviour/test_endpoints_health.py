@@ -23,9 +23,9 @@ from resilient_client import (
 from resilient_client._core.deadline import deadline
 from resilient_client._core.events import AttemptStarted, EndpointEjected, EndpointRestored, EndpointsResolved, Event
 from resilient_client.testing._fault_server import FaultServer
+from resilient_client.testing._mock_steps import MockReply, MockRequest, fail, reply
 from resilient_client.testing._mock_upstream import MockUpstream
 from resilient_client.testing._observe import assert_no_leaks, record_events
-from resilient_client.testing._scripted import MockRequest, ScriptedReply, fail, reply
 from resilient_client.testing._virtual_time import run_virtual
 from resilient_client.testing.faults import hold
 from resilient_client.testing.faults import reply as wire_reply
@@ -48,7 +48,7 @@ class Fleet:
         self.upstream.route("GET", "/health", self.health)
         self.upstream.script(reply(200))
 
-    async def health(self, request: MockRequest) -> ScriptedReply:
+    async def health(self, request: MockRequest) -> MockReply:
         if request.url.host == "hung.example":
             await asyncio.sleep(3600)
         return reply(503 if request.url.host in self.sick else 200)

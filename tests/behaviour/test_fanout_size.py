@@ -13,7 +13,7 @@ from tests.behaviour.support import cancelled, soon, turns
 
 from resilient_client import APIClient, Call, Outcome, Response, Success, as_completed, gather
 from resilient_client.testing import MockRequest, MockUpstream, reply
-from resilient_client.testing._scripted import Answer
+from resilient_client.testing._mock_steps import Answer
 
 CONCURRENCY = 50
 FanOut = Callable[[APIClient, int], Awaitable[None]]

@@ -29,7 +29,7 @@ from resilient_client.events import AttemptFinished, CallRejected, EndpointPause
 from resilient_client.testing import MockUpstream, record_events, run_virtual
 from resilient_client.testing import reply as mock_reply
 from resilient_client.testing._fault_server import FaultServer
-from resilient_client.testing._scripted import Step
+from resilient_client.testing._mock_steps import Step
 from resilient_client.testing.faults import redirect, reply
 
 URL = "https://api.example.com"

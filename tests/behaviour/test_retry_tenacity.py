@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import tenacity
 from tests.behaviour.support import failure
-from tests.cancellation.support import a_request
+from tests.cancellation.support import make_request
 
 from resilient_client import APIClient, Response, Retry, RetryBudget
 from resilient_client._core.errors import APIConnectionError, APIError
@@ -128,7 +128,7 @@ async def test_error_is_freed_without_collector() -> None:
     async def lost(_: Request) -> Response:
         raise APIConnectionError("lost", retryable=True)
 
-    request = a_request(AT_ONCE)
+    request = make_request(AT_ONCE)
     gc.collect()
     gc.disable()
     try:

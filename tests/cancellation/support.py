@@ -1,4 +1,4 @@
-"""What the sweeps share: requests outside any client, upstreams in memory, and our own alarms as a blow."""
+"""Shared by the sweeps: requests without a client, upstreams in memory, and timeouts that fire on demand."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -33,9 +33,29 @@ from resilient_client.testing.faults import reply
 ORDERS = URL("https://api.example.com/orders")
 ENDPOINT = Endpoint.of(ORDERS)
 
+# For sweeps of code that does not depend on the event loop. Both loops are covered by the sweeps of the transport.
+one_loop = pytest.mark.asyncio(loop_factories=["asyncio"])
 
-def a_request(retry: Retry | None = None, hedging: Hedging | None = None) -> Request:
-    """The request of a call on the running loop, as the edge makes it, with the record of a first attempt."""
+
+Scenario = Callable[[], Awaitable[object]]
+
+
+async def pause() -> None:
+    await asyncio.sleep(0.01)
+
+
+def bare_world(scenario: Scenario) -> World:
+    """Create a world without checks."""
+
+    @asynccontextmanager
+    async def world() -> AsyncIterator[Scenario]:
+        yield scenario
+
+    return world
+
+
+def make_request(retry: Retry | None = None, hedging: Hedging | None = None) -> Request:
+    """Create a request on the running loop as the client builds it, with the record of a first attempt."""
     loop = asyncio.get_running_loop()
     client = ClientContext("test", Events(), Random(0))
     client.use_loop(loop)
@@ -50,16 +70,16 @@ def a_request(retry: Retry | None = None, hedging: Hedging | None = None) -> Req
 
 
 class Upstream:
-    """Answers in memory after two waits: with the statuses or errors of a script, whose last one repeats."""
+    """Answers in memory after two waits, with the statuses or errors of a script. The last one repeats."""
 
     def __init__(self, *script: int | APIError, location: str = "/elsewhere") -> None:
         self.script = list(script or (200,))
         self.location = location
-        self.begun = 0
+        self.started = 0
         self.active = 0
 
     async def __call__(self, request: Request) -> Response:
-        self.begun += 1
+        self.started += 1
         self.active += 1
         try:
             await asyncio.sleep(0.01)
@@ -73,45 +93,45 @@ class Upstream:
         return Response(step, CIMultiDictProxy(headers), b"", request.url)
 
 
-def world_of(
-    scenario: Callable[[APIClient], Callable[[], Awaitable[object]]],
+def client_world(
+    scenario: Callable[[APIClient], Scenario],
     *steps: Step,
     arrange: Callable[[FaultServer, APIClient], AbstractAsyncContextManager[object]] | None = None,
     faults: bool = False,
     auth: Callable[[], Auth] | None = None,
     **settings: Any,
 ) -> World:
-    """A client of a real server, and everything that must hold once the scenario is over.
+    """Create a world with a client of a real server that checks afterwards everything that must hold.
 
     Args:
-        scenario: What is swept, for a client.
-        steps: How the server answers.
-        arrange: Entered before and left after the scenario.
-        faults: Whether the server's answers may count against it.
-        auth: Makes the credentials of a world.
-        settings: Of the client.
+        scenario: Returns the scenario to cancel, for a client.
+        steps: The script of the server.
+        arrange: A context around the scenario.
+        faults: Whether the server's replies may count as failures in a circuit.
+        auth: Creates the credentials of a world.
+        settings: Passed to the client.
     """
 
     @asynccontextmanager
-    async def world() -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    async def world() -> AsyncIterator[Scenario]:
         credentials = None if auth is None else auth()
         async with FaultServer() as server, APIClient(server.url, auth=credentials, **settings) as api:
             server.script(*steps)
             async with arrange(server, api) if arrange is not None else nullcontext():
                 yield scenario(api)
-            await nothing_is_held(api, server)
+            await assert_nothing_held(api, server)
             now = asyncio.get_running_loop().time()
             assert faults or all(circuit.failure_ratio(now) == 0.0 for circuit in api.circuits.values())
             server.script(reply(json={"fine": True}))
             assert (await api.get("/afterwards")).json() == {"fine": True}
             assert [request.path for request in server.requests].count("/afterwards") == 1
-            await nothing_is_held(api, server)
+            await assert_nothing_held(api, server)
 
     return world
 
 
-async def nothing_is_held(api: APIClient, server: FaultServer) -> None:
-    """No place in the pool, no alarm, no connection is taken or waited for; and the server has noticed, too."""
+async def assert_nothing_held(api: APIClient, server: FaultServer) -> None:
+    """No pool slot, timeout or connection is in use or waited for, and the server has no active request."""
     runtime = api._runtime
     assert (runtime.timer.active, runtime.timer._handle) == (0, None)
     if runtime.transport._opened is not None:
@@ -124,67 +144,70 @@ async def nothing_is_held(api: APIClient, server: FaultServer) -> None:
 
 
 class Timeouts:
-    """Every alarm of ours that is set, and the blow that makes the latest one ring."""
+    """The pending timeouts of the library. `fire` makes the latest one fire."""
 
     def __init__(self) -> None:
-        self.live: list[TaskTimeout] = []
+        self.pending: list[TaskTimeout] = []
         self.fired = 0
 
     def fire(self, _task: asyncio.Task[Any]) -> None:
-        """Let the alarm that was set last strike, as if its time had come this very moment."""
-        if self.live:
-            timeout = self.live[-1]
+        """Fire the timeout that was set last, as if its time had just come."""
+        if self.pending:
+            timeout = self.pending[-1]
             self.fired += 1
             timeout._ends_at = asyncio.get_running_loop().time()
             timeout.fire()
 
     def fire_then_cancel(self, task: asyncio.Task[Any]) -> None:
-        """Both at once: the alarm, then the caller."""
+        """Interrupt twice in one tick: the timeout fires, then the caller cancels."""
         self.fire(task)
         task.cancel()
 
     def cancel_then_fire(self, task: asyncio.Task[Any]) -> None:
-        """Both at once: the caller, then the alarm."""
+        """Interrupt twice in one tick: the caller cancels, then the timeout fires."""
         task.cancel()
         self.fire(task)
 
 
 @contextmanager
 def watched_timeouts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Timeouts]:
-    """The alarms that the library sets meanwhile."""
+    """Record the timeouts that the library sets inside the block. None may be pending at its end."""
     timeouts = Timeouts()
 
-    class Known(TaskTimeout):
+    class RecordedTimeout(TaskTimeout):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
-            timeouts.live.append(self)
+            timeouts.pending.append(self)
 
         def close(self) -> None:
             super().close()
-            if self in timeouts.live:
-                timeouts.live.remove(self)
+            if self in timeouts.pending:
+                timeouts.pending.remove(self)
 
-    monkeypatch.setattr("resilient_client._middleware.deadline.TaskTimeout", Known)
-    monkeypatch.setattr("resilient_client._middleware.attempt.TaskTimeout", Known)
-    monkeypatch.setattr("resilient_client._call.stream.TaskTimeout", Known)
-    monkeypatch.setattr("resilient_client._middleware.coalesce.TaskTimeout", Known)
-    monkeypatch.setattr("resilient_client._call.fallback.TaskTimeout", Known)
+    for module in (
+        "_middleware.deadline",
+        "_middleware.attempt",
+        "_middleware.coalesce",
+        "_call.stream",
+        "_call.fallback",
+    ):
+        monkeypatch.setattr(f"resilient_client.{module}.TaskTimeout", RecordedTimeout)
     yield timeouts
-    assert not timeouts.live
+    assert not timeouts.pending
 
 
-def ended_by(*kinds: type[Exception], or_well: bool = False) -> Callable[[asyncio.Task[Any]], str]:
-    """The verdict on a task that a timer of ours struck: one of these errors, and nothing left uncancelled.
+def ended_with(*kinds: type[Exception], or_success: bool = False) -> Callable[[asyncio.Task[Any]], str]:
+    """Create the verdict on a task in which a timeout of the library fired: it must end with one of these errors.
 
-    With ``or_well`` it may also have ended as if nothing had been.
+    Every cancellation must be accounted for. With ``or_success`` the task may also return a result.
     """
 
     def verdict(task: asyncio.Task[Any]) -> str:
         if task.cancelled():
-            return "our own timer came out as a cancellation"
+            return "the timeout came out as a cancellation"
         error = task.exception()
-        if not (or_well if error is None else isinstance(error, kinds)):
-            return f"it ended with {error or task.result()!r}"
+        if not (or_success if error is None else isinstance(error, kinds)):
+            return f"the task ended with {error or task.result()!r}"
         return "" if task.cancelling() == 0 else f"task.cancelling() is {task.cancelling()} instead of 0"
 
     return verdict

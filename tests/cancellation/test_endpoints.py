@@ -1,4 +1,4 @@
-"""Picking an endpoint, cancelled at each suspension: alone in memory, in the whole chain over real sockets."""
+"""Endpoint selection, cancelled at each suspension: alone in memory, and in the whole chain over real sockets."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
-from tests.cancellation.support import Upstream, a_request, nothing_is_held
+from tests.cancellation.support import Upstream, assert_nothing_held, make_request, one_loop
 from yarl import URL
 
 from resilient_client import APIClient, Backoff, LoadBalancing, Retry, RetryBudget
@@ -30,20 +30,21 @@ Step = Callable[[], Awaitable[object]]
 RETRY = Retry(max_attempts=3, backoff=Backoff(kind="fixed", initial=2.0))
 
 
-def swept(world: World) -> SweepReport:
-    return run_virtual(sweep_cancellation(world, patience=1.0))
+def sweep_virtual(world: World) -> SweepReport:
+    """Run a cancellation sweep in virtual time."""
+    return run_virtual(sweep_cancellation(world, grace=1.0))
 
 
-async def refuse_the_first(request: Request, call_next: Handler) -> Response:
-    """Waits, as for a permit, and then refuses one of the endpoints."""
+async def reject_first(request: Request, call_next: Handler) -> Response:
+    """Wait, as for a permit, and then reject one of the endpoints."""
     await asyncio.sleep(0.01)
     if request.endpoint.host == "a.example":
         raise CallRejectedError("full")
     return await call_next(request)
 
 
-def world_of(*statuses: int) -> World:
-    """Retry, the pick and the attempt around an upstream in memory; one endpoint refuses."""
+def endpoint_world(*statuses: int) -> World:
+    """Create a world with retry, endpoint and attempt around an upstream in memory. One endpoint rejects."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
@@ -51,38 +52,38 @@ def world_of(*statuses: int) -> World:
         urls = [URL(f"http://{host}.example") for host in "abc"]
         settings = LoadBalancing(strategy="ordered")
         endpoint_pool = EndpointPool(settings, urls, Random(1))
-        links = (
+        middlewares = (
             RetryMiddleware(RetryBudgets(RetryBudget())),
             EndpointMiddleware(Balancer(settings, endpoint_pool, Random(1))),
             AttemptMiddleware(),
-            refuse_the_first,
+            reject_first,
         )
-        chain = compose(links, upstream)
-        yield lambda: chain(a_request(RETRY))
+        chain = compose(middlewares, upstream)
+        yield lambda: chain(make_request(RETRY))
         assert upstream.active == 0
-        assert [member.in_flight for member in endpoint_pool.members] == [0, 0, 0]
-        assert [member.unanswered for member in endpoint_pool.members] == [0, 0, 0]
-        assert sum(member.outlier.failures for member in endpoint_pool.members) <= statuses.count(503)
+        assert [endpoint.in_flight for endpoint in endpoint_pool.members] == [0, 0, 0]
+        assert [endpoint.unanswered for endpoint in endpoint_pool.members] == [0, 0, 0]
+        assert sum(endpoint.outlier.failures for endpoint in endpoint_pool.members) <= statuses.count(503)
         upstream.script = [200]
-        assert (await chain(a_request(RETRY))).status == 200
+        assert (await chain(make_request(RETRY))).status == 200
 
     return world
 
 
 @pytest.mark.parametrize("statuses", [(200,), (503, 200), (503, 503, 503)])
-def test_pick_cancelled_anywhere_gives_back_its_lease_and_blames_nobody(statuses: tuple[int, ...]) -> None:
-    """In whichever attempt, at whichever endpoint: what is in flight is 0 again, and a cancellation is no failure."""
-    report = swept(world_of(*statuses))
+def test_endpoint_cancelled_anywhere_is_released(statuses: tuple[int, ...]) -> None:
+    """In each attempt and at each endpoint, ``in_flight`` returns to 0, and a cancellation is not a failure."""
+    report = sweep_virtual(endpoint_world(*statuses))
     assert report.reached("EndpointMiddleware.__call__")
-    assert report.reached("refuse_the_first")
+    assert report.reached("reject_first")
 
 
-def test_lease_that_a_cancellation_takes_with_it_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: a lease that is only released after an answer is noticed."""
+def test_unreleased_in_flight_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: an ``InFlight`` that is released only after a reply fails the check."""
     release = InFlight.release
-    monkeypatch.setattr(InFlight, "release", lambda lease: None if lease._unanswered else release(lease))
-    with pytest.raises(AssertionError, match="struck at suspension"):
-        swept(world_of(200))
+    monkeypatch.setattr(InFlight, "release", lambda in_flight: None if in_flight._unanswered else release(in_flight))
+    with pytest.raises(AssertionError, match="interrupted at suspension"):
+        sweep_virtual(endpoint_world(200))
 
 
 async def read_all(api: APIClient) -> None:
@@ -90,11 +91,12 @@ async def read_all(api: APIClient) -> None:
         assert await stream.read() == b"abc"
 
 
+@one_loop
 @pytest.mark.parametrize("scenario", [lambda api: api.get("/"), read_all], ids=["call", "stream"])
-async def test_calls_to_several_endpoints_cancelled_anywhere_leave_nothing(
+async def test_call_to_endpoints_cancelled_anywhere(
     scenario: Callable[[APIClient], Awaitable[object]],
 ) -> None:
-    """Through the whole chain, over real sockets: no lease, no place in the pool, no alarm is kept."""
+    """Through the whole chain over real sockets, no request in flight, pool slot or timeout is left."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
@@ -108,8 +110,8 @@ async def test_calls_to_several_endpoints_cancelled_anywhere_leave_nothing(
             first.script(reply(503))
             second.script(drip(b"abc", interval=0.002))
             yield lambda: scenario(api)
-            await nothing_is_held(api, first)
-            await nothing_is_held(api, second)
+            await assert_nothing_held(api, first)
+            await assert_nothing_held(api, second)
             assert [state.in_flight for state in api.endpoints.values()] == [0, 0]
             assert (await api.get("/")).content == b"abc"
 

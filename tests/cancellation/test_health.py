@@ -1,4 +1,4 @@
-"""Health checks cancelled wherever they wait: no request, connection, task or timer is left."""
+"""Health checks, cancelled at each suspension: no request, connection, task or timer is left."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,8 +11,8 @@ from resilient_client.testing.cancellation import World, sweep_cancellation
 from resilient_client.testing.faults import reply
 
 
-def world_of(scenario: Callable[[dict[str, Any]], Callable[[], Awaitable[object]]]) -> World:
-    """A slow server, a database that is pinged, and both well again afterwards."""
+def probe_world(scenario: Callable[[dict[str, Any]], Callable[[], Awaitable[object]]]) -> World:
+    """Create a world with a slow server and a database that is pinged. Both must be healthy afterwards."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Callable[[], Awaitable[object]]]:
@@ -39,26 +39,26 @@ def world_of(scenario: Callable[[dict[str, Any]], Callable[[], Awaitable[object]
     return world
 
 
-async def test_probe_cancelled_anywhere_leaves_nothing_behind() -> None:
-    """Neither the fan-out, nor a request, nor a function of the user's goes on."""
-    report = await sweep_cancellation(world_of(lambda targets: lambda: probe(targets)))
+async def test_probe_cancelled_anywhere_leaves_nothing() -> None:
+    """The fan-out, its requests and the user's function all end."""
+    report = await sweep_cancellation(probe_world(lambda targets: lambda: probe(targets)))
     assert report.reached("DataQueue.read")
     assert report.reached("_awaited")
 
 
-async def test_shared_check_cancelled_anywhere_leaves_nothing_behind() -> None:
-    """The check is a task of its own there, and ends with the last who waits for it."""
+async def test_shared_check_cancelled_anywhere_leaves_nothing() -> None:
+    """A shared check is a task of its own, which ends with the last waiting caller."""
 
     async def check(targets: dict[str, Any]) -> HealthReport:
         async with Prober(targets) as prober:
             return await prober.check()
 
-    report = await sweep_cancellation(world_of(lambda targets: lambda: check(targets)))
+    report = await sweep_cancellation(probe_world(lambda targets: lambda: check(targets)))
     assert report.reached("SingleFlight.join")
 
 
-async def test_one_of_two_who_share_a_check_cancelled_anywhere_does_not_harm_the_other() -> None:
-    """The other one still gets its report."""
+async def test_shared_check_survives_one_cancelled_caller() -> None:
+    """If one of two callers is cancelled, the other one still gets its report."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Callable[[], Awaitable[object]]]:

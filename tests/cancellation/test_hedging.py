@@ -1,11 +1,19 @@
-"""Hedged calls, cancelled at each of their suspensions: those of the caller, and those of the hedges."""
+"""Hedged calls, cancelled at each suspension of the caller and of the hedges."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.cancellation.support import Timeouts, Upstream, a_request, ended_by, watched_timeouts, world_of
+from tests.cancellation.support import (
+    Timeouts,
+    Upstream,
+    client_world,
+    ended_with,
+    make_request,
+    one_loop,
+    watched_timeouts,
+)
 
 from resilient_client import APIClient, APITimeoutError, Handler, Hedging, Request, Response, Retry
 from resilient_client._core.kinds import ErrorKind
@@ -21,24 +29,24 @@ ONCE = Retry(max_attempts=1)
 
 
 def race_world(*script: int, delay: float, hedges: int = 1, middleware: type[HedgingMiddleware] | None = None) -> World:
-    """Hedging around an upstream in memory that takes 20 ms, in two waits."""
+    """Create a world with hedging around an upstream in memory that takes 20 ms, in two waits."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Callable[[], Awaitable[object]]]:
         upstream = Upstream(*script)
         hedging = (middleware or HedgingMiddleware)(None)
         chain = compose((hedging, AttemptMiddleware()), upstream)
-        made: list[Request] = []
+        requests: list[Request] = []
 
         async def scenario() -> Response:
-            request = a_request(ONCE, Hedging(delay=delay, max_hedges=hedges))
-            made.append(request)
+            request = make_request(ONCE, Hedging(delay=delay, max_hedges=hedges))
+            requests.append(request)
             return await chain(request)
 
         yield scenario
         assert upstream.active == 0
-        (request,) = made
-        assert request.context.attempts == len(request.context.history) == upstream.begun
+        (request,) = requests
+        assert request.context.attempts == len(request.context.history) == upstream.started
         assert request.context.client.timer.active == 0
         assert hedging._timer is None or (hedging._timer.active, hedging._timer._handle) == (0, None)
         upstream.script = [200]
@@ -49,24 +57,24 @@ def race_world(*script: int, delay: float, hedges: int = 1, middleware: type[Hed
 
 
 SLOW = race_world(200, delay=0.005)
-"""The hedge starts at 6 ms and loses at 20."""
-THREE = race_world(200, delay=0.004, hedges=2)
+"""The hedge starts at 6 ms and loses at 20 ms."""
+THREE_ATTEMPTS = race_world(200, delay=0.004, hedges=2)
 FAILING = race_world(503, 200, delay=0.015)
-"""The hedge is on its way when the first fails."""
+"""The hedge is in flight when the first attempt fails."""
 AT_ONCE = race_world(503, 503, 200, delay=30.0, hedges=2)
 ALL_FAIL = race_world(503, delay=0.005)
 
 
-@pytest.mark.parametrize("world", [SLOW, THREE, FAILING, AT_ONCE, ALL_FAIL])
+@pytest.mark.parametrize("world", [SLOW, THREE_ATTEMPTS, FAILING, AT_ONCE, ALL_FAIL])
 def test_race_cancelled_anywhere_leaves_no_attempt(world: World) -> None:
-    """Wherever the caller leaves, all attempts end with it, and its cancellation comes out alone."""
-    report = run_virtual(sweep_cancellation(world, patience=1.0))
+    """All attempts of a cancelled call end with it, and it ends with this one cancellation."""
+    report = run_virtual(sweep_cancellation(world, grace=1.0))
     assert report.reached("HedgingMiddleware.__call__")
     assert report.reached("_as_coroutine")
 
 
-def test_race_cancelled_while_it_leaves_a_loser_still_awaits_it() -> None:
-    """A loser that takes its time to clean up is waited for, though the caller is cancelled meanwhile."""
+def test_race_cancelled_during_cleanup_awaits_the_loser() -> None:
+    """A losing attempt that is cleaning up is awaited even if the caller is cancelled in the meantime."""
     ended: list[bool] = []
 
     async def cleans_up(request: Request, call_next: Handler) -> Response:
@@ -83,19 +91,19 @@ def test_race_cancelled_while_it_leaves_a_loser_still_awaits_it() -> None:
         chain = compose((HedgingMiddleware(None), AttemptMiddleware(), cleans_up), upstream)
 
         async def scenario() -> Response:
-            request = a_request(ONCE, Hedging(delay=0.005))
+            request = make_request(ONCE, Hedging(delay=0.005))
             return await chain(request)
 
         yield scenario
         assert upstream.active == 0
 
-    report = run_virtual(sweep_cancellation(world, patience=1.0))
+    report = run_virtual(sweep_cancellation(world, grace=1.0))
     assert report.reached("Race.cancel_losers")
     assert ended
 
 
-def test_race_that_leaves_its_losers_behind_is_caught() -> None:
-    """Negative control: hedges that are not awaited are found by the sweep."""
+def test_hedges_left_running_are_detected() -> None:
+    """Negative control: the sweep finds hedges that are not awaited."""
 
     class Careless(HedgingMiddleware):
         __slots__ = ()
@@ -108,7 +116,7 @@ def test_race_that_leaves_its_losers_behind_is_caught() -> None:
                 hedge.cancel()
 
     with pytest.raises((CancellationError, AssertionError)):
-        run_virtual(sweep_cancellation(race_world(200, delay=0.005, middleware=Careless), patience=1.0))
+        run_virtual(sweep_cancellation(race_world(200, delay=0.005, middleware=Careless), grace=1.0))
 
 
 async def hedged(api: APIClient) -> None:
@@ -116,40 +124,41 @@ async def hedged(api: APIClient) -> None:
     assert response.status == 200
 
 
-def through_the_chain(*steps: object) -> World:
-    """A hedged call over real sockets: the first reply is slow, the second quick; what comes after is not hedged."""
-    return world_of(lambda api: lambda: hedged(api), *steps, retry=ONCE, retry_budget=None)
+def chain_world(*steps: object) -> World:
+    """Create a world with a hedged call over real sockets, with one server reply per step."""
+    return client_world(lambda api: lambda: hedged(api), *steps, retry=ONCE, retry_budget=None)
 
 
-async def test_hedged_call_cancelled_anywhere_leaves_nothing_and_the_next_one_works() -> None:
-    """Through the whole chain: no attempt, connection, permit or timer stays behind."""
-    report = await sweep_cancellation(through_the_chain(reply(delay=0.05), reply(delay=0.003)))
+async def test_hedged_call_cancelled_anywhere_leaves_nothing() -> None:
+    """Through the whole chain, no attempt, connection, permit or timer is left."""
+    report = await sweep_cancellation(chain_world(reply(delay=0.05), reply(delay=0.003)))
     assert report.reached("HedgingMiddleware.__call__")
 
 
-@pytest.mark.parametrize("both", [Timeouts.fire_then_cancel, Timeouts.cancel_then_fire])
-async def test_cancellation_in_the_tick_in_which_an_attempts_alarm_rings_is_the_callers(
-    both: Callable[[Timeouts, asyncio.Task[object]], None], monkeypatch: pytest.MonkeyPatch
+@one_loop
+@pytest.mark.parametrize("inject", [Timeouts.fire_then_cancel, Timeouts.cancel_then_fire])
+async def test_cancellation_in_same_tick_as_attempt_timeout(
+    inject: Callable[[Timeouts, asyncio.Task[object]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the caller and a timer of ours strike at once, in whatever attempt, the cancellation comes out."""
+    """If a timeout fires in any attempt in the tick in which the caller cancels, the call ends cancelled."""
     with watched_timeouts(monkeypatch) as timeouts:
-        world = through_the_chain(reply(delay=0.02), reply(delay=0.003))
-        assert await sweep(world, strike=lambda task: both(timeouts, task), verdict=was_cancelled)
+        world = chain_world(reply(delay=0.02), reply(delay=0.003))
+        assert await sweep(world, inject=lambda task: inject(timeouts, task), verdict=was_cancelled)
 
 
-async def test_hedged_call_whose_latest_alarm_rings_anywhere_goes_on_or_fails_with_our_timeout(
+async def test_attempt_timeout_anywhere_in_hedged_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An attempt that our timer ended harms no other; if it was the only one left, the error is ours."""
+    """The timeout of one attempt does not affect the others. If it was the last one, the call raises the timeout."""
     with watched_timeouts(monkeypatch) as timeouts:
-        world = through_the_chain(reply(delay=0.02), reply(delay=0.003))
-        await sweep(world, strike=timeouts.fire, verdict=ended_by(APITimeoutError, or_well=True))
+        world = chain_world(reply(delay=0.02), reply(delay=0.003))
+        await sweep(world, inject=timeouts.fire, verdict=ended_with(APITimeoutError, or_success=True))
     assert timeouts.fired > 2
 
 
 @pytest.mark.parametrize("first", ["hedge", "caller"])
-def test_hedge_that_wins_in_the_tick_of_the_callers_cancellation_lets_it_pass(first: str) -> None:
-    """Both cancel the same task at once: it is the caller's cancellation that comes out, and the only one left."""
+def test_cancellation_in_same_tick_as_winning_hedge(first: str) -> None:
+    """The winning hedge and the caller both cancel the task: the caller's cancellation is the one that remains."""
 
     async def scenario() -> None:
         races: list[Race] = []
@@ -160,32 +169,32 @@ def test_hedge_that_wins_in_the_tick_of_the_callers_cancellation_lets_it_pass(fi
             await asyncio.Event().wait()
             raise AssertionError
 
-        request = a_request(ONCE, Hedging(delay=5.0))
+        request = make_request(ONCE, Hedging(delay=5.0))
         task = asyncio.ensure_future(compose((hedging, AttemptMiddleware()), hangs)(request))
         await asyncio.sleep(0.01)
-        for strike in (
+        for interrupt in (
             (races[0]._overtake.fire, task.cancel) if first == "hedge" else (task.cancel, races[0]._overtake.fire)
         ):
-            strike()
+            interrupt()
         await asyncio.wait([task])
         assert was_cancelled(task) == ""
 
     run_virtual(scenario())
 
 
-def test_cancelled_loser_says_to_whom_it_lost() -> None:
-    """The record of the first attempt, which lost to its hedge, is complete when the answer is given."""
+def test_cancelled_loser_names_the_winner() -> None:
+    """The record of a first attempt that lost to its hedge is complete when the call returns."""
 
     async def scenario() -> None:
         async def slow_at_first(request: Request) -> Response:
             await asyncio.sleep(1.0 if request.attempt.number == 1 else 0.01)
             return await Upstream(200)(request)
 
-        request = a_request(ONCE, Hedging(delay=0.05))
+        request = make_request(ONCE, Hedging(delay=0.05))
         await compose((HedgingMiddleware(None), AttemptMiddleware()), slow_at_first)(request)
         first, second = request.context.history
         assert (first.kind, first.error, first.timeout) == (ErrorKind.CANCELLED, "lost to attempt 2", None)
-        assert first.elapsed == pytest.approx(0.081)  # the delay, a millisecond, and what the hedge took
+        assert first.elapsed == pytest.approx(0.081)  # the delay, one millisecond of rounding, and the hedge
         assert (second.kind, second.status, request.attempt) == (None, 200, second)
 
     run_virtual(scenario())

@@ -1,4 +1,4 @@
-"""Bulkhead and rate limit, alone and in whole chains, struck at each of their suspensions: nothing is ever lost."""
+"""Bulkhead and rate limit, alone and in whole chains, cancelled at each suspension: no permit or token is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,7 +6,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.cancellation.support import ENDPOINT, Timeouts, Upstream, a_request, ended_by, watched_timeouts, world_of
+from tests.cancellation.support import (
+    ENDPOINT,
+    Timeouts,
+    Upstream,
+    client_world,
+    ended_with,
+    make_request,
+    one_loop,
+    watched_timeouts,
+)
 
 from resilient_client import APIClient, APITimeoutError, Bulkhead, BulkheadFullError, Call, RateLimit
 from resilient_client._middleware.attempt import AttemptMiddleware
@@ -32,127 +41,127 @@ Step = Callable[[], Awaitable[object]]
 ONE = Bulkhead(max_concurrent=1, max_queue=2)
 
 
-def swept(world: World) -> SweepReport:
-    """The report of a cancellation sweep in virtual time."""
-    return run_virtual(sweep_cancellation(world, patience=5.0))
+def sweep_virtual(world: World) -> SweepReport:
+    """Run a cancellation sweep in virtual time."""
+    return run_virtual(sweep_cancellation(world, grace=5.0))
 
 
 # --- alone ---
 
 
 def bulkhead_world(*, ahead: int = 1, timed: bool = False) -> World:
-    """One permit, which another attempt holds when the scenario comes, if one is ``ahead``."""
+    """Create a world with one permit. ``ahead`` attempts hold it or wait for it before the scenario starts."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
         bulkheads = PerEndpoint[object, Permits](lambda: Permits(ONE), lambda permits: permits.idle)
         permits = bulkheads.for_endpoint(ENDPOINT)
         upstream = Upstream()
-        link = BulkheadMiddleware(bulkheads)
-        chain = compose((DeadlineMiddleware(), AttemptMiddleware(), link) if timed else (link,), upstream)
-        others = [asyncio.create_task(chain(a_request())) for _ in range(ahead)]
+        middleware = BulkheadMiddleware(bulkheads)
+        chain = compose((DeadlineMiddleware(), AttemptMiddleware(), middleware) if timed else (middleware,), upstream)
+        others = [asyncio.create_task(chain(make_request())) for _ in range(ahead)]
         await asyncio.sleep(0)
-        yield lambda: chain(a_request())
+        yield lambda: chain(make_request())
         assert all(response.status == 200 for response in await asyncio.gather(*others))
         assert permits.idle
         assert upstream.active == 0
-        assert (await chain(a_request())).status == 200
+        assert (await chain(make_request())).status == 200
         assert permits.idle
 
     return world
 
 
-def test_bulkhead_cancelled_anywhere_gives_back_its_permit_and_its_place() -> None:
-    """While it waits, in the tick in which it gets its permit, and while it holds it."""
-    report = swept(bulkhead_world())
+def test_bulkhead_cancelled_anywhere_releases_its_permit() -> None:
+    """While it waits, in the tick in which the permit is granted, and while it holds the permit."""
+    report = sweep_virtual(bulkhead_world())
     assert report.reached("wait_for_permit")
     assert report.reached("Upstream.__call__")
 
 
-def test_bulkhead_without_a_wait_cancelled_anywhere_gives_back_its_permit() -> None:
-    """While it holds it."""
-    assert len(swept(bulkhead_world(ahead=0))) == 4
+def test_bulkhead_without_wait_releases_its_permit() -> None:
+    """A call that got its permit at once releases it when it is cancelled."""
+    assert len(sweep_virtual(bulkhead_world(ahead=0))) == 4
 
 
-def test_bulkhead_whose_alarm_rings_anywhere_gives_back_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our own timer is a timeout here, too: the wait belongs to the attempt."""
+def test_bulkhead_timeout_anywhere_releases_its_permit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for a permit is part of the attempt, so the attempt's timeout ends it."""
     with watched_timeouts(monkeypatch) as timeouts:
-        verdict = ended_by(APITimeoutError, BulkheadFullError)
-        run_virtual(sweep(bulkhead_world(timed=True), strike=timeouts.fire, verdict=verdict, patience=5.0))
+        verdict = ended_with(APITimeoutError, BulkheadFullError)
+        run_virtual(sweep(bulkhead_world(timed=True), inject=timeouts.fire, verdict=verdict, grace=5.0))
     assert timeouts.fired > 4
 
 
-@pytest.mark.parametrize("both", [Timeouts.fire_then_cancel, Timeouts.cancel_then_fire])
-def test_bulkhead_cancelled_in_the_tick_in_which_the_alarm_rings_propagates_the_cancellation(
-    monkeypatch: pytest.MonkeyPatch, both: Callable[[Timeouts, asyncio.Task[object]], None]
+@pytest.mark.parametrize("inject", [Timeouts.fire_then_cancel, Timeouts.cancel_then_fire])
+def test_bulkhead_cancelled_in_same_tick_as_timeout(
+    monkeypatch: pytest.MonkeyPatch, inject: Callable[[Timeouts, asyncio.Task[object]], None]
 ) -> None:
-    """Both at once, and nothing is lost."""
+    """If both happen in one tick, the call ends cancelled and no permit is lost."""
     with watched_timeouts(monkeypatch) as timeouts:
         world = bulkhead_world(timed=True)
-        run_virtual(sweep(world, strike=lambda task: both(timeouts, task), verdict=was_cancelled, patience=5.0))
+        run_virtual(sweep(world, inject=lambda task: inject(timeouts, task), verdict=was_cancelled, grace=5.0))
 
 
-def test_bulkhead_that_keeps_a_permit_granted_in_the_tick_of_the_cancellation_is_caught(
+def test_permit_granted_in_tick_of_cancellation_is_detected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Negative control: a semaphore that forgets who was cancelled in that tick loses a permit."""
+    """Negative control: a bulkhead that ignores a cancellation in the tick of the grant loses a permit."""
 
     async def careless(permits: Permits, *_: object) -> PermitWait:
-        turn = asyncio.get_running_loop().create_future()
-        place = permits.enqueue("user", lambda granted: not turn.done() and not turn.set_result(granted))
-        assert place is not None
+        granted = asyncio.get_running_loop().create_future()
+        waiter = permits.enqueue("user", lambda permit: not granted.done() and not granted.set_result(permit))
+        assert waiter is not None
         try:
-            await turn
+            await granted
             return PermitWait.GRANTED
         finally:
-            place.leave()
+            waiter.leave()
 
     monkeypatch.setattr("resilient_client._middleware.bulkhead.wait_for_permit", careless)
     with pytest.raises(AssertionError, match=r"Permits 1 of 1 in use"):
-        swept(bulkhead_world())
+        sweep_virtual(bulkhead_world())
 
 
 def rate_world(settings: RateLimit, *, timed: bool = False) -> World:
-    """A rate limit whose tokens others have taken when the scenario comes."""
+    """Create a world with a rate limit whose tokens are used up when the scenario starts."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
-        upstream, began = Upstream(), asyncio.get_running_loop().time()
-        link = RateLimitMiddleware(settings)
-        chain = compose((DeadlineMiddleware(), AttemptMiddleware(), link) if timed else (link,), upstream)
-        others = [asyncio.create_task(chain(a_request()))]
+        upstream, start = Upstream(), asyncio.get_running_loop().time()
+        middleware = RateLimitMiddleware(settings)
+        chain = compose((DeadlineMiddleware(), AttemptMiddleware(), middleware) if timed else (middleware,), upstream)
+        others = [asyncio.create_task(chain(make_request()))]
         await asyncio.sleep(0)
-        yield lambda: chain(a_request())
+        yield lambda: chain(make_request())
         assert all(response.status == 200 for response in await asyncio.gather(*others))
-        (gate,) = link._gates.values()
+        (gate,) = middleware._gates.values()
         assert (gate.bucket.waiting, gate._timer) == (0, None)
         assert upstream.active == 0
         now = asyncio.get_running_loop().time()
-        due = began + upstream.begun * settings.per / settings.rate
-        assert gate.bucket.due_in(now) == pytest.approx(max(0.0, due - now)), "a turn is missing"
+        due = start + upstream.started * settings.per / settings.rate
+        assert gate.bucket.due_in(now) == pytest.approx(max(0.0, due - now)), "a token is missing"
 
     return world
 
 
-def test_rate_limit_cancelled_anywhere_takes_no_turn_and_leaves_no_timer() -> None:
-    """Waiting for a turn, or in the tick in which it comes: the token stays for the next."""
-    report = swept(rate_world(RateLimit(rate=1, max_wait=5)))
+def test_rate_limit_cancelled_anywhere_takes_no_token() -> None:
+    """While it waits and in the tick in which it gets the token: the next call gets it, and no timer is left."""
+    report = sweep_virtual(rate_world(RateLimit(rate=1, max_wait=5)))
     assert report.reached("RateLimitMiddleware._wait")
 
 
-def test_rate_limit_whose_alarm_rings_anywhere_takes_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our own timer, likewise."""
+def test_rate_limit_timeout_anywhere_takes_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt whose timeout fires while it waits takes no token."""
     with watched_timeouts(monkeypatch) as timeouts:
         world = rate_world(RateLimit(rate=1, max_wait=5), timed=True)
-        run_virtual(sweep(world, strike=timeouts.fire, verdict=ended_by(APITimeoutError), patience=5.0))
+        run_virtual(sweep(world, inject=timeouts.fire, verdict=ended_with(APITimeoutError), grace=5.0))
     assert timeouts.fired > 4
 
 
-def test_rate_limit_that_keeps_the_turn_of_the_cancelled_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: a token that goes with who was cancelled is missing."""
+def test_rate_limit_losing_a_token_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: a token that is not put back after a cancellation is missing."""
     monkeypatch.setattr("resilient_client._policies.limits.token_bucket.TokenBucket.put_back", lambda _bucket: None)
-    with pytest.raises(AssertionError, match="a turn is missing"):
-        swept(rate_world(RateLimit(rate=1, max_wait=5)))
+    with pytest.raises(AssertionError, match="a token is missing"):
+        sweep_virtual(rate_world(RateLimit(rate=1, max_wait=5)))
 
 
 # --- whole chains, real sockets ---
@@ -169,17 +178,18 @@ async def read_all(api: APIClient) -> None:
 
 
 def limited(scenario: Callable[[APIClient], Awaitable[None]], *steps: Any, **settings: Any) -> World:
-    """A client with one permit: the call that every world ends with is refused if anybody still has it."""
+    """Create a world with one permit, so the last call of the world is rejected if the permit is not released."""
     settings = {"bulkhead": Bulkhead(max_concurrent=1, max_queue=9)} | settings
-    return world_of(lambda api: lambda: scenario(api), *steps, arrange=all_permits_come_home, **settings)
+    return client_world(lambda api: lambda: scenario(api), *steps, arrange=assert_permits_idle, **settings)
 
 
 @asynccontextmanager
-async def all_permits_come_home(_server: FaultServer, api: APIClient) -> AsyncIterator[None]:
+async def assert_permits_idle(_server: FaultServer, api: APIClient) -> AsyncIterator[None]:
     yield
     assert all(permits.idle for permits in api.bulkheads.values())
 
 
+@one_loop
 @pytest.mark.parametrize(
     "world",
     [
@@ -189,8 +199,8 @@ async def all_permits_come_home(_server: FaultServer, api: APIClient) -> AsyncIt
     ],
     ids=["bulkhead", "stream", "both"],
 )
-async def test_call_with_limits_cancelled_anywhere_leaves_nothing_and_the_next_one_works(
+async def test_limited_call_cancelled_anywhere_leaves_nothing(
     world: Callable[[], World],
 ) -> None:
-    """The next call has the one permit and its turn, as ever."""
+    """Through the whole chain, the next call gets the permit and a token."""
     assert await sweep_cancellation(world())

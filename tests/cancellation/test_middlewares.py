@@ -1,4 +1,4 @@
-"""Each middleware, alone, cancelled at each of its suspensions: in memory and in virtual time, so to the last step."""
+"""Each middleware alone, cancelled at each suspension, in memory and in virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
-from tests.cancellation.support import ENDPOINT, Timeouts, Upstream, a_request, ended_by, watched_timeouts
+from tests.cancellation.support import ENDPOINT, Timeouts, Upstream, ended_with, make_request, watched_timeouts
 
 from resilient_client import BearerAuth
 from resilient_client._core.errors import APIConnectionError, APITimeoutError, DeadlineExceededError
@@ -40,9 +40,9 @@ Step = Callable[[], Awaitable[object]]
 RETRY = Retry(max_attempts=3, backoff=Backoff(kind="fixed", initial=2.0))
 
 
-def swept(world: World) -> SweepReport:
-    """The report of a cancellation sweep in virtual time."""
-    return run_virtual(sweep_cancellation(world, patience=1.0))
+def sweep_virtual(world: World) -> SweepReport:
+    """Run a cancellation sweep in virtual time."""
+    return run_virtual(sweep_cancellation(world, grace=1.0))
 
 
 def lost_connection() -> APIConnectionError:
@@ -53,47 +53,47 @@ def lost_connection() -> APIConnectionError:
 
 
 def timed_world(*script: int, middlewares: tuple[Middleware, ...] = ()) -> World:
-    """Deadline and attempt around an upstream in memory."""
+    """Create a world with deadline and attempt around an upstream in memory."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
-        upstream, request = Upstream(*script), a_request()
+        upstream, request = Upstream(*script), make_request()
         chain = compose((DeadlineMiddleware(), AttemptMiddleware(), *middlewares), upstream)
         yield lambda: chain(request)
         assert upstream.active == 0
         assert request.context.attempts == len(request.context.history) == 1
-        assert (await chain(a_request())).status == 200
+        assert (await chain(make_request())).status == 200
 
     return world
 
 
-def test_deadline_and_attempt_cancelled_anywhere_leave_no_alarm() -> None:
-    """The one timer of a call is gone with the call, however it ends."""
-    report = swept(timed_world())
+def test_deadline_and_attempt_cancelled_anywhere() -> None:
+    """The timer of a call is removed when the call ends."""
+    report = sweep_virtual(timed_world())
     assert report.reached("DeadlineMiddleware.__call__")
     assert report.reached("AttemptMiddleware.__call__")
     assert len(report) == 4
 
 
-def test_deadline_that_rings_anywhere_is_the_callers_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our own timer never comes out as a cancellation, and takes back its own."""
+def test_deadline_firing_anywhere_raises_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timeout never comes out as a cancellation, and it uncancels the task."""
     with watched_timeouts(monkeypatch) as timeouts:
-        run_virtual(sweep(timed_world(), strike=timeouts.fire, verdict=ended_by(APITimeoutError)))
+        run_virtual(sweep(timed_world(), inject=timeouts.fire, verdict=ended_with(APITimeoutError)))
     assert timeouts.fired == 4
 
 
-@pytest.mark.parametrize("both", [Timeouts.fire_then_cancel, Timeouts.cancel_then_fire])
-def test_cancellation_in_the_tick_in_which_the_alarm_rings_is_the_callers(
-    monkeypatch: pytest.MonkeyPatch, both: Callable[[Timeouts, asyncio.Task[object]], None]
+@pytest.mark.parametrize("inject", [Timeouts.fire_then_cancel, Timeouts.cancel_then_fire])
+def test_cancellation_in_same_tick_as_timeout(
+    monkeypatch: pytest.MonkeyPatch, inject: Callable[[Timeouts, asyncio.Task[object]], None]
 ) -> None:
-    """When the caller and the alarm strike at once, the caller's cancellation comes out."""
+    """If a timeout fires in the tick in which the caller cancels, the call ends cancelled."""
     with watched_timeouts(monkeypatch) as timeouts:
-        run_virtual(sweep(timed_world(), strike=lambda task: both(timeouts, task), verdict=was_cancelled))
+        run_virtual(sweep(timed_world(), inject=lambda task: inject(timeouts, task), verdict=was_cancelled))
     assert timeouts.fired == 4
 
 
-def test_attempt_that_takes_every_cancellation_for_its_own_is_caught() -> None:
-    """Negative control: a timer that does not ask whether it rang turns the caller's cancellation into an error."""
+def test_cancellation_taken_for_timeout_is_detected() -> None:
+    """Negative control: code that does not check whether its timeout fired turns a cancellation into an error."""
 
     async def careless(request: Request, call_next: Handler) -> Response:
         try:
@@ -102,15 +102,15 @@ def test_attempt_that_takes_every_cancellation_for_its_own_is_caught() -> None:
             raise APITimeoutError("took too long", stage=Stage.HEADERS) from None
 
     with pytest.raises(CancellationError, match="the cancellation became APITimeoutError"):
-        swept(timed_world(middlewares=(careless,)))
+        sweep_virtual(timed_world(middlewares=(careless,)))
 
 
 # --- retry ---
 
 
 def retry_world(upstream: Callable[[], Upstream], *, timed: bool = False, calls: list[Request] | None = None) -> World:
-    """Retry, with a budget, around an upstream in memory; with the timers of the chain around it if ``timed``."""
-    made: list[Request] = [] if calls is None else calls
+    """Create a world with retry and a budget around an upstream in memory, inside the chain's timeouts if ``timed``."""
+    requests: list[Request] = [] if calls is None else calls
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
@@ -118,46 +118,46 @@ def retry_world(upstream: Callable[[], Upstream], *, timed: bool = False, calls:
         tokens = budgets.for_upstream(ENDPOINT, 0.0)
         full = tokens.available(0.0)
         server = upstream()
-        links: tuple[Middleware, ...] = (RetryMiddleware(budgets),)
+        middlewares: tuple[Middleware, ...] = (RetryMiddleware(budgets),)
         if timed:
-            links = (DeadlineMiddleware(), *links, AttemptMiddleware())
-        chain = compose(links, server)
+            middlewares = (DeadlineMiddleware(), *middlewares, AttemptMiddleware())
+        chain = compose(middlewares, server)
         done: list[Response] = []
 
         async def scenario() -> None:
-            made.append(a_request(RETRY))
-            done.append(await chain(made[-1]))
+            requests.append(make_request(RETRY))
+            done.append(await chain(requests[-1]))
 
         yield scenario
         assert server.active == 0
         if not done:
-            assert tokens.available(0.0) == full - max(0, server.begun - 1)  # a token for each retry that began
+            assert tokens.available(0.0) == full - max(0, server.started - 1)  # a token for each retry that started
             server.script = [200]
-            assert (await chain(a_request(RETRY))).status == 200
+            assert (await chain(make_request(RETRY))).status == 200
 
     return world
 
 
 @pytest.mark.parametrize("fault", [503, "lost"])
-def test_retry_cancelled_anywhere_ends_without_another_attempt(fault: int | str) -> None:
-    """A cancellation in an attempt or in the pause before one ends the call, and the budget pays for what began."""
+def test_retry_cancelled_anywhere_sends_no_more(fault: int | str) -> None:
+    """A cancellation in an attempt or in a pause ends the call. The budget loses a token per retry that started."""
     faults = (503, 503) if fault == 503 else (lost_connection(), lost_connection())
-    report = swept(retry_world(lambda: Upstream(*faults, 200)))
+    report = sweep_virtual(retry_world(lambda: Upstream(*faults, 200)))
     assert report.reached("AsyncRetrying.__call__")
     assert len(report) == 2 * (3 * 2 + 2)  # three attempts of two waits, two pauses
 
 
-def test_deadline_that_rings_in_attempts_and_pauses_is_the_callers_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At whatever suspension of attempts and pauses the deadline strikes, its error comes out and nothing is left."""
+def test_deadline_firing_anywhere_ends_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the deadline fires in an attempt or in a pause, the call raises its error and nothing is left."""
     calls: list[Request] = []
     world = retry_world(lambda: Upstream(503, 503, 200), timed=True, calls=calls)
     with watched_timeouts(monkeypatch) as timeouts:
 
-        def strike(task: asyncio.Task[object]) -> None:
+        def expire(task: asyncio.Task[object]) -> None:
             calls[-1].context.deadline = calls[-1].context.client.loop_time()
             timeouts.fire(task)
 
-        run_virtual(sweep(world, strike=strike, verdict=ended_by(DeadlineExceededError)))
+        run_virtual(sweep(world, inject=expire, verdict=ended_with(DeadlineExceededError)))
     assert timeouts.fired == 16
 
 
@@ -165,7 +165,7 @@ def test_deadline_that_rings_in_attempts_and_pauses_is_the_callers_error(monkeyp
 
 
 def circuit_world(*script: int, half_open: bool) -> World:
-    """A circuit around an upstream in memory: closed, or half open with one of two probes out already."""
+    """Create a world with a circuit that is closed, or half open with one of two probes already in flight."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
@@ -183,7 +183,7 @@ def circuit_world(*script: int, half_open: bool) -> World:
         done: list[Response] = []
 
         async def scenario() -> None:
-            done.append(await chain(a_request()))
+            done.append(await chain(make_request()))
 
         yield scenario
         if done:
@@ -197,25 +197,23 @@ def circuit_world(*script: int, half_open: bool) -> World:
         for probe in probes:
             probe.cancel()
         upstream.script = [200]
-        assert (await chain(a_request())).status == 200
+        assert (await chain(make_request())).status == 200
 
     return world
 
 
 @pytest.mark.parametrize("half_open", [False, True], ids=["closed", "half_open"])
 @pytest.mark.parametrize("status", [200, 404])
-def test_circuit_breaker_cancelled_anywhere_counts_nothing_and_gives_back_its_permit(
-    status: int, half_open: bool
-) -> None:
-    """A cancelled attempt teaches a circuit nothing, and the next probes find all permits free."""
-    assert swept(circuit_world(status, half_open=half_open)).reached("CircuitBreakerMiddleware.__call__")
+def test_circuit_cancelled_anywhere_counts_nothing(status: int, half_open: bool) -> None:
+    """A circuit does not count a cancelled attempt, and all permits are free for the next probes."""
+    assert sweep_virtual(circuit_world(status, half_open=half_open)).reached("CircuitBreakerMiddleware.__call__")
 
 
-# --- auth, redirect, a user's own ---
+# --- auth, redirect, user middleware ---
 
 
-def test_auth_cancelled_anywhere_leaves_no_refresh_and_serves_the_next_call() -> None:
-    """Sole waiter cancelled: the refresh ends with it, in its own task too, and the next call refreshes anew."""
+def test_auth_cancelled_anywhere_ends_its_refresh() -> None:
+    """If the only waiting call is cancelled, the refresh ends, and the next call refreshes again."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
@@ -224,24 +222,24 @@ def test_auth_cancelled_anywhere_leaves_no_refresh_and_serves_the_next_call() ->
         async def provide() -> str:
             await asyncio.sleep(0.01)
             await asyncio.sleep(0.01)
-            return f"token-{upstream.begun}"
+            return f"token-{upstream.started}"
 
-        link = AuthMiddleware(BearerAuth(provide))
-        chain = compose((link,), upstream)
-        yield lambda: chain(a_request())
+        middleware = AuthMiddleware(BearerAuth(provide))
+        chain = compose((middleware,), upstream)
+        yield lambda: chain(make_request())
         assert upstream.active == 0
-        assert link._refreshing._flight is None
+        assert middleware._refreshing._flight is None
         upstream.script = [200]
-        assert (await chain(a_request())).status == 200
+        assert (await chain(make_request())).status == 200
 
-    report = swept(world)
+    report = sweep_virtual(world)
     assert report.reached("SingleFlight.join")
     assert report.reached("TokenKeeper._renew")
     assert report.reached("AuthMiddleware._refresh")
 
 
-def test_auth_cancelled_waiter_leaves_the_refresh_to_the_others() -> None:
-    """One of two waiters cancelled: the other still gets the refreshed credentials."""
+def test_auth_refresh_survives_one_cancelled_waiter() -> None:
+    """If one of two waiting calls is cancelled, the other one still gets the refreshed credentials."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
@@ -266,32 +264,32 @@ def test_auth_cancelled_waiter_leaves_the_refresh_to_the_others() -> None:
             return Response(status, request.headers, b"", request.url)
 
         chain = compose((AuthMiddleware(Slow()),), upstream)
-        other = asyncio.create_task(chain(a_request()))
+        other = asyncio.create_task(chain(make_request()))
         await asyncio.sleep(0.005)
-        yield lambda: chain(a_request())
+        yield lambda: chain(make_request())
         assert (await other).status == 200
         assert refreshes == 1
 
-    assert swept(world).reached("SingleFlight.join")
+    assert sweep_virtual(world).reached("SingleFlight.join")
 
 
-def test_redirect_cancelled_anywhere_follows_no_further() -> None:
+def test_redirect_cancelled_anywhere_stops() -> None:
     """A cancellation in any hop ends the chain of redirects."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
         upstream = Upstream(302, 307, 200)
         chain = compose((RedirectMiddleware("same-origin"),), upstream)
-        yield lambda: chain(a_request())
+        yield lambda: chain(make_request())
         assert upstream.active == 0
         upstream.script = [302, 200]
-        assert (await chain(a_request())).status == 200
+        assert (await chain(make_request())).status == 200
 
-    assert len(swept(world)) == 12
+    assert len(sweep_virtual(world)) == 12
 
 
-def test_middleware_of_a_user_cancelled_anywhere_gives_back_what_it_holds() -> None:
-    """A bulkhead as users write it, around the call or the attempt, is right when the sweep says so."""
+def test_user_middleware_cancelled_anywhere() -> None:
+    """A bulkhead written by a user with ``asyncio.Semaphore`` releases its permit."""
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
@@ -302,11 +300,11 @@ def test_middleware_of_a_user_cancelled_anywhere_gives_back_what_it_holds() -> N
                 return await call_next(request)
 
         chain = compose((DeadlineMiddleware(), at_most_one), Upstream())
-        busy = asyncio.create_task(chain(a_request()))
+        busy = asyncio.create_task(chain(make_request()))
         await asyncio.sleep(0)
-        yield lambda: chain(a_request())
+        yield lambda: chain(make_request())
         await busy
         assert not permits.locked()
-        assert (await chain(a_request())).status == 200
+        assert (await chain(make_request())).status == 200
 
-    assert swept(world).reached("Semaphore.acquire")
+    assert sweep_virtual(world).reached("Semaphore.acquire")

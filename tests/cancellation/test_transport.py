@@ -1,4 +1,4 @@
-"""The transport cancelled at each of its suspensions, on real sockets: connecting, waiting, sending, reading."""
+"""The transport, cancelled at each suspension while connecting, waiting, sending and reading, on real sockets."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.cancellation.support import world_of
+from tests.cancellation.support import client_world, one_loop
 
 from resilient_client import APIClient, ConnectionSettings, InternalServerError
 from resilient_client._core.endpoint import Endpoint
@@ -16,13 +16,13 @@ from resilient_client.testing._wire import ReceivedRequest, Wire
 from resilient_client.testing.cancellation import sweep_cancellation
 from resilient_client.testing.faults import drip, hold, reply
 
-pytestmark = pytest.mark.usefixtures("both_paths")
+on_both_paths = pytest.mark.usefixtures("both_paths")
 
 LARGE = bytes(300_000)
 
 
 async def slow_error(_request: ReceivedRequest, wire: Wire) -> None:
-    """A 500 whose body comes in two pieces."""
+    """Answer with a 500 whose body comes in two pieces."""
     await wire.write(b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nab")
     await asyncio.sleep(0.005)
     await wire.write(b"cd")
@@ -38,29 +38,32 @@ async def expect_500(api: APIClient) -> None:
         await api.get("/", retry=None)
 
 
+@on_both_paths
 async def test_connecting_cancelled_anywhere_leaves_no_socket() -> None:
-    """A first request, which makes its connection and waits for the headers."""
-    report = await sweep_cancellation(world_of(lambda api: lambda: api.get("/"), reply(delay=0.005)))
+    """A first request opens a connection and waits for the headers."""
+    report = await sweep_cancellation(client_world(lambda api: lambda: api.get("/"), reply(delay=0.005)))
     assert report.reached("TCPConnector._create_connection")
     assert report.reached("DataQueue.read")
 
 
-async def test_kept_alive_connection_cancelled_anywhere_is_not_used_again() -> None:
-    """A second request on a connection that was kept: cancelled, its late reply is nobody's."""
+@on_both_paths
+async def test_kept_alive_connection_cancelled_is_not_reused() -> None:
+    """After a second request on a kept connection is cancelled, no later request can get its late reply."""
 
     @asynccontextmanager
     async def warm(_server: FaultServer, api: APIClient) -> AsyncIterator[None]:
         await api.get("/first")
         yield
 
-    world = world_of(lambda api: lambda: api.get("/"), reply(), reply(delay=0.005, text="late"), arrange=warm)
+    world = client_world(lambda api: lambda: api.get("/"), reply(), reply(delay=0.005, text="late"), arrange=warm)
     report = await sweep_cancellation(world)
     assert report.reached("DataQueue.read")
     assert not report.reached("TCPConnector._create_connection")
 
 
-async def test_pool_wait_cancelled_anywhere_loses_no_place() -> None:
-    """A wait for a connection; in the completing tick the place has been granted and must be handed on."""
+@on_both_paths
+async def test_pool_wait_cancelled_anywhere_loses_no_slot() -> None:
+    """In the completing tick the slot has been granted and must be passed to the next waiter."""
 
     @asynccontextmanager
     async def busy(server: FaultServer, api: APIClient) -> AsyncIterator[None]:
@@ -73,33 +76,34 @@ async def test_pool_wait_cancelled_anywhere_loses_no_place() -> None:
         await occupant
 
     settings = ConnectionSettings(pool_size=1)
-    world = world_of(lambda api: lambda: api.get("/"), reply(), arrange=busy, connection=settings)
+    world = client_world(lambda api: lambda: api.get("/"), reply(), arrange=busy, connection=settings)
     assert (await sweep_cancellation(world)).reached("Pool.acquire")
 
 
-async def test_pool_waiter_cancelled_while_places_come_free_leaves_them_to_all_who_queued_behind_it() -> None:
-    """Between its cancellation and its going, a waiter holds up newcomers; then each of them gets a free place."""
+@one_loop
+async def test_cancelled_pool_waiter_passes_slots_on() -> None:
+    """A cancelled waiter that has not resumed yet blocks later callers. Then each of them gets a free slot."""
     pool, endpoint = Pool(2, 0), Endpoint("http", "upstream", 80)
     go = asyncio.Event()
 
-    async def newcomer() -> None:
+    async def late_caller() -> None:
         await go.wait()
         if not pool.try_acquire(endpoint):
             await pool.acquire(endpoint)
 
     assert pool.try_acquire(endpoint)
     assert pool.try_acquire(endpoint)
-    leaver = asyncio.create_task(pool.acquire(endpoint))
-    newcomers = [asyncio.create_task(newcomer()) for _ in range(2)]
+    waiter = asyncio.create_task(pool.acquire(endpoint))
+    late_callers = [asyncio.create_task(late_caller()) for _ in range(2)]
     await asyncio.sleep(0)
-    go.set()  # they are due before the one that is cancelled next
-    leaver.cancel()
+    go.set()  # they run before the waiter that is cancelled next
+    waiter.cancel()
     pool.release(endpoint)
     pool.release(endpoint)
-    await asyncio.wait(newcomers, timeout=0.2)
+    await asyncio.wait(late_callers, timeout=0.2)
     assert (pool.in_use, pool.waiting) == (2, 0)
-    await asyncio.gather(*newcomers)
-    assert leaver.cancelled()
+    await asyncio.gather(*late_callers)
+    assert waiter.cancelled()
 
 
 async def pieces() -> AsyncIterator[bytes]:
@@ -108,9 +112,10 @@ async def pieces() -> AsyncIterator[bytes]:
         yield LARGE
 
 
+@on_both_paths
 @pytest.mark.parametrize("kind", ["bytes", "pieces", "path", "multipart"])
-async def test_upload_cancelled_anywhere_closes_what_it_opened(kind: str, tmp_path: Path) -> None:
-    """A body that goes out in pieces; a file that was opened for it is closed, even if its thread comes late."""
+async def test_upload_cancelled_anywhere_closes_its_file(kind: str, tmp_path: Path) -> None:
+    """A file opened for an upload is closed, even if the thread that opens it finishes late."""
     file = tmp_path / "upload"
     file.write_bytes(LARGE)
 
@@ -120,30 +125,34 @@ async def test_upload_cancelled_anywhere_closes_what_it_opened(kind: str, tmp_pa
         else:
             await api.post("/", content={"bytes": LARGE, "path": file}.get(kind) or pieces())
 
-    assert await sweep_cancellation(world_of(lambda api: lambda: send(api), reply()))
+    assert await sweep_cancellation(client_world(lambda api: lambda: send(api), reply()))
 
 
+@on_both_paths
 async def test_body_cancelled_anywhere_closes_its_connection() -> None:
-    """A body that comes byte by byte."""
-    world = world_of(lambda api: lambda: api.get("/"), drip(b"abcde", interval=0.002))
+    """A body arrives byte by byte."""
+    world = client_world(lambda api: lambda: api.get("/"), drip(b"abcde", interval=0.002))
     assert (await sweep_cancellation(world)).reached("read_body")
 
 
+@on_both_paths
 async def test_gzip_body_cancelled_anywhere_closes_its_connection() -> None:
-    """A compressed body that is large when decoded, which pauses while it is being decoded."""
-    world = world_of(lambda api: lambda: api.get("/"), reply(body=bytes(3 << 20), coding="gzip"))
+    """Decoding a large compressed body yields to the loop, so it can be cancelled in between."""
+    world = client_world(lambda api: lambda: api.get("/"), reply(body=bytes(3 << 20), coding="gzip"))
     assert (await sweep_cancellation(world)).reached("BodyReader.read")
 
 
+@on_both_paths
 async def test_error_body_cancelled_anywhere_closes_its_connection() -> None:
-    """The body of an error reply, which is read under a timer of its own."""
-    world = world_of(lambda api: lambda: expect_500(api), slow_error, faults=True)
+    """The body of an error reply is read with a separate timeout."""
+    world = client_world(lambda api: lambda: expect_500(api), slow_error, faults=True)
     assert (await sweep_cancellation(world)).reached("read_error_body")
 
 
-async def test_stream_cancelled_anywhere_gives_back_its_connection() -> None:
-    """A streamed reply, from the entry of ``async with`` to the last byte."""
-    world = world_of(lambda api: lambda: read_all(api), drip(b"abcde", interval=0.002))
+@on_both_paths
+async def test_stream_cancelled_anywhere_releases_its_connection() -> None:
+    """A streamed reply is cancelled from the entry of ``async with`` to the last byte."""
+    world = client_world(lambda api: lambda: read_all(api), drip(b"abcde", interval=0.002))
     report = await sweep_cancellation(world)
     assert report.reached("StreamContext.__aenter__")
     assert report.reached("StreamResponse.read")

@@ -1,8 +1,9 @@
-"""Makes aioresponses 0.7.9 able to answer at all on aiohttp 3.14, for suites that are built on it.
+"""Makes aioresponses 0.7.9 work on aiohttp 3.14, for test suites that are built on it.
 
-aioresponses builds aiohttp's response objects by hand, and their constructor changed. It replaces the session's
-request method, so what it answers knows no connection: no timeouts, cookies, redirects or aiohttp middlewares are
-exercised. `MockUpstream` has none of these limits; a test of our own tells when this module can go.
+aioresponses builds aiohttp's response objects by hand, and their constructor changed. It also replaces the session's
+request method, so its replies exercise no connection: no timeouts, cookies, redirects or aiohttp middlewares.
+`MockUpstream` has none of these limits. A test of this library fails when aioresponses works by itself, and this
+module can then be removed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from resilient_client._core.errors import MissingExtraError
 
 
 class _CompatResponse(ClientResponse):
-    """A response that may be made without the writer of its request."""
+    """An aiohttp response that can be built without ``stream_writer``, an argument aiohttp 3.14 made mandatory."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("stream_writer", Mock(output_size=0))
@@ -28,16 +29,16 @@ class _CompatResponse(ClientResponse):
 
 
 def _stream_reader(loop: asyncio.AbstractEventLoop | None = None) -> StreamReader:
-    """A reader that never pauses: there is no parser behind it that could resume."""
+    """Create a reader that never pauses, because there is no parser behind it that could resume it."""
     loop = loop or asyncio.get_running_loop()
     return StreamReader(ResponseHandler(loop=loop), limit=2**62, loop=loop)
 
 
 def install_aioresponses_compat() -> Callable[[], None]:
-    """Let aioresponses answer on this aiohttp; calling it again changes nothing.
+    """Patch aioresponses so that it works on this aiohttp. Calling it again changes nothing.
 
     Returns:
-        What undoes it, however often it was installed.
+        A function that removes the patch, however often it was installed.
 
     Raises:
         MissingExtraError: aioresponses is not installed.

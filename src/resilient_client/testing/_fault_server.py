@@ -1,9 +1,9 @@
-"""`FaultServer`: a real server on the loopback that misbehaves as told.
+"""`FaultServer`: a real server on the loopback interface that misbehaves as scripted.
 
-It speaks HTTP/1.1 by hand, straight on asyncio's transports, because a proper server refuses to send what a
-client has to survive. It decides nothing: a script of steps (see `faults`) answers one request each, and the
-server counts what reached the wire. It never resends, repairs or times out anything. `refused_url` and
-`black_hole` are the addresses where no server answers at all.
+It writes HTTP/1.1 by hand on asyncio's transports, because a proper server refuses to send the malformed replies that
+a client has to survive. It decides nothing: each step of a script (see `faults`) answers one request, and the server
+counts the requests that arrived. It never resends, repairs or times out anything. `refused_url` and `black_hole`
+provide addresses where no server answers at all.
 """
 
 import asyncio
@@ -23,29 +23,29 @@ from resilient_client.testing._wire import ReceivedRequest, Step
 from resilient_client.testing.faults import reply
 
 _HOST = "127.0.0.1"
-_LONGEST_HEAD = 1 << 20
+_MAX_HEAD_SIZE = 1 << 20
 
 
 class FaultServer:
-    """A loopback server that answers as scripted; for `async with`, which starts and closes it.
+    """A loopback server that answers as scripted. `async with` starts and closes it.
 
-    Until a script is set, every request gets an empty 200. A step that raises drops its connection, and
-    `close` raises what it raised.
+    Until a script is set, every request gets an empty 200. A step that raises drops its connection, and `close` then
+    raises the exception.
 
     Args:
-        tls: Serves https with this context; its certificate must name 127.0.0.1.
-        port: The port to bind; 0 picks a free one. Give the port of a closed server to let it come back.
+        tls: Serve https with this context. Its certificate must name 127.0.0.1.
+        port: The port to bind. 0 picks a free one. Pass the port of a closed server to restart it at the same address.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[ReceivedRequest] = []
-        """Every request that arrived, in order; also those whose client left while sending the body."""
+        """Every request that arrived, in order, including those whose client disconnected while sending the body."""
         self.connections = 0
-        """Connections accepted so far; with TLS, those whose handshake succeeded."""
+        """Connections accepted so far. With TLS, only those whose handshake succeeded."""
         self.active = 0
-        """Requests being answered now."""
+        """Requests that are being answered now."""
         self.peak = 0
-        """The largest `active` there ever was."""
+        """The highest value that `active` has reached."""
         self._tls = tls
         self._port = port
         self._script = _Script((reply(),))
@@ -57,43 +57,43 @@ class FaultServer:
 
     @property
     def port(self) -> int:
-        """The bound port; 0 before the server started, unless one was asked for."""
+        """The bound port. Before the start it is the `port` argument, 0 by default."""
         return self._port
 
     @property
     def url(self) -> str:
-        """The origin, without a slash at its end: `http://127.0.0.1:PORT`."""
+        """The origin, without a trailing slash: `http://127.0.0.1:PORT`."""
         return f"{'https' if self._tls else 'http'}://{_HOST}:{self._port}"
 
     @property
     def hits(self) -> int:
-        """How many requests reached the server: the truth about a client's attempts."""
+        """The number of requests that reached the server. Compare it with what a client reports about its attempts."""
         return len(self.requests)
 
     def script(self, *steps: Step) -> None:
-        """Replace the script: one step a request, in order over all connections; the last one repeats."""
+        """Replace the script. Each request takes one step, in order over all connections. The last step repeats."""
         self._script = _Script(steps)
 
     def route(self, method: str, path: str, *steps: Step) -> None:
-        """Give a method and path (as on the wire, without the query) a script of its own; same rule."""
+        """Set a separate script for a method and path (as on the wire, without the query). The last step repeats."""
         self._routes[method, path] = _Script(steps)
 
     async def wait_for_hits(self, count: int) -> None:
-        """Wait until `hits` is at least `count`; put a timeout around it, it has none."""
+        """Wait until `hits` is at least `count`. It has no timeout of its own."""
         while self.hits < count:
             await self._arrived.wait()
 
     async def start(self) -> None:
-        """Bind and listen; `async with` does it for you."""
+        """Bind and listen. `async with` calls it."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(lambda: _Connection(self), _HOST, self._port, ssl=self._tls)
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop listening, abort every connection, wait until all have ended; safe to call again.
+        """Stop listening, abort every connection and wait until all have ended. It is safe to call again.
 
         Raises:
-            ExceptionGroup: Steps of the script raised these.
+            ExceptionGroup: The exceptions that steps of the script raised.
         """
         if self._listener is None:
             return
@@ -116,21 +116,21 @@ class FaultServer:
     ) -> None:
         await self.close()
 
-    def _accepted(self, connection: "_Connection") -> tuple[int, asyncio.Task[None]]:
+    def _on_connection(self, connection: "_Connection") -> tuple[int, asyncio.Task[None]]:
         task = asyncio.get_running_loop().create_task(connection.serve())
         self._open[task] = connection
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_task_done)
         self.connections += 1
         return self.connections, task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         del self._open[task]
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
             self._errors.append(error)
 
-    def _received(self, request: ReceivedRequest) -> None:
+    def _on_request(self, request: ReceivedRequest) -> None:
         self.requests.append(request)
-        # A pulse: who waits now wakes up, who comes later waits for the next request.
+        # Wake the current waiters only. A later waiter must wait for the next request, so the event is cleared at once.
         self._arrived.set()
         self._arrived.clear()
 
@@ -145,6 +145,8 @@ class FaultServer:
 
 
 class _Script:
+    """Steps in order. The last one repeats."""
+
     __slots__ = ("_steps",)
 
     def __init__(self, steps: tuple[Step, ...]) -> None:
@@ -157,7 +159,7 @@ class _Script:
 
 
 class _Connection(asyncio.Protocol):
-    """One accepted connection: reads its requests one after the other, and is the `Wire` of their steps."""
+    """One accepted connection. It reads the requests one by one and is the `Wire` that their steps write to."""
 
     _transport: asyncio.Transport
     _id: int
@@ -165,19 +167,20 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, server: FaultServer) -> None:
         self._server = server
-        self._reader = asyncio.StreamReader(limit=_LONGEST_HEAD)
+        self._reader = asyncio.StreamReader(limit=_MAX_HEAD_SIZE)
         self._writable = asyncio.Event()
         self._writable.set()
         self._lost = asyncio.Event()
         self._answering = False
         self._close_on_reuse = False
 
-    # --- what a step may do: Wire ---
+    # --- Wire: called by steps ---
 
     async def write(self, data: bytes) -> None:
         if not self._transport.is_closing():
             self._transport.write(data)
-        # Without a turn of the loop here, an endless reply to a fast reader would starve everybody else.
+        # wait() on a set event does not yield to the loop. Without this yield, an endless reply to a client that reads
+        # fast enough would block every other task.
         await asyncio.sleep(0)
         await self._writable.wait()
 
@@ -185,6 +188,7 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
     def reset(self) -> None:
+        # SO_LINGER with a timeout of 0 makes close() discard unsent data and send RST instead of FIN.
         peer: socket.socket = self._transport.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
@@ -192,24 +196,27 @@ class _Connection(asyncio.Protocol):
     def close_on_reuse(self) -> None:
         self._close_on_reuse = True
 
-    # --- what the transport tells: asyncio.Protocol ---
+    # --- asyncio.Protocol: called by the transport ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
-        self._id, self._task = self._server._accepted(self)
+        # cast: uvloop's transport has all methods of asyncio.Transport, but not that base class.
+        self._transport = cast("asyncio.Transport", transport)
+        self._id, self._task = self._server._on_connection(self)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed_data(data)
 
     def eof_received(self) -> None:
-        # Returning None closes the transport: for us a client that ends its side has left.
+        # Returning None closes the transport. A client that half-closes is treated as disconnected.
         self._reader.feed_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost.set()
         self._writable.set()
         self._reader.feed_eof()
-        if self._answering:  # else the end of the stream says it, and a half-read request is still recorded
+        # While a request is still being read, the end of the stream stops the task, and the incomplete request is
+        # recorded. A cancellation would lose it.
+        if self._answering:
             self._task.cancel()
 
     def pause_writing(self) -> None:
@@ -224,12 +231,12 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
     async def serve(self) -> None:
-        """Read and answer until either side ends; when this returns, the socket is closed."""
+        """Read and answer requests until either side ends the connection. The socket is closed when this returns."""
         try:
             while not self._transport.is_closing() and (request := await self._receive()):
-                self._server._received(request)
+                self._server._on_request(request)
                 if self._close_on_reuse or self._lost.is_set():
-                    break
+                    break  # counted, but it takes no step of the script
                 self._answering = True
                 try:
                     await self._server._answer(request, self)
@@ -245,7 +252,7 @@ class _Connection(asyncio.Protocol):
             await self._lost.wait()
 
     async def _receive(self) -> ReceivedRequest | None:
-        """The next request, or None when the client has left or does not speak HTTP."""
+        """Read the next request. Returns None when the client has disconnected or the data is not HTTP."""
         try:
             head = await self._reader.readuntil(b"\r\n\r\n")
             line, *fields = head[:-4].decode("latin-1").split("\r\n")
@@ -259,6 +266,11 @@ class _Connection(asyncio.Protocol):
         except (ValueError, asyncio.LimitOverrunError):
             await self.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             return None
+        return self._request(method, target, headers, body, complete)
+
+    def _request(
+        self, method: str, target: str, headers: CIMultiDict[str], body: bytes, complete: bool
+    ) -> ReceivedRequest:
         path, _, query = target.partition("?")
         return ReceivedRequest(
             method=method,
@@ -273,6 +285,7 @@ class _Connection(asyncio.Protocol):
         )
 
     async def _receive_body(self, headers: CIMultiDict[str]) -> tuple[bytes, bool]:
+        """Read the body. The flag is False if the client disconnected before its end."""
         body = bytearray()
         try:
             if headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -282,16 +295,17 @@ class _Connection(asyncio.Protocol):
                 body += await self._reader.readexactly(size)
                 await self._reader.readuntil(b"\r\n")
             while await self._reader.readuntil(b"\r\n") != b"\r\n":
-                pass  # a trailer
+                pass  # trailer fields are discarded
         except asyncio.IncompleteReadError as cut:
-            if cut.expected is not None:  # else it broke off in the framing, which is no body
+            # The partial data of readexactly() is body. That of readuntil(), where ``expected`` is None, is framing.
+            if cut.expected is not None:
                 body += cut.partial
             return bytes(body), False
         return bytes(body), True
 
 
 def refused_url() -> str:
-    """The http URL of a loopback port where nobody listens, so that connecting is refused."""
+    """Return the http URL of a loopback port without a listener, so that connecting is refused."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         return f"http://{_HOST}:{probe.getsockname()[1]}"
@@ -299,14 +313,15 @@ def refused_url() -> str:
 
 @contextlib.contextmanager
 def black_hole(*, connects: bool = True) -> Iterator[str]:
-    """The http URL of a port that swallows everything and never answers, as long as the context lasts.
+    """Provide the http URL of a port that accepts data and never answers, until the context ends.
 
     Args:
-        connects: True: the kernel completes the TCP handshake, and no byte ever comes back (TLS hangs too).
-            False: the backlog is full, so that connecting itself hangs; Linux only.
+        connects: If True, the kernel completes the TCP handshake and no byte is ever sent back (TLS hangs too).
+            If False, the listen backlog is full, so connecting itself hangs (Linux only).
     """
     with contextlib.ExitStack() as sockets:
         listener = sockets.enter_context(socket.create_server((_HOST, 0), backlog=128 if connects else 0))
+        # Nothing accepts these connections. A backlog of 0 still holds one or two, so a few more fill it for certain.
         for _ in range(0 if connects else 4):
             filler = sockets.enter_context(socket.socket())
             filler.setblocking(False)

@@ -1,7 +1,8 @@
-"""Plays a script where aiohttp's session would be, below the real transport.
+"""Answers requests from a script in place of aiohttp's session, below the real transport.
 
-The transport above it is the real one, so places in the pool, uploads, decoding, size limits and the translation of
-errors are those of production. It decides which step answers how; what then happens is the business of `mock_wire`.
+The transport above is the real one, so pool slots, uploads, decoding, size limits and the translation of errors are
+those of production. This module selects the step that answers a request. `_mock_wire` then produces the reply or the
+failure.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from resilient_client._core.kinds import Stage
 from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._transport import AiohttpTransport
 from resilient_client._transport.request_body import Upload
-from resilient_client._transport.trace import current_trace
-from resilient_client.testing._mock_wire import BEFORE_SENDING, MemoryReply, MemoryWire
-from resilient_client.testing._scripted import Answer, MockRequest, ScriptedFailure, ScriptedReply, Step, reply
+from resilient_client._transport.trace import WireTrace, current_trace
+from resilient_client.testing._mock_steps import Answer, MockFailure, MockReply, MockRequest, Step, reply
+from resilient_client.testing._mock_wire import BEFORE_SENDING, MemoryResponse, MemoryWire
 
-Choose: TypeAlias = Callable[[str, URL], tuple[Step, Mapping[str, str]]]
-"""Gives the step for a method and URL, and the values of the route's placeholders."""
+ChooseStep: TypeAlias = Callable[[str, URL], tuple[Step, Mapping[str, str]]]
+"""Returns the step for a method and URL, and the values of the route's placeholders."""
 
 
-class Load:
-    """How many requests an upstream has in its hands, and the most it ever had."""
+class ActiveRequests:
+    """Counts the requests that an upstream is handling, and their highest number so far."""
 
     __slots__ = ("active", "peak")
 
@@ -46,42 +47,43 @@ class Load:
 
 
 class MemoryTransport(AiohttpTransport):
-    """The real transport on a session that plays a script. Belongs to one event loop."""
-
-    def __init__(
-        self, settings: ConnectionSettings, choose: Choose, received: Callable[[MockRequest], None], load: Load
-    ) -> None:
-        """Play a script.
-
-        Args:
-            settings: Those that mean something without connections apply.
-            choose: Is asked for every request.
-            received: Is told of every request that reached the upstream.
-            load: Counts the requests at the upstream.
-        """
-        super().__init__(settings)
-        self._choose = choose
-        self._received = received
-        self._load = load
-
-    def make_session(self) -> aiohttp.ClientSession:
-        """A session in memory."""
-        session = _ScriptedSession(self._choose, self._received, self._load)
-        return cast("aiohttp.ClientSession", session)  # it has all that the transport uses of one
-
-
-class _ScriptedSession:
-    """Answers `request` as the steps say that it is given."""
+    """The real transport on a session that answers from a script. Bound to one event loop."""
 
     def __init__(
         self,
-        choose: Choose,
-        received: Callable[[MockRequest], None],
-        load: Load,
+        settings: ConnectionSettings,
+        choose_step: ChooseStep,
+        on_request: Callable[[MockRequest], None],
+        active: ActiveRequests,
     ) -> None:
-        self._choose = choose
-        self._received = received
-        self._load = load
+        """Create the transport.
+
+        Args:
+            settings: Only the settings that do not concern real connections have an effect.
+            choose_step: Called for every request.
+            on_request: Called with every request that reached the upstream.
+            active: Counts the requests at the upstream.
+        """
+        super().__init__(settings)
+        self._choose_step = choose_step
+        self._on_request = on_request
+        self._active = active
+
+    def make_session(self) -> aiohttp.ClientSession:
+        """Create a session in memory."""
+        session = _MockSession(self._choose_step, self._on_request, self._active)
+        return cast("aiohttp.ClientSession", session)  # it implements the part of a session that the transport uses
+
+
+class _MockSession:
+    """Answers `request` with the step that is chosen for it."""
+
+    def __init__(
+        self, choose_step: ChooseStep, on_request: Callable[[MockRequest], None], active: ActiveRequests
+    ) -> None:
+        self._choose_step = choose_step
+        self._on_request = on_request
+        self._active = active
         self.closed = False
 
     async def request(
@@ -93,65 +95,73 @@ class _ScriptedSession:
         data: object = None,
         timeout: aiohttp.ClientTimeout,
         **_options: object,
-    ) -> MemoryReply:
-        """Send a request, as `aiohttp.ClientSession.request` would; give the reply, its body still to be read."""
-        step, params = self._choose(method, url)
-        progress = current_trace.get()
-        if progress is None:
-            raise RuntimeError("a scripted session only works below the transport")
-        wire = MemoryWire(progress, timeout)
-        if isinstance(step, ScriptedFailure) and step.stage in BEFORE_SENDING:
-            await wire.strike(step)
+    ) -> MemoryResponse:
+        """Send a request as `aiohttp.ClientSession.request` would. The body of the response is not yet read."""
+        step, params = self._choose_step(method, url)
+        trace = current_trace.get()
+        if trace is None:
+            raise RuntimeError("the session of a MockUpstream works only below its transport")
+        wire = MemoryWire(trace, timeout)
+        if isinstance(step, MockFailure) and step.stage in BEFORE_SENDING:
+            await wire.fail(step)
+        # As on a real connection, the head is sent before the body: an upload that fails may have been processed.
         wire.send()
-        content = await _content(data)
-        request = MockRequest(
-            method=method,
-            url=url,
-            path=url.path,
-            path_params=MappingProxyType(dict(params)),
-            query=url.query,
-            headers=CIMultiDictProxy(headers.copy()),
-            body=content,
-            attempt=progress.attempt,
-            at=asyncio.get_running_loop().time(),
-        )
-        self._received(request)
-        with self._load:
+        request = await _received(method, url, params, headers, data, trace)
+        self._on_request(request)
+        with self._active:
             return await _answer(step, request, wire)
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Mark the session as closed. There is nothing to release."""
         self.closed = True
 
 
-async def _answer(step: Step, request: MockRequest, wire: MemoryWire) -> MemoryReply:
-    answer = await _decide(step, request)
-    if isinstance(answer, ScriptedFailure):
+async def _received(
+    method: str, url: URL, params: Mapping[str, str], headers: CIMultiDict[str], data: object, trace: WireTrace
+) -> MockRequest:
+    return MockRequest(
+        method=method,
+        url=url,
+        path=url.path,
+        path_params=MappingProxyType(dict(params)),
+        query=url.query,
+        headers=CIMultiDictProxy(headers.copy()),  # copied: the client may change its own later
+        body=await _read_body(data),
+        attempt=trace.attempt,
+        at=asyncio.get_running_loop().time(),
+    )
+
+
+async def _answer(step: Step, request: MockRequest, wire: MemoryWire) -> MemoryResponse:
+    answer = await _resolve(step, request)
+    if isinstance(answer, MockFailure):
         if answer.stage is not Stage.BODY:
-            await wire.strike(answer)
+            await wire.fail(answer)
+        # A failure in the body comes after a proper head, so it is the only part of a reply's content.
         answer = reply(content=[answer])
     await wire.silence(answer.delay)
-    return MemoryReply(answer, wire, bodiless=request.method == "HEAD")
+    return MemoryResponse(answer, wire, bodiless=request.method == "HEAD")
 
 
-async def _decide(step: Step, request: MockRequest) -> Answer:
-    if isinstance(step, ScriptedReply | ScriptedFailure):
+async def _resolve(step: Step, request: MockRequest) -> Answer:
+    """Return the reply or failure of a step, calling the step if it is a function."""
+    if isinstance(step, MockReply | MockFailure):
         return step
     answer: object = step(request)
     if inspect.isawaitable(answer):
         answer = await answer
-    if not isinstance(answer, ScriptedReply | ScriptedFailure):
+    if not isinstance(answer, MockReply | MockFailure):
         raise TypeError(f"a step of the MockUpstream returned {answer!r}; it must return reply(...) or fail(...)")
-    if isinstance(answer, ScriptedFailure) and answer.stage in BEFORE_SENDING:
+    if isinstance(answer, MockFailure) and answer.stage in BEFORE_SENDING:
         raise ValueError(
-            f"a step of the MockUpstream returned {answer!r} with the request in its hands, but that strikes before "
-            "anything is sent; put it into the script itself"
+            f"a step of the MockUpstream returned {answer!r} after it received the request, but that failure happens "
+            "before anything is sent; put it into the script itself"
         )
     return answer
 
 
-async def _content(data: object) -> bytes:
-    """The bytes of a body, as the transport hands it over."""
+async def _read_body(data: object) -> bytes:
+    """Return the bytes of a body, in whichever form the transport passes it."""
     if isinstance(data, Upload):
         return b"".join([piece async for piece in data])
     return cast("bytes | None", data) or b""

@@ -1,4 +1,4 @@
-"""Watch what a client does, and what it leaves behind. Never changes either."""
+"""Records a client's events and checks for leaked tasks and sessions. It changes nothing that it observes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from resilient_client._client.client import APIClient
     from resilient_client._core.events import Event
 
-_TURNS = 3  # of the event loop: what was cancelled or closed just now gets its end
+# A task that was cancelled, or a session that was closed, just before the end of the block needs a few loop iterations
+# to finish. Without them a clean block would be reported as a leak.
+_SETTLING_ITERATIONS = 3
 
 
 @contextlib.contextmanager
@@ -21,7 +23,7 @@ def record_events(client: APIClient) -> Iterator[list[Event]]:
     """Collect the events of a client, and of its views, inside the `with` block.
 
     Yields:
-        The events so far, in order; it keeps them after the block.
+        The list of events so far, in order. It stays filled after the block.
     """
     events: list[Event] = []
     unsubscribe = client.subscribe(events.append)
@@ -33,16 +35,16 @@ def record_events(client: APIClient) -> Iterator[list[Event]]:
 
 @contextlib.asynccontextmanager
 async def assert_no_leaks() -> AsyncIterator[None]:
-    """Hold the `async with` block to leave no task of its own running and no aiohttp session of its own open.
+    """Check that the `async with` block leaves no task that it started running and no aiohttp session that it opened.
 
-    An exception that leaves the block goes on as it is, unchecked.
+    An exception raised in the block propagates unchanged, and the check is skipped.
 
     Raises:
-        AssertionError: Something is left; the message names it.
+        AssertionError: A task or a session is left. The message names each one.
     """
     tasks, sessions = asyncio.all_tasks(), _open_sessions()
     yield
-    for _ in range(_TURNS):
+    for _ in range(_SETTLING_ITERATIONS):
         await asyncio.sleep(0)
     left = [f"task {task.get_name()}: {task.get_coro()!r}" for task in asyncio.all_tasks() - tasks]
     left += [f"open session {session!r}" for key, session in _open_sessions().items() if key not in sessions]
@@ -51,12 +53,13 @@ async def assert_no_leaks() -> AsyncIterator[None]:
 
 
 def _open_sessions() -> dict[int, object]:
-    aiohttp = sys.modules.get("aiohttp")  # who has not imported it has no session
+    aiohttp = sys.modules.get("aiohttp")  # not imported: no session can exist
     if aiohttp is None:
         return {}
-    # Not isinstance(): a lazy proxy among the objects would wake up.
+    # type() instead of isinstance(): isinstance() reads ``__class__``, and on a lazy proxy (Django, werkzeug) that
+    # would load the object behind it.
     return {
-        id(thing): thing
-        for thing in gc.get_objects()
-        if issubclass(type(thing), aiohttp.ClientSession) and not thing.closed
+        id(found): found
+        for found in gc.get_objects()
+        if issubclass(type(found), aiohttp.ClientSession) and not found.closed
     }

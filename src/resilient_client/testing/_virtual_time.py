@@ -1,11 +1,11 @@
 """An event loop with virtual time: `asyncio.sleep(3600)` takes microseconds.
 
-While anything is ready to run, time stands still; when nothing is, the clock jumps to the next timer. The
-code that runs is the real one, with nothing patched: deadlines, backoff and timeouts read the loop's clock
-anyway, and the order of events follows from the program alone. It does not touch the clocks of the `time`
-module: what reads those sees no jump.
+While any callback is ready to run, time stands still. When none is, the clock jumps to the next timer. Nothing is
+patched: deadlines, backoff and timeouts already read the loop's clock, and the order of events follows from the
+program alone. The clocks of the `time` module are not affected, so code that reads them sees no jump.
 
-A loop asks its selector to wait, and says for how long. So the trick is a selector that does not wait.
+The implementation is a selector that does not wait. An asyncio loop waits in exactly one place, its selector's
+`select(timeout)`, so a selector that advances the clock by `timeout` instead of waiting is enough.
 """
 
 import asyncio
@@ -21,60 +21,65 @@ from typing import ClassVar, TypeVar, TypeVarTuple
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-_PATIENCE_BEFORE_JUMP = 0.001
-_PATIENCE_BEFORE_DEADLOCK = 1.0
+# Real seconds. Data on a loopback socket is normally there within a millisecond. Waiting for it keeps a reply that is
+# already on its way from losing against a timeout that lies virtual seconds ahead.
+_WAIT_BEFORE_JUMP = 0.001
+# Real seconds. Without any timer a jump is impossible, so the only cost of waiting longer is a later error.
+_WAIT_BEFORE_DEADLOCK = 1.0
 
 
 class DeadlockError(RuntimeError):
-    """Every task waits, and no timer, socket or thread will ever wake one of them."""
+    """Every task waits, and no timer, socket or thread can wake any of them."""
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop that jumps from timer to timer instead of waiting.
 
-    No timer runs early, and none at infinity keeps the loop going. Threads work in real time, which costs no
-    virtual time: while `run_in_executor` work is pending, the loop waits for it for real, but not longer than
-    until the next timer. Sockets work too, but what they bring takes no virtual time either: before a jump
-    the loop gives them a real millisecond.
+    No timer runs early. A timer at infinity does not keep the loop running. Threads run in real time and take no
+    virtual time: while `run_in_executor` work is pending, the loop really waits for it, but no longer than until the
+    next timer. Sockets work too, and their data takes no virtual time either: the loop gives them one real millisecond
+    before each jump.
 
     Args:
-        start: What `time()` says at first, in seconds.
+        start: The initial value of `time()`, in seconds.
     """
 
     virtual: ClassVar[bool] = True
-    """How `core.clock` tells this loop from a real one."""
+    """Marks the loop as virtual. The library checks this attribute, so it need not import this module."""
 
     def __init__(self, start: float = 0.0) -> None:
         self._clock = _Clock(start)
         super().__init__(self._clock)
 
     def time(self) -> float:
-        """The virtual time in seconds; it changes only between two turns of the loop."""
+        """Return the virtual time in seconds. It changes only between two iterations of the loop."""
         return self._clock.now
 
     @property
     def timers(self) -> int:
-        """How many timers are set and not cancelled."""
-        # There is no public way to ask; `BaseEventLoop` keeps them in this heap in every version.
-        return sum(not timer.cancelled() for timer in self._scheduled)  # type: ignore[attr-defined]  # as said
+        """The number of timers that are set and not cancelled."""
+        # asyncio has no public way to list timers. BaseEventLoop keeps them in this heap in all supported versions.
+        return sum(not timer.cancelled() for timer in self._scheduled)  # type: ignore[attr-defined]  # see above
 
     def call_at(
         self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Schedule `callback`, as any loop does; a timer at infinity is never due, so it does not count."""
+        """Schedule `callback` like any loop. A timer at infinity never fires and is not counted as a timer."""
         if when == math.inf:
+            # Not scheduled: the clock could jump to infinity, and a deadlock would go unnoticed.
             return asyncio.TimerHandle(when, callback, args, self, context)
         return super().call_at(when, callback, *args, context=context)
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
-        """Run `func` in a thread, as any loop does, and let no time pass for it."""
+        """Run `func` in a thread like any loop. It takes no virtual time."""
         future = super().run_in_executor(executor, func, *args)
         self._clock.threads += 1
         future.add_done_callback(self._thread_done)
         return future
 
     async def shutdown_default_executor(self, *args: float | None) -> None:
-        """Join the threads of the default executor, as any loop does; that takes real time."""
+        """Join the threads of the default executor like any loop. This takes real time."""
+        # asyncio joins them from a thread of its own, past run_in_executor, so that thread is counted here.
         self._clock.threads += 1
         try:
             await super().shutdown_default_executor(*args)
@@ -84,8 +89,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def _thread_done(self, _future: asyncio.Future[_T]) -> None:
         self._clock.threads -= 1
 
-    # asyncio runs what is due up to one resolution from now: a nanosecond, which far from zero is too small a
-    # step for a float, so that the timer would never come due. One step of the float is exact everywhere.
+    # asyncio runs the timers that lie before ``now + resolution``, where the resolution is usually a nanosecond. Far
+    # from zero a float cannot represent that step: the sum equals ``now``, so a timer that is due exactly now would
+    # never run and the loop would spin. One unit in the last place is the smallest step that always works.
 
     @property
     def _clock_resolution(self) -> float:
@@ -93,26 +99,27 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     @_clock_resolution.setter
     def _clock_resolution(self, value: float) -> None:
-        pass  # BaseEventLoop sets the resolution of the real clock
+        pass  # BaseEventLoop.__init__ assigns the resolution of the real clock
 
 
 def run_virtual(main: Coroutine[object, None, _T], *, start: float = 0.0) -> _T:
-    """Run a coroutine to its end in virtual time, on a new loop; otherwise like `asyncio.run`.
+    """Run a coroutine to its end in virtual time, on a new loop. Otherwise it works like `asyncio.run`.
 
     Args:
-        main: What to run; tasks it leaves behind are cancelled.
+        main: The coroutine to run. Tasks that it leaves running are cancelled.
         start: The virtual time at which it starts, in seconds.
 
     Raises:
-        DeadlockError: Nothing could ever wake the tasks that wait; the message names them.
+        DeadlockError: Nothing can wake the waiting tasks. The message names them.
     """
-    # Not the runner's own `with`: it makes the loop before it finds that another one is running.
+    # Not ``with asyncio.Runner(...)``: its __enter__ creates the loop before it finds that another one is running, and
+    # that loop would then be left open.
     with contextlib.closing(asyncio.Runner(debug=False, loop_factory=lambda: VirtualTimeLoop(start))) as runner:
         return runner.run(main)
 
 
 class _Clock(selectors.DefaultSelector):
-    """Turns "wait that long for an event" into "it is that much later"."""
+    """A selector that advances a virtual clock by the timeout instead of waiting for it."""
 
     def __init__(self, start: float) -> None:
         super().__init__()
@@ -120,30 +127,37 @@ class _Clock(selectors.DefaultSelector):
         self.threads = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Let time pass: `timeout` is 0 when something is ready, None when there is no timer either."""
-        sockets = len(self.get_map()) > 1  # one is the loop's own, by which threads wake it
+        """Return ready sockets, or advance the clock by `timeout`.
+
+        `timeout` is 0 when a callback is ready, and None when no timer is set.
+        """
+        # One registered socket is the loop's own self-pipe, through which threads wake the loop.
+        sockets = len(self.get_map()) > 1
         if timeout == 0:
             return super().select(0) if sockets else []
         if self.threads:
-            patience = timeout
+            # Work in a thread may finish before the next timer, so wait in real time, but only until that timer.
+            real_wait = timeout
         elif timeout is None:
-            patience = _PATIENCE_BEFORE_DEADLOCK if sockets or threading.active_count() > 1 else 0
+            # A thread that the loop did not start may still wake it with call_soon_threadsafe.
+            real_wait = _WAIT_BEFORE_DEADLOCK if sockets or threading.active_count() > 1 else 0
         else:
-            patience = _PATIENCE_BEFORE_JUMP if sockets else 0
-        # The system call costs more than the rest of a turn: skipped where nothing can come of it.
-        if patience != 0 and (events := super().select(patience)):
+            real_wait = _WAIT_BEFORE_JUMP if sockets else 0
+        # The system call costs more than the rest of a loop iteration, so it is skipped when it cannot return anything.
+        if real_wait != 0 and (events := super().select(real_wait)):
             return events
         if timeout is None:
-            raise DeadlockError(_deadlock())
+            raise DeadlockError(_deadlock_message())
         self.now += timeout
         return []
 
 
-def _deadlock() -> str:
-    waiting = sorted(_where(task) for task in asyncio.all_tasks())
+def _deadlock_message() -> str:
+    waiting = sorted(_describe(task) for task in asyncio.all_tasks())
     return f"every task waits and no timer is set: {', '.join(waiting) or 'no task is left'}"
 
 
-def _where(task: asyncio.Task[object]) -> str:
+def _describe(task: asyncio.Task[object]) -> str:
+    """Return the name of a task and the function and line where it waits."""
     places = [f" in {frame.f_code.co_qualname}, line {frame.f_lineno}" for frame in task.get_stack(limit=1)]
     return task.get_name() + "".join(places)

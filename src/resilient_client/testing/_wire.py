@@ -1,7 +1,7 @@
-"""The nouns of `FaultServer`: the request it received, the wire it answers on, and the step that answers.
+"""The types of `FaultServer`: the request it received, the wire it answers on, and the step that answers.
 
-A `Step` is any async function of request and wire. A `Fault` is a step that is mere description: bytes,
-pauses, and how the connection ends. Nothing here opens a socket; the server hands the wire in.
+A `Step` is any async function of request and wire. A `Fault` is a step described as data: bytes, pauses, and how the
+connection ends. Nothing here opens a socket. The server passes the wire.
 """
 
 import asyncio
@@ -26,48 +26,48 @@ class ReceivedRequest:
     """The query, decoded."""
     headers: CIMultiDictProxy[str]
     body: bytes
-    """The body without its transfer coding; what had arrived, if the request is not `complete`."""
+    """The body without its transfer coding. If the request is not `complete`, the part that arrived."""
     complete: bool
-    """False when the client left in the middle of its body; such a request is counted but never answered."""
+    """False if the client disconnected while sending the body. Such a request is counted but never answered."""
     connection_id: int
-    """Which accepted connection carried it, counted from 1."""
+    """The number of the accepted connection that carried it, counted from 1."""
     at: float
-    """When it had arrived, in seconds of the event loop's clock."""
+    """When the whole request had arrived, in seconds of the event loop's clock."""
 
 
 class Wire(Protocol):
     """The server's end of one connection, as a step sees it."""
 
     async def write(self, data: bytes) -> None:
-        """Send bytes as given; wait while the client does not read; do nothing after the end."""
+        """Send bytes unchanged. Wait while the client does not read. Do nothing after the connection has ended."""
 
     def close(self) -> None:
-        """Send what was written, then FIN."""
+        """Send everything written so far, then FIN."""
 
     def reset(self) -> None:
-        """Send RST (`SO_LINGER` 0); what the client has not received is lost."""
+        """Send RST (`SO_LINGER` 0). Data that the client has not received is lost."""
 
     def close_on_reuse(self) -> None:
-        """Keep the connection, but when the next request arrives on it, close without an answer."""
+        """Keep the connection open, but close it without a reply when the next request arrives on it."""
 
 
 Step: TypeAlias = Callable[[ReceivedRequest, Wire], Awaitable[None]]
-"""What answers one request: a `Fault`, a `Hold`, or your own async function."""
+"""Answers one request: a `Fault`, a `Hold`, or your own async function."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Send nothing for that many seconds."""
+    """Send nothing for `seconds` seconds."""
 
     seconds: float
 
 
 class End(Enum):
-    """How a fault leaves the connection; with none of these it stays open for the next request."""
+    """How a fault ends the connection. Without one of these the connection stays open for the next request."""
 
     CLOSE = "fin"
     RESET = "rst"
-    HANG = "silence until the client leaves"
+    HANG = "silence until the client disconnects"
     CLOSE_ON_REUSE = "fin instead of the next reply"
 
 
@@ -76,18 +76,18 @@ Part: TypeAlias = bytes | Pause | End
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A reply described as the parts that go on the wire, one after the other.
+    """A reply described as the parts that are sent, in order.
 
     Args:
-        name: What `repr` and error messages say.
-        parts: Makes the parts for a request. They are taken one at a time, so they may be endless.
+        name: Shown in `repr` and in error messages.
+        parts: Returns the parts for a request. They are taken one at a time, so they may be endless.
     """
 
     name: str
     parts: Callable[[ReceivedRequest], Iterable[Part]] = field(repr=False)
 
     async def __call__(self, request: ReceivedRequest, wire: Wire) -> None:
-        """Play the parts; a client that leaves cancels this."""
+        """Send the parts. The server cancels this when the client disconnects."""
         for part in self.parts(request):
             if isinstance(part, bytes):
                 await wire.write(part)
@@ -100,14 +100,14 @@ class Fault:
             elif part is End.CLOSE_ON_REUSE:
                 wire.close_on_reuse()
             else:
-                await asyncio.get_running_loop().create_future()
+                await asyncio.get_running_loop().create_future()  # End.HANG
 
 
 class Hold:
-    """Holds requests until the test releases them; made by `hold()`, and bound to the loop that first waits.
+    """Holds requests until the test releases them. Created by `hold()`, and bound to the loop that first waits.
 
     Args:
-        step: Answers each request once it is released.
+        step: Answers each request after its release.
     """
 
     __slots__ = ("_open", "_step")
@@ -117,7 +117,7 @@ class Hold:
         self._open = asyncio.Event()
 
     def release(self) -> None:
-        """Let every held request go on, and all later ones pass."""
+        """Release every held request. Later requests are not held."""
         self._open.set()
 
     async def __call__(self, request: ReceivedRequest, wire: Wire) -> None:

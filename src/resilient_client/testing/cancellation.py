@@ -1,30 +1,31 @@
-"""Cancellation swept, not sampled: a scenario is cancelled at every single place where it waits.
+"""Cancellation sweeps: a test is cancelled at every point where it waits, instead of at a random one.
 
-A task can only be cancelled where it waits, so its suspensions are all the places there are. ``sweep_cancellation``
-runs the scenario again and again, in a fresh world each time, and cancels it at the first suspension, the second, and
-so on until it comes to its end unharmed: at each one while the awaited thing is pending, and once more in the very
-tick in which it completes, before the task has seen it. The latter is where permits get lost: the semaphore has been
-acquired, yet ``await`` raises.
+A task can only be cancelled where it is suspended, so its suspension points are the complete set of cases. A
+cancellation sweep cancels a scenario at each of its suspension points in turn. ``sweep_cancellation`` runs the
+scenario again and again, each time in a fresh world, and cancels it at the first suspension, then at the second, and
+so on, until it reaches the end without being cancelled. At each suspension there are two runs: one cancels while the
+awaited operation is pending, the other in the tick in which it completes, before the task has resumed. In the second
+run permits get lost: the semaphore has been acquired, but ``await`` raises.
 
-Each run must end with ``CancelledError`` and nothing else, with every cancellation accounted for
-(``task.cancelling()``), and leave no task, no timer, no changed context variable and no complaint of the event loop
-behind. What else must hold, your world says itself::
+Each cancelled run must end with ``CancelledError``, with every cancellation accounted for (``task.cancelling()``), and
+must not leave a task, a timer, a changed context variable or an error reported by the event loop. Your world checks
+everything else::
 
     @asynccontextmanager
     async def world():
         limit = asyncio.Semaphore(1)
         async with FaultServer() as server, APIClient(server.url, attempt_middleware=[Yours(limit)]) as api:
-            yield lambda: api.get("/")  # what is cancelled
-            assert not limit.locked()  # what must hold afterwards, cancelled or not
-            await api.get("/")  # and another call works as ever
+            yield lambda: api.get("/")  # the scenario that is cancelled
+            assert not limit.locked()  # must hold afterwards, cancelled or not
+            await api.get("/")  # the client still works
 
 
     report = await sweep_cancellation(world)
-    assert report.reached("Yours.__call__")  # the sweep did come by
+    assert report.reached("Yours.__call__")  # the middleware was cancelled at least once
 
-The tasks a scenario starts count too: it is cancelled at each of *their* suspensions. On a virtual-time loop all is
-repeatable; on real loops, with real sockets, the number of suspensions may vary a little from run to run. ``sweep``
-does the same with any other blow than a cancellation, such as a timer that goes off.
+The tasks that a scenario starts are watched too: the scenario is also cancelled at each of *their* suspensions. On a
+virtual-time loop a sweep is repeatable. On a real loop with real sockets the number of suspensions can vary slightly
+between runs. ``sweep`` injects any other interruption instead of a cancellation, for example a timeout that fires.
 """
 
 from __future__ import annotations
@@ -34,27 +35,40 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
-from resilient_client.testing._suspension import Moment, Suspension, Watch
+from resilient_client.testing._suspension import Moment, Suspension, WatchedRun
+
+__all__ = [
+    "CancellationError",
+    "Injection",
+    "Moment",
+    "Suspension",
+    "SweepReport",
+    "Verdict",
+    "World",
+    "sweep",
+    "sweep_cancellation",
+    "was_cancelled",
+]
 
 World: TypeAlias = "Callable[[], AbstractAsyncContextManager[Callable[[], Awaitable[object]]]]"
-"""Makes a fresh world. Entering it arranges things and gives the scenario; leaving it checks what must hold."""
+"""Creates a fresh world. Entering it sets everything up and returns the scenario. Leaving it checks the result."""
 
-Strike: TypeAlias = "Callable[[asyncio.Task[Any]], object]"
-"""What happens to the scenario's task at a suspension."""
+Injection: TypeAlias = "Callable[[asyncio.Task[Any]], object]"
+"""Interrupts the scenario's task at a suspension."""
 
 Verdict: TypeAlias = "Callable[[asyncio.Task[Any]], str]"
-"""What is wrong with how a task ended that was struck; ``""`` if nothing is."""
+"""Returns what is wrong with how an interrupted task ended, or ``""`` if it ended correctly."""
 
 
 class CancellationError(AssertionError):
-    """A struck scenario ended otherwise than it must, or left something behind."""
+    """An interrupted scenario did not end as required, or left something behind."""
 
 
 class SweepReport:
-    """Where a sweep came by. Its ``str`` lists the places.
+    """The suspensions at which a sweep interrupted the scenario. ``str()`` lists them.
 
     Attributes:
-        suspensions: Those that were struck, in order.
+        suspensions: In the order in which they were interrupted.
     """
 
     __slots__ = ("suspensions",)
@@ -63,7 +77,7 @@ class SweepReport:
         self.suspensions = tuple(suspensions)
 
     def reached(self, name: str) -> bool:
-        """Whether a coroutine of that qualified name, such as ``"Pool.acquire"``, was struck while it waited."""
+        """Whether a coroutine with that qualified name, such as ``"Pool.acquire"``, was interrupted while waiting."""
         return any(name in suspension.stack for suspension in self.suspensions)
 
     def __len__(self) -> int:
@@ -73,69 +87,72 @@ class SweepReport:
         return "\n".join(map(str, self.suspensions))
 
 
-async def sweep_cancellation(world: World, *, patience: float = 5.0, limit: int = 1_000) -> SweepReport:
-    """Cancel a scenario at every one of its suspensions, in a fresh world each time.
+async def sweep_cancellation(world: World, *, grace: float = 5.0, limit: int = 1_000) -> SweepReport:
+    """Cancel a scenario at each of its suspensions, in a fresh world each time.
 
     Args:
-        world: Makes the world and checks it; see the module.
-        patience: Seconds a cancelled scenario is given to end.
-        limit: The most suspensions a scenario may have; more are taken for an endless loop.
+        world: Creates the world and checks it, as the module's docstring shows.
+        grace: Seconds that a cancelled scenario may take to end.
+        limit: The highest allowed number of suspensions. A scenario with more is treated as an endless loop.
 
     Returns:
-        Where the scenario was cancelled; empty if it never waits.
+        The suspensions at which the scenario was cancelled. Empty if it never waits.
 
     Raises:
-        CancellationError: The first run that went wrong: where, and what.
-        Exception: What the world's own checks raise, with a note saying where the scenario was cancelled; or what the
-            scenario raises when it is left alone.
+        CancellationError: The first run that failed. The message says where and why.
+        Exception: Raised by the world's own checks, with a note that says where the scenario was cancelled, or raised
+            by the scenario in a run without a cancellation.
     """
-    return await sweep(world, strike=asyncio.Task.cancel, verdict=was_cancelled, patience=patience, limit=limit)
+    return await sweep(world, inject=asyncio.Task.cancel, verdict=was_cancelled, grace=grace, limit=limit)
 
 
 async def sweep(
-    world: World, *, strike: Strike, verdict: Verdict, patience: float = 5.0, limit: int = 1_000
+    world: World, *, inject: Injection, verdict: Verdict, grace: float = 5.0, limit: int = 1_000
 ) -> SweepReport:
-    """Strike a scenario at every one of its suspensions, in a fresh world each time.
+    """Interrupt a scenario at each of its suspensions, in a fresh world each time.
 
     Args:
-        world: As for ``sweep_cancellation``, like all that is not explained here.
-        strike: What happens there; it may do nothing, and the run must then end well.
-        verdict: What is wrong with how the task ended.
-        patience: Seconds.
+        world: As for ``sweep_cancellation``, like every argument that is not explained here.
+        inject: Called with the scenario's task at a suspension. It may do nothing, and the scenario then goes on.
+        verdict: Returns what is wrong with how the task ended.
+        grace: Seconds.
         limit: Suspensions.
 
     Raises:
         CancellationError: As for ``sweep_cancellation``.
     """
-    struck: list[Suspension] = []
+    interrupted: list[Suspension] = []
     for number in range(1, limit + 1):
-        watches = [Watch(number, moment, strike) for moment in Moment]
-        for watch in watches:
-            await _run(world, watch, verdict, patience)
-        if all(watch.hit is None for watch in watches):
-            return SweepReport(struck)
-        struck += [watch.hit for watch in watches if watch.hit is not None and watch.struck]
-    raise CancellationError(f"the scenario waits more than limit={limit} times; {struck[-1]}")
+        runs = [WatchedRun(number, moment, inject) for moment in Moment]
+        for run in runs:
+            await _run_once(world, run, verdict, grace)
+        # The sweep ends when neither run came to this suspension. One alone may miss it: on real sockets the number of
+        # suspensions varies.
+        if all(run.suspension is None for run in runs):
+            return SweepReport(interrupted)
+        interrupted += [run.suspension for run in runs if run.suspension is not None and run.interrupted]
+    raise CancellationError(f"the scenario waits more than limit={limit} times; {interrupted[-1]}")
 
 
 def was_cancelled(task: asyncio.Task[Any]) -> str:
-    """The verdict on a task that somebody else cancelled once."""
+    """Return the verdict on a task that was cancelled once from outside."""
     if not task.cancelled():
         error = task.exception()
         return f"the cancellation became {error!r}" if error else f"the cancellation was lost in {task.result()!r}"
-    if (left := task.cancelling()) != 1:
-        return f"task.cancelling() is {left} instead of 1: somebody takes back, or adds, cancellations not its own"
+    # Code that calls uncancel() for a cancellation that it did not request breaks every asyncio.timeout() around it.
+    if (count := task.cancelling()) != 1:
+        return f"task.cancelling() is {count} instead of 1: some code calls cancel() or uncancel() once too often"
     return ""
 
 
-async def _run(world: World, watch: Watch, verdict: Verdict, patience: float) -> None:
-    """One run in one world."""
+async def _run_once(world: World, run: WatchedRun, verdict: Verdict, grace: float) -> None:
+    """Run the scenario once, in a world of its own."""
     try:
         async with world() as scenario:
-            with watch:
-                faults = await watch.run(scenario, verdict, patience)
+            with run:
+                faults = await run.run(scenario, verdict, grace)
             if faults:
                 raise CancellationError("; ".join(faults))
     except Exception as error:
-        error.add_note(f"struck at {watch.hit}" if watch.struck else "the scenario was left alone")
+        error.add_note(f"interrupted at {run.suspension}" if run.interrupted else "the scenario was not interrupted")
         raise

@@ -1,7 +1,8 @@
 """The pytest plugin: fixtures for upstreams in memory and on real sockets, and for virtual time.
 
-Loaded in every test run of everybody who has the library installed, so it imports nothing heavy: a fixture imports
-what it gives. All fixtures are plain functions, so they work under pytest-asyncio in either mode, anyio and none.
+pytest loads it in every test run of every environment that has the library installed. It therefore imports nothing
+heavy: each fixture imports what it returns. All fixtures are plain functions, so they work with pytest-asyncio in
+either mode, with anyio, and without an async plugin.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class RunVirtual(Protocol):
 
 @pytest.fixture
 def mock_upstream() -> MockUpstream:
-    """An upstream in memory, for `APIClient(..., transport=mock_upstream)`; nothing is scripted yet."""
+    """An upstream in memory, for `APIClient(..., transport=mock_upstream)`. No step is scripted yet."""
     from resilient_client.testing._mock_upstream import MockUpstream
 
     return MockUpstream()
@@ -36,7 +37,7 @@ def mock_upstream() -> MockUpstream:
 
 @pytest.fixture
 def fault_server() -> FaultServer:
-    """A misbehaving server on loopback, not started: `async with fault_server:` does, on the test's own loop."""
+    """A misbehaving server on loopback, not started. `async with fault_server:` starts it on the test's own loop."""
     from resilient_client.testing._fault_server import FaultServer
 
     return FaultServer()
@@ -44,7 +45,7 @@ def fault_server() -> FaultServer:
 
 @pytest.fixture
 def run_virtual() -> RunVirtual:
-    """Runs a coroutine in virtual time, from a plain test: `run_virtual(main())`."""
+    """Run a coroutine in virtual time, from a plain test: `run_virtual(main())`."""
     from resilient_client.testing._virtual_time import run_virtual
 
     return run_virtual

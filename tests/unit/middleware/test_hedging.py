@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
-from tests.cancellation.support import a_request
+from tests.cancellation.support import make_request
 
 from resilient_client import Hedging, Request, Response, Retry
 from resilient_client._middleware.attempt import AttemptMiddleware
@@ -40,11 +40,11 @@ def test_timely_calls_share_one_timer(delay: float | str, monkeypatch: pytest.Mo
 
     async def scenario() -> Counter[str]:
         chain = compose((HedgingMiddleware(None), AttemptMiddleware()), answers)
-        first = a_request(Retry())
+        first = make_request(Retry())
 
         async def caller() -> None:
             for _ in range(CALLS):
-                request = a_request(Retry(), Hedging(delay=delay))
+                request = make_request(Retry(), Hedging(delay=delay))
                 request.context.client = first.context.client
                 await chain(request)
 

@@ -1,4 +1,4 @@
-"""A misbehaving server and a plain aiohttp session to meet it with."""
+"""Fixtures: a `FaultServer` and a plain aiohttp session."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""The shim for aioresponses: that it works, that it goes without a trace, and that it is still needed."""
+"""The shim for aioresponses: it works, it can be removed completely, and it is still needed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ URL = "https://api.example.com/users/1"
 
 
 @pytest.fixture(autouse=True)
-def bare() -> None:
-    """Aioresponses as it is, whoever installed the shim before."""
+def unpatched() -> None:
+    """Remove the shim in case an earlier test has installed it."""
     install_aioresponses_compat()()
 
 
 @pytest.fixture
-def mocked(bare: None) -> Iterator[aioresponses]:
+def mocked(unpatched: None) -> Iterator[aioresponses]:
     uninstall = install_aioresponses_compat()
     with aioresponses() as mocked:
         yield mocked
@@ -30,16 +30,16 @@ def mocked(bare: None) -> Iterator[aioresponses]:
 
 
 async def test_shim_absent_means_aioresponses_cannot_answer() -> None:
-    """As long as this holds, the shim is needed."""
+    """The shim is needed as long as this test passes."""
     async with aiohttp.ClientSession() as session:
         with aioresponses() as mocked:
             mocked.get(URL)
             try:
                 await session.get(URL)
-            except TypeError as broken:
-                assert "stream_writer" in str(broken)  # noqa: PT017 -- pytest.raises could not say what to do
+            except TypeError as error:
+                assert "stream_writer" in str(error)  # noqa: PT017 -- pytest.raises cannot give the message below
                 return
-    pytest.fail("aioresponses answers on this aiohttp by itself: remove testing/aioresponses_compat.py and its docs")
+    pytest.fail("aioresponses answers on this aiohttp by itself: remove testing/_aioresponses_compat.py and its docs")
 
 
 @pytest.mark.parametrize("status", [200, 404, 503])
@@ -51,7 +51,7 @@ async def test_shim_status_and_json_arrive(mocked: aioresponses, status: int) ->
 
 
 async def test_shim_raise_for_status_raises(mocked: aioresponses) -> None:
-    """Aiohttp's own check of the status works on a mocked reply."""
+    """``raise_for_status`` of aiohttp works on a mocked reply."""
     mocked.get(URL, status=503)
     async with aiohttp.ClientSession(raise_for_status=True) as session:
         with pytest.raises(aiohttp.ClientResponseError, match="503"):
@@ -59,21 +59,21 @@ async def test_shim_raise_for_status_raises(mocked: aioresponses) -> None:
 
 
 async def test_shim_large_body_arrives_whole(mocked: aioresponses) -> None:
-    """A body above the limits of a real reader is not cut and does not hang."""
+    """A body larger than the buffer of a real reader is neither cut nor does it hang."""
     body = b"x" * 300_000
     mocked.get(URL, body=body)
     async with aiohttp.ClientSession() as session, session.get(URL) as reply:
         assert await reply.read() == body
 
 
-async def test_shim_unmatched_url_is_refused(mocked: aioresponses) -> None:
-    """What is not mocked does not reach a network."""
+async def test_shim_unmatched_url_is_rejected(mocked: aioresponses) -> None:
+    """A request to a URL that is not mocked does not reach the network."""
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectionError, match="Connection refused"):
             await session.get(URL)
 
 
-async def test_shim_under_our_client_gives_status_and_model(mocked: aioresponses) -> None:
+async def test_shim_with_client_retries_and_decodes(mocked: aioresponses) -> None:
     """A suite built on aioresponses works with an ``APIClient``, retries included."""
     mocked.get(URL, status=503)
     mocked.get(URL, payload={"id": 1}, headers={"X-Request-Id": "abc"})
@@ -82,43 +82,43 @@ async def test_shim_under_our_client_gives_status_and_model(mocked: aioresponses
     assert (response.json(), response.attempts, response.request_id) == ({"id": 1}, 2, "abc")
 
 
-async def test_shim_under_our_client_raises_for_statuses(mocked: aioresponses) -> None:
-    """An error status is our error."""
+async def test_shim_with_client_raises_for_status(mocked: aioresponses) -> None:
+    """An error status raises the library's exception."""
     mocked.get(URL, status=500)
     async with APIClient("https://api.example.com", retry=None) as api:
         with pytest.raises(InternalServerError):
             await api.get("/users/1")
 
 
-async def test_shim_under_our_client_with_a_session_of_the_caller(mocked: aioresponses) -> None:
-    """The same holds for a session that was handed in."""
+async def test_shim_with_client_and_own_session(mocked: aioresponses) -> None:
+    """The shim works with a session that the caller passes to the client."""
     mocked.get(URL, payload=[1])
     async with aiohttp.ClientSession() as session, APIClient("https://api.example.com", session=session) as api:
         assert await api.get("/users/1", response_model=list[int]) == [1]
 
 
-async def test_shim_under_our_client_unmatched_url_is_a_connection_error(mocked: aioresponses) -> None:
-    """What is not mocked is no connection, and is known to have sent nothing."""
+async def test_shim_with_client_unmatched_url_raises(mocked: aioresponses) -> None:
+    """A URL that is not mocked is a connection error, and the client knows that nothing was sent."""
     async with APIClient("https://api.example.com", retry=None) as api:
         with pytest.raises(APIConnectionError) as caught:
             await api.get("/users/1")
     assert caught.value.maybe_processed is False
 
 
-def test_shim_installed_twice_is_undone_at_once() -> None:
-    """Installing is idempotent, and undoing leaves aioresponses as it was."""
+def test_shim_installed_twice_is_removed_at_once() -> None:
+    """Installing is idempotent, and uninstalling restores aioresponses."""
     before = dict(vars(core))
     uninstall = install_aioresponses_compat()
-    again = install_aioresponses_compat()
+    second_uninstall = install_aioresponses_compat()
     assert vars(core) != before
-    again()
+    second_uninstall()
     assert vars(core) == before
     uninstall()
     assert vars(core) == before
 
 
 def test_shim_without_aioresponses_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error holds the install command."""
+    """The error contains the install command."""
     monkeypatch.setitem(sys.modules, "aioresponses.core", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'resilient-client\[testing\]'"):
         install_aioresponses_compat()

@@ -1,4 +1,4 @@
-"""The server: its scripts, what it counts, and that it ends."""
+"""`FaultServer`: its scripts, its counters and its shutdown."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def raw(server: FaultServer, request: bytes = GET) -> bytes:
-    """Send bytes, read to the end of the connection."""
+    """Send bytes and read to the end of the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(request)
     try:
@@ -46,17 +46,17 @@ async def fetch(session: aiohttp.ClientSession, server: FaultServer) -> tuple[in
         return response.status, await response.read()
 
 
-async def test_script_longer_than_one_step_answers_in_order_and_repeats_the_last(
+async def test_script_answers_in_order_and_repeats_the_last(
     server: FaultServer, session: aiohttp.ClientSession
 ) -> None:
-    """One step a request; the last one repeats."""
+    """Each request takes one step, and the last step repeats."""
     server.script(reply(503), reply(429), reply(204))
     assert [(await fetch(session, server))[0] for _ in range(4)] == [503, 429, 204, 204]
     assert server.hits == 4
 
 
-async def test_script_spread_over_connections_is_one_script(server: FaultServer) -> None:
-    """The order of requests counts, not the connection they come on."""
+async def test_script_is_shared_by_all_connections(server: FaultServer) -> None:
+    """Steps follow the order of requests, whichever connection carries them."""
     server.script(reply(500, keep_alive=False), reply(200, keep_alive=False))
     assert (await raw(server)).startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert (await raw(server)).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -64,14 +64,14 @@ async def test_script_spread_over_connections_is_one_script(server: FaultServer)
     assert server.connections == 2
 
 
-async def test_script_empty_is_refused(server: FaultServer) -> None:
-    """A script without a step could answer nothing."""
+async def test_script_empty_is_rejected(server: FaultServer) -> None:
+    """A script needs at least one step."""
     with pytest.raises(ValueError, match="at least one step"):
         server.script()
 
 
-async def test_route_beside_a_script_answers_its_own_path(server: FaultServer, session: aiohttp.ClientSession) -> None:
-    """A route takes its requests out of the script."""
+async def test_route_answers_its_own_path(server: FaultServer, session: aiohttp.ClientSession) -> None:
+    """Requests that match a route do not take a step of the script."""
     server.script(reply(500))
     server.route("GET", "/good", reply(200), reply(201))
     statuses = []
@@ -81,8 +81,8 @@ async def test_route_beside_a_script_answers_its_own_path(server: FaultServer, s
     assert statuses == [200, 500, 201, 201]
 
 
-async def test_request_received_is_recorded_as_sent(server: FaultServer) -> None:
-    """A recorded request holds target, path and body as they were on the wire."""
+async def test_request_is_recorded_as_sent(server: FaultServer) -> None:
+    """A recorded request contains target, path and body as they were on the wire."""
     server.script(reply(keep_alive=False))
     await raw(
         server,
@@ -104,10 +104,8 @@ async def test_request_received_is_recorded_as_sent(server: FaultServer) -> None
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n7",
     ],
 )
-async def test_request_whose_client_leaves_in_the_body_is_a_hit_and_not_answered(
-    server: FaultServer, sent: bytes
-) -> None:
-    """An upload that broke off reached the server, so it counts."""
+async def test_request_cut_in_its_body_is_a_hit(server: FaultServer, sent: bytes) -> None:
+    """An incomplete upload reached the server, so it counts, but it is not answered."""
     server.script(reply(500), reply(200))
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(sent)
@@ -117,10 +115,8 @@ async def test_request_whose_client_leaves_in_the_body_is_a_hit_and_not_answered
     await writer.wait_closed()
 
 
-async def test_request_expecting_100_continue_is_invited_to_send(
-    server: FaultServer, session: aiohttp.ClientSession
-) -> None:
-    """The server sends the interim reply a client may wait for."""
+async def test_request_expecting_100_continue_gets_it(server: FaultServer, session: aiohttp.ClientSession) -> None:
+    """The server sends the interim reply that a client may wait for."""
     async with session.post(server.url, data=BODY, expect100=True) as response:
         assert response.status == 200
     assert server.requests[0].body == BODY
@@ -130,15 +126,15 @@ async def test_request_expecting_100_continue_is_invited_to_send(
     "junk",
     [b"hello\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"x" * (1 << 21)],
 )
-async def test_request_that_is_not_http_gets_a_400_and_is_no_hit(server: FaultServer, junk: bytes) -> None:
-    """What cannot be read is refused and not counted."""
-    with contextlib.suppress(ConnectionResetError):  # the rest of a long one may meet a closed socket
+async def test_request_that_is_not_http_gets_a_400(server: FaultServer, junk: bytes) -> None:
+    """A request that cannot be parsed gets a 400 and is not counted."""
+    with contextlib.suppress(ConnectionResetError):  # a long request may still be sending when the socket closes
         assert (await raw(server, junk)).startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert server.hits == 0
 
 
-async def test_peak_of_held_requests_is_their_number(server: FaultServer, session: aiohttp.ClientSession) -> None:
-    """`active` is what is in service now, `peak` the most there was."""
+async def test_peak_counts_concurrent_requests(server: FaultServer, session: aiohttp.ClientSession) -> None:
+    """`active` is the current number of requests, `peak` the highest."""
     server.script(gate := hold(reply(201)))
     async with asyncio.TaskGroup() as tasks:
         calls = [tasks.create_task(fetch(session, server)) for _ in range(5)]
@@ -149,8 +145,8 @@ async def test_peak_of_held_requests_is_their_number(server: FaultServer, sessio
     assert (server.active, server.peak) == (0, 5)
 
 
-async def test_step_of_the_user_drives_the_wire(server: FaultServer) -> None:
-    """An async function can send anything."""
+async def test_user_step_writes_to_the_wire(server: FaultServer) -> None:
+    """An async function as a step can send any bytes."""
 
     async def step(request: ReceivedRequest, wire: Wire) -> None:
         await wire.write(request.method.encode())
@@ -161,8 +157,8 @@ async def test_step_of_the_user_drives_the_wire(server: FaultServer) -> None:
     assert await raw(server) == b"GET was here"
 
 
-async def test_step_that_raises_drops_the_connection_and_fails_the_close() -> None:
-    """A mistake in a test's own step does not go unseen."""
+async def test_step_that_raises_fails_the_close() -> None:
+    """A step that raises drops its connection, and ``close`` raises the exception."""
 
     async def step(request: ReceivedRequest, wire: Wire) -> None:
         raise LookupError(request.path)
@@ -177,13 +173,13 @@ async def test_step_that_raises_drops_the_connection_and_fails_the_close() -> No
 
 
 @pytest.mark.parametrize(
-    "make", [hang_before_headers, hang_in_headers, hang_in_body, drip, hold, endless_headers, endless_body]
+    "create_step", [hang_before_headers, hang_in_headers, hang_in_body, drip, hold, endless_headers, endless_body]
 )
-async def test_close_in_the_middle_of_an_endless_step_ends_all(make: Callable[[], Step]) -> None:
-    """Closing waits for nobody, and leaves no task behind."""
+async def test_close_ends_an_endless_step(create_step: Callable[[], Step]) -> None:
+    """Closing does not wait for clients, and it leaves no task behind."""
     before = asyncio.all_tasks()
     async with asyncio.timeout(5), FaultServer() as server:
-        server.script(make())
+        server.script(create_step())
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(GET)
         await server.wait_for_hits(1)
@@ -194,35 +190,35 @@ async def test_close_in_the_middle_of_an_endless_step_ends_all(make: Callable[[]
     assert server.active == 0
 
 
-async def test_client_that_leaves_ends_the_step(server: FaultServer) -> None:
-    """Nobody is served who is not there."""
-    left = asyncio.Event()
+async def test_client_disconnect_ends_the_step(server: FaultServer) -> None:
+    """The step is cancelled when its client disconnects."""
+    ended = asyncio.Event()
 
     async def step(request: ReceivedRequest, wire: Wire) -> None:
         try:
             await hang_before_headers()(request, wire)
         finally:
-            left.set()
+            ended.set()
 
     server.script(step)
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(GET)
     await server.wait_for_hits(1)
     writer.close()
-    await left.wait()
+    await ended.wait()
     await writer.wait_closed()
 
 
-async def test_client_that_sends_and_leaves_at_once_is_a_hit(server: FaultServer) -> None:
-    """A request that was sent counts, even if nobody waits for its reply."""
+async def test_client_that_disconnects_at_once_is_a_hit(server: FaultServer) -> None:
+    """A complete request counts, even if its client disconnects directly after sending it."""
     server.script(hang_before_headers())
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(GET)
     await server.wait_for_hits(1)
 
 
-async def test_port_of_a_closed_server_can_come_back(session: aiohttp.ClientSession) -> None:
-    """An upstream can go down and return at the same address."""
+async def test_server_restarts_on_the_same_port(session: aiohttp.ClientSession) -> None:
+    """An upstream can go down and come back at the same address."""
     async with FaultServer() as first:
         assert await fetch(session, first) == (200, b"")
     with pytest.raises(aiohttp.ClientConnectionError):
@@ -246,7 +242,7 @@ async def test_close_twice_or_before_the_start_does_nothing() -> None:
     [(reply(200), None), (drop(), aiohttp.ServerDisconnectedError), (reset(), aiohttp.ClientOSError)],
 )
 async def test_tls_server_misbehaves_like_a_plain_one(step: Fault, error: type[Exception] | None) -> None:
-    """Faults work behind TLS too."""
+    """Faults work over TLS, too."""
     authority = trustme.CA()
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(serving)
@@ -264,11 +260,11 @@ async def test_tls_server_misbehaves_like_a_plain_one(step: Fault, error: type[E
         assert server.hits == 1
 
 
-# --- addresses where nobody answers ---
+# --- addresses without a server ---
 
 
 async def test_refused_url_refuses(session: aiohttp.ClientSession) -> None:
-    """Connecting fails at once."""
+    """Connecting to the URL fails at once."""
     with pytest.raises(aiohttp.ClientConnectorError):
         await session.get(refused_url())
 
@@ -276,10 +272,8 @@ async def test_refused_url_refuses(session: aiohttp.ClientSession) -> None:
 @pytest.mark.parametrize(
     ("connects", "error"), [(True, aiohttp.SocketTimeoutError), (False, aiohttp.ConnectionTimeoutError)]
 )
-async def test_black_hole_connects_or_not_and_never_answers(
-    session: aiohttp.ClientSession, connects: bool, error: type[Exception]
-) -> None:
-    """Nothing comes back, neither a reply nor, with a full backlog, a connection."""
+async def test_black_hole_never_answers(session: aiohttp.ClientSession, connects: bool, error: type[Exception]) -> None:
+    """There is no reply and, with a full backlog, not even a connection."""
     timeout = aiohttp.ClientTimeout(sock_connect=0.2, sock_read=0.2)
     with black_hole(connects=connects) as url, pytest.raises(error):
         await session.get(url, timeout=timeout)

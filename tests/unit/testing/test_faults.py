@@ -1,4 +1,4 @@
-"""Each fault, seen by a raw socket or by aiohttp: that it truly happens on the wire."""
+"""Each fault as a raw socket or aiohttp receives it."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def raw(server: FaultServer, request: bytes = GET) -> bytes:
-    """Send bytes, read to the end of the connection."""
+    """Send bytes and read to the end of the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(request)
     try:
@@ -75,19 +75,17 @@ async def fetch(session: aiohttp.ClientSession, server: FaultServer) -> tuple[in
         (reply(text="packed", coding="zstd"), "text/plain", b"packed"),
     ],
 )
-async def test_reply_with_a_body_says_its_type(
+async def test_reply_with_a_body_has_its_content_type(
     server: FaultServer, session: aiohttp.ClientSession, step: Fault, content_type: str, body: bytes
 ) -> None:
-    """A reply carries its body, the content type that fits, or the one that was given."""
+    """A reply has the content type of its body, or the one that was passed."""
     server.script(step)
     async with session.get(server.url) as response:
         assert (response.content_type, await response.read()) == (content_type, body)
 
 
-async def test_reply_keeps_the_connection_unless_told_otherwise(
-    server: FaultServer, session: aiohttp.ClientSession
-) -> None:
-    """A reply can be kept alive, or closed by announcement."""
+async def test_reply_keeps_the_connection_by_default(server: FaultServer, session: aiohttp.ClientSession) -> None:
+    """The connection stays open unless ``keep_alive=False``."""
     server.script(reply(), reply(keep_alive=False), reply())
     for _ in range(3):
         await fetch(session, server)
@@ -95,7 +93,7 @@ async def test_reply_keeps_the_connection_unless_told_otherwise(
 
 
 async def test_reply_to_head_has_no_body(server: FaultServer, session: aiohttp.ClientSession) -> None:
-    """HEAD gets the headers of the reply only, so that the connection stays usable."""
+    """HEAD gets only the headers of the reply, so the connection stays usable."""
     server.script(reply(body=BODY))
     async with session.head(server.url) as response:
         assert response.headers["Content-Length"] == "16"
@@ -103,28 +101,28 @@ async def test_reply_to_head_has_no_body(server: FaultServer, session: aiohttp.C
     assert server.connections == 1
 
 
-async def test_echo_tells_what_was_received(server: FaultServer, session: aiohttp.ClientSession) -> None:
-    """An echo shows a client what it really sent."""
+async def test_echo_returns_the_request(server: FaultServer, session: aiohttp.ClientSession) -> None:
+    """An echo returns the request that the server received."""
     server.script(echo())
     async with session.patch(server.url + "/p?a=1", data=BODY, headers={"X-Key": "v"}) as response:
-        told = await response.json()
-    assert (told["method"], told["path"], told["query"], told["body"]) == (
+        received = await response.json()
+    assert (received["method"], received["path"], received["query"], received["body"]) == (
         "PATCH",
         "/p",
         {"a": "1"},
         BODY.decode(),
     )
-    assert told["headers"]["x-key"] == "v"
+    assert received["headers"]["x-key"] == "v"
 
 
 async def test_redirect_is_followed(server: FaultServer, session: aiohttp.ClientSession) -> None:
-    """A redirect leads to its target."""
+    """The client follows a redirect to its target."""
     server.script(redirect("/there", 307), echo())
     async with session.post(server.url) as response:
         assert (await response.json())["path"] == "/there"
 
 
-# --- faults, as aiohttp tells them ---
+# --- faults, as aiohttp reports them ---
 
 
 @pytest.mark.parametrize(
@@ -139,10 +137,10 @@ async def test_redirect_is_followed(server: FaultServer, session: aiohttp.Client
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else None,
 )
-async def test_fault_on_the_way_is_an_error_of_the_connection(
+async def test_broken_connection_raises(
     server: FaultServer, session: aiohttp.ClientSession, step: Fault, error: type[Exception]
 ) -> None:
-    """What breaks off raises, and was one request on the wire."""
+    """A connection that breaks raises an error, after one request on the wire."""
     server.script(step)
     with pytest.raises(error):
         await fetch(session, server)
@@ -154,18 +152,18 @@ async def test_fault_on_the_way_is_an_error_of_the_connection(
     [garbage(), oversized_headers(), many_headers(), truncated_coding("deflate")],
     ids=lambda step: step.name,
 )
-async def test_reply_that_cannot_be_read_passes_for_a_400_in_aiohttp(
+async def test_unreadable_head_is_a_400_in_aiohttp(
     server: FaultServer, session: aiohttp.ClientSession, step: Fault
 ) -> None:
-    """What breaks while the head is read (deflate too, where the body came with it) is a 400 to aiohttp."""
+    """Aiohttp reports a 400 for an error in the head, and for deflate if the body arrives with the head."""
     server.script(step)
     with pytest.raises(aiohttp.ClientResponseError) as caught:
         await fetch(session, server)
     assert caught.value.status == 400
 
 
-async def test_chunk_of_bad_size_is_a_broken_body(server: FaultServer, session: aiohttp.ClientSession) -> None:
-    """A chunk size that is no number breaks the reply."""
+async def test_chunk_with_invalid_size_raises(server: FaultServer, session: aiohttp.ClientSession) -> None:
+    """A chunk size that is not a number is an error."""
     server.script(bad_chunk())
     with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientResponseError)):
         await fetch(session, server)
@@ -175,15 +173,15 @@ async def test_chunk_of_bad_size_is_a_broken_body(server: FaultServer, session: 
 async def test_coding_truncated_is_a_short_200_in_aiohttp(
     server: FaultServer, session: aiohttp.ClientSession, coding: faults.Coding
 ) -> None:
-    """That a compressed body stopped half way goes unnoticed by aiohttp."""
+    """Aiohttp does not notice that a compressed body stops half way."""
     server.script(truncated_coding(coding, body=json.dumps(list(range(50_000))).encode()))
     status, body = await fetch(session, server)
     assert status == 200
     assert len(body) < 300_000
 
 
-async def test_length_too_small_leaves_bytes_behind_the_body(server: FaultServer) -> None:
-    """More is sent than was announced."""
+async def test_wrong_length_sends_more_than_announced(server: FaultServer) -> None:
+    """The body is longer than ``Content-Length``."""
     server.script(wrong_length(BODY, announced=4))
     head, _, body = (await raw(server)).partition(b"\r\n\r\n")
     assert b"Content-Length: 4" in head
@@ -191,10 +189,10 @@ async def test_length_too_small_leaves_bytes_behind_the_body(server: FaultServer
 
 
 @pytest.mark.parametrize("step", [hang_before_headers(), hang_in_headers(), hang_in_body(), drip(interval=60)])
-async def test_silence_ends_only_when_the_client_leaves(
+async def test_silence_lasts_until_the_client_disconnects(
     server: FaultServer, session: aiohttp.ClientSession, step: Fault
 ) -> None:
-    """A server that hangs is left by nobody but the client."""
+    """A step that hangs does not end by itself."""
     server.script(step)
     fetching = asyncio.create_task(fetch(session, server))
     await server.wait_for_hits(1)
@@ -206,15 +204,15 @@ async def test_silence_ends_only_when_the_client_leaves(
     assert server.hits == 1
 
 
-async def test_hang_in_body_gives_the_bytes_before_it(server: FaultServer, session: aiohttp.ClientSession) -> None:
-    """The headers and the first bytes do arrive."""
+async def test_hang_in_body_sends_the_first_bytes(server: FaultServer, session: aiohttp.ClientSession) -> None:
+    """The headers and the first bytes of the body arrive."""
     server.script(hang_in_body(BODY, sent=4))
     async with session.get(server.url) as response:
         assert await response.content.readexactly(4) == b"0123"
 
 
-async def test_drip_comes_byte_by_byte_and_whole(server: FaultServer, session: aiohttp.ClientSession) -> None:
-    """A drip is slow, and otherwise right."""
+async def test_drip_sends_the_whole_body(server: FaultServer, session: aiohttp.ClientSession) -> None:
+    """A drip sends the complete body in pieces."""
     server.script(drip(BODY, interval=0.001))
     async with session.get(server.url) as response:
         pieces = [piece async for piece in response.content.iter_any()]
@@ -225,10 +223,8 @@ async def test_drip_comes_byte_by_byte_and_whole(server: FaultServer, session: a
 # --- stale keep-alive ---
 
 
-async def test_idle_connection_closed_on_reuse_costs_a_hit_and_no_step(
-    server: FaultServer, session: aiohttp.ClientSession
-) -> None:
-    """The next request on the connection reaches the server and gets no answer."""
+async def test_close_idle_on_request_takes_no_step(server: FaultServer, session: aiohttp.ClientSession) -> None:
+    """The next request on the connection counts as a hit, gets no reply and takes no step."""
     server.script(close_idle("request"), reply(201))
     assert await fetch(session, server) == (200, b"{}")
     with pytest.raises(aiohttp.ServerDisconnectedError):
@@ -237,20 +233,20 @@ async def test_idle_connection_closed_on_reuse_costs_a_hit_and_no_step(
     assert [request.connection_id for request in server.requests] == [1, 1, 2]
 
 
-async def test_idle_connection_closed_behind_the_reply_was_promised_to_stay(server: FaultServer) -> None:
-    """The reply says nothing of closing, and the FIN follows."""
+async def test_close_idle_on_reply_announces_nothing(server: FaultServer) -> None:
+    """The reply does not announce the close that follows it."""
     server.script(close_idle("reply"))
     answer = await raw(server)
     assert answer.endswith(b"\r\n\r\n{}")
     assert b"close" not in answer.lower()
 
 
-# --- without end or measure ---
+# --- endless replies ---
 
 
 @pytest.mark.parametrize("step", [endless_headers(), endless_informational(), endless_body()])
-async def test_endless_reply_serves_every_connection_and_others_too(server: FaultServer, step: Fault) -> None:
-    """An endless reply starts anew for each request, and does not keep the server from answering others."""
+async def test_endless_reply_does_not_block_others(server: FaultServer, step: Fault) -> None:
+    """An endless reply starts anew for each request, and the server still answers other requests."""
     server.script(step, step, reply(204, keep_alive=False))
     for _ in range(2):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -260,8 +256,8 @@ async def test_endless_reply_serves_every_connection_and_others_too(server: Faul
     assert (await raw(server)).startswith(b"HTTP/1.1 204")
 
 
-async def test_endless_redirect_is_never_the_same_url(server: FaultServer, session: aiohttp.ClientSession) -> None:
-    """Only a limit of hops ends it; remembering URLs does not."""
+async def test_endless_redirect_never_repeats_a_url(server: FaultServer, session: aiohttp.ClientSession) -> None:
+    """Only a limit of hops ends it, because no URL occurs twice."""
     server.script(endless_redirect())
     with pytest.raises(aiohttp.TooManyRedirects):
         await session.get(server.url + "/start", max_redirects=4)
@@ -274,10 +270,10 @@ async def test_endless_redirect_is_never_the_same_url(server: FaultServer, sessi
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
-async def test_bomb_is_small_on_the_wire_and_large_when_decoded(
+async def test_bomb_is_small_on_the_wire(
     server: FaultServer, session: aiohttp.ClientSession, coding: faults.Coding
 ) -> None:
-    """The coded body is whole, and at least 500 times smaller than what it holds."""
+    """The compressed body is complete and at least 500 times smaller than the decoded one."""
     server.script(bomb(8 << 20, coding))
     assert await fetch(session, server) == (200, bytes(8 << 20))
     async with aiohttp.ClientSession(auto_decompress=False) as plain:
@@ -286,7 +282,7 @@ async def test_bomb_is_small_on_the_wire_and_large_when_decoded(
 
 
 async def test_corrupt_gzip_keeps_its_framing(server: FaultServer) -> None:
-    """HTTP is right, gzip is not."""
+    """The HTTP framing is correct, but the gzip stream is corrupt."""
     async with aiohttp.ClientSession(auto_decompress=False) as plain:
         server.script(corrupt_gzip())
         _, coded = await fetch(plain, server)
@@ -295,7 +291,7 @@ async def test_corrupt_gzip_keeps_its_framing(server: FaultServer) -> None:
 
 
 def test_coding_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One clear error, when the fault is made and not when it is sent."""
+    """The error comes when the fault is created, not when it is sent."""
 
     def missing(name: str) -> None:
         raise ImportError(name)

@@ -1,4 +1,4 @@
-"""The upstream in memory: the client above it is the real one, and what it sends arrives."""
+"""The upstream in memory: the client above it works as in production, and its requests arrive."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from resilient_client import (
 )
 from resilient_client.testing import MockUpstream, fail, reply
 
-# -- the chain above it is the real one ----------------------------------------------------------------------------
+# -- the client above it -------------------------------------------------------------------------------------------
 
 
 def test_script_of_failures_then_a_reply_is_retried_to_success() -> None:
-    """The retry of production runs over the script: three steps, three attempts."""
+    """Three attempts take three steps of the script."""
     upstream = scripted(reply(503), fail("disconnected"), reply(json={"id": 1}))
     response = using(upstream, lambda api: api.get("/"))
     assert (response.json(), response.attempts, upstream.hits) == ({"id": 1}, 3, 3)
 
 
-def test_script_without_retry_meets_the_first_failure() -> None:
-    """The negative control: without retry the first step is the outcome."""
+def test_script_without_retry_raises_the_first_failure() -> None:
+    """Negative control: without retry the first step is the outcome."""
     upstream = scripted(reply(503), reply())
     with pytest.raises(InternalServerError):
         using(upstream, lambda api: api.get("/"), retry=None)
@@ -42,7 +42,7 @@ def test_script_without_retry_meets_the_first_failure() -> None:
 
 
 def test_backoff_between_attempts_takes_virtual_time_only() -> None:
-    """The time of each request is that of the loop, so pauses can be asserted exactly."""
+    """The time of each request is the loop's time, so pauses can be asserted exactly."""
     upstream = scripted(reply(503))
     with pytest.raises(InternalServerError):
         using(upstream, lambda api: api.get("/"))
@@ -50,7 +50,7 @@ def test_backoff_between_attempts_takes_virtual_time_only() -> None:
 
 
 def test_deadline_during_silence_ends_exactly_on_time() -> None:
-    """A silence is ended by the client's own deadline, to the microsecond."""
+    """The client's deadline ends a silence at its exact time."""
     upstream = scripted(fail("timeout"))
 
     async def main(api: APIClient) -> float:
@@ -61,8 +61,8 @@ def test_deadline_during_silence_ends_exactly_on_time() -> None:
     assert using(upstream, main) == 0.5
 
 
-def test_circuit_over_failures_opens_and_spares_the_upstream() -> None:
-    """Once the circuit is open, nothing is sent any more."""
+def test_open_circuit_sends_nothing() -> None:
+    """Once the circuit is open, no request is sent."""
     upstream = scripted(reply(503))
 
     async def main(api: APIClient) -> None:
@@ -87,7 +87,7 @@ def test_auth_refreshes_after_a_401_and_sends_the_new_token() -> None:
 
 
 def test_redirect_is_followed_within_its_attempt() -> None:
-    """A hop is a request of its own, with the number of its attempt."""
+    """A redirect hop is a separate request with the number of its attempt."""
     upstream = MockUpstream()
     upstream.route("GET", "/old", reply(302, headers={"Location": "/new"}))
     upstream.route("GET", "/new", reply(text="here"))
@@ -96,7 +96,7 @@ def test_redirect_is_followed_within_its_attempt() -> None:
 
 
 def test_reply_decodes_into_the_model() -> None:
-    """Models go in by ``json=`` and come out by ``response_model``."""
+    """``json=`` encodes models, and ``response_model`` decodes them."""
 
     @dataclass
     class User:
@@ -106,8 +106,8 @@ def test_reply_decodes_into_the_model() -> None:
     assert using(upstream, lambda api: api.get("/", response_model=list[User])) == [User(1), User(2)]
 
 
-def test_pool_of_two_bounds_what_the_upstream_sees() -> None:
-    """The places of the pool are real, and ``peak`` tells how many requests were there at once."""
+def test_pool_size_bounds_concurrent_requests() -> None:
+    """The pool has its production limit, and ``peak`` is the highest number of concurrent requests."""
     upstream = MockUpstream(connection=ConnectionSettings(pool_size=2))
     upstream.script(reply(delay=1.0))
     using(upstream, lambda api: api.gather(Call.get("/") for _ in range(6)))
@@ -115,7 +115,7 @@ def test_pool_of_two_bounds_what_the_upstream_sees() -> None:
 
 
 def test_reply_above_the_size_limit_is_an_error() -> None:
-    """The size limit of production applies."""
+    """The size limit applies in memory."""
     upstream = MockUpstream(connection=ConnectionSettings(max_response_size=10))
     upstream.script(reply(content=b"x" * 11))
     with pytest.raises(ResponseTooLargeError):
@@ -123,14 +123,14 @@ def test_reply_above_the_size_limit_is_an_error() -> None:
 
 
 def test_stale_connection_is_repeated_at_once() -> None:
-    """A stale connection is nobody's fault: repeated without a pause, where a fresh one would wait."""
+    """A request on a stale connection is repeated without a pause. On a new connection it would wait."""
     upstream = scripted(fail("disconnected", reused=True), fail("disconnected"), reply())
     using(upstream, lambda api: api.get("/"))
     assert [request.at for request in upstream.requests] == [0.0, 0.0, 1.0]
 
 
-def test_upstream_shared_by_clients_on_several_loops_goes_on() -> None:
-    """An upstream outlives clients and loops: the script goes on where it was."""
+def test_upstream_is_shared_across_loops() -> None:
+    """An upstream outlives clients and loops, and its script continues."""
     upstream = scripted(reply(201), reply(202))
     statuses = [using(upstream, lambda api: api.get("/")).status for _ in range(3)]
     assert statuses == [201, 202, 202]
@@ -160,14 +160,14 @@ async def _pieces() -> Any:
     ids=["json", "bytes", "text", "large", "form", "file", "iterable", "factory", "none"],
 )
 def test_request_body_of_any_kind_arrives_whole_each_time(options: dict[str, Any], body: bytes) -> None:
-    """Every kind of body is received as bytes, by the repeat as by the first attempt."""
+    """Every kind of body is received as bytes, in the second attempt as in the first."""
     upstream = scripted(reply(503), reply())
     using(upstream, lambda api: api.put("/", **options))
     assert [request.body for request in upstream.requests] == [body, body]
 
 
 def test_request_body_from_a_path_arrives_whole(tmp_path: Path) -> None:
-    """A file named by its path is read for each attempt."""
+    """A file given by its path is read for each attempt."""
     path = tmp_path / "upload"
     path.write_bytes(b"from disk")
     upstream = scripted(reply(503), reply())
@@ -176,7 +176,7 @@ def test_request_body_from_a_path_arrives_whole(tmp_path: Path) -> None:
 
 
 def test_request_body_multipart_carries_its_boundary() -> None:
-    """Parts arrive encoded, under the boundary that the header names."""
+    """Parts arrive encoded, with the boundary from the header."""
     upstream = scripted(reply())
     using(upstream, lambda api: api.post("/", data={"note": "hi"}, files={"file": ("a.txt", b"hello", "text/plain")}))
     [request] = upstream.requests
@@ -186,7 +186,7 @@ def test_request_body_multipart_carries_its_boundary() -> None:
 
 
 def test_request_body_one_shot_is_never_sent_twice() -> None:
-    """What can be produced once is spent by the first attempt; there is no second."""
+    """A body that can be produced only once is sent once, and there is no second attempt."""
     upstream = scripted(reply(503), reply())
     with pytest.raises(InternalServerError):
         using(upstream, lambda api: api.put("/", content=iter([b"once"])))
@@ -194,7 +194,7 @@ def test_request_body_one_shot_is_never_sent_twice() -> None:
 
 
 def test_request_body_one_shot_survives_a_refused_connection() -> None:
-    """What was never sent is not spent."""
+    """A body that was never sent is still available for the next attempt."""
     upstream = scripted(fail("connect"), reply())
     using(upstream, lambda api: api.put("/", content=iter([b"once"])))
     assert ([request.body for request in upstream.requests], upstream.sends) == ([b"once"], 2)

@@ -1,4 +1,4 @@
-"""Which step of a `MockUpstream` answers, what it holds the test to, and what cannot be scripted."""
+"""The script of a `MockUpstream`: which step answers, the assertions, and what cannot be scripted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from resilient_client.testing import MockRequest, MockUpstream, fail, faults, re
     ],
 )
 def test_route_that_fits_best_answers(path: str, answer: str) -> None:
-    """The route with the fewest names wins, a name stands for one segment, and the script takes the rest."""
+    """The route with the fewest names answers, a name matches one segment, and the script answers the rest."""
     upstream = scripted(reply(text="script"))
     upstream.route("GET", "/users/{id}", reply(text="one name"))
     upstream.route("GET", "/users/me", reply(text="literal"))
@@ -40,21 +40,21 @@ def test_route_that_fits_best_answers(path: str, answer: str) -> None:
 
 
 def test_route_under_a_base_path_is_the_path_on_the_wire() -> None:
-    """A route sees what the upstream would see, base path included."""
+    """A route is matched with the path that the upstream receives, including the base path."""
     upstream = MockUpstream()
     upstream.route("GET", "/v1/users", reply(text="yes"))
     assert using(upstream, lambda api: api.get("/users"), "https://api.example.com/v1").text == "yes"
 
 
 def test_request_without_a_script_names_what_is_scripted() -> None:
-    """Nothing is answered by default; the error says what is."""
+    """There is no default reply. The error lists the scripted routes."""
     upstream = MockUpstream()
     upstream.route("GET", "/users/{id}", reply())
-    with pytest.raises(AssertionError, match=r"scripted for POST /users/1; scripted is: GET /users/\{id\}$"):
+    with pytest.raises(AssertionError, match=r"scripted for POST /users/1; scripted: GET /users/\{id\}$"):
         using(upstream, lambda api: api.post("/users/1"))
 
 
-# -- what it holds the test to -------------------------------------------------------------------------------------
+# -- assertions ----------------------------------------------------------------------------------------------------
 
 
 def test_assert_all_used_with_a_step_left_names_it() -> None:
@@ -65,23 +65,23 @@ def test_assert_all_used_with_a_step_left_names_it() -> None:
         upstream.assert_all_used()
 
 
-def test_assert_all_used_after_the_last_step_is_content() -> None:
-    """Every step has answered, the last one twice."""
+def test_assert_all_used_after_the_last_step_passes() -> None:
+    """It passes when every step has answered."""
     upstream = scripted(reply(503), reply())
     using(upstream, lambda api: api.gather(Call.get("/") for _ in range(2)))
     upstream.assert_all_used()
 
 
-def test_assert_all_used_tells_of_requests_that_a_fan_out_swallowed() -> None:
-    """``gather`` makes outcomes of errors, so an unscripted request is told of once more here."""
+def test_assert_all_used_reports_unscripted_requests() -> None:
+    """``gather`` turns errors into outcomes, so ``assert_all_used`` reports unscripted requests again."""
     upstream = MockUpstream()
     using(upstream, lambda api: api.gather([Call.get("/nowhere")]))
-    with pytest.raises(AssertionError, match="nothing is scripted for GET /nowhere"):
+    with pytest.raises(AssertionError, match="no step is scripted for GET /nowhere"):
         upstream.assert_all_used()
 
 
-def test_assert_called_gives_the_requests() -> None:
-    """The requests that fit are handed over, to look into."""
+def test_assert_called_returns_the_requests() -> None:
+    """The matching requests are returned, so a test can check their content."""
     upstream = scripted(reply())
     using(upstream, lambda api: api.post("/orders/7", json={"n": 1}))
     [order] = upstream.assert_called("POST", "/orders/{id}", times=1)
@@ -89,8 +89,8 @@ def test_assert_called_gives_the_requests() -> None:
 
 
 @pytest.mark.parametrize(("method", "times"), [("GET", None), ("POST", 2), ("POST", 0)])
-def test_assert_called_otherwise_lists_what_was_received(method: str, times: int | None) -> None:
-    """The message holds what was expected and all that came."""
+def test_assert_called_failure_lists_the_requests(method: str, times: int | None) -> None:
+    """The message contains the expected number and all requests received."""
     upstream = scripted(reply())
     using(upstream, lambda api: api.post("/orders"))
     with pytest.raises(AssertionError, match=r"(?s)expected .* of \w+ /orders, received \d.*  POST /orders"):
@@ -98,7 +98,7 @@ def test_assert_called_otherwise_lists_what_was_received(method: str, times: int
 
 
 async def test_wait_for_hits_wakes_on_arrival() -> None:
-    """A test can wait for a request to be in the hands of the upstream."""
+    """A test can wait until the upstream has received a request."""
     upstream = scripted(fail("timeout"))
     async with APIClient("https://api.example.com", transport=upstream) as api, asyncio.timeout(5):
         call = asyncio.create_task(api.get("/"))
@@ -115,24 +115,24 @@ async def test_wait_for_hits_wakes_on_arrival() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: fail("disconnect"), "give one of dns, connect"),  # type: ignore[arg-type]  # the point
-        (lambda: fail("server_error"), r"or a reply\(\)"),  # type: ignore[arg-type]  # the point
-        (lambda: fail("dns", stage="body"), "cannot strike at stage body; it can at dns"),
-        (lambda: reply(100), "must be a final one"),
-        (lambda: reply(content=[fail("dns")]), "cannot strike at stage body"),
+        (lambda: fail("disconnect"), "use one of dns, connect"),  # type: ignore[arg-type]  # the point
+        (lambda: fail("server_error"), r"or reply\(status\)"),  # type: ignore[arg-type]  # the point
+        (lambda: fail("dns", stage="body"), "cannot happen in stage body; use one of dns"),
+        (lambda: reply(100), "must be a final status"),
+        (lambda: reply(content=[fail("dns")]), "cannot happen in stage body"),
         (lambda: MockUpstream().script(), "at least one step"),
         (lambda: MockUpstream().route("GET", "users", reply()), "a route is a path"),
         (lambda: MockUpstream().route("GET", "/users?page=1", reply()), "a route is a path"),
     ],
 )
-def test_step_that_cannot_be_is_refused_with_the_remedy(make: Callable[[], object], message: str) -> None:
-    """What cannot happen on a network cannot be scripted; the error says what can."""
+def test_impossible_step_is_rejected(make: Callable[[], object], message: str) -> None:
+    """A step that cannot happen on a network is rejected. The error says what is allowed."""
     with pytest.raises(ValueError, match=message):
         make()
 
 
 @pytest.mark.parametrize("step", [faults.drop(), faults.hold(), 503, MockRequest], ids=["fault", "hold", "int", "type"])
-def test_step_of_another_kind_is_refused(step: Any) -> None:
-    """A fault of the ``FaultServer`` is no step here, and the error says so at once."""
-    with pytest.raises(TypeError, match=r"give reply\(...\), fail\(...\) or a function"):
+def test_step_of_wrong_type_is_rejected(step: Any) -> None:
+    """A fault of the ``FaultServer`` is not a step of a ``MockUpstream`` and is rejected at once."""
+    with pytest.raises(TypeError, match=r"pass reply\(...\), fail\(...\) or a function"):
         MockUpstream().script(step)

@@ -1,4 +1,4 @@
-"""What a step of a `MockUpstream` brings: replies with their silences, failures, functions."""
+"""The steps of a `MockUpstream`: replies with silences, failures, and functions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from resilient_client import (
 )
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client.testing import MockRequest, MockUpstream, fail, reply
-from resilient_client.testing._scripted import ScriptedFailure
+from resilient_client.testing._mock_steps import MockFailure
 
 
 def test_reply_in_pieces_streams_with_its_silences() -> None:
-    """Pieces come one by one, and a number is a silence of that many seconds."""
+    """Pieces arrive one by one, and a number is a silence of that many seconds."""
     upstream = scripted(reply(content=[b"a", 2.0, b"b"]))
 
     async def main(api: APIClient) -> list[tuple[bytes, float]]:
@@ -31,20 +31,20 @@ def test_reply_in_pieces_streams_with_its_silences() -> None:
 
 
 def test_reply_in_pieces_without_streaming_is_one_body() -> None:
-    """The same reply, read by a plain call, is whole after its silences."""
+    """A plain call reads the same reply as one body."""
     upstream = scripted(reply(content=[b"a", 2.0, b"b"]))
     assert using(upstream, lambda api: api.get("/")).content == b"ab"
 
 
 def test_reply_silent_for_longer_than_idle_is_a_timeout() -> None:
-    """The idle timeout runs in memory as on a socket."""
+    """The idle timeout works in memory as on a socket."""
     upstream = scripted(reply(content=[b"a", 2.0, b"b"]))
     with pytest.raises(APITimeoutError, match="silent for idle=1 s in stage body"):
         using(upstream, lambda api: api.get("/"), retry=None, timeout=Timeout(idle=1))
 
 
 def test_reply_delay_takes_that_long() -> None:
-    """``delay`` stands before the head of the reply."""
+    """``delay`` is spent before the head of the reply."""
     upstream = scripted(reply(delay=3.0))
 
     async def main(api: APIClient) -> float:
@@ -55,7 +55,7 @@ def test_reply_delay_takes_that_long() -> None:
 
 
 def test_failure_delay_takes_that_long() -> None:
-    """``delay`` stands before the failure, too."""
+    """``delay`` is spent before the failure."""
     upstream = scripted(fail("connect", delay=3.0))
 
     async def main(api: APIClient) -> float:
@@ -77,12 +77,12 @@ def test_failure_delay_takes_that_long() -> None:
         (fail("disconnected", stage="send"), ErrorKind.DISCONNECTED, Stage.SEND, True),
         (fail("protocol", stage="body"), ErrorKind.PROTOCOL, Stage.BODY, True),
     ],
-    ids=lambda value: f"{value!r}" if isinstance(value, ScriptedFailure) else None,
+    ids=lambda value: f"{value!r}" if isinstance(value, MockFailure) else None,
 )
-def test_failure_at_a_stage_is_met_as_that(
-    failure: ScriptedFailure, kind: ErrorKind, stage: Stage, maybe_processed: bool
+def test_failure_has_kind_and_stage_of_its_step(
+    failure: MockFailure, kind: ErrorKind, stage: Stage, maybe_processed: bool
 ) -> None:
-    """What the contract cannot bring about on a loopback socket has the facts of its kind and stage, too."""
+    """Failures that the contract test cannot produce on a loopback socket have the right kind and stage, too."""
     with pytest.raises(APIConnectionError) as caught:
         using(scripted(failure), lambda api: api.get("/"), retry=None)
     error = caught.value
@@ -107,7 +107,7 @@ def test_function_as_a_step_answers_by_the_request(wrap: bool) -> None:
 
 
 def test_function_that_waits_holds_the_request_at_the_upstream() -> None:
-    """While an async step waits, the client is in stage headers: the request was received."""
+    """While an async step waits, the request was received and the client is in stage headers."""
 
     async def never(_request: MockRequest) -> Any:
         await asyncio.Event().wait()
@@ -116,8 +116,8 @@ def test_function_that_waits_holds_the_request_at_the_upstream() -> None:
         using(scripted(never), lambda api: api.get("/", retry=None))
 
 
-def test_function_that_fails_its_assertion_fails_the_test() -> None:
-    """An assertion in a step comes out of the call as it is."""
+def test_failed_assertion_in_a_function_propagates() -> None:
+    """An assertion that fails in a step is raised unchanged from the call."""
 
     def check(request: MockRequest) -> Any:
         assert request.json() == {"a": 2}, "not what was agreed"
@@ -130,7 +130,7 @@ def test_function_that_fails_its_assertion_fails_the_test() -> None:
 @pytest.mark.parametrize(
     ("answer", "error"), [(200, TypeError), (None, TypeError), (fail("dns"), ValueError)], ids=["int", "None", "dns"]
 )
-def test_function_with_an_impossible_answer_is_told_so(answer: Any, error: type[Exception]) -> None:
-    """A function returns a reply or a failure that can still happen; anything else is an error with the remedy."""
+def test_function_with_an_impossible_answer_raises(answer: Any, error: type[Exception]) -> None:
+    """A function must return a reply, or a failure that can happen after the request was received."""
     with pytest.raises(error, match="a step of the MockUpstream returned"):
         using(scripted(lambda _request: answer), lambda api: api.get("/"))

@@ -1,4 +1,4 @@
-"""Watching a client: its events, and what a block leaves behind."""
+"""`record_events` and `assert_no_leaks`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AT_ONCE = Retry(backoff={"kind": "fixed", "initial": 0.001})
 
 
 async def test_record_events_collects_inside_its_block_only() -> None:
-    """What happens in the block is kept, what comes after is not."""
+    """Events inside the block are recorded, later ones are not."""
     upstream = MockUpstream()
     upstream.script(reply(503), reply())
     async with APIClient("https://api.example.com", transport=upstream, retry=AT_ONCE) as api:
@@ -28,31 +28,31 @@ async def test_record_events_collects_inside_its_block_only() -> None:
     ]
 
 
-async def test_assert_no_leaks_around_a_clean_call_is_content() -> None:
-    """A client that was closed leaves neither task nor session."""
+async def test_assert_no_leaks_around_a_clean_block_passes() -> None:
+    """A closed client leaves neither a task nor a session."""
     async with assert_no_leaks(), APIClient("http://127.0.0.1:9"):
         pass
 
 
 async def test_assert_no_leaks_names_a_task_left_running() -> None:
-    """A task that outlives the block is named."""
-    with pytest.raises(AssertionError, match="task the forgotten one"):
+    """The message names a task that outlives the block."""
+    with pytest.raises(AssertionError, match="task leaked-task"):
         async with assert_no_leaks():
-            task = asyncio.create_task(asyncio.sleep(60), name="the forgotten one")
+            task = asyncio.create_task(asyncio.sleep(60), name="leaked-task")
     task.cancel()
     await asyncio.wait((task,))
 
 
 async def test_assert_no_leaks_names_a_session_left_open() -> None:
-    """An aiohttp session that was not closed is named."""
+    """The message names an aiohttp session that was not closed."""
     with pytest.raises(AssertionError, match="open session"):
         async with assert_no_leaks():
             session = aiohttp.ClientSession()
     await session.close()
 
 
-async def test_assert_no_leaks_lets_an_error_through() -> None:
-    """The first failure is the news: what it left behind is not looked at."""
+async def test_assert_no_leaks_propagates_an_error() -> None:
+    """An exception in the block propagates, and the check is skipped."""
     with pytest.raises(LookupError):
         async with assert_no_leaks():
             task = asyncio.create_task(asyncio.sleep(60))

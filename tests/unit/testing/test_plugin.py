@@ -1,4 +1,4 @@
-"""The pytest plugin, in test runs of its own: what it gives, under every way to run async tests, and its weight."""
+"""The pytest plugin, in separate test runs: its fixtures under each async runner, and what it imports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ASYNC_USE = """
 
 
 def run_pytest(folder: Path, code: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """A test run of its own, where the plugin comes in as for any user: by its entry point."""
+    """Run pytest in a subprocess, where the plugin is loaded through its entry point as for any user."""
     (folder / "test_it.py").write_text(textwrap.dedent(code), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", *options, "test_it.py"]
     return subprocess.run(  # noqa: S603 -- our own interpreter on our own code
@@ -33,7 +33,7 @@ def run_pytest(folder: Path, code: str, *options: str) -> subprocess.CompletedPr
 
 
 def test_plugin_in_a_test_run_loads_nothing_heavy(tmp_path: Path) -> None:
-    """A run that uses none of the fixtures pays for none of the library."""
+    """A test run that uses none of the fixtures does not import the client."""
     code = """
     import sys
 
@@ -42,7 +42,7 @@ def test_plugin_in_a_test_run_loads_nothing_heavy(tmp_path: Path) -> None:
         assert "resilient_client.testing.plugin" in sys.modules
         assert heavy.isdisjoint(sys.modules), heavy & set(sys.modules)
     """
-    # The other plugins of this environment may be heavy themselves.
+    # Other plugins of this environment may import heavy modules themselves.
     run = run_pytest(tmp_path, code, "-p", "no:hypothesispytest", "-p", "no:asyncio", "-p", "no:anyio")
     assert run.returncode == 0, run.stdout
 
@@ -57,7 +57,7 @@ def test_plugin_in_a_test_run_loads_nothing_heavy(tmp_path: Path) -> None:
     ids=["pytest-asyncio auto", "pytest-asyncio strict", "anyio"],
 )
 def test_plugin_fixtures_work_under_every_async_runner(tmp_path: Path, mark: str, options: list[str]) -> None:
-    """The fixtures are plain functions, so it does not matter who runs the test."""
+    """The fixtures are plain functions, so they work with every async runner."""
     code = ASYNC_USE.replace("{mark}", "\n    ".join(mark.split("; ")))
     if options[0] == "-o":
         options = [*options, "-o", "asyncio_default_fixture_loop_scope=function"]
@@ -67,7 +67,7 @@ def test_plugin_fixtures_work_under_every_async_runner(tmp_path: Path, mark: str
 
 
 def test_plugin_run_virtual_needs_no_async_runner(tmp_path: Path) -> None:
-    """An hour passes in a plain test."""
+    """A plain test can run a coroutine for a virtual hour."""
     code = """
     import asyncio
 
@@ -82,15 +82,15 @@ def test_plugin_run_virtual_needs_no_async_runner(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout
 
 
-def test_plugin_fixtures_are_described(tmp_path: Path) -> None:
-    """``pytest --fixtures`` says what each is for."""
+def test_plugin_fixtures_have_descriptions(tmp_path: Path) -> None:
+    """``pytest --fixtures`` describes each fixture."""
     run = run_pytest(tmp_path, "", "--fixtures", "-p", "no:asyncio")
     assert "An upstream in memory" in run.stdout
     assert "A misbehaving server on loopback" in run.stdout
 
 
 def test_plugin_with_a_virtual_loop_for_every_test(tmp_path: Path) -> None:
-    """The recipe of the docs: pytest-asyncio runs async tests on the virtual loop by one hook in conftest.py."""
+    """The recipe from the docs: a hook in conftest.py makes pytest-asyncio use the virtual loop."""
     (tmp_path / "conftest.py").write_text(
         "from resilient_client.testing import VirtualTimeLoop\n"
         "def pytest_asyncio_loop_factories(config, item):\n"

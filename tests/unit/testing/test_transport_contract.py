@@ -1,6 +1,6 @@
-"""One contract, two transports: what happens to a request means the same on a real socket and in memory.
+"""One contract for two transports: a fault has the same result on a real socket and in memory.
 
-Each scenario says how a `FaultServer` brings it about, how a `MockUpstream` does, and what the caller must meet.
+Each scenario defines a fault for a `FaultServer`, the same fault for a `MockUpstream`, and the expected error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import trustme
 from resilient_client import APIClient, APIConnectionError, APIError, APITimeoutError, ConnectionSettings, Timeout
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client.testing import FaultServer, MockUpstream, black_hole, fail, faults, refused_url, reply
-from resilient_client.testing._scripted import Step as MockStep
+from resilient_client.testing._mock_steps import Step as MockStep
 from resilient_client.testing._virtual_time import run_virtual
 from resilient_client.testing._wire import Fault
 from resilient_client.testing._wire import Step as WireStep
@@ -32,7 +32,7 @@ QUICK = Timeout(total=5, attempt=0.4)
 
 @dataclass(frozen=True)
 class Facts:
-    """All that retry, circuit and caller go by."""
+    """The properties of an error on which retry, circuit and caller depend."""
 
     error: type[APIError]
     kind: ErrorKind
@@ -45,7 +45,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One fault, told twice."""
+    """One fault, defined for each transport."""
 
     real: WireStep | Callable[[AsyncExitStack], str]
     memory: tuple[MockStep, ...]
@@ -131,7 +131,7 @@ SCENARIOS = {
 
 @asynccontextmanager
 async def calling(scenario: Scenario, transport: str) -> AsyncIterator[APIClient]:
-    """A client whose first request meets the scenario, on one of the transports. Nothing is repeated or refused."""
+    """Create a client whose first request meets the fault, without retry and circuit, on one of the transports."""
     options: dict[str, Any] = {"retry": None, "circuit_breaker": None, "timeout": scenario.timeout}
     async with AsyncExitStack() as stack:
         if transport == "memory":
@@ -166,9 +166,9 @@ async def facts_of(client: APIClient, method: str) -> Facts:
 
 
 def scenarios(*, timed: bool) -> pytest.MarkDecorator:
-    """Those that a limit of ours ends, or all others."""
-    chosen = {name: scenario for name, scenario in SCENARIOS.items() if (scenario.timeout is not SLOW) is timed}
-    return pytest.mark.parametrize("scenario", chosen.values(), ids=chosen.keys())
+    """Return the scenarios that a timeout ends, or all others."""
+    selected = {name: scenario for name, scenario in SCENARIOS.items() if (scenario.timeout is not SLOW) is timed}
+    return pytest.mark.parametrize("scenario", selected.values(), ids=selected.keys())
 
 
 both_transports = pytest.mark.parametrize("transport", ["aiohttp", "memory"])
@@ -176,16 +176,16 @@ both_transports = pytest.mark.parametrize("transport", ["aiohttp", "memory"])
 
 @both_transports
 @scenarios(timed=False)
-async def test_transport_fault_has_the_facts_of_the_contract(scenario: Scenario, transport: str) -> None:
-    """A fault has the same class, kind, stage, and the same say on a repeat, on every transport."""
+async def test_transport_fault_has_the_expected_facts(scenario: Scenario, transport: str) -> None:
+    """A fault has the same class, kind, stage and retryability on every transport."""
     async with calling(scenario, transport) as client:
         assert await facts_of(client, scenario.method) == scenario.facts
 
 
 @both_transports
 @scenarios(timed=True)
-def test_transport_silence_has_the_facts_of_the_contract(scenario: Scenario, transport: str) -> None:
-    """So has silence; in virtual time, in which no machine is too busy for a limit."""
+def test_transport_silence_has_the_expected_facts(scenario: Scenario, transport: str) -> None:
+    """A silence has the same facts on every transport. Virtual time keeps a busy machine from exceeding a limit."""
 
     async def main() -> None:
         async with calling(scenario, transport) as client:
@@ -195,8 +195,8 @@ def test_transport_silence_has_the_facts_of_the_contract(scenario: Scenario, tra
 
 
 @both_transports
-async def test_transport_stale_connection_is_known_for_one(transport: str) -> None:
-    """A kept-alive connection that closes instead of the next reply is a stale one, and the record says reused."""
+async def test_transport_recognises_a_stale_connection(transport: str) -> None:
+    """A kept-alive connection that closes instead of the next reply is stale, and its record says ``reused``."""
     stale = Scenario(
         faults.close_idle("request"), (reply(), fail("disconnected", reused=True)), lost(Stage.HEADERS, stale=True)
     )
@@ -206,8 +206,8 @@ async def test_transport_stale_connection_is_known_for_one(transport: str) -> No
 
 
 @both_transports
-async def test_transport_pool_taken_is_a_timeout_of_our_own(transport: str) -> None:
-    """A wait for a place in the pool has its own kind and stage, and nothing was sent."""
+async def test_transport_full_pool_is_a_pool_timeout(transport: str) -> None:
+    """A timeout while waiting for a pool slot has its own kind and stage, and nothing was sent."""
     options: dict[str, Any] = {"retry": None, "circuit_breaker": None, "timeout": QUICK}
     narrow = ConnectionSettings(pool_size=1)
     async with AsyncExitStack() as stack:
@@ -229,8 +229,8 @@ async def test_transport_pool_taken_is_a_timeout_of_our_own(transport: str) -> N
 
 
 @both_transports
-async def test_transport_failing_upload_raises_what_the_source_raised(transport: str) -> None:
-    """An exception of the caller's own body comes back as it is, not as an error of the network."""
+async def test_transport_failing_upload_raises_its_exception(transport: str) -> None:
+    """An exception raised by the caller's body propagates unchanged, not as a network error."""
 
     def pieces() -> Any:
         yield b"x" * 100_000
@@ -245,7 +245,7 @@ async def test_transport_failing_upload_raises_what_the_source_raised(transport:
 @both_transports
 @pytest.mark.parametrize("status", [200, 204, 304, 404, 503])
 async def test_transport_reply_has_status_and_content(status: int, transport: str) -> None:
-    """A reply of any status comes with its body, except where HTTP allows none."""
+    """A reply of any status has its body, except where HTTP allows none."""
     scenario = Scenario(faults.reply(status, text="hello"), (reply(status, text="hello"),), lost(Stage.BODY))
     async with calling(scenario, transport) as client:
         response = await client.get("/", raise_for_status=False)
@@ -254,7 +254,7 @@ async def test_transport_reply_has_status_and_content(status: int, transport: st
 
 @both_transports
 async def test_transport_head_reply_has_no_body(transport: str) -> None:
-    """HEAD tells the length and brings nothing."""
+    """A reply to HEAD has a length but no body."""
     scenario = Scenario(faults.reply(text="hello"), (reply(text="hello"),), lost(Stage.BODY))
     async with calling(scenario, transport) as client:
         response = await client.head("/")
@@ -262,8 +262,8 @@ async def test_transport_head_reply_has_no_body(transport: str) -> None:
 
 
 @both_transports
-async def test_transport_stream_gives_the_pieces_and_the_error_that_ends_them(transport: str) -> None:
-    """A streamed body gives what came before it broke, then the error, in stage body."""
+async def test_transport_stream_yields_pieces_before_the_error(transport: str) -> None:
+    """A streamed body yields the bytes before the fault, then raises the error in stage body."""
     scenario = Scenario(
         faults.truncate(BODY, sent=5), (reply(content=[b"01234", fail("disconnected")]),), lost(Stage.BODY)
     )

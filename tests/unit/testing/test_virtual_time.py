@@ -1,4 +1,4 @@
-"""The virtual clock: what takes time costs none, and what can never happen is said at once."""
+"""The virtual loop: waiting takes no real time, and a deadlock is reported at once."""
 
 import asyncio
 import math
@@ -16,7 +16,7 @@ def now() -> float:
 
 
 def test_sleep_of_an_hour_moves_the_clock_by_an_hour() -> None:
-    """A sleep ends at its exact time, whatever it takes in real time."""
+    """A sleep ends at its exact virtual time."""
 
     async def main() -> float:
         await asyncio.sleep(3600)
@@ -25,8 +25,8 @@ def test_sleep_of_an_hour_moves_the_clock_by_an_hour() -> None:
     assert run_virtual(main()) == 3600.0
 
 
-def test_clock_start_given_begins_there() -> None:
-    """`start` is the first time the loop tells."""
+def test_clock_begins_at_start() -> None:
+    """`start` is the initial time of the loop."""
 
     async def main() -> float:
         return now()
@@ -35,7 +35,7 @@ def test_clock_start_given_begins_there() -> None:
 
 
 def test_clock_work_without_waiting_stands_still() -> None:
-    """Turns of the loop take no time; only waiting does."""
+    """Iterations of the loop take no virtual time."""
 
     async def main() -> float:
         for _ in range(1000):
@@ -46,7 +46,7 @@ def test_clock_work_without_waiting_stands_still() -> None:
 
 
 def test_timers_of_many_tasks_run_in_order_of_time() -> None:
-    """Events come in the order of their times, not of their making."""
+    """Timers fire in the order of their times, not of their creation."""
 
     async def main() -> list[tuple[float, int]]:
         seen: list[tuple[float, int]] = []
@@ -81,7 +81,7 @@ def test_program_run_twice_gives_the_same_events() -> None:
 
 
 def test_timeout_of_a_waiting_task_ends_at_its_deadline() -> None:
-    """Timeouts of asyncio itself live on the virtual clock."""
+    """`asyncio.timeout` uses the virtual clock."""
 
     async def main() -> float:
         with pytest.raises(TimeoutError):
@@ -93,8 +93,8 @@ def test_timeout_of_a_waiting_task_ends_at_its_deadline() -> None:
 
 
 @pytest.mark.parametrize("start", [0.0, 1e-3, 1e3, 2.0**24, 1e9, 1e12])
-def test_timer_at_any_distance_from_zero_comes_due_and_never_early(start: float) -> None:
-    """A float too coarse for a nanosecond neither stalls the loop nor makes it early."""
+def test_timer_far_from_zero_fires_and_never_early(start: float) -> None:
+    """At times where a float cannot represent a nanosecond, timers still fire, and not early."""
 
     async def main() -> None:
         for delay in (0.1, 0.3, 1.7, 86_400.0 * 3, 1e-9):
@@ -109,26 +109,26 @@ def test_timer_at_any_distance_from_zero_comes_due_and_never_early(start: float)
 
 
 def test_deadlock_raises_and_names_the_waiting_tasks() -> None:
-    """When nothing can wake any task, the error says who waits and where."""
+    """When nothing can wake any task, the error names the waiting tasks and where they wait."""
 
-    async def waits_in_vain() -> None:
+    async def waits_forever() -> None:
         await asyncio.Event().wait()
 
     async def main() -> None:
-        await asyncio.create_task(waits_in_vain(), name="orphan")
+        await asyncio.create_task(waits_forever(), name="orphan")
 
-    with pytest.raises(DeadlockError, match=r"no timer is set: .*main, line \d+, orphan in .*waits_in_vain"):
+    with pytest.raises(DeadlockError, match=r"no timer is set: .*main, line \d+, orphan in .*waits_forever"):
         run_virtual(main())
 
 
 def test_sleep_forever_with_nothing_else_is_a_deadlock() -> None:
-    """A timer at infinity is no timer."""
+    """A timer at infinity does not prevent a deadlock."""
     with pytest.raises(DeadlockError):
         run_virtual(asyncio.sleep(math.inf))
 
 
 def test_timer_at_infinity_can_be_cancelled() -> None:
-    """A timer that is never due is a handle like any other."""
+    """A timer at infinity returns a handle that can be cancelled."""
 
     async def main() -> float:
         with pytest.raises(TimeoutError):
@@ -139,8 +139,8 @@ def test_timer_at_infinity_can_be_cancelled() -> None:
     assert run_virtual(main()) == 1.0
 
 
-def test_thread_quicker_than_the_next_timer_takes_no_virtual_time() -> None:
-    """While a thread works, the loop waits for real instead of jumping."""
+def test_thread_before_next_timer_takes_no_time() -> None:
+    """While a thread works, the loop waits in real time instead of jumping."""
 
     async def main() -> tuple[str, float]:
         started = threading.Event()
@@ -152,22 +152,22 @@ def test_thread_quicker_than_the_next_timer_takes_no_virtual_time() -> None:
     assert run_virtual(main()) == ("done", 0.0)
 
 
-def test_thread_slower_than_the_next_timer_meets_its_timeout() -> None:
-    """A thread that hangs does not stop the clock."""
+def test_thread_after_next_timer_times_out() -> None:
+    """A thread that hangs does not stop the virtual clock."""
 
     async def main() -> float:
-        go_on = threading.Event()
+        finish = threading.Event()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await asyncio.to_thread(go_on.wait)
-        go_on.set()
+                await asyncio.to_thread(finish.wait)
+        finish.set()
         return now()
 
     assert run_virtual(main()) == 0.01
 
 
-def test_foreign_thread_with_nothing_else_wakes_the_loop() -> None:
-    """`call_soon_threadsafe` from a thread the loop knows nothing of is no deadlock."""
+def test_unknown_thread_wakes_the_loop() -> None:
+    """A thread that the loop did not start can wake it with `call_soon_threadsafe`."""
 
     async def main() -> str:
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -182,8 +182,8 @@ def test_foreign_thread_with_nothing_else_wakes_the_loop() -> None:
     assert run_virtual(main()) == "hello"
 
 
-def test_socket_between_timers_is_served_before_the_clock_jumps() -> None:
-    """Real loopback traffic works, and a reply that is on its way beats the timeout."""
+def test_socket_is_read_before_the_clock_jumps() -> None:
+    """Loopback sockets work, and a reply on its way arrives before the timeout fires."""
 
     async def main() -> tuple[bytes, float]:
         async with FaultServer() as server, asyncio.timeout(60):
@@ -198,12 +198,12 @@ def test_socket_between_timers_is_served_before_the_clock_jumps() -> None:
     assert run_virtual(main()) == (b"HTTP/1.1 200 OK\r\n", 5.0)
 
 
-def test_loop_says_that_it_is_virtual() -> None:
-    """The library tells a virtual loop by its attribute, without importing it."""
+def test_loop_is_marked_as_virtual() -> None:
+    """The library recognises a virtual loop by its attribute, without importing this module."""
     assert VirtualTimeLoop.virtual is True
 
 
-def test_run_from_a_running_loop_is_refused() -> None:
+def test_run_from_a_running_loop_is_rejected() -> None:
     """Like `asyncio.run`, `run_virtual` does not nest."""
 
     async def inner() -> None:
@@ -218,8 +218,8 @@ def test_run_from_a_running_loop_is_refused() -> None:
     run_virtual(main())
 
 
-def test_timers_counts_those_that_are_set_and_not_cancelled() -> None:
-    """Whoever wants nothing left behind can ask the loop."""
+def test_timers_counts_pending_timers() -> None:
+    """`timers` counts timers that are neither cancelled nor at infinity."""
 
     async def main() -> list[int]:
         loop = asyncio.get_running_loop()
