@@ -290,7 +290,7 @@ async def test_gather_with_limits_that_make_no_sense_is_refused(
 async def test_gather_of_something_else_than_calls_says_which_item(api: APIClient) -> None:
     """A path is no call."""
     wrong: Any = [Call.get("/"), "/users"]
-    with pytest.raises(InvalidRequestError, match=r"item 1 .* is str"):
+    with pytest.raises(InvalidRequestError, match=r"item 1 .* is of type str"):
         await api.gather(wrong)
 
 
@@ -317,7 +317,7 @@ async def test_gather_shares_pool_and_circuit_with_other_calls(server: FaultServ
 
 @pytest.mark.parametrize(
     ("calls", "options", "told"),
-    [(Call.get("/"), {}, "calls is Call"), ([], {"timeout": "5"}, "timeout is '5'")],
+    [(Call.get("/"), {}, "calls is of type Call"), ([], {"timeout": "5"}, "timeout is '5'")],
 )
 async def test_fan_out_of_the_wrong_things_says_what_to_give(
     server: FaultServer, calls: Any, options: dict[str, Any], told: str

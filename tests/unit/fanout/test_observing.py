@@ -71,7 +71,7 @@ class Async:
         (Async().__call__, "is async"),
         (partial(Async().__call__), "is async"),
         (Async(), "is async"),
-        ("print", "is 'print'; give a function"),
+        ("print", "is of type str; give a function"),
     ],
 )
 def test_callback_that_nobody_could_call_is_refused(callback: Any, told: str) -> None:
