@@ -33,7 +33,7 @@ from resilient_client._core.protocols import Runner
 from resilient_client._core.types import Duration
 from resilient_client._core.validation import check_count, check_duration
 from resilient_client._fanout import errors
-from resilient_client._fanout.source import Drawn, Source
+from resilient_client._fanout.source import Source
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -188,7 +188,14 @@ class Workers(Generic[T]):
     async def _work(self) -> None:
         """Draw calls and run them one after the other, until there are no more."""
         task = cast("asyncio.Task[None]", asyncio.current_task())  # not None: the group runs this as a task
-        while (drawn := await self._next_call()) is not None:
+        while self._source.sized or not self._stop_reason:
+            if self._sink.full:
+                await self._sink.wait_for_space()
+            drawn = self._source.draw()
+            if isinstance(drawn, asyncio.Future):
+                drawn = await drawn
+            if drawn is None:
+                return
             index, call, runner = drawn
             if not self._may_start():
                 self._put(index, Failure(self._not_started(call), key=call.key))
@@ -200,16 +207,6 @@ class Workers(Generic[T]):
                 self._start_workers(self._successors)
             if not await self._run_call(task, index, call, runner):
                 await self._yield_to_loop()
-
-    async def _next_call(self) -> Drawn[T] | None:
-        """Draw a call as soon as the sink has space. ``None``: there are no more, or no more are wanted."""
-        if self._stop_reason and not self._source.sized:
-            return None
-        if self._sink.full:
-            await self._sink.wait_for_space()
-        drawn = self._source.draw()
-        # An iterable gives the call itself. Awaiting only where it is needed spares all other calls a suspension.
-        return await drawn if isinstance(drawn, asyncio.Future) else drawn
 
     def _may_start(self) -> bool:
         return not self._stop_reason and (self._ends_at == math.inf or self._loop.time() < self._ends_at)
@@ -243,8 +240,8 @@ class Workers(Generic[T]):
         """
         while task.cancelling():
             task.uncancel()
-        # ``uncancel`` does not withdraw a CancelledError that is still to be thrown. So make the worker
-        # yield: the error is then thrown in ``_yield_to_loop``, which ignores it, and not in the next call.
+        # Before Python 3.13 ``uncancel`` does not withdraw a CancelledError that is still to be thrown. So make this
+        # worker yield: the error is then thrown in ``_yield_to_loop``, which ignores it, and not in the next call.
         self._last_started = task
 
     async def _yield_to_loop(self) -> None:
