@@ -148,7 +148,7 @@ class _IterableSource(Generic[T]):
         try:
             return self._next()
         except asyncio.CancelledError as error:
-            # Nothing is awaited here, so this is no cancellation of the worker. The iterable used the result of
+            # Nothing is awaited here, so this is not a cancellation of the worker. The iterable used the result of
             # something cancelled, and must not end the worker as if the fan-out had been cancelled.
             raise _cancelled_from_within() from error
 

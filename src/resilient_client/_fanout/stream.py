@@ -208,7 +208,7 @@ class _Buffer(Generic[T]):
             self._next += 1
             if self.full:
                 self.full = len(self._outcomes) >= self._limit
-            # One place is free, so one worker is woken. It checks ``full`` again, since another may be faster.
+            # There is space for one outcome, so one worker is woken. It checks ``full`` again: another may be faster.
             if self._blocked_workers and not self.full and not (blocked := self._blocked_workers.popleft()).done():
                 blocked.set_result(None)
         return outcome

@@ -5,14 +5,14 @@ call it starts further workers, so there are never idle ones, and never one task
 loop between calls that did not wait themselves. No call is started after the deadline, and every cancelled call is
 awaited.
 
-A ``CancelledError`` in a worker has one of four sources, and the code below tells them apart:
+A ``CancelledError`` in a worker has one of four sources, and the code below distinguishes them:
 
 ==============================  ================================  ==============================================
 source                          how the worker recognises it      what the worker does
 ==============================  ================================  ==============================================
 the caller was cancelled        ``aborted`` is set                ends
 a worker or the source failed   ``aborted`` is set                ends
-the fan-out stopped the call    ``_in_flight[task]`` is ``True``  records a failure, draws the next call
+the fan-out cancelled the call  ``_in_flight[task]`` is ``True``  records a failure, draws the next call
 the call cancelled itself       none of these                     records a failure, draws the next call
 ==============================  ================================  ==============================================
 """
@@ -39,8 +39,8 @@ T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 _GRACE_PERIOD = 0.05
-"""Seconds after the deadline before calls still in flight are cancelled. A client ends its calls at the deadline, and
-its error says more than a cancellation from here, so it goes first. Other runners may ignore the deadline."""
+"""Seconds from the deadline until calls still in flight are cancelled. A client ends its calls at the deadline itself,
+with an error that has more detail than a cancellation. This is for runners that ignore the deadline."""
 
 
 class Sink(Protocol[T_contra]):

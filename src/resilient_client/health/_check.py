@@ -45,7 +45,7 @@ class CheckResult(NamedTuple):
     Attributes:
         state: Up, degraded or down. ``UNKNOWN`` if the check ended before the target was called, or if the target's
             function returned ``UNKNOWN``.
-        reason: One line that says why the target is not up, or ``""``.
+        reason: Why the target is not up, in one line, or ``""``.
         kind: The kind of failure, or ``None``.
         error: The exception behind the failure, if there was one.
         status: HTTP status of the reply, or ``None`` if there was no reply.
@@ -71,7 +71,7 @@ NOT_CHECKED = CheckResult(
     "not checked: no time was left; raise the timeout or the concurrency of the check",
     ErrorKind.DEADLINE,
 )
-"""The result for a target that was not called before the check ended. It says nothing about the target."""
+"""The result for a target that was not called before the check ended. It changes no state."""
 
 
 async def check_target(probe: Probe, call: Call[Response], client: APIClient) -> CheckResult:
