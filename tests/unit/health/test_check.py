@@ -11,7 +11,7 @@ from resilient_client.testing._fault_server import refused_url
 
 @pytest.mark.parametrize("method", ["GET", "M-SEARCH"])
 async def test_check_of_refused_port_has_plain_reason(method: str) -> None:
-    """The reason does not contain the method, whatever characters it has."""
+    """The reason does not contain the method, even one with a hyphen."""
     result = (await probe([Probe(refused_url(), method=method)]))[0]
     assert (result.state, result.kind) == (HealthState.DOWN, ErrorKind.CONNECT)
     assert result.reason.startswith("cannot connect")
