@@ -90,7 +90,7 @@ def refusal_of(seconds_of: Callable[[Any], float | None], value: object) -> str:
 
 
 @each_parameter
-@pytest.mark.parametrize("value", [2, 2.0, "2s", "2000ms", " 2 s ", timedelta(seconds=2)], ids=repr)
+@pytest.mark.parametrize("value", [2, 2.0, "2", "2s", "2000ms", " 2 s ", timedelta(seconds=2)], ids=repr)
 def test_duration_forms_mean_the_same(seconds_of: Callable[[Any], float | None], value: object) -> None:
     """Numbers, texts and timedeltas give the same number of seconds."""
     assert seconds_of(value) == pytest.approx(2.0)
@@ -106,7 +106,7 @@ def test_duration_units_are_known(seconds_of: Callable[[Any], float | None], val
 @each_parameter
 @pytest.mark.parametrize(
     "value",
-    [True, False, float("nan"), 10**400, -(10**400), "2", "2 days", "", "nan", "-1s", -1, timedelta(-1), [], b"2s"],
+    [True, False, float("nan"), 10**400, -(10**400), "two", "2 days", "", "nan", "-1s", -1, timedelta(-1), [], b"2s"],
     ids=lambda value: f"{value!r:.12}",
 )
 def test_duration_invalid_is_refused(seconds_of: Callable[[Any], float | None], value: object) -> None:

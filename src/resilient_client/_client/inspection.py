@@ -17,7 +17,7 @@ from resilient_client._policies.limits.bulkhead import Permits
 from resilient_client._policies.retry.budget import RetryTokens
 
 if TYPE_CHECKING:
-    from resilient_client._call.prepare import RequestBuilder
+    from resilient_client._call.execute import Executor
     from resilient_client._client.runtime import Runtime
 
 
@@ -26,18 +26,18 @@ class Inspection:
 
     __slots__ = ()
 
-    _request_builder: RequestBuilder
+    _executor: Executor
     _runtime: Runtime
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Tell ``listener`` of every event of this client; see ``_core.events``.
+        """Tell ``listener`` of every event of this client; see ``resilient_client.events``.
 
         It is called synchronously and must not block; if it raises, that is logged and the call goes on.
 
         Returns:
             What ends the subscription.
         """
-        return self._runtime.context.events.subscribe(listener)
+        return self._runtime.events.subscribe(listener)
 
     @property
     def circuits(self) -> Mapping[Endpoint, Circuit]:
@@ -82,5 +82,5 @@ class Inspection:
         Raises:
             InvalidRequestError: The call cannot be sent as it is.
         """
-        url, *_ = self._request_builder.prepare(call)
-        return redact_url(url)
+        request, _ = self._executor.begin(call)
+        return redact_url(request.url)

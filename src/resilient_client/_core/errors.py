@@ -128,8 +128,15 @@ class APIError(ResilientClientError):
         self.request = request
         self.detail = detail
 
+    @property
+    def _headline(self) -> str:
+        return f"{self.label}: {self.summary}" if self.label else self.summary
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._headline!r})"
+
     def __str__(self) -> str:
-        parts = [f"{self.label}: {self.summary}" if self.label else self.summary]
+        parts = [self._headline]
         if self.effect:
             parts.append(self.effect)
         if self.attempts > 1:

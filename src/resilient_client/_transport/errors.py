@@ -10,7 +10,6 @@ import os
 import ssl
 
 import aiohttp
-from aiohttp import http_exceptions
 
 from resilient_client._core.errors import (
     APIConnectionError,
@@ -21,8 +20,10 @@ from resilient_client._core.errors import (
 )
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.request import Request
+from resilient_client._transport.aiohttp_internals import http_exceptions
 from resilient_client._transport.decoding import BodyTooLarge, DecodingFailure, TruncatedBody, UndecodableBody
-from resilient_client._transport.trace import ConnectionLost, WireTrace
+from resilient_client._transport.hooks import ConnectionLost
+from resilient_client._transport.trace import WireTrace
 
 
 def translate(error: Exception, request: Request, trace: WireTrace) -> Exception:
@@ -93,9 +94,9 @@ def _lost(cause: Exception, request: Request, trace: WireTrace) -> APIError:
 
 def _timeout(error: TimeoutError, request: Request, stage: Stage) -> APIError:
     if isinstance(error, aiohttp.SocketTimeoutError):
-        what = f"the server was silent for idle={request.context.limits.idle:g} s in stage {stage}"
+        what = f"the server was silent for idle={request.context.settings.limits.idle:g} s in stage {stage}"
     elif isinstance(error, aiohttp.ConnectionTimeoutError):
-        what = f"no connection within connect={request.context.limits.connect:g} s, in stage {stage}"
+        what = f"no connection within connect={request.context.settings.limits.connect:g} s, in stage {stage}"
     else:
         what = f"a timeout of the operating system in stage {stage}"
     return APITimeoutError(what, stage=stage, retryable=True, label=request.label)
@@ -123,7 +124,7 @@ def _tls(error: Exception, request: Request) -> APIError:
 def _failed(
     request: Request, kind: ErrorKind, stage: Stage, what: str, cause: OSError | None = None
 ) -> APIConnectionError:
-    sent = "nothing more was sent" if request.record.sent else "nothing was sent"  # before a redirect, say
+    sent = "nothing more was sent" if request.attempt.sent else "nothing was sent"  # before a redirect, say
     failure = APIConnectionError(
         f"{what}; {sent}", kind=kind, stage=stage, maybe_processed=False, retryable=True, label=request.label
     )

@@ -126,7 +126,7 @@ async def _call_url(probe: Probe, call: Call[Response], client: APIClient) -> Ch
         if error.response is None or is_loop:
             return failed(error)
         reply = error.response
-        reply.history, reply.elapsed = error.history, error.elapsed
+        reply.attach_history(error.history, error.elapsed)
     except APIError as error:
         return failed(error)
     except ConfigurationError:
