@@ -288,7 +288,7 @@ async def test_gather_invalid_limits(server: FaultServer, api: APIClient, limits
 async def test_gather_of_non_calls_names_item(api: APIClient) -> None:
     """A path is no call."""
     wrong: Any = [Call.get("/"), "/users"]
-    with pytest.raises(InvalidRequestError, match=r"item 1 .* is str"):
+    with pytest.raises(InvalidRequestError, match=r"item 1 .* is of type str"):
         await api.gather(wrong)
 
 
@@ -315,7 +315,7 @@ async def test_gather_shares_pool_and_circuit(server: FaultServer) -> None:
 
 @pytest.mark.parametrize(
     ("calls", "options", "told"),
-    [(Call.get("/"), {}, "calls is Call"), ([], {"timeout": "5"}, "timeout is '5'")],
+    [(Call.get("/"), {}, "calls is of type Call"), ([], {"timeout": "soon"}, "timeout is 'soon'")],
 )
 async def test_fan_out_of_wrong_type_refused(
     server: FaultServer, calls: Any, options: dict[str, Any], told: str

@@ -53,7 +53,7 @@ async def test_call_without_client_refused(server: FaultServer) -> None:
     """Naming the item and the remedy, before anything is sent."""
     async with client(server) as api:
         calls = [Call.get("/a", client=api), Call.get("/b", key="b")]
-        told = r"item 1 of the fan-out, <Call GET /b key='b'>, carries no client; give Call.get\(..., client=api\)"
+        told = r"item 1 of the fan-out, <Call GET /b key='b'>, has no client; give Call.get\(..., client=api\)"
         with pytest.raises(InvalidRequestError, match=told):
             await gather(calls)
         with pytest.raises(InvalidRequestError, match=told):
@@ -65,7 +65,7 @@ async def test_client_of_wrong_type_refused(server: FaultServer) -> None:
     """A base URL is no client."""
     wrong: Any = "https://api.example.com"
     async with client(server) as api:
-        with pytest.raises(InvalidRequestError, match=r"item 0 .* carries client=str; give an APIClient"):
+        with pytest.raises(InvalidRequestError, match=r"item 0 .* has client=str; give an APIClient"):
             await api.gather([Call.get("/", client=wrong)])
 
 

@@ -290,7 +290,7 @@ async def test_sync_function_refused() -> None:
     """Rather than take what it returned for an answer, and block the loop for it."""
     result = await result_of(lambda: 3)
     assert (result.state, result.kind) == (DOWN, ErrorKind.INVALID_REQUEST)
-    assert result.reason == "the function gave int instead of something to await; give an async function"
+    assert result.reason == "the function returned int, which cannot be awaited; give an async function"
 
 
 # -- many targets ------------------------------------------------------------------------------------------------------

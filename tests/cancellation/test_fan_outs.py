@@ -90,10 +90,10 @@ async def left_early(api: APIClient) -> None:
         (first_success, ["gather", "Workers.run", "Workers._work"]),
         (first_failure, ["Workers._work"]),
         (observed, ["Workers._work"]),
-        (paged, ["_AsyncDraws._feed", "pages", "_AsyncDraws._asked", "Workers._work"]),
+        (paged, ["_AsyncIterableSource._feed", "pages", "_AsyncIterableSource._wait_for_waiter", "Workers._work"]),
         (paged_first_success, ["Workers._work", "pages"]),
         (unordered, ["OutcomeStream.__anext__"]),
-        (in_order, ["OutcomeStream.__anext__", "_Channel.room"]),
+        (in_order, ["OutcomeStream.__anext__", "_Buffer.wait_for_space"]),
         (left_early, ["OutcomeStream.aclose", "pages"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""Many calls with one client: the fan-outs as methods, over what makes any one call."""
+"""The fan-outs as methods of a client: ``gather`` and ``as_completed`` over its ``run``."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ T = TypeVar("T")
 
 
 class FanOut:
-    """``gather`` and ``as_completed`` of a client."""
+    """The base class that gives a client ``gather`` and ``as_completed``."""
 
     __slots__ = ()
 
     async def run(self, call: Call[T]) -> Outcome[T]:
-        """Make a described call and give its outcome."""
-        raise TypeError("Many is only the base of a client")
+        """Send a call and return its outcome. The client overrides this."""
+        raise TypeError("FanOut is only the base class of a client")
 
     def _bind(self) -> None:
-        """Make sure that calls can be made now."""
-        raise TypeError("Many is only the base of a client")
+        """Check that the client can send calls on the running loop. The client overrides this."""
+        raise TypeError("FanOut is only the base class of a client")
 
     async def gather(
         self,
@@ -38,25 +38,25 @@ class FanOut:
         on_outcome: Callable[[Outcome[T]], object] | None = None,
         progress: bool | str = False,
     ) -> _fanout.GatherResult[T]:
-        """Make many calls at once and give every one its outcome, in input order; a failed call never raises.
+        """Run many calls at once and return their outcomes in input order. A failed call never raises.
 
         Args:
-            calls: Any iterable or async iterable, consumed lazily. A call that carries a client is made by that one.
+            calls: Any iterable or async iterable, consumed lazily. A call with a client of its own is run by that one.
             concurrency: Calls in flight at once, 1 or more.
-            timeout: Seconds for all together; at its end the finished ones are kept, the others are failures of
-                kind ``DEADLINE``. ``None``: each call has only its own limits.
-            successes: Return as soon as so many have succeeded, and drop the others. ``None``: make all calls.
+            timeout: How long all calls together may take. Then finished calls keep their outcomes, and the others are
+                failures of kind ``DEADLINE``. With ``None`` each call has only its own limits.
+            successes: Return as soon as this many calls have succeeded, and drop the others. ``None``: run all calls.
             stop_on_failure: Whether the first failure drops the others.
-            on_outcome: Called with each outcome as it comes.
-            progress: Whether to show a progress bar (extra ``progress``); a text stands before it.
+            on_outcome: Called with each outcome as it arrives.
+            progress: Whether to show a progress bar (extra ``progress``). A text is its title.
 
         Returns:
-            The outcomes; see the function ``gather`` for which calls have one.
+            The outcomes. See the function ``gather`` for which calls have one.
 
         Raises:
-            InvalidRequestError: An argument is out of range, or an item is no ``Call``.
+            InvalidRequestError: An argument is out of range, or an item is not a ``Call``.
             ConfigurationError: The client is closed or belongs to another event loop, or tqdm is not installed.
-            Exception: What ``calls`` itself raised, once all calls in flight are cancelled and awaited.
+            Exception: ``calls`` itself raised it. The calls in flight have been cancelled and awaited.
         """
         self._bind()
         return await _fanout.gather(
@@ -73,24 +73,26 @@ class FanOut:
     def as_completed(
         self, calls: Calls[T], *, concurrency: int = 20, timeout: Duration | None = None, ordered: bool = False
     ) -> _fanout.OutcomeStream[T]:
-        """Make many calls at once and give their outcomes one by one, lazily: memory stays flat at any length.
+        """Run many calls at once and give their outcomes one by one. Memory does not grow with the number of calls.
 
-        Use it as ``async with api.as_completed(calls) as outcomes``: leaving that block early cancels the calls in
+        Use it as ``async with api.as_completed(calls) as outcomes``. Leaving that block early cancels the calls in
         flight and awaits their end.
 
         Args:
-            calls: Any iterable or async iterable, consumed lazily. A call that carries a client is made by that one.
-            concurrency: Calls in flight at once, 1 or more; no call is begun while as many outcomes wait to be taken.
-            timeout: Seconds for all together, from the first step on. ``None``: each call has only its own limits.
-            ordered: Whether they come in the order of ``calls``; then a slow call holds back those behind it.
+            calls: Any iterable or async iterable, consumed lazily. A call with a client of its own is run by that one.
+            concurrency: Calls in flight at once, 1 or more. No call is started while that many outcomes are buffered.
+            timeout: How long all calls together may take, from the first step on. With ``None`` each call has only its
+                own limits.
+            ordered: Whether outcomes come in the order of ``calls``. Then a slow call holds back those behind it.
 
         Returns:
-            An async iterator that is its own async context manager; see the function ``as_completed``.
+            An async iterator that is also an async context manager. See the function ``as_completed``.
 
         Raises:
-            InvalidRequestError: An argument is out of range, or an item is no ``Call``; the latter maybe from a step.
+            InvalidRequestError: An argument is out of range, or an item is not a ``Call``. The latter may come from a
+                step.
             ConfigurationError: The client is closed or belongs to another event loop.
-            Exception: From a step: what ``calls`` itself raised, once all calls in flight are cancelled and awaited.
+            Exception: From a step: ``calls`` itself raised it. The calls in flight have been cancelled and awaited.
         """
         self._bind()
         return _fanout.as_completed(calls, client=self, concurrency=concurrency, timeout=timeout, ordered=ordered)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from resilient_client._core.call import Call
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.events import Listener
 from resilient_client._policies.balancing.endpoint import EndpointState
 from resilient_client._policies.circuit.circuit import Circuit
+from resilient_client._policies.http.redaction import redact_url
 from resilient_client._policies.limits.bulkhead import Permits
 from resilient_client._policies.retry.budget import RetryTokens
 
 if TYPE_CHECKING:
+    from resilient_client._call.execute import Executor
     from resilient_client._client.runtime import Runtime
 
 
@@ -23,6 +26,7 @@ class Inspection:
 
     __slots__ = ()
 
+    _executor: Executor
     _runtime: Runtime
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
@@ -71,3 +75,12 @@ class Inspection:
         """The retry tokens by upstream, to be looked at: ``available(loop.time())``; empty when the budget is off."""
         budgets = self._runtime.budgets
         return MappingProxyType({}) if budgets is None else budgets
+
+    def _redacted_url(self, call: Call[Any]) -> str:
+        """The URL that ``call`` would be sent to, without secrets; with a list of endpoints, that of the first.
+
+        Raises:
+            InvalidRequestError: The call cannot be sent as it is.
+        """
+        request, _ = self._executor.begin(call)
+        return redact_url(request.url)

@@ -1,12 +1,12 @@
-"""Many calls at once, each with its own outcome. One failing never harms its siblings.
+"""Many calls at once, each with its own outcome. A call that fails does not affect the others.
 
-Works over anything that can ``run(call) -> Outcome``, and knows nothing of HTTP::
+Works with anything that has ``run(call) -> Outcome``, and knows nothing of HTTP::
 
-    calls ──► source ──► workers ──┬──► gather        all outcomes, in the order of the calls      GatherResult
-              draws      make      └──► as_completed  one outcome after the other, lazily          OutcomeStream
+    calls ──► source ──► workers ──┬──► gather        all outcomes, in the order of the calls   GatherResult
+              draws      run       └──► as_completed  one outcome after the other, lazily       OutcomeStream
 
-Workers share one source, so no more calls are in flight, and no more of a lazy iterable is drawn, than
-``concurrency``. Past the deadline no call is made, so a fan-out ends when it should, whatever its length.
+All workers share one source. So at most ``concurrency`` calls are in flight, and a lazy iterable is drawn only as far
+as calls are started. No call is started after the deadline, so a fan-out ends in time however many calls there are.
 """
 
 from resilient_client._fanout.gathering import gather

@@ -1,4 +1,4 @@
-"""Who looks on while outcomes come in. An observer that fails harms no call: it is logged, once."""
+"""Notifies observers of outcomes as they arrive. An observer that raises is logged once, and affects no call."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from resilient_client._core.errors import InvalidRequestError
 from resilient_client._core.outcome import Outcome
+from resilient_client._core.validation import kind_of
 
 _log = logging.getLogger("resilient_client.fanout")
 
@@ -17,7 +18,7 @@ Observer: TypeAlias = Callable[[Outcome[Any]], object]
 
 
 class Observers:
-    """Those who are told of the outcomes of one fan-out."""
+    """The observers of one fan-out."""
 
     __slots__ = ("_failed", "_observers")
 
@@ -25,12 +26,14 @@ class Observers:
         self._observers = tuple(observer for observer in observers if observer is not None)
         self._failed = set[int]()
 
-    def tell(self, outcome: Outcome[Any]) -> None:
-        """Tell everybody."""
+    def notify(self, outcome: Outcome[Any]) -> None:
+        """Call each observer with ``outcome``."""
         for observer in self._observers:
             try:
                 observer(outcome)
-            except (Exception, CancelledError):  # nothing is awaited here: the latter is no cancellation of ours
+            except (Exception, CancelledError):
+                # Nothing is awaited here, so a CancelledError is not a cancellation of this task. The observer used the
+                # result of something cancelled.
                 if id(observer) not in self._failed:
                     self._failed.add(id(observer))
                     _log.exception(
@@ -39,17 +42,17 @@ class Observers:
 
 
 def check_callback(on_outcome: object) -> None:
-    """Complain about what cannot be called with an outcome, or would have to be awaited.
+    """Check ``on_outcome``: ``None``, or a plain function.
 
     Raises:
-        InvalidRequestError: Saying what to give.
+        InvalidRequestError: It cannot be called, or would have to be awaited.
     """
     if on_outcome is None:
         return
     if not callable(on_outcome):
-        raise InvalidRequestError(f"on_outcome is {on_outcome!r}; give a function of one outcome")
+        raise InvalidRequestError(f"on_outcome is {kind_of(on_outcome)}; give a function of one outcome")
     if iscoroutinefunction(on_outcome) or iscoroutinefunction(type(on_outcome).__call__):
         raise InvalidRequestError(
-            "on_outcome is async, but nobody awaits it; give a plain function, or use "
+            "on_outcome is async, but is not awaited; give a plain function, or use "
             "async for outcome in as_completed(calls)"
         )

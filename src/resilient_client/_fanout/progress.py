@@ -1,4 +1,4 @@
-"""A progress bar for a fan-out: tqdm's, in a terminal or a notebook, loaded when it is first asked for."""
+"""The progress bar of a fan-out, in a terminal or a notebook. Imports tqdm when the first bar is shown."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any, Self
 
 from resilient_client._core.errors import InvalidRequestError, MissingExtraError
 from resilient_client._core.outcome import Failure, Outcome
+from resilient_client._core.validation import shorten
 
 
 class Progress:
-    """A bar that is told of outcomes. Use it as a context manager, or it stays on the screen unfinished."""
+    """A progress bar, called with each outcome. Use it as a context manager, so that the bar is closed."""
 
     __slots__ = ("_bar", "_failed")
 
     def __init__(self, title: bool | str, total: int | None) -> None:
-        """Show it.
+        """Show the bar.
 
         Args:
-            title: Stands before the bar; ``True``: nothing does.
-            total: How many outcomes there will be, if that is known.
+            title: The text before the bar. ``True`` means none.
+            total: The number of outcomes to come, or ``None`` if it is not known.
 
         Raises:
             MissingExtraError: tqdm is not installed.
@@ -31,14 +32,14 @@ class Progress:
             raise MissingExtraError(
                 f"progress={title!r} needs tqdm; install it with: pip install 'resilient-client[progress]'"
             ) from error
-        # tqdm watches stale bars from a thread, which it leaves behind; a bar that looks at the clock each time
-        # (miniters=1) needs no watching.
-        unwatched = type("Bar", (tqdm,), {"monitor_interval": 0})
-        self._bar = unwatched(total=total, desc=title if isinstance(title, str) else None, unit=" calls", miniters=1)
+        # By default tqdm starts a thread that refreshes stale bars, and never ends it. With miniters=1 the bar reads
+        # the clock at each update and cannot become stale, and monitor_interval=0 prevents the thread.
+        bar = type("Bar", (tqdm,), {"monitor_interval": 0})
+        self._bar = bar(total=total, desc=title if isinstance(title, str) else None, unit=" calls", miniters=1)
         self._failed = 0
 
     def __call__(self, outcome: Outcome[Any]) -> None:
-        """One more; failures are counted behind the bar, dropped calls are not."""
+        """Count an outcome. The number of failures is shown after the bar, without dropped calls."""
         if isinstance(outcome, Failure) and not outcome.dropped:
             self._failed += 1
             self._bar.set_postfix(failed=self._failed, refresh=False)
@@ -54,10 +55,10 @@ class Progress:
 
 
 def check_progress(progress: object) -> None:
-    """Complain about what says neither whether there is a bar nor how it is called.
+    """Check ``progress``: a flag, or a title.
 
     Raises:
-        InvalidRequestError: Saying what to give.
+        InvalidRequestError: It is neither.
     """
     if not isinstance(progress, (bool, str)):
-        raise InvalidRequestError(f"progress is {progress!r}; give True, False, or the text before the bar")
+        raise InvalidRequestError(f"progress is {shorten(progress)}; give True, False, or the text before the bar")

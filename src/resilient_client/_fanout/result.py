@@ -1,4 +1,4 @@
-"""What came of a fan-out: a sequence of outcomes that knows the usual questions."""
+"""The result of ``gather``: a sequence of outcomes with the usual queries."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from resilient_client._core.outcome import Failure, Outcome, Success
 
 T = TypeVar("T")
 
-_ROWS = 100
-_WIDTH = 120
+_MAX_ROWS = 100
+_MAX_CELL_LENGTH = 120
 
 
 class GatherResult(Sequence[Outcome[T]], Generic[T]):
     """The outcomes of a fan-out, in the order of its calls.
 
     Attributes:
-        elapsed: Seconds the whole fan-out took; ``None`` if that is not known.
+        elapsed: Seconds the whole fan-out took, or ``None`` if that is not known.
     """
 
-    __slots__ = ("_outcomes", "_wanted", "elapsed")
+    __slots__ = ("_outcomes", "_successes", "elapsed")
 
     def __init__(
         self, outcomes: Iterable[Outcome[T]], *, successes: int | None = None, elapsed: float | None = None
@@ -32,18 +32,18 @@ class GatherResult(Sequence[Outcome[T]], Generic[T]):
         """Hold outcomes.
 
         Args:
-            outcomes: In order.
-            successes: How many were asked for; ``None``: that all succeed.
-            elapsed: Seconds.
+            outcomes: The outcomes, in the order of the calls.
+            successes: The number of successes that ``ok`` requires. With ``None`` no call may fail.
+            elapsed: Seconds the whole fan-out took.
         """
         self._outcomes = tuple(outcomes)
-        self._wanted = successes
+        self._successes = successes
         self.elapsed = elapsed
 
     @property
     def ok(self) -> bool:
-        """Whether the fan-out has what it was asked for: ``successes``, or, without that, no failure."""
-        return not self._errors() if self._wanted is None else len(self.values) >= self._wanted
+        """Whether the fan-out has its ``successes``, or, without ``successes``, no failure but dropped calls."""
+        return not self._errors() if self._successes is None else len(self.values) >= self._successes
 
     @property
     def values(self) -> list[T]:
@@ -52,28 +52,28 @@ class GatherResult(Sequence[Outcome[T]], Generic[T]):
 
     @property
     def failures(self) -> list[Failure]:
-        """The failures, in order; the calls that the fan-out dropped are among them (``failure.dropped``)."""
+        """The failures, in order, with those of the calls that the fan-out dropped (``failure.dropped``)."""
         return [outcome for outcome in self._outcomes if isinstance(outcome, Failure)]
 
     def by_kind(self) -> dict[ErrorKind, list[Failure]]:
-        """The failures, grouped by what happened."""
+        """The failures, grouped by kind, in the order of their first occurrence."""
         groups: dict[ErrorKind, list[Failure]] = {}
         for failure in self.failures:
             groups.setdefault(failure.kind, []).append(failure)
         return groups
 
     def raise_for_failures(self) -> None:
-        """Raise all real failures together, unless the fan-out is ``ok``.
+        """Raise the errors of all failures together, unless the fan-out is ``ok``.
 
-        A call that the fan-out dropped itself did not really fail, so its error is left out. With ``successes``
-        reached there is nothing to raise, whatever failed on the way.
+        A dropped call did not fail by itself, so its error is left out. If the fan-out has its ``successes``, nothing
+        is raised, even if other calls failed.
 
         Raises:
-            ExceptionGroup: Of the errors, in order.
+            ExceptionGroup: The errors, in order.
         """
         if self.ok:
             return
-        too_few = f"successes is {self._wanted}, but the iterable gave only {len(self)} calls, and all succeeded"
+        too_few = f"successes is {self._successes}, but the iterable gave only {len(self)} calls, and all succeeded"
         raise ExceptionGroup(str(self), self._errors() or [InvalidRequestError(too_few)])
 
     def _errors(self) -> list[Exception]:
@@ -97,8 +97,8 @@ class GatherResult(Sequence[Outcome[T]], Generic[T]):
         dropped = sum(failure.dropped for failure in failures)
         kinds = Counter(failure.kind for failure in failures if not failure.dropped)
         parts = [f"{len(self) - len(failures)} of {len(self)} calls succeeded"]
-        if self._wanted is not None:
-            parts[0] += f" ({self._wanted} wanted)"
+        if self._successes is not None:
+            parts[0] += f" ({self._successes} wanted)"
         if kinds:
             parts.append("failed: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
         if dropped:
@@ -109,34 +109,34 @@ class GatherResult(Sequence[Outcome[T]], Generic[T]):
         return f"<GatherResult {self}>"
 
     def _repr_html_(self) -> str:
-        """A table for notebooks: the first hundred outcomes, one a row."""
+        """An HTML table for notebooks, with the first hundred outcomes."""
         from html import escape
 
         title = str(self) if self.elapsed is None else f"{self}; {self.elapsed:.3g} s in all"
         head = "".join(f"<th>{name}</th>" for name in ("", "key", "outcome", "attempts", "seconds", "what"))
-        rows = [_row(index, outcome) for index, outcome in enumerate(self._outcomes[:_ROWS])]
-        if len(self) > _ROWS:
-            rows.append(f'<tr><td colspan="6">and {len(self) - _ROWS} more</td></tr>')
+        rows = [_row(index, outcome) for index, outcome in enumerate(self._outcomes[:_MAX_ROWS])]
+        if len(self) > _MAX_ROWS:
+            rows.append(f'<tr><td colspan="6">and {len(self) - _MAX_ROWS} more</td></tr>')
         return f"<table><caption>{escape(title)}</caption><tr>{head}</tr>{''.join(rows)}</table>"
 
 
 def _row(index: int, outcome: Outcome[object]) -> str:
-    """An outcome as a row of HTML. Keys, values and errors may hold anything: all text is cut and escaped."""
+    """An outcome as an HTML row. Keys, values and errors may hold anything, so all text is truncated and escaped."""
     from html import escape
 
-    key = "" if outcome.key is None else outcome.key if isinstance(outcome.key, str) else _short.repr(outcome.key)
+    key = "" if outcome.key is None else outcome.key if isinstance(outcome.key, str) else _repr.repr(outcome.key)
     match outcome:
         case Success(value=value):
-            word, what = "ok", _short.repr(value)
+            status, text = "ok", _repr.repr(value)
         case Failure(error=error):
-            word, what = str(outcome.kind), str(error)
-    cells = (str(index), key, word, str(outcome.attempts), f"{outcome.elapsed:.3f}", what)
-    return "<tr>" + "".join(f"<td>{escape(_cut(cell))}</td>" for cell in cells) + "</tr>"
+            status, text = str(outcome.kind), str(error)
+    cells = (str(index), key, status, str(outcome.attempts), f"{outcome.elapsed:.3f}", text)
+    return "<tr>" + "".join(f"<td>{escape(_truncate(cell))}</td>" for cell in cells) + "</tr>"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+def _truncate(text: str) -> str:
+    return text if len(text) <= _MAX_CELL_LENGTH else text[: _MAX_CELL_LENGTH - 1] + "…"
 
 
-_short = Repr()
-_short.maxstring = _short.maxother = _WIDTH
+_repr = Repr()  # limits the size while it builds the text, and survives a value whose ``__repr__`` raises
+_repr.maxstring = _repr.maxother = _MAX_CELL_LENGTH

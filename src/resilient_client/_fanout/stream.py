@@ -1,7 +1,7 @@
-"""One outcome after the other: lazy in, lazy out, in memory that does not grow with the number of calls.
+"""``as_completed``: one outcome after the other, in memory that does not grow with the number of calls.
 
-The workers run in a task of their own, so that neither the deadline of the fan-out nor its cancellations touch the
-code that consumes it. They put outcomes into a channel, and are held back while as many wait there as may be in flight.
+The workers run in a task of their own. So neither the deadline of the fan-out nor its cancellations reach the code that
+consumes the outcomes. The workers put outcomes into a buffer, and wait while it holds as many as may be in flight.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from resilient_client._fanout.workers import Workers, check_limits
 
 T = TypeVar("T")
 
-_running: set[asyncio.Task[None]] = set()
-"""asyncio refers only weakly to tasks, and would let the workers of a forgotten stream vanish without cleaning up."""
+_tasks: set[asyncio.Task[None]] = set()
+"""Strong references to the running tasks. asyncio has only weak ones: the garbage collector would remove the task of a
+stream that nothing refers to, without cancelling its calls."""
 
 
 def as_completed(
@@ -34,7 +35,7 @@ def as_completed(
     timeout: Duration | None = None,
     ordered: bool = False,
 ) -> OutcomeStream[T]:
-    """Make many calls at once, and give their outcomes one by one, as they come.
+    """Run many calls at once, and give their outcomes one by one as they arrive.
 
     ::
 
@@ -43,62 +44,63 @@ def as_completed(
                 ...
 
     Leaving the ``async with`` block early cancels the calls in flight and awaits their end. A bare
-    ``async for outcome in as_completed(calls)`` does for loops that run to their end; one that is left early cancels
-    the calls too, but does not wait for them, and as late as Python lets go of the stream.
+    ``async for outcome in as_completed(calls)`` is fine for a loop that runs to its end. If such a loop is left early,
+    its calls are cancelled only when Python deletes the stream, and are not awaited.
 
     Args:
-        calls: An iterable or async iterable, consumed as places become free. An async generator is closed at the end.
-        client: Makes the calls that carry no client of their own (``Call.get(..., client=api)``).
-        concurrency: Calls in flight at once, 1 or more. No call is begun while as many outcomes wait to be taken: a
-            slow consumer holds the calls back.
-        timeout: Seconds for all of them together, from the first step on; what is left then fails with ``DEADLINE``.
-            The code that consumes the outcomes is not bound by it. ``None``: each call has only its own limits, and
-            those of a ``deadline()`` around the first step.
+        calls: An iterable or async iterable, consumed as workers become free. An async generator is closed at the end.
+        client: Runs the calls that have no client of their own (``Call.get(..., client=api)``).
+        concurrency: Calls in flight at once, 1 or more. No call is started while that many outcomes wait in the buffer,
+            so a slow consumer holds the calls back.
+        timeout: How long all calls together may take, from the first step on. Calls that have not ended by then fail
+            with ``DEADLINE``. It does not limit the code that consumes the outcomes. With ``None`` each call has only
+            its own limits, and those of an ambient ``deadline()`` at the first step.
         ordered: Whether outcomes come in the order of ``calls``. Then one slow call holds back all behind it: up to
-            ``concurrency`` outcomes wait for it, and after that no further call is begun.
+            ``concurrency`` outcomes wait for it, and no further call is started.
 
     Returns:
-        The outcomes: an async iterator, and an async context manager around itself. Never raises for a failed call.
-        Which of the calls get an outcome is the same as with ``gather``.
+        An async iterator over the outcomes, which is also an async context manager. Never raises for a failed call.
+        Which calls get an outcome is the same as with ``gather``.
 
     Raises:
-        InvalidRequestError: A limit is out of range, or an item is no ``Call`` or has no client to make it; for items
-            of what is no list or tuple, in the step that comes to it.
-        CallCancelledError: From a step: somebody cancelled the fan-out, such as one who cancels all tasks of the loop.
-        Exception: From a step: what ``calls`` itself raised, once all calls in flight are cancelled and awaited.
+        InvalidRequestError: A limit is out of range, or an item is not a ``Call`` or has no client to run it. Items of
+            anything but a list or tuple are checked when they are drawn, so there the error comes from a step.
+        CallCancelledError: From a step: the fan-out was cancelled from outside, such as by code that cancels all tasks
+            of the loop.
+        Exception: From a step: ``calls`` itself raised it. The calls in flight have been cancelled and awaited.
     """
     seconds = check_limits(concurrency, timeout)
     check_flag("ordered", ordered)
-    channel = _Channel[T](concurrency, ordered)
-    return OutcomeStream(Workers(source_of(calls, client), concurrency, channel), channel, seconds)
+    buffer = _Buffer[T](concurrency, ordered)
+    return OutcomeStream(Workers(source_of(calls, client), concurrency, buffer), buffer, seconds)
 
 
 class OutcomeStream(AsyncIterator[Outcome[T]]):
-    """The outcomes of a fan-out, each once, as they come. Several tasks may take from it. See ``as_completed``."""
+    """The outcomes of a fan-out as an async iterator. Any number of tasks may consume it. See ``as_completed``."""
 
-    __slots__ = ("_channel", "_driver", "_timeout", "_workers")
+    __slots__ = ("_buffer", "_task", "_timeout", "_workers")
 
-    def __init__(self, workers: Workers[T], channel: _Channel[T], timeout: float | None) -> None:
-        """Describe a stream; nothing runs before the first step."""
-        self._driver: asyncio.Task[None] | None = None
-        self._workers: Workers[T] | None = workers
-        self._channel = channel
+    def __init__(self, workers: Workers[T], buffer: _Buffer[T], timeout: float | None) -> None:
+        """Describe a stream. Nothing runs before the first step."""
+        self._task: asyncio.Task[None] | None = None
+        self._workers: Workers[T] | None = workers  # ``None`` once they are started, or never will be
+        self._buffer = buffer
         self._timeout = timeout
 
     async def __anext__(self) -> Outcome[T]:
         if self._workers is not None:
-            self._begin(self._workers)
-        channel = self._channel
-        while (outcome := channel.take()) is None:
-            if channel.ended:
-                self._conclude()
+            self._start(self._workers)
+        buffer = self._buffer
+        while (outcome := buffer.take()) is None:
+            if buffer.ended:
+                self._raise_failure()
                 raise StopAsyncIteration
-            await channel.arrival()
+            await buffer.arrival()
         return outcome
 
     async def __aenter__(self) -> Self:
         if self._workers is not None:
-            self._begin(self._workers)
+            self._start(self._workers)
         return self
 
     async def __aexit__(
@@ -107,120 +109,146 @@ class OutcomeStream(AsyncIterator[Outcome[T]]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Cancel the calls in flight and await their end; outcomes that wait are lost. May be called twice.
+        """Cancel the calls in flight and await their end. Outcomes in the buffer are lost. May be called twice.
 
         Raises:
-            Exception: What ``calls`` raised, if no step has told yet.
+            Exception: ``calls`` raised it, and no step has raised it yet.
         """
         self._workers = None
-        self._channel.close()
-        if self._driver is not None:
-            await _end(self._driver)
-            self._conclude()
+        self._buffer.close()
+        if self._task is not None:
+            await _cancel_and_wait(self._task)
+            self._raise_failure()
 
     def __del__(self) -> None:
-        driver = self._driver
-        if driver is not None and not driver.done():
+        task = self._task
+        if task is not None and not task.done():
             try:
-                driver.get_loop().call_soon_threadsafe(driver.cancel)  # whichever thread collects garbage
+                # The garbage collector may run in any thread, and a task may be cancelled only in that of its loop.
+                task.get_loop().call_soon_threadsafe(task.cancel)
             except RuntimeError:
-                pass  # the loop is closed: nothing runs any more
+                pass  # the loop is closed, so the task cannot run anyway
 
-    def _begin(self, workers: Workers[T]) -> None:
+    def _start(self, workers: Workers[T]) -> None:
         self._workers = None
-        self._driver = driver = asyncio.get_running_loop().create_task(workers.run(self._timeout))
-        _running.add(driver)
-        driver.add_done_callback(_running.discard)
-        driver.add_done_callback(self._channel.end)
+        self._task = task = asyncio.get_running_loop().create_task(workers.run(self._timeout))
+        _tasks.add(task)
+        # Neither the task nor its callbacks refer to the stream: it has to be deleted when its consumer drops it.
+        task.add_done_callback(_tasks.discard)
+        task.add_done_callback(self._buffer.end)
 
-    def _conclude(self) -> None:
-        """Raise what kept outcomes from coming, such as an error of the iterable of calls; once."""
-        driver = self._driver
-        if driver is not None and driver.done():
-            self._driver = None
-            if not driver.cancelled() and (error := driver.exception()) is not None:
+    def _raise_failure(self) -> None:
+        """Raise, only once, the exception that ended the fan-out early, such as an error of the iterable."""
+        task = self._task
+        if task is not None and task.done():
+            self._task = None
+            if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
-            if driver.cancelled() and not self._channel.closed:
+            if task.cancelled() and not self._buffer.closed:
                 raise CallCancelledError("the fan-out was cancelled from outside, so outcomes are missing")
 
 
-class _Channel(Generic[T]):
-    """Outcomes on their way from the workers to the consumer; knows neither of them, so that each can go by itself."""
+class _Buffer(Generic[T]):
+    """Outcomes between the workers and the consumers.
 
-    __slots__ = ("_arrived", "_held", "_limit", "_next", "_ordered", "_takers", "_waiting", "closed", "ended", "full")
+    Refers to neither of them, so that dropping the stream deletes it although its workers still run.
+
+    Attributes:
+        full: Whether workers have to wait before they start another call.
+        ended: Whether no further outcome will arrive.
+        closed: Whether the consumer has left.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_blocked_workers",
+        "_limit",
+        "_next",
+        "_ordered",
+        "_outcomes",
+        "_waiting_consumers",
+        "closed",
+        "ended",
+        "full",
+    )
 
     def __init__(self, limit: int, ordered: bool) -> None:
         self._limit = limit
         self._ordered = ordered
-        self._waiting: dict[int, Outcome[T]] = {}  # by the place in which they are taken
-        self._arrived = 0
-        self._next = 0
-        self._takers: list[asyncio.Future[None]] = []
-        self._held: deque[asyncio.Future[None]] = deque()
+        self._outcomes: dict[int, Outcome[T]] = {}  # by position in the output
+        self._arrived = 0  # the number of outcomes put so far
+        self._next = 0  # the position that is taken next
+        self._waiting_consumers: list[asyncio.Future[None]] = []
+        self._blocked_workers: deque[asyncio.Future[None]] = deque()
         self.full = False
         self.ended = False
         self.closed = False
 
-    async def room(self) -> None:
+    async def wait_for_space(self) -> None:
         while self.full:
-            held = asyncio.get_running_loop().create_future()
-            self._held.append(held)
-            await held
+            blocked = asyncio.get_running_loop().create_future()
+            self._blocked_workers.append(blocked)
+            await blocked
 
     def put(self, index: int, outcome: Outcome[T]) -> str:
         if self.ended:
             return ""
-        place = index if self._ordered else self._arrived
+        position = index if self._ordered else self._arrived
         self._arrived += 1
-        self._waiting[place] = outcome
-        self.full = len(self._waiting) >= self._limit
-        if self._takers and place == self._next:
-            self._wake()
+        self._outcomes[position] = outcome
+        self.full = len(self._outcomes) >= self._limit
+        if self._waiting_consumers and position == self._next:
+            self._wake_consumers()
         return ""
 
     def take(self) -> Outcome[T] | None:
-        """The next outcome; ``None``: it is not there, and never will be if ``ended``."""
-        outcome = self._waiting.pop(self._next, None)
+        """The next outcome. ``None``: it has not arrived, and never will if ``ended`` is set."""
+        outcome = self._outcomes.pop(self._next, None)
         if outcome is not None:
             self._next += 1
             if self.full:
-                self.full = len(self._waiting) >= self._limit
-            if self._held and not self.full and not (held := self._held.popleft()).done():
-                held.set_result(None)
+                self.full = len(self._outcomes) >= self._limit
+            # There is space for one outcome, so one worker is woken. It checks ``full`` again: another may be faster.
+            if self._blocked_workers and not self.full and not (blocked := self._blocked_workers.popleft()).done():
+                blocked.set_result(None)
         return outcome
 
     def arrival(self) -> asyncio.Future[None]:
-        """Comes true with the next outcome, or the end. For one task only: it is cancelled with that."""
-        taker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._takers = [other for other in self._takers if not other.done()]
-        self._takers.append(taker)
-        return taker
+        """A future that is done with the next outcome, or the end.
 
-    def end(self, _driver: asyncio.Task[Any]) -> None:
-        """Nothing more will arrive."""
+        Each waiting task has its own: a task that is cancelled cancels the future it awaits.
+        """
+        consumer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting_consumers = [other for other in self._waiting_consumers if not other.done()]
+        self._waiting_consumers.append(consumer)
+        return consumer
+
+    def end(self, _task: asyncio.Task[Any]) -> None:
+        """No further outcome will arrive: the task of the workers is done."""
         self.ended = True
-        self._wake()
+        self._wake_consumers()
 
     def close(self) -> None:
-        """Nobody takes any more."""
-        self._waiting.clear()
+        """The consumer has left: drop all outcomes, those that are still to come too."""
+        self._outcomes.clear()
         self.full = False
         self.closed = self.ended = True
-        self._wake()
+        self._wake_consumers()
 
-    def _wake(self) -> None:
-        for taker in self._takers:
-            if not taker.done():
-                taker.set_result(None)
-        self._takers.clear()
+    def _wake_consumers(self) -> None:
+        for consumer in self._waiting_consumers:
+            if not consumer.done():
+                consumer.set_result(None)
+        self._waiting_consumers.clear()
 
 
-async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a task and await its end. Cancelled meanwhile, do that all the same, and be cancelled then."""
+async def _cancel_and_wait(task: asyncio.Task[None]) -> None:
+    """Cancel a task and await its end. If this is cancelled meanwhile, it still awaits the end, and raises then."""
     task.cancel()
     cancellation: asyncio.CancelledError | None = None
     while not task.done():
         try:
+            # ``await task`` would pass a second cancellation on to the task, and interrupt its cleanup.
             await asyncio.wait((task,))
         except asyncio.CancelledError as error:
             cancellation = error

@@ -1,7 +1,7 @@
-"""Who the caller is: ready-made ``Auth`` objects, from a fixed key to OAuth 2.0.
+"""Ready-made ``Auth`` objects, from a fixed key to OAuth 2.0 client credentials.
 
-They know how to put credentials on a request and how to get new ones; *when* is the business of the middleware.
-An object may be shared by many clients and tasks. None shows its secret in ``repr``, ``str`` or an error.
+An ``Auth`` adds credentials to a request and gets new ones. The auth middleware decides when. Any number of clients and
+tasks may share one object. No object shows its secret in ``repr``, ``str`` or an error.
 """
 
 from resilient_client.auth._bearer import BearerAuth

@@ -1,4 +1,4 @@
-"""A bearer token (RFC 6750): a fixed one, or one that a function of yours provides."""
+"""Bearer tokens (RFC 6750): a fixed token, or one that an async function provides."""
 
 from __future__ import annotations
 
@@ -11,68 +11,76 @@ from pydantic import SecretStr
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
-from resilient_client.auth._secrets import TOKEN, checked_secret
+from resilient_client._core.types import Duration
+from resilient_client._core.validation import check_duration
+from resilient_client.auth._secrets import TOKEN, check_secret
 from resilient_client.auth._token import Token, TokenKeeper
 
 TokenProvider: TypeAlias = "Callable[[], Awaitable[str | SecretStr | Token]]"
-"""Gets a new token. A plain string is good until a 401; a ``Token`` may say for how long."""
+"""Gets a new token. A plain string is kept until a 401. A ``Token`` can have a lifetime."""
 
 
 class BearerAuth:
-    """Sends ``Authorization: Bearer``, in place of one the caller set (RFC 6750 section 2.1).
+    """Sends ``Authorization: Bearer`` (RFC 6750 section 2.1). Replaces an ``Authorization`` header of the caller.
 
-    A provider is called once, however many calls wait for its token; the token is kept until it expires or meets
-    a 401. It runs as a task of its own, in an empty context, so that no single caller's deadline ends it for all.
+    The provider is called once, however many calls wait for its token. The token is kept until it expires or a server
+    answers it with a 401. The provider runs in its own task with an empty context, so the deadline of one caller does
+    not cancel it for the others.
     """
 
     __slots__ = ("_fixed", "_keeper", "_provider")
 
     def __init__(
-        self, token: str | SecretStr | TokenProvider, *, timeout: float = 10.0, early_refresh: float = 0.0
+        self, token: str | SecretStr | TokenProvider, *, timeout: Duration = 10.0, early_refresh: Duration = 0.0
     ) -> None:
-        """Send ``token``, or what it provides.
+        """Hold a fixed token, or a function that provides tokens.
 
         Args:
             token: A fixed token, or an async function that gets one.
-            timeout: Seconds the provider may take.
-            early_refresh: Seconds before a token's end at which the provider is called in the background, but never
-                more than half of the token's lifetime; 0: only when the token has expired.
+            timeout: How long the provider may take, above 0.
+            early_refresh: How long before the token expires the provider is called in the background, 0 or more, but
+                never more than half of the token's lifetime. With 0 it is called only after the token has expired.
 
         Raises:
-            ConfigurationError: The token does not fit into a header, or a number is out of range.
+            ConfigurationError: The token does not fit into a header, or a duration is out of range.
         """
+        name = type(self).__name__
         self._fixed: SecretStr | None = None
         if callable(token):
             self._provider = token
         else:
-            self._fixed = checked_secret(token, "BearerAuth.token", TOKEN)
-        self._keeper = TokenKeeper(self._provide, timeout=timeout, early_refresh=early_refresh)
+            self._fixed = check_secret(token, "BearerAuth.token", TOKEN)
+        self._keeper = TokenKeeper(
+            self._provide,
+            timeout=check_duration(f"{name}.timeout", timeout),
+            early_refresh=check_duration(f"{name}.early_refresh", early_refresh, zero=True, infinite=True),
+        )
 
     async def apply(self, request: Request) -> None:
-        """Set ``Authorization``; waits for the provider only when there is no valid token.
+        """Set ``Authorization``. Waits for the provider only when there is no valid token.
 
         Raises:
-            APIError: Whatever the provider raises comes through.
+            APIError: The provider failed or took too long. Other exceptions of the provider propagate as they are.
         """
         token = self._fixed or await self._keeper.get()
         request.headers["Authorization"] = f"Bearer {token.get_secret_value()}"
 
     async def refresh(self, rejected: Response) -> bool:
-        """Ask the provider for another token; ``False`` if it gives the same one again, or for a fixed token."""
+        """Call the provider again. ``False`` for a fixed token, or if the provider returned the same one."""
         return self._fixed is None and await self._keeper.replace()
 
     async def close(self) -> None:
-        """End a background refresh at once. Clients never call this, since they may share the object.
+        """Cancel a background refresh. Optional, because its timeout ends it anyway.
 
-        Not required either: a background refresh ends by its own timeout.
+        Clients never call this, since they may share the object.
         """
         await self._keeper.close()
 
     async def _provide(self) -> Token:
-        pending = self._provider()
-        if not inspect.isawaitable(pending):
+        awaitable = self._provider()
+        if not inspect.isawaitable(awaitable):
             raise ConfigurationError("the token provider of BearerAuth must be an `async def` function")
-        token = await pending
+        token = await awaitable
         return token if isinstance(token, Token) else Token(token)
 
     def __repr__(self) -> str:

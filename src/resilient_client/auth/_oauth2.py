@@ -1,7 +1,7 @@
-"""OAuth 2.0 client credentials (RFC 6749 section 4.4): a service that gets its own tokens.
+"""OAuth 2.0 client credentials (RFC 6749 section 4.4): a service gets its own tokens.
 
-Describes one token request, makes it with an ``APIClient`` and reads the answer. When a token is fetched is the
-business of the keeper; no request of the caller passes through here.
+Builds one token request, sends it with an ``APIClient`` and reads the answer. The token keeper decides when. No request
+of the caller passes through this module.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from resilient_client._client.client import APIClient
 from resilient_client._core.errors import APIError, APIResponseValidationError, APIStatusError, ConfigurationError
 from resilient_client._core.protocols import Transport
 from resilient_client._core.response import Response
+from resilient_client._core.types import Duration
+from resilient_client._core.validation import check_duration, check_mapping, shorten
 from resilient_client._settings.timeout import Timeout
 from resilient_client.auth._bearer import BearerAuth
-from resilient_client.auth._secrets import TEXT, checked_secret
+from resilient_client.auth._secrets import TEXT, check_secret
 from resilient_client.auth._static import basic_credentials
 from resilient_client.auth._token import Token
 
-_OURS = frozenset({"grant_type", "client_id", "client_secret", "scope", "audience"})
+_RESERVED_FIELDS = frozenset({"grant_type", "client_id", "client_secret", "scope", "audience"})
 
 
 class OAuth2ClientCredentials(BearerAuth):
     """Gets a token with a client id and secret, and renews it before it expires.
 
-    Near its end one background task renews the token while every call goes on with the one that is still valid; only
-    an expired token is waited for. Should the early renewal fail, the old token serves to its end.
+    Shortly before expiry one background task renews the token, while calls use the one that is still valid. Calls wait
+    only when the token has expired. If the early renewal fails, the old token is used until it expires.
     """
 
     __slots__ = (
@@ -39,7 +41,7 @@ class OAuth2ClientCredentials(BearerAuth):
         "_client_id",
         "_client_secret",
         "_form",
-        "_limit",
+        "_timeout",
         "_token_url",
         "_transport",
     )
@@ -53,63 +55,65 @@ class OAuth2ClientCredentials(BearerAuth):
         scope: str | None = None,
         audience: str | None = None,
         extra: Mapping[str, str] | None = None,
-        early_refresh: float = 30.0,
+        early_refresh: Duration = 30.0,
         client_auth: Literal["basic", "post"] = "basic",
-        timeout: float = 10.0,
+        timeout: Duration = 10.0,
         transport: Transport | None = None,
     ) -> None:
         """Get tokens from ``token_url``.
 
         Args:
-            token_url: The token endpoint; https, or http on this very machine (RFC 6749 section 3.2).
-            client_id: Who the service is.
-            client_secret: How it proves that.
-            scope: Names separated by spaces; ``None``: what the server gives by default.
-            audience: What the token is for, where the server wants to be told (no standard parameter).
+            token_url: The token endpoint: https, or http on this machine (RFC 6749 section 3.2).
+            client_id: The client identifier of the service.
+            client_secret: The secret of the service.
+            scope: Scope names separated by spaces. With ``None`` the server's default applies.
+            audience: The API that the token is for, if the server needs it (not a standard parameter).
             extra: Further form fields of the token request.
-            early_refresh: Seconds before the token's end at which it is renewed, but never more than half of its
+            early_refresh: How long before expiry the token is renewed, 0 or more, but never more than half of its
                 lifetime.
-            client_auth: Whether id and secret travel in a header (``"basic"``, which every server must support,
+            client_auth: Whether id and secret are sent in a header (``"basic"``, which every server must support,
                 RFC 6749 section 2.3.1) or in the body (``"post"``).
-            timeout: Seconds for one fetch, its retries included.
-            transport: What the token request travels on, closed by whoever made it; ``None``: a connection opened
-                and closed for each fetch, which is seldom enough.
+            timeout: How long one fetch with its retries may take, above 0.
+            transport: The transport for token requests. Its owner closes it. With ``None`` each fetch opens and closes
+                a connection of its own, since fetches are rare.
 
         Raises:
-            ConfigurationError: One of them cannot be used; secrets are never shown.
+            ConfigurationError: An argument cannot be used. The message never shows a secret.
         """
-        self._token_url = _checked_url(token_url)
-        self._client_id = checked_secret(client_id, "OAuth2ClientCredentials.client_id", TEXT)
-        self._client_secret = checked_secret(client_secret, "OAuth2ClientCredentials.client_secret", TEXT)
+        self._token_url = _check_url(token_url)
+        self._client_id = check_secret(client_id, "OAuth2ClientCredentials.client_id", TEXT)
+        self._client_secret = check_secret(client_secret, "OAuth2ClientCredentials.client_secret", TEXT)
         if client_auth not in ("basic", "post"):
             raise ConfigurationError(
-                f"OAuth2ClientCredentials.client_auth is {client_auth!r}, but must be 'basic' or 'post'"
+                f"OAuth2ClientCredentials.client_auth is {shorten(client_auth)}, but must be 'basic' or 'post'"
             )
         self._client_auth = client_auth
-        if taken := _OURS.intersection(extra or ()):
+        further = {} if extra is None else check_mapping("OAuth2ClientCredentials.extra", extra, ConfigurationError)
+        if reserved := _RESERVED_FIELDS.intersection(further):
             raise ConfigurationError(
-                f"OAuth2ClientCredentials.extra has {', '.join(sorted(taken))}; use the arguments of that name"
+                f"OAuth2ClientCredentials.extra has {', '.join(sorted(reserved))}; use the arguments of that name"
             )
-        fields = {"grant_type": "client_credentials", "scope": scope, "audience": audience, **(extra or {})}
+        fields = {"grant_type": "client_credentials", "scope": scope, "audience": audience, **further}
         self._form = {
-            name: checked_secret(value, f"OAuth2ClientCredentials.{name}", TEXT)
+            name: check_secret(value, f"OAuth2ClientCredentials.{name}", TEXT)
             for name, value in fields.items()
             if value is not None
         }
-        self._limit = Timeout(total=timeout)
-        self._transport = None if transport is None else _Borrowed(transport)
-        # One second more for the keeper: when both run out, the client knows better what happened.
-        super().__init__(self._fetch, timeout=timeout + 1.0, early_refresh=early_refresh)
+        seconds = check_duration("OAuth2ClientCredentials.timeout", timeout)
+        self._timeout = Timeout(total=seconds)
+        self._transport = None if transport is None else _UnclosedTransport(transport)
+        # The keeper gets one second more, so that the client's timeout fires first: its error has more detail.
+        super().__init__(self._fetch, timeout=seconds + 1.0, early_refresh=early_refresh)
 
     async def _fetch(self) -> Token:
         try:
-            async with APIClient(None, timeout=self._limit, transport=self._transport) as api:
+            async with APIClient(None, timeout=self._timeout, transport=self._transport) as api:
                 headers, form = self._credentials()
                 reply = await api.post(str(self._token_url), headers=headers, data=form, idempotent=True)
         except APIError as error:
             reason = _refusal(error.response) if isinstance(error, APIStatusError) else error.summary
             error.summary, error.label = f"no token from {self._token_url.origin()}: {reason}", ""
-            error.retryable = False  # it had its retries; those of the waiting calls would multiply them
+            error.retryable = False  # retried here already, which each waiting call would multiply
             raise
         return self._read(reply)
 
@@ -128,51 +132,51 @@ class OAuth2ClientCredentials(BearerAuth):
         try:
             answer = reply.json()
         except APIResponseValidationError:
-            raise self._unfit("it is not JSON") from None
+            raise self._invalid("it is not JSON") from None
         if not isinstance(answer, dict):
-            raise self._unfit("it is no JSON object")
+            raise self._invalid("it is not a JSON object")
         if str(answer.get("token_type")).lower() != "bearer":
-            raise self._unfit("token_type is not 'bearer'")
+            raise self._invalid("token_type is not 'bearer'")
         try:
             return Token(answer.get("access_token", ""), _lifetime(answer.get("expires_in")))
         except ConfigurationError:
-            raise self._unfit("access_token is no text that fits into a header") from None
+            raise self._invalid("access_token is not a text that fits into a header") from None
 
-    def _unfit(self, why: str) -> APIResponseValidationError:
-        """Without the reply, whose body is secret."""
-        return APIResponseValidationError(f"no token from {self._token_url.origin()}: {why}", detail=why)
+    def _invalid(self, reason: str) -> APIResponseValidationError:
+        """The error for a reply without a usable token. It does not hold the reply, whose body is secret."""
+        return APIResponseValidationError(f"no token from {self._token_url.origin()}: {reason}", detail=reason)
 
 
-class _Borrowed:
-    """A transport that stays open when the client of one fetch closes."""
+class _UnclosedTransport:
+    """A transport that stays open when the client of one fetch closes it."""
 
     def __init__(self, transport: Transport) -> None:
         self.send = transport.send
 
     async def close(self) -> None:
-        """Leave that to the owner."""
+        """Do nothing: the owner closes the transport."""
 
 
-def _checked_url(text: str) -> URL:
+def _check_url(text: str) -> URL:
     try:
         url = URL(text)
         host = url.host or ""
     except (TypeError, ValueError):
         raise ConfigurationError(
-            "OAuth2ClientCredentials.token_url is no URL; give one such as 'https://...'"
+            "OAuth2ClientCredentials.token_url is not a URL; give one such as 'https://...'"
         ) from None
     if not host or url.user or url.password or url.fragment:
         raise ConfigurationError(
-            "OAuth2ClientCredentials.token_url must name a host and hold neither user name nor fragment"
+            "OAuth2ClientCredentials.token_url must have a host, and neither a user name nor a fragment"
         )
-    if url.scheme != "https" and not (url.scheme == "http" and _is_this_machine(host)):
+    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
         raise ConfigurationError(
-            f"OAuth2ClientCredentials.token_url goes to {url.origin()}, but secrets travel over https only"
+            f"OAuth2ClientCredentials.token_url is at {url.origin()}, but secrets are sent over https only"
         )
     return url
 
 
-def _is_this_machine(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -180,16 +184,16 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _lifetime(seconds: object) -> float | None:
-    """``expires_in`` as a number above 0; ``None`` for whatever else servers send: then a 401 tells."""
+    """``expires_in`` as a number above 0. ``None`` for anything else that servers send: a 401 ends such a token."""
     try:
         number = float(seconds) if isinstance(seconds, (int, float, str)) and not isinstance(seconds, bool) else 0.0
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for an int of more than 308 digits
         return None
     return number if 0 < number < float("inf") else None
 
 
 def _refusal(reply: Response) -> str:
-    """The status and ``error`` (RFC 6749 section 5.2). Not ``error_description``: free text may echo a secret."""
+    """The status and ``error`` (RFC 6749 section 5.2), without ``error_description``: free text may echo a secret."""
     try:
         answer = reply.json()
     except APIResponseValidationError:

@@ -1,7 +1,7 @@
-"""Secrets: checked when they come in, never shown again.
+"""Checks secrets at construction, and keeps them out of everything that is printed.
 
-A ``SecretStr`` keeps them out of reprs and of tracebacks that show locals. The frames of whoever hands a plain string
-in are beyond its reach.
+A ``SecretStr`` hides its value in reprs and in tracebacks that show locals. It cannot hide a plain string in the frames
+of the code that passed it in.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import re
 from pydantic import SecretStr
 
 from resilient_client._core.errors import ConfigurationError
+from resilient_client._core.validation import kind_of
 
 Allowed = tuple[re.Pattern[str], str]
-"""Which characters a secret may hold, as a pattern and in words."""
+"""The characters that a secret may hold, as a pattern and as words for the message."""
 
 TOKEN: Allowed = (re.compile(r"[\x21-\x7e]+"), "printable ASCII without spaces, and without the word 'Bearer'")
 HEADER_VALUE: Allowed = (re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?"), "printable ASCII, no spaces around it")
@@ -27,15 +28,15 @@ USER_NAME: Allowed = (
 )
 
 
-def checked_secret(value: str | SecretStr, field: str, allowed: Allowed) -> SecretStr:
-    """``value``, if it can be sent; a line break in it could otherwise smuggle in a header.
+def check_secret(value: object, field: str, allowed: Allowed) -> SecretStr:
+    """A secret that can be sent. A line break in a header value would let it add further headers.
 
     Raises:
-        ConfigurationError: It cannot. The message names the field and what is allowed, never the value.
+        ConfigurationError: The value cannot be sent. The message names the field and what is allowed, never the value.
     """
     secret = SecretStr(value) if isinstance(value, str) else value
     if not isinstance(secret, SecretStr):
-        raise ConfigurationError(f"{field} is of type {type(value).__name__}; give a str or a pydantic SecretStr")
+        raise ConfigurationError(f"{field} is {kind_of(value)}; give a str or a pydantic SecretStr")
     pattern, words = allowed
     if not pattern.fullmatch(secret.get_secret_value()):
         raise ConfigurationError(f"{field} must be {words}; its value is secret and not shown here")

@@ -1,6 +1,6 @@
-"""Credentials that do not change: a user name with a password, an API key.
+"""Credentials that do not change: a user name with a password, or an API key.
 
-Nothing here waits or fetches anything. A 401 to fixed credentials is final: there are no newer ones.
+Nothing here waits or sends anything. A 401 is final, because there are no newer credentials.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pydantic import SecretStr
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
-from resilient_client._core.validation import TOKEN
-from resilient_client.auth._secrets import HEADER_VALUE, TEXT, USER_NAME, checked_secret
+from resilient_client._core.validation import TOKEN, shorten
+from resilient_client.auth._secrets import HEADER_VALUE, TEXT, USER_NAME, check_secret
 
 
 class _StaticAuth:
     __slots__ = ()
 
     async def refresh(self, rejected: Response) -> bool:
-        """There is nothing to refresh: ``False``."""
+        """Return ``False``: fixed credentials cannot be refreshed."""
         return False
 
     def __repr__(self) -> str:
@@ -29,19 +29,19 @@ class _StaticAuth:
 
 
 class BasicAuth(_StaticAuth):
-    """A user name and a password (RFC 7617), in UTF-8. Replaces an ``Authorization`` the caller set."""
+    """A user name and a password (RFC 7617), in UTF-8. Replaces an ``Authorization`` header of the caller."""
 
     __slots__ = ("_value",)
 
     def __init__(self, username: str, password: str | SecretStr) -> None:
-        """Send these with every request.
+        """Hold a user name and a password.
 
         Raises:
-            ConfigurationError: A control character in either, or a colon in the user name (RFC 7617 section 2).
+            ConfigurationError: Either holds a control character, or the user name a colon (RFC 7617 section 2).
         """
         self._value = basic_credentials(
-            checked_secret(username, "BasicAuth.username", USER_NAME),
-            checked_secret(password, "BasicAuth.password", TEXT),
+            check_secret(username, "BasicAuth.username", USER_NAME),
+            check_secret(password, "BasicAuth.password", TEXT),
         )
 
     async def apply(self, request: Request) -> None:
@@ -52,7 +52,7 @@ class BasicAuth(_StaticAuth):
 class APIKeyAuth(_StaticAuth):
     """A key in a header or in the query.
 
-    Prefer the header: a query ends up in the logs of servers and proxies, and is not sent to the target of a redirect.
+    Prefer the header. Servers and proxies write queries into their logs, and a redirect drops the query.
     """
 
     __slots__ = ("_in_query", "_key", "_name")
@@ -60,29 +60,31 @@ class APIKeyAuth(_StaticAuth):
     def __init__(
         self, key: str | SecretStr, name: str = "X-Api-Key", location: Literal["header", "query"] = "header"
     ) -> None:
-        """Send this with every request.
+        """Hold a key.
 
         Args:
-            key: Printable ASCII for a header; any text without control characters for the query.
-            name: Of the header or query parameter; a header of that name set by the caller is replaced.
-            location: Where it goes.
+            key: Printable ASCII for a header, or any text without control characters for the query.
+            name: The name of the header or query parameter. Replaces a header of that name from the caller.
+            location: Where the key is sent.
 
         Raises:
-            ConfigurationError: One of them cannot be sent.
+            ConfigurationError: The key or the name cannot be sent, or the location is unknown.
         """
         if location not in ("header", "query"):
-            raise ConfigurationError(f"APIKeyAuth.location is {location!r}, but must be 'header' or 'query'")
+            raise ConfigurationError(f"APIKeyAuth.location is {shorten(location)}, but must be 'header' or 'query'")
         self._in_query = location == "query"
-        if not name or not (self._in_query or TOKEN.fullmatch(name)):
-            raise ConfigurationError(f"APIKeyAuth.name is {name!r}, but must be a {location} name such as 'X-Api-Key'")
+        if not isinstance(name, str) or not name or not (self._in_query or TOKEN.fullmatch(name)):
+            raise ConfigurationError(
+                f"APIKeyAuth.name is {shorten(name)}, but must be a {location} name such as 'X-Api-Key'"
+            )
         self._name = name
-        self._key = checked_secret(key, "APIKeyAuth.key", TEXT if self._in_query else HEADER_VALUE)
+        self._key = check_secret(key, "APIKeyAuth.key", TEXT if self._in_query else HEADER_VALUE)
 
     async def apply(self, request: Request) -> None:
-        """Set the header, or append to the query."""
+        """Set the header, or append the key to the query."""
         key = self._key.get_secret_value()
         if self._in_query:
-            request.url = request.url.extend_query({self._name: key})  # leaves the spelling of the rest as it is
+            request.url = request.url.extend_query({self._name: key})  # keeps the bytes of the rest
         else:
             request.headers[self._name] = key
 

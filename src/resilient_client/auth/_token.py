@@ -1,7 +1,6 @@
-"""A token, and the keeper of one: fetched once for all who need it, kept until it expires or meets a 401.
+"""``Token``, and the keeper that caches one: fetched once for all waiting calls, kept until it expires or a 401.
 
-The keeper decides when a token is fetched; how is the business of the function it is given. It never resends a
-request and knows no HTTP.
+The keeper decides when a token is fetched. The function it is given decides how. The keeper knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -13,64 +12,62 @@ from collections.abc import Awaitable, Callable
 
 from pydantic import SecretStr
 
-from resilient_client._core.errors import APITimeoutError, ConfigurationError
+from resilient_client._core.errors import APITimeoutError
 from resilient_client._core.kinds import Stage
 from resilient_client._core.single_flight import SingleFlight
-from resilient_client.auth._secrets import TOKEN, checked_secret
+from resilient_client._core.types import Duration
+from resilient_client._core.validation import check_duration
+from resilient_client.auth._secrets import TOKEN, check_secret
 
 _log = logging.getLogger("resilient_client.auth")
 
 
 class Token:
-    """What a token provider gives.
+    """A token and its lifetime, as a token provider returns them.
 
     Attributes:
         value: The bare token, without ``Bearer``.
-        expires_in: Seconds it is good for, counted from when the provider was called; ``None``: until a 401.
+        expires_in: Seconds until it expires, from when the provider was called. With ``None`` it is kept until a 401.
     """
 
     __slots__ = ("expires_in", "value")
 
-    def __init__(self, value: str | SecretStr, expires_in: float | None = None) -> None:
-        """Check and keep both.
+    def __init__(self, value: str | SecretStr, expires_in: Duration | None = None) -> None:
+        """Hold a token.
+
+        Args:
+            value: The bare token, without ``Bearer``.
+            expires_in: How long it is valid, from when the provider was called, above 0. ``None``: until a 401.
 
         Raises:
-            ConfigurationError: The token does not fit into a header, or its lifetime is not a number above 0.
+            ConfigurationError: The token does not fit into a header, or its lifetime is not a duration above 0.
         """
-        self.value = checked_secret(value, "a token", TOKEN)
-        if expires_in is not None and not (math.isfinite(expires_in) and expires_in > 0):
-            raise ConfigurationError(f"Token.expires_in is {expires_in!r}, but must be seconds above 0, or None")
-        self.expires_in = expires_in
+        self.value = check_secret(value, "Token.value", TOKEN)
+        self.expires_in = None if expires_in is None else check_duration("Token.expires_in", expires_in)
 
     def __repr__(self) -> str:
         return f"Token('***', expires_in={self.expires_in})"
 
 
 class TokenKeeper:
-    """Keeps one token for everybody.
+    """Caches one token for all calls of all clients that share an ``Auth``.
 
-    Tasks may share it, and event loops may use it one after another: real loops share one clock, so a token outlives
-    its loop. After a jump of the clock (virtual time) it may be taken for valid when it is not; the 401 heals that.
+    Tasks may share a keeper. Event loops may use it one after another: all real loops read the same monotonic clock, so
+    the token outlives its loop. If the clock jumps (virtual time), an expired token may pass for valid until a server
+    answers it with a 401.
     """
 
     __slots__ = ("_early_refresh", "_expires_at", "_fetch", "_fetching", "_refresh_at", "_timeout", "_value")
 
     def __init__(self, fetch: Callable[[], Awaitable[Token]], *, timeout: float, early_refresh: float = 0.0) -> None:
-        """Keep what ``fetch`` gives.
+        """Start without a token.
 
         Args:
             fetch: Gets a new token.
-            timeout: Seconds it may take.
-            early_refresh: Seconds before the end at which a new token is fetched in the background, but never
-                more than half of the token's lifetime; 0: never in the background.
-
-        Raises:
-            ConfigurationError: The timeout is not above 0, or ``early_refresh`` is negative.
+            timeout: Seconds ``fetch`` may take, above 0.
+            early_refresh: Seconds before expiry at which a new token is fetched in the background, 0 or more, but
+                never more than half of the token's lifetime. With 0 nothing is fetched in the background.
         """
-        if not timeout > 0:
-            raise ConfigurationError(f"timeout is {timeout!r}, but must be seconds above 0")
-        if not early_refresh >= 0:
-            raise ConfigurationError(f"early_refresh is {early_refresh!r}, but must be seconds, 0 or more")
         self._fetch = fetch
         self._timeout = timeout
         self._early_refresh = early_refresh
@@ -79,10 +76,12 @@ class TokenKeeper:
         self._expires_at = self._refresh_at = math.inf  # loop time
 
     async def get(self) -> SecretStr:
-        """The current token; waits only when there is none. No task is started but near the token's end.
+        """The current token. Waits only when there is no valid one.
+
+        The fast path returns without a task. A background task is started only within ``early_refresh`` of expiry.
 
         Raises:
-            APITimeoutError: ``fetch`` took too long. Whatever ``fetch`` raises comes through.
+            APITimeoutError: ``fetch`` took too long. Other exceptions of ``fetch`` propagate as they are.
         """
         now = asyncio.get_running_loop().time()
         if self._value is None or now >= self._expires_at:
@@ -92,7 +91,7 @@ class TokenKeeper:
         return self._value
 
     async def replace(self) -> bool:
-        """Drop the current token, which the server refused, and fetch another. Whether it is indeed another.
+        """Drop the current token, which the server refused, and fetch one. Returns whether that is a different one.
 
         Raises:
             APITimeoutError: As for ``get``.
@@ -101,31 +100,39 @@ class TokenKeeper:
         return await self._fetching.join(self._renew) != refused
 
     async def close(self) -> None:
-        """End a fetch that runs in the background. Not required: it ends by its own timeout."""
+        """Cancel a fetch that runs in the background. Optional, because its timeout ends it anyway."""
         await self._fetching.end()
 
     async def _renew(self) -> SecretStr:
-        asked = asyncio.get_running_loop().time()  # the server counts from some time after this: on the safe side
-        limit = asyncio.timeout(self._timeout)
+        # The server counts the lifetime from some moment after this one, so the token is dropped too early, never too
+        # late.
+        requested_at = asyncio.get_running_loop().time()
+        timer = asyncio.timeout(self._timeout)
         try:
-            async with limit:
+            async with timer:
                 token = await self._fetch()
         except Exception as error:
             self._postpone(error)
-            if not (isinstance(error, TimeoutError) and limit.expired()):
+            if not (isinstance(error, TimeoutError) and timer.expired()):
                 raise
             raise APITimeoutError(f"no token came within {self._timeout:g} s", stage=Stage.LOCAL) from None
         lifetime = math.inf if token.expires_in is None else token.expires_in
         self._value = token.value
-        self._expires_at = asked + lifetime
+        self._expires_at = requested_at + lifetime
         self._refresh_at = self._expires_at - min(self._early_refresh, lifetime / 2)
         return token.value
 
     def _postpone(self, error: Exception) -> None:
-        """After a failed early refresh: go on with the token there is, and try again in half of the time it has."""
+        """After a failed early refresh, keep the current token and try again when half of its remaining time is over.
+
+        The retries become more frequent towards the end, but are at least one second apart, so that many calls do not
+        overload a token endpoint that is down.
+        """
         now = asyncio.get_running_loop().time()
-        left = self._expires_at - now
-        if self._value is None or left <= 0:
+        remaining = self._expires_at - now
+        if self._value is None or remaining <= 0:
             return
-        self._refresh_at = now + max(1.0, left / 2)
-        _log.warning("early token refresh failed (%s); the current token has %.0f s left", type(error).__name__, left)
+        self._refresh_at = now + max(1.0, remaining / 2)
+        _log.warning(
+            "early token refresh failed (%s); the current token has %.0f s left", type(error).__name__, remaining
+        )

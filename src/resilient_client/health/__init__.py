@@ -1,8 +1,8 @@
-"""Whether others are well, asked now: many targets at once, one report.
+"""Health checks: check many targets at once, and report the state of each and of the whole.
 
-``target`` says what to ask and what to expect, ``look`` asks once and judges the answer, ``prober`` asks all of them
-and remembers, ``report`` is what comes of it, ``openmetrics`` writes it for a monitoring system. It stands above the
-client, which it uses like anybody else.
+``_target`` describes a target and what a good answer is. ``_check`` checks one target once and judges the
+answer. ``_prober`` checks all targets and keeps their states between checks. ``_report`` holds the results, and
+``_openmetrics`` writes them for a monitoring system. The package uses the public client like any other caller.
 """
 
 from resilient_client._policies.balancing.hysteresis import HealthState

@@ -1,6 +1,7 @@
-"""One look at one target: ask, and judge the answer. Remembers nothing, repeats nothing.
+"""One check of one target: call it and judge the answer. Keeps no state and never repeats a call.
 
-Every failure is an answer here, too, and becomes a ``Look``; only what is wrong with the check itself is raised.
+A target that fails gives a ``CheckResult`` like any other. An exception is raised only for a mistake in the check
+itself, such as a closed client.
 """
 
 from __future__ import annotations
@@ -38,20 +39,20 @@ if TYPE_CHECKING:
     from resilient_client._client.client import APIClient
 
 
-class Look(NamedTuple):
-    """What one look saw.
+class CheckResult(NamedTuple):
+    """The result of one check of one target.
 
     Attributes:
-        state: Up, degraded or down; ``UNKNOWN`` if the check was over before there was time to look, or the target
-            itself does not know.
-        reason: One line: why it is not simply up; ``""`` if it is.
-        kind: What went wrong, in one word; ``None`` if nothing did.
-        error: What was raised, if something was.
-        status: Of the reply, where one came.
-        elapsed: Seconds it took.
-        timings: Where they were spent.
-        certificate: Of the server, where a TLS connection was made and verified.
-        attempts: How many were started: one, or none where the target was never called.
+        state: Up, degraded or down. ``UNKNOWN`` if the check ended before the target was called, or if the target's
+            function returned ``UNKNOWN``.
+        reason: Why the target is not up, in one line, or ``""``.
+        kind: The kind of failure, or ``None``.
+        error: The exception behind the failure, if there was one.
+        status: HTTP status of the reply, or ``None`` if there was no reply.
+        elapsed: Seconds the check took.
+        timings: How these seconds divide into stages.
+        certificate: The server's TLS certificate, if a handshake verified it.
+        attempts: Attempts started: 1, or 0 if the target was never called.
     """
 
     state: HealthState
@@ -65,56 +66,64 @@ class Look(NamedTuple):
     attempts: int = 0
 
 
-NO_TURN = Look(
+NOT_CHECKED = CheckResult(
     HealthState.UNKNOWN,
-    "no time was left to look; raise the timeout or the concurrency of the check",
+    "not checked: no time was left; raise the timeout or the concurrency of the check",
     ErrorKind.DEADLINE,
 )
-"""What is seen of a target when the check is over before it is asked: nothing, and that is no failure of its own."""
+"""The result for a target that was not called before the check ended. It changes no state."""
 
 
-async def look_at(probe: Probe, call: Call[Response], client: APIClient) -> Look:
-    """Ask a target, under the deadline around this code, and judge what comes.
+async def check_target(probe: Probe, call: Call[Response], client: APIClient) -> CheckResult:
+    """Check a target under the ambient deadline.
+
+    Args:
+        probe: The target.
+        call: The call of a URL target. Not used for a function.
+        client: Sends the call.
 
     Raises:
         ConfigurationError: The client is closed or belongs to another event loop.
     """
     if ambient_deadline() - asyncio.get_running_loop().time() < RESOLUTION:
-        return NO_TURN
+        return NOT_CHECKED
     if probe.function is not None:
-        look = await _ask(probe.function, probe.timeout)
+        result = await _call_function(probe.function, probe.timeout)
     else:
-        look = await _call(probe, call, client)
-    if look.state is HealthState.UP and probe.slow is not None and look.elapsed > probe.slow:
-        reason = f"slow: {look.elapsed:.2f} s, expected at most {probe.slow:g} s"
-        return look._replace(state=HealthState.DEGRADED, reason=reason)
-    return look
+        result = await _call_url(probe, call, client)
+    if result.state is HealthState.UP and probe.slow is not None and result.elapsed > probe.slow:
+        reason = f"slow: {result.elapsed:.2f} s, expected at most {probe.slow:g} s"
+        return result._replace(state=HealthState.DEGRADED, reason=reason)
+    return result
 
 
-def failed(error: APIError) -> Look:
-    """What a failed call tells."""
+def failed(error: APIError) -> CheckResult:
+    """The result for a call that failed with ``error``."""
     if isinstance(error, DeadlineExceededError) and error.history:
         reason = f"no answer within {error.elapsed:.2f} s, stuck in stage {error.stage}"
     else:
         reason = error.summary
     reply: Response | None = getattr(error, "response", None)
     status = None if reply is None else reply.status
-    traced = _traced(error.history)
-    return Look(HealthState.DOWN, reason, error.kind, error, status, error.elapsed, *traced, attempts=error.attempts)
+    timings, certificate = _trace_of(error.history)
+    return CheckResult(
+        HealthState.DOWN, reason, error.kind, error, status, error.elapsed, timings, certificate, error.attempts
+    )
 
 
-def _traced(history: Sequence[AttemptRecord]) -> tuple[Timings, Certificate | None]:
-    """What is known of the one attempt."""
+def _trace_of(history: Sequence[AttemptRecord]) -> tuple[Timings, Certificate | None]:
+    """Timings and certificate of the only attempt, as far as it came."""
     return (history[-1].timings, history[-1].certificate) if history else (Timings(), None)
 
 
-async def _call(probe: Probe, call: Call[Response], client: APIClient) -> Look:
+async def _call_url(probe: Probe, call: Call[Response], client: APIClient) -> CheckResult:
     try:
         reply = await client.send(call)
     except RedirectError as error:
-        # The server is well, though we do not go where it points (as Kubernetes has it); a circle is not.
-        circle = bool(error.history) and len(error.history[-1].redirects) >= MAX_HOPS
-        if error.response is None or circle:
+        # A redirect to another origin is an answer of a healthy server, and the other origin is another target
+        # (Kubernetes' HTTP probes judge it the same way). A redirect loop is a fault of this server.
+        is_loop = bool(error.history) and len(error.history[-1].redirects) >= MAX_HOPS
+        if error.response is None or is_loop:
             return failed(error)
         reply = error.response
         reply.attach_history(error.history, error.elapsed)
@@ -122,29 +131,31 @@ async def _call(probe: Probe, call: Call[Response], client: APIClient) -> Look:
         return failed(error)
     except ConfigurationError:
         raise
-    except Exception as error:  # of a middleware of the client's, say
-        return _foreign(error)
+    except Exception as error:  # such as a bug in a middleware of the client
+        return _unexpected(error)
     return _judge(probe, reply)
 
 
-def _judge(probe: Probe, reply: Response) -> Look:
-    traced = _traced(reply.history)
-    look = Look(HealthState.UP, "", None, None, reply.status, reply.elapsed, *traced, attempts=reply.attempts)
+def _judge(probe: Probe, reply: Response) -> CheckResult:
+    timings, certificate = _trace_of(reply.history)
+    up = CheckResult(
+        HealthState.UP, "", None, None, reply.status, reply.elapsed, timings, certificate, attempts=reply.attempts
+    )
     if reply.status not in probe.expect_status:
-        reason = f"status {reply.status}, expected {shown_statuses(probe.expect_status)}"
+        reason = f"status {reply.status}, expected {format_statuses(probe.expect_status)}"
         kind = kind_of_status(reply.status) or ErrorKind.INVALID_RESPONSE
-        return look._replace(state=HealthState.DOWN, reason=reason, kind=kind)
-    reason, error = _body_lacks(probe, reply)
+        return up._replace(state=HealthState.DOWN, reason=reason, kind=kind)
+    reason, error = _check_body(probe, reply)
     if reason:
-        return look._replace(state=HealthState.DOWN, reason=reason, kind=ErrorKind.INVALID_RESPONSE, error=error)
-    left = math.inf if look.certificate is None else look.certificate.days_left(datetime.now(UTC))
-    if left < probe.certificate_days:
-        return look._replace(state=HealthState.DEGRADED, reason=f"the certificate expires in {_days(left)}")
-    return look
+        return up._replace(state=HealthState.DOWN, reason=reason, kind=ErrorKind.INVALID_RESPONSE, error=error)
+    days = math.inf if certificate is None else certificate.days_left(datetime.now(UTC))
+    if days < probe.certificate_days:
+        return up._replace(state=HealthState.DEGRADED, reason=f"the certificate expires in {_format_days(days)}")
+    return up
 
 
-def _body_lacks(probe: Probe, reply: Response) -> tuple[str, Exception | None]:
-    """What the body lacks, as a reason; ``""`` if nothing."""
+def _check_body(probe: Probe, reply: Response) -> tuple[str, Exception | None]:
+    """Why the body is not as expected and the exception behind that, or ``""`` and ``None`` if it is."""
     expected = probe.expect_body
     if expected is None:
         return "", None
@@ -159,56 +170,61 @@ def _body_lacks(probe: Probe, reply: Response) -> tuple[str, Exception | None]:
         return f"the body is not as expected ({text})", error
 
 
-async def _ask(function: Function, limit: float | None) -> Look:
+async def _call_function(function: Function, timeout: float | None) -> CheckResult:
     loop = asyncio.get_running_loop()
-    clock, began, now = clock_of(loop), clock_of(loop)(), loop.time()
-    end = min(ambient_deadline(), math.inf if limit is None else now + limit)
-    timer = asyncio.timeout_at(None if end == math.inf else end)
+    clock, started, now = clock_of(loop), clock_of(loop)(), loop.time()
+    ends_at = min(ambient_deadline(), math.inf if timeout is None else now + timeout)
+    timer = asyncio.timeout_at(None if ends_at == math.inf else ends_at)
     try:
         async with timer:
-            look = _answered(await _awaited(function))
+            result = _result_of(await _await_function(function))
     except APIError as error:
-        look = failed(error)._replace(reason=str(error))
+        # The function may call anything, so the reason names the request, too.
+        result = failed(error)._replace(reason=str(error))
     except Exception as error:
-        look = _too_late(end - now) if timer.expired() else _foreign(error)
+        result = _timed_out(ends_at - now) if timer.expired() else _unexpected(error)
     else:
-        if timer.expired():  # the function kept the cancellation to itself, so what it gave is no answer
-            look = _too_late(end - now)
-    return look._replace(elapsed=clock() - began, attempts=1)
+        if timer.expired():  # the function suppressed the cancellation, so what it returned came too late
+            result = _timed_out(ends_at - now)
+    return result._replace(elapsed=clock() - started, attempts=1)
 
 
-def _too_late(given: float) -> Look:
-    return failed(DeadlineExceededError(f"no answer within {given:.2f} s", stage=Stage.LOCAL, maybe_processed=True))
+def _timed_out(seconds: float) -> CheckResult:
+    return failed(DeadlineExceededError(f"no answer within {seconds:.2f} s", stage=Stage.LOCAL, maybe_processed=True))
 
 
-def _foreign(error: Exception) -> Look:
-    """What nobody foresaw. Its text may hold anything, such as a password in an address; only its type shows."""
-    return Look(HealthState.DOWN, type(error).__name__, ErrorKind.UNEXPECTED, error, attempts=1)
+def _unexpected(error: Exception) -> CheckResult:
+    """The result for an exception of another library.
+
+    Its text may hold a secret, such as a password in an address, so the reason is only its type.
+    """
+    return CheckResult(HealthState.DOWN, type(error).__name__, ErrorKind.UNEXPECTED, error, attempts=1)
 
 
-async def _awaited(function: Function) -> object:
-    answer: object = function()
-    if not inspect.isawaitable(answer):
+async def _await_function(function: Function) -> object:
+    awaitable: object = function()
+    if not inspect.isawaitable(awaitable):
         raise InvalidRequestError(
-            f"the function gave {type(answer).__name__} instead of something to await; give an async function"
+            f"the function returned {type(awaitable).__name__}, which cannot be awaited; give an async function"
         )
-    return await answer
+    return await awaitable
 
 
-def _answered(answer: object) -> Look:
-    if answer is False or answer is HealthState.DOWN:
-        return Look(HealthState.DOWN, "it says so", ErrorKind.INVALID_RESPONSE)
-    if answer is HealthState.DEGRADED or answer is HealthState.UNKNOWN:
-        return Look(answer, "it says so")
-    return Look(HealthState.UP)
+def _result_of(value: object) -> CheckResult:
+    """The result for what a function returned. All but ``False`` and a ``HealthState`` means up."""
+    if value is False or value is HealthState.DOWN:
+        return CheckResult(HealthState.DOWN, "the function reports it", ErrorKind.INVALID_RESPONSE)
+    if value is HealthState.DEGRADED or value is HealthState.UNKNOWN:
+        return CheckResult(value, "the function reports it")
+    return CheckResult(HealthState.UP)
 
 
-def shown_statuses(expected: Collection[int]) -> str:
-    """Statuses for people: ``200-399``, or ``200, 404``."""
+def format_statuses(expected: Collection[int]) -> str:
+    """Status codes for a message: ``200-399``, or ``200, 404``."""
     if isinstance(expected, range) and expected.step == 1 and len(expected) > 1:
         return f"{expected[0]}-{expected[-1]}"
     return ", ".join(str(status) for status in sorted(expected))
 
 
-def _days(left: float) -> str:
-    return f"{left:.0f} days" if left >= 2 else f"{left * 24:.0f} hours"
+def _format_days(days: float) -> str:
+    return f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours"

@@ -1,6 +1,7 @@
-"""A report as OpenMetrics text, for Prometheus and its kin; names as of its blackbox exporter.
+"""Writes a report as OpenMetrics text, for Prometheus and compatible systems.
 
-Only writes; asks nothing, and needs no library. The format: https://prometheus.io/docs/specs/om/open_metrics_spec/.
+The metric names are those of Prometheus' blackbox exporter. Needs no library.
+Format: https://prometheus.io/docs/specs/om/open_metrics_spec/.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from resilient_client._policies.balancing.hysteresis import HealthState
 from resilient_client.health._report import HealthReport, ProbeResult
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-"""The media type of the text."""
+"""The media type of the text, for a ``Content-Type`` header."""
 
 Values = Callable[[ProbeResult], "Iterator[tuple[Mapping[str, str], float]]"]
-"""The samples of a family for one target: more labels, and the value."""
+"""Gives the samples of one metric family for one target, as pairs of further labels and value."""
 
 
 class _Family(NamedTuple):
@@ -28,15 +29,15 @@ class _Family(NamedTuple):
 
 
 def openmetrics(report: HealthReport) -> str:
-    """The report as one exposition, with the labels ``name`` and ``target`` on each sample.
+    """The report as one OpenMetrics exposition, with the labels ``name`` and ``target`` on each sample.
 
-    ``probe_success`` tells of the latest look, ``probe_state`` of the standing after all looks. A phase that did not
-    happen has no sample.
+    ``probe_success`` is about the latest check, ``probe_state`` about the state after all checks. A phase that did not
+    take place has no sample.
     """
     lines: list[str] = []
     for family in _FAMILIES:
         samples = [
-            f"{family.name}{_labels({'name': result.name, 'target': result.target, **labels})} {value:.10g}"
+            f"{family.name}{_format_labels({'name': result.name, 'target': result.target, **labels})} {value:.10g}"
             for result in report
             for labels, value in family.values(result)
         ]
@@ -44,7 +45,7 @@ def openmetrics(report: HealthReport) -> str:
             lines.append(f"# TYPE {family.name} {family.type}")
             if family.unit:
                 lines.append(f"# UNIT {family.name} {family.unit}")
-            lines.append(f"# HELP {family.name} {_escaped(family.help)}")
+            lines.append(f"# HELP {family.name} {_escape(family.help)}")
             lines += samples
     return "\n".join([*lines, "# EOF"]) + "\n"
 
@@ -81,18 +82,18 @@ def _expiry(result: ProbeResult) -> Iterator[tuple[Mapping[str, str], float]]:
 
 _PHASES = dict(zip(("resolve", "connect", "tls", "processing", "transfer"), Timings._fields[1:], strict=True))
 _FAMILIES = (
-    _Family("probe_success", "Whether the latest look found the target up or degraded.", _success),
-    _Family("probe_state", "How the target stands after all looks.", _state, type="stateset"),
-    _Family("probe_duration_seconds", "How long the latest look took.", _duration, unit="seconds"),
-    _Family("probe_http_duration_seconds", "The same by phase.", _phases, unit="seconds"),
+    _Family("probe_success", "Whether the latest check found the target up or degraded.", _success),
+    _Family("probe_state", "The state of the target after all checks.", _state, type="stateset"),
+    _Family("probe_duration_seconds", "The duration of the latest check.", _duration, unit="seconds"),
+    _Family("probe_http_duration_seconds", "The duration of the latest check, by phase.", _phases, unit="seconds"),
     _Family("probe_http_status_code", "The status of the reply.", _status),
     _Family("probe_ssl_earliest_cert_expiry", "When the certificate expires, in seconds since 1970.", _expiry),
 )
 
 
-def _labels(labels: Mapping[str, str]) -> str:
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+def _format_labels(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in labels.items()) + "}"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

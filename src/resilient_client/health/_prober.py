@@ -1,7 +1,7 @@
-"""Asks all targets at once, and remembers how they stand.
+"""Checks all targets at once, and keeps their states between checks.
 
-Each target is asked once a check, on a connection of its own: a check wants to know how things are now, so nothing is
-retried, no circuit answers in a target's place, no kept-alive connection hides what a handshake would show.
+A check reports how things are now. So each target is called once per check and on a new connection: there is no retry,
+no circuit answers for the target, and no kept-alive connection hides a handshake that would fail.
 """
 
 from __future__ import annotations
@@ -24,69 +24,73 @@ from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.outcome import Failure, Outcome, Success
 from resilient_client._core.response import Response
 from resilient_client._core.single_flight import SingleFlight
+from resilient_client._core.types import Duration
+from resilient_client._core.validation import check_count, check_duration, kind_of
 from resilient_client._policies.balancing.hysteresis import HealthState, Verdict
 from resilient_client._settings.connection import ConnectionSettings
-from resilient_client.health._check import NO_TURN, Look, failed, look_at
-from resilient_client.health._numbers import above_zero, one_or_more, zero_or_more
+from resilient_client.health._check import NOT_CHECKED, CheckResult, check_target, failed
 from resilient_client.health._report import HealthReport, ProbeResult
-from resilient_client.health._target import Probe, Targets, checked_client, probes_of
+from resilient_client.health._target import Probe, Targets, check_client, probes_of
 
 T = TypeVar("T")
 
 _log = logging.getLogger("resilient_client.health")
 
 CONCURRENCY = 100
-"""Targets asked at once: more than most checks have, so that those that hang do not keep others from their turn."""
+"""Targets checked at once. More than most checks have, so that targets that hang do not make others wait."""
 
-_FRESH = ConnectionSettings(keepalive=0, dns_ttl=None, pool_size=0)
-"""How a check connects: anew each time, so that every stage is seen and no stale connection passes for a failure."""
+_NEW_CONNECTIONS = ConnectionSettings(keepalive=0, dns_ttl=None, pool_size=0)
+"""How a check connects: anew for each call, so that it measures every stage, and an idle connection that the server
+has closed does not count as a failure of the target. The pool has no limit, or targets would be slow by waiting for it.
+"""
 
 
 async def probe(
     targets: Targets,
     *,
-    timeout: float = 2.0,
+    timeout: Duration = 2.0,
     concurrency: int = CONCURRENCY,
     client: APIClient | None = None,
     connection: ConnectionSettings | None = None,
 ) -> HealthReport:
-    """Ask all targets once, and say how they are. Never raises because a target is down.
+    """Check all targets once and report their states. Does not raise because a target is down.
 
     Args:
         targets: A mapping of names to targets, or an iterable of targets. A target is a URL, an async function, or a
-            ``Probe``, which says more about either.
-        timeout: Seconds for the whole check; what has not answered by then is down.
-        concurrency: Targets asked at once, 1 or more.
-        client: Whom to ask through, for targets that have no client of their own; see ``Probe``.
+            ``Probe``, which has options for either.
+        timeout: How long the whole check may take, above 0. A target that has not answered by then is down.
+        concurrency: Targets checked at once, 1 or more.
+        client: The client to call through, for targets that have no client of their own (see ``Probe``).
         connection: How the check's own client connects, such as ``ConnectionSettings(tls=context)``.
 
     Raises:
-        ConfigurationError: There are no targets, one cannot be asked, or a value is out of range.
+        ConfigurationError: There are no targets, one cannot be checked, or a value is out of range.
     """
     async with Prober(
         targets, timeout=timeout, rise=1, fall=1, concurrency=concurrency, client=client, connection=connection
     ) as prober:
-        return await prober._ask_all()  # under the caller's own deadline, and shared with nobody
+        # Not ``check()``: this check is not shared, so it runs in the caller's task and under its deadline.
+        return await prober._check_all()
 
 
 class Prober:
-    """A health check to be repeated: it remembers how each target stands, so that one bad answer turns nothing.
+    """A health check that is repeated and keeps the state of each target, so that one bad answer changes no state.
 
-    The first look at a target decides at once. From then on it goes down after ``fall`` failures in a row, and comes
-    back after ``rise`` successes in a row. Close it with ``async with`` or ``await prober.close()``. Belongs to the
-    event loop it is first used on; any number of its tasks may share it.
+    The first check of a target decides its state at once. From then on the target goes down after ``fall`` failures in
+    a row, and comes up again after ``rise`` successes in a row. Close a prober with ``async with`` or
+    ``await prober.close()``. It belongs to the event loop it is first used on. Any number of its tasks may share it.
     """
 
     __slots__ = (
         "_calls",
+        "_checked_at",
         "_client",
         "_closed",
         "_concurrency",
         "_flight",
-        "_latest",
         "_max_age",
         "_on_result",
-        "_owner",
+        "_owns_client",
         "_probes",
         "_report",
         "_timeout",
@@ -97,82 +101,87 @@ class Prober:
         self,
         targets: Targets,
         *,
-        timeout: float = 2.0,
+        timeout: Duration = 2.0,
         rise: int = 2,
         fall: int = 3,
         concurrency: int = CONCURRENCY,
-        max_age: float = 0.0,
+        max_age: Duration = 0.0,
         client: APIClient | None = None,
         connection: ConnectionSettings | None = None,
         on_result: Callable[[ProbeResult], object] | None = None,
     ) -> None:
-        """Describe a check. Touches no event loop.
+        """Describe a check. Needs no running event loop.
 
         Args:
             targets: As for ``probe``.
-            timeout: Seconds for one whole check; what has not answered by then has failed.
+            timeout: How long one whole check may take, above 0. A target that has not answered by then has failed.
             rise: Successes in a row after which a target that was down is up again, 1 or more.
             fall: Failures in a row after which a target that was up is down, 1 or more.
-            concurrency: Targets asked at once, 1 or more.
-            max_age: Seconds for which ``check`` gives the report it has, instead of asking anew; 0: never.
-            client: As for ``probe``; never closed here.
+            concurrency: Targets checked at once, 1 or more.
+            max_age: How long ``check`` returns the latest report instead of checking again. With 0 it always checks.
+            client: As for ``probe``. It is never closed here.
             connection: As for ``probe``.
-            on_result: Told of each result as soon as its target was looked at, while others still are. It must not
-                block; if it raises, that is logged and the check goes on.
+            on_result: Called with each result as soon as that target was checked, while other targets still are. It
+                must not block. If it raises, that is logged and the check goes on.
 
         Raises:
-            ConfigurationError: There are no targets, one cannot be asked, or a value is out of range.
+            ConfigurationError: There are no targets, one cannot be checked, or a value is out of range.
         """
-        self._probes = probes_of(targets, checked_client(client))
+        self._probes = probes_of(targets, check_client(client))
         self._calls = tuple(each.call(index) for index, each in enumerate(self._probes))
-        self._timeout = above_zero("timeout", timeout)
-        self._concurrency = one_or_more("concurrency", concurrency)
-        self._max_age = zero_or_more("max_age", max_age)
-        self._client = _client(client, connection)
-        self._owner = client is None
+        self._timeout = check_duration("timeout", timeout)
+        self._concurrency = check_count("concurrency", concurrency)
+        self._max_age = check_duration("max_age", max_age, zero=True)
+        self._client = _client_for(client, connection)
+        self._owns_client = client is None
         self._closed = False
-        self._on_result = _listener(on_result)
-        rise, fall = one_or_more("rise", rise), one_or_more("fall", fall)
+        self._on_result = _check_callback(on_result)
+        rise, fall = check_count("rise", rise), check_count("fall", fall)
         self._verdicts = tuple(Verdict(rise, fall) for _ in self._probes)
         self._flight: SingleFlight[HealthReport] = SingleFlight()
-        self._report = HealthReport(_result(each, verdict, None, None) for each, verdict in self._pairs())
-        self._latest: float | None = None
+        self._report = HealthReport(
+            _probe_result(each, verdict, None, None) for each, verdict in zip(self._probes, self._verdicts, strict=True)
+        )
+        self._checked_at: float | None = None  # loop time at the end of the latest check
 
     @property
     def report(self) -> HealthReport:
-        """The latest report; before the first check everything in it is unknown."""
+        """The latest report. Before the first check, every state in it is unknown."""
         return self._report
 
     async def check(self) -> HealthReport:
-        """Ask all targets, or wait for the check under way, so that many who ask at once cost one.
+        """Check all targets, or join the check that is running: tasks that call this at the same time share one check.
 
-        Nobody's cancellation or deadline ends a check that others wait for; when the last one leaves, it ends, and of
-        the targets that it still waited for nothing is concluded.
+        Each task waits under its own deadline. A task that stops waiting does not cancel the check for the others. When
+        the last one stops waiting, the check is cancelled, and targets that had not answered keep their states.
 
         Raises:
-            DeadlineExceededError: The ``deadline()`` around this came before the end of the check.
+            DeadlineExceededError: The ambient ``deadline()`` passed before the check was complete.
             ConfigurationError: The prober, or a client given to it, is closed or belongs to another event loop.
         """
         self._check_open()
         now = asyncio.get_running_loop().time()
-        if self._latest is not None and now - self._latest < self._max_age:
+        if self._checked_at is not None and now - self._checked_at < self._max_age:
             return self._report
-        end = ambient_deadline()
-        if end - now >= RESOLUTION:
-            timer = asyncio.timeout_at(None if end == math.inf else end)
+        ends_at = ambient_deadline()
+        if ends_at - now >= RESOLUTION:
+            timer = asyncio.timeout_at(None if ends_at == math.inf else ends_at)
             try:
                 async with timer:
-                    return await self._flight.join(self._ask_all)
+                    return await self._flight.join(self._check_all)
             except TimeoutError:
                 if not timer.expired():
                     raise
-        text = f"the deadline came before the end of the check, for which there are {self._timeout:g} s"
-        raise DeadlineExceededError(f"{text}; what is known stands in prober.report", stage=Stage.LOCAL)
+        raise DeadlineExceededError(
+            f"the deadline passed before the end of the check, whose timeout is {self._timeout:g} s; "
+            "prober.report has the latest complete report",
+            stage=Stage.LOCAL,
+        )
 
     async def close(self) -> None:
-        """Give back the connections. May be called twice."""
+        """Close the connections of the check's own client. May be called twice."""
         self._closed = True
-        if self._owner:
+        if self._owns_client:
             await self._client.close()
 
     async def __aenter__(self) -> Self:
@@ -183,32 +192,34 @@ class Prober:
     ) -> None:
         await self.close()
 
-    async def _ask_all(self) -> HealthReport:
+    async def _check_all(self) -> HealthReport:
         loop = asyncio.get_running_loop()
         clock = clock_of(loop)
-        began, at = clock(), datetime.now(UTC)
+        started, at = clock(), datetime.now(UTC)
         results: dict[int, ProbeResult] = {}
 
-        def settle(index: int, look: Look) -> None:
-            result = results[index] = _result(self._probes[index], self._verdicts[index], look, at)
-            self._tell(result)
+        def record(index: int, checked: CheckResult) -> None:
+            result = results[index] = _probe_result(self._probes[index], self._verdicts[index], checked, at)
+            self._notify(result)
 
-        looker = _Looker(self._probes, self._client, settle)
+        checker = _Checker(self._probes, self._client, record)
         outcomes = await _fanout.gather(
-            self._calls, client=looker, concurrency=self._concurrency, timeout=self._timeout
+            self._calls, client=checker, concurrency=self._concurrency, timeout=self._timeout
         )
+        # The checker records a target as soon as it was checked. Those that the fan-out did not start, or that were
+        # cancelled from within, are recorded here.
         for index, outcome in enumerate(outcomes):
             if index not in results:
-                settle(index, _look_of(outcome))
-        self._report = HealthReport(map(results.__getitem__, sorted(results)), checked_at=at, elapsed=clock() - began)
-        self._latest = loop.time()
+                record(index, _result_of(outcome))
+        self._report = HealthReport(map(results.__getitem__, sorted(results)), checked_at=at, elapsed=clock() - started)
+        self._checked_at = loop.time()
         return self._report
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ClientClosedError("the prober is closed; make a new one, or keep it open for as long as it is asked")
+            raise ClientClosedError("the prober is closed; make a new one, or keep it open for as long as it is used")
 
-    def _tell(self, result: ProbeResult) -> None:
+    def _notify(self, result: ProbeResult) -> None:
         if self._on_result is None:
             return
         try:
@@ -216,78 +227,85 @@ class Prober:
         except Exception:
             _log.exception("on_result failed on %s; the check goes on", result.name)
 
-    def _pairs(self) -> zip[tuple[Probe, Verdict]]:
-        return zip(self._probes, self._verdicts, strict=True)
 
+class _Checker:
+    """The runner for the fan-out. Each call stands for a target. Its outcome is a success with a ``CheckResult``."""
 
-class _Looker:
-    """What the fan-out runs: a call stands for a target, and a look is always a success."""
+    __slots__ = ("_client", "_probes", "_record")
 
-    __slots__ = ("_client", "_probes", "_settle")
-
-    def __init__(self, probes: Sequence[Probe], client: APIClient, settle: Callable[[int, Look], object]) -> None:
+    def __init__(
+        self, probes: Sequence[Probe], client: APIClient, record: Callable[[int, CheckResult], object]
+    ) -> None:
         self._probes = probes
         self._client = client
-        self._settle = settle
+        self._record = record
 
     async def run(self, call: Call[T]) -> Outcome[T]:
-        """Look at the target that ``call`` stands for."""
+        """Check the target at the index ``call.key``."""
         index = cast("int", call.key)
         target = self._probes[index]
         task = cast("asyncio.Task[object]", asyncio.current_task())
-        cancelled = task.cancelling()
-        look = await look_at(target, cast("Call[Response]", call), target.client or self._client)
-        if task.cancelling() > cancelled:
-            raise asyncio.CancelledError  # the target kept it to itself: nobody waits for what it says, nor believes it
-        self._settle(index, look)
-        return cast("Outcome[T]", Success(look, key=call.key))
+        cancelled_before = task.cancelling()
+        result = await check_target(target, cast("Call[Response]", call), target.client or self._client)
+        if task.cancelling() > cancelled_before:
+            # The target suppressed a cancellation. The check has ended, so this answer changes no state.
+            raise asyncio.CancelledError
+        self._record(index, result)
+        return cast("Outcome[T]", Success(result, key=call.key))
 
 
-def _look_of(outcome: Outcome[Any]) -> Look:
-    """The look that came of a target; without one, it had no turn, or was cancelled from within."""
+def _result_of(outcome: Outcome[Any]) -> CheckResult:
+    """The check result in an outcome. A failure means that the target was not called, or was cancelled from within."""
     if isinstance(outcome, Failure):
-        never = outcome.kind is ErrorKind.DEADLINE and outcome.error.stage is Stage.LOCAL
-        return NO_TURN if never else failed(outcome.error)
-    return cast("Look", outcome.value)
+        not_started = outcome.kind is ErrorKind.DEADLINE and outcome.error.stage is Stage.LOCAL
+        return NOT_CHECKED if not_started else failed(outcome.error)
+    return cast("CheckResult", outcome.value)
 
 
-def _result(target: Probe, verdict: Verdict, look: Look | None, at: datetime | None) -> ProbeResult:
-    """What a look comes to, for a target with a past; without a look, what is known beforehand."""
-    known = ProbeResult(target.name, target.shown, target.critical, verdict.state, False, tags=target.tags)
-    if look is None or at is None:
-        return known
-    verdict.learn(look.state, at.timestamp())
-    return known._replace(
+def _probe_result(target: Probe, verdict: Verdict, checked: CheckResult | None, at: datetime | None) -> ProbeResult:
+    """The public result of a check.
+
+    Args:
+        target: The target.
+        verdict: Its state so far. The check updates it.
+        checked: The result of the check, or ``None`` before the first one.
+        at: When the check began, or ``None`` before the first one.
+    """
+    unchecked = ProbeResult(target.name, target.target, target.critical, verdict.state, False, tags=target.tags)
+    if checked is None or at is None:
+        return unchecked
+    verdict.learn(checked.state, at.timestamp())
+    return unchecked._replace(
         state=verdict.state,
-        ok=look.state in (HealthState.UP, HealthState.DEGRADED),
-        reason=look.reason,
-        kind=look.kind,
-        error=look.error,
-        status=look.status,
-        elapsed=look.elapsed,
-        timings=look.timings,
-        certificate=look.certificate,
-        days_left=None if look.certificate is None else look.certificate.days_left(at),
-        attempts=look.attempts,
+        ok=checked.state in (HealthState.UP, HealthState.DEGRADED),
+        reason=checked.reason,
+        kind=checked.kind,
+        error=checked.error,
+        status=checked.status,
+        elapsed=checked.elapsed,
+        timings=checked.timings,
+        certificate=checked.certificate,
+        days_left=None if checked.certificate is None else checked.certificate.days_left(at),
+        attempts=checked.attempts,
         streak=verdict.streak,
         since=None if verdict.since is None else datetime.fromtimestamp(verdict.since, UTC),
     )
 
 
-def _listener(given: Callable[[ProbeResult], object] | None) -> Callable[[ProbeResult], object] | None:
-    if given is None or callable(given):
-        return given
-    raise ConfigurationError(f"on_result is {type(given).__name__}; give a function of the ProbeResult")
+def _check_callback(callback: Callable[[ProbeResult], object] | None) -> Callable[[ProbeResult], object] | None:
+    if callback is None or callable(callback):
+        return callback
+    raise ConfigurationError(f"on_result is {kind_of(callback)}; give a function of the ProbeResult")
 
 
-def _client(given: APIClient | None, connection: ConnectionSettings | None) -> APIClient:
-    if given is not None and connection is not None:
+def _client_for(client: APIClient | None, connection: ConnectionSettings | None) -> APIClient:
+    if client is not None and connection is not None:
         raise ConfigurationError("connection is for the check's own client; set it on the client you give")
-    if given is not None:
-        return given
+    if client is not None:
+        return client
     if connection is not None and not isinstance(connection, ConnectionSettings):
-        raise ConfigurationError(f"connection is {type(connection).__name__}; give ConnectionSettings(...)")
-    settings = _FRESH if connection is None else _FRESH.merge(connection)
+        raise ConfigurationError(f"connection is {kind_of(connection)}; give ConnectionSettings(...)")
+    settings = _NEW_CONNECTIONS if connection is None else _NEW_CONNECTIONS.merge(connection)
     return APIClient(
         name="probe", timeout=None, retry=None, retry_budget=None, circuit_breaker=None, connection=settings
     )

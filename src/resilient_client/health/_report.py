@@ -1,4 +1,4 @@
-"""What came of a check: one result a target, and one word for the whole. Frozen by convention; asks nothing."""
+"""The results of a check: one per target, and one state for the whole. Do not change them."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from resilient_client._core.timings import Timings
 from resilient_client._policies.balancing.hysteresis import HealthState
 
 SCHEMA = 1
-"""The version of ``to_dict``: raised when a field changes its meaning or goes, not when one is added."""
+"""The version of ``to_dict``. It rises when a field is removed or changes its meaning, not when one is added."""
 
 
 class ProbeResult(NamedTuple):
-    """How one target is.
+    """The state of one target, and the result of its latest check.
 
     Attributes:
-        name: Of the target.
+        name: The target's name.
         target: Its URL without secrets, or the name of its function.
-        critical: Whether the whole is down when it is.
-        state: How it stands, after all looks so far (see ``Prober`` for what turns it).
-        ok: Whether the latest look found it up or degraded; may differ from ``state`` until enough looks agree.
-        reason: One line about the latest look; ``""`` if it is simply up. Holds no secret.
-        kind: What went wrong in it, in one word, or ``None``.
-        error: The exception behind it, or ``None``. Its text may hold secrets if a function of yours raised it.
-        status: The HTTP status, or ``None`` where no reply came.
-        elapsed: Seconds it took.
-        timings: Where they were spent; of a failure, as far as it came.
-        certificate: The server's TLS certificate, if it was verified; ``None`` for anything but https.
+        critical: Whether the whole is down when this target is.
+        state: The state after all checks so far (see ``Prober`` for what changes it).
+        ok: Whether the latest check found the target up or degraded. It may differ from ``state`` until enough checks
+            in a row agree.
+        reason: One line about the latest check, or ``""`` if it found the target up. Holds no secret.
+        kind: The kind of failure in the latest check, or ``None``.
+        error: The exception behind the failure, or ``None``. Its text may hold secrets if your function raised it.
+        status: The HTTP status, or ``None`` if there was no reply.
+        elapsed: Seconds the latest check took.
+        timings: How these seconds divide into stages. A failure has those up to the stage in which it ended.
+        certificate: The server's TLS certificate if a handshake verified it. Always ``None`` without https.
         days_left: Days until that certificate expires, or ``None``.
-        attempts: Attempts of this look: 1, or 0 where the target was never called.
-        streak: Latest looks in a row that speak against ``state``.
-        since: When it came to be in ``state``; ``None`` before the first look.
-        tags: Of the ``Probe``.
+        attempts: Attempts of the latest check: 1, or 0 if the target was never called.
+        streak: The number of latest checks in a row that disagree with ``state``.
+        since: When the target entered ``state``, or ``None`` before the first check.
+        tags: The tags of the ``Probe``.
     """
 
     name: str
@@ -58,16 +59,16 @@ class ProbeResult(NamedTuple):
     tags: Mapping[str, str] = {}
 
     def __str__(self) -> str:
-        took = _duration(self.elapsed)
-        what = f"{self.status} in {took}" if self.status is not None else took if self.ok else ""
-        return "; ".join(part for part in (what, self.reason) if part)
+        duration = _format_duration(self.elapsed)
+        answer = f"{self.status} in {duration}" if self.status is not None else duration if self.ok else ""
+        return "; ".join(part for part in (answer, self.reason) if part)
 
-    def __repr__(self) -> str:  # not of ``error``: the text of a foreign one may hold a secret
-        what = str(self)
-        return f"<ProbeResult {self.name!r} {_shown(self.state)}{': ' if what else ''}{what}>"
+    def __repr__(self) -> str:  # without ``error``: the text of another library's exception may hold a secret
+        text = str(self)
+        return f"<ProbeResult {self.name!r} {_format_state(self.state)}{': ' if text else ''}{text}>"
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON; see ``HealthReport.to_dict``."""
+        """The result as values that ``json.dumps`` takes (see ``HealthReport.to_dict``)."""
         certificate = self.certificate
         return {
             "name": self.name,
@@ -96,12 +97,12 @@ class ProbeResult(NamedTuple):
 
 
 class HealthReport(Sequence[ProbeResult]):
-    """The results of a check, in the order of its targets, also to be had by name: ``report["users"]``.
+    """The results of a check, in the order of the targets. ``report["users"]`` finds one by name.
 
     Attributes:
-        results: One a target.
-        checked_at: When the check began; ``None`` if there was none yet.
-        elapsed: Seconds it took.
+        results: One result per target.
+        checked_at: When the check began, or ``None`` if there was no check yet.
+        elapsed: Seconds the check took.
     """
 
     __slots__ = ("_by_name", "checked_at", "elapsed", "results")
@@ -116,27 +117,27 @@ class HealthReport(Sequence[ProbeResult]):
 
     @property
     def state(self) -> HealthState:
-        """The whole in one word.
+        """The state of the whole.
 
-        ``DOWN`` if something critical is down; else ``UNKNOWN`` if something critical is, or everything;
-        else ``DEGRADED`` if anything is not simply up; else ``UP``.
+        ``DOWN`` if a critical target is down. Else ``UNKNOWN`` if a critical target is unknown, or if all targets
+        are. Else ``DEGRADED`` if any target is not up. Else ``UP``.
         """
         critical = {result.state for result in self.results if result.critical}
         for state in (HealthState.DOWN, HealthState.UNKNOWN):
             if state in critical:
                 return state
-        everything = {result.state for result in self.results} or {HealthState.UNKNOWN}
-        if len(everything) == 1 and everything <= {HealthState.UP, HealthState.UNKNOWN}:
-            return everything.pop()
+        states = {result.state for result in self.results} or {HealthState.UNKNOWN}
+        if len(states) == 1 and states <= {HealthState.UP, HealthState.UNKNOWN}:
+            return states.pop()
         return HealthState.DEGRADED
 
     @property
     def ok(self) -> bool:
-        """Whether everything critical is known to be alive: the state is up or degraded."""
+        """Whether the state is up or degraded: every critical target is known to answer as expected."""
         return self.state in (HealthState.UP, HealthState.DEGRADED)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report, ready for JSON. Fields are only ever added within one version of ``schema``."""
+        """The report as values that ``json.dumps`` takes. Within one version of ``schema`` fields are only added."""
         return {
             "schema": SCHEMA,
             "state": self.state.value,
@@ -147,14 +148,14 @@ class HealthReport(Sequence[ProbeResult]):
         }
 
     @overload
-    def __getitem__(self, which: int | str) -> ProbeResult: ...
+    def __getitem__(self, key: int | str) -> ProbeResult: ...
     @overload
-    def __getitem__(self, which: slice) -> tuple[ProbeResult, ...]: ...
-    def __getitem__(self, which: int | str | slice) -> ProbeResult | tuple[ProbeResult, ...]:
-        return self._by_name[which] if isinstance(which, str) else self.results[which]
+    def __getitem__(self, key: slice) -> tuple[ProbeResult, ...]: ...
+    def __getitem__(self, key: int | str | slice) -> ProbeResult | tuple[ProbeResult, ...]:
+        return self._by_name[key] if isinstance(key, str) else self.results[key]
 
-    def __contains__(self, what: object) -> bool:
-        return what in self._by_name or what in self.results
+    def __contains__(self, item: object) -> bool:
+        return item in self._by_name or item in self.results
 
     def __len__(self) -> int:
         return len(self.results)
@@ -165,10 +166,9 @@ class HealthReport(Sequence[ProbeResult]):
     def __str__(self) -> str:
         width = max((len(result.name) for result in self.results), default=0)
         lines = [self._summary()]
-        lines += [
-            f"{'!' if result.critical else ' '} {result.name:<{width}}  {_shown(result.state):<8}  {result}".rstrip()
-            for result in self.results
-        ]
+        for result in self.results:
+            mark = "!" if result.critical else " "
+            lines.append(f"{mark} {result.name:<{width}}  {_format_state(result.state):<8}  {result}".rstrip())
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -178,23 +178,23 @@ class HealthReport(Sequence[ProbeResult]):
         from html import escape
 
         cells = [
-            (result.name, "yes" if result.critical else "", _shown(result.state), str(result))
+            (result.name, "yes" if result.critical else "", _format_state(result.state), str(result))
             for result in self.results
         ]
         rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in cells)
-        head = "<tr><th>target</th><th>critical</th><th>state</th><th>latest look</th></tr>"
+        head = "<tr><th>target</th><th>critical</th><th>state</th><th>latest check</th></tr>"
         return f"<table><caption>{escape(self._summary())}</caption>{head}{rows}</table>"
 
     def _summary(self) -> str:
         counts = Counter(result.state for result in self.results)
-        told = ", ".join(f"{counts[state]} {state}" for state in HealthState if counts[state])
-        return f"{_shown(self.state)}: {told}, in {_duration(self.elapsed)}"
+        text = ", ".join(f"{counts[state]} {state}" for state in HealthState if counts[state])
+        return f"{_format_state(self.state)}: {text}, in {_format_duration(self.elapsed)}"
 
 
-def _shown(state: HealthState) -> str:
-    """What is bad stands out, without colours, too."""
+def _format_state(state: HealthState) -> str:
+    """The state in lower case, but ``DOWN`` in upper case: it stands out without colours."""
     return state.upper() if state is HealthState.DOWN else state.value
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

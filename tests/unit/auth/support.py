@@ -1,4 +1,4 @@
-"""What the tests of authentication share: a request outside any client, and an upstream that knows credentials."""
+"""Shared by the tests of authentication: a request without a client, and an upstream that checks credentials."""
 
 import asyncio
 from random import Random
@@ -50,11 +50,11 @@ class Upstream:
 
 
 async def settle() -> None:
-    """Let every task run until it waits for something that is not due."""
+    """Let all tasks run until each waits for something else than the loop."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 def others() -> set[asyncio.Task[object]]:
-    """The tasks there are besides the one that asks."""
+    """All tasks but the current one."""
     return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}

@@ -12,7 +12,7 @@ from resilient_client.auth import BearerAuth, Token
 
 
 class Provider:
-    """Gives t1, t2, t3 ..., and counts."""
+    """Returns t1, t2, t3 ..., and counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -23,15 +23,15 @@ class Provider:
         return f"t{self.calls}"
 
 
-async def test_fixed_token_is_sent_and_final() -> None:
-    """A fixed token has no successor."""
+async def test_fixed_token_is_sent_once() -> None:
+    """A 401 to a fixed token is final: there is no other token to send."""
     upstream = Upstream("Bearer t2")
     assert (await AuthMiddleware(BearerAuth("t1"))(request_to(), upstream)).status == 401
     assert [request.headers["Authorization"] for request in upstream.seen] == ["Bearer t1"]
 
 
-async def test_hundred_first_calls_ask_the_provider_once() -> None:
-    """However many calls wait for the first token, the provider is called once, and not for the next ones."""
+async def test_provider_is_called_once_for_many_calls() -> None:
+    """All calls that wait for the first token share one call of the provider. Later calls need none."""
     provider = Provider()
     auth = BearerAuth(provider)
     requests = [request_to() for _ in range(100)]
@@ -42,8 +42,8 @@ async def test_hundred_first_calls_ask_the_provider_once() -> None:
     assert provider.calls == 1
 
 
-async def test_401_gets_another_token() -> None:
-    """A token that meets a 401 is dropped; the calls are served with the next one."""
+async def test_401_fetches_another_token() -> None:
+    """The refused token is dropped, and the calls are repeated with the next one."""
     provider, upstream = Provider(), Upstream("Bearer t2")
     link = AuthMiddleware(BearerAuth(provider))
     replies = await asyncio.gather(*(link(request_to(), upstream) for _ in range(100)))
@@ -51,8 +51,8 @@ async def test_401_gets_another_token() -> None:
     assert provider.calls == 2
 
 
-async def test_provider_that_repeats_itself_causes_no_resend() -> None:
-    """The same token again would meet the same 401."""
+async def test_provider_with_same_token_causes_no_resend() -> None:
+    """The same token would get the same 401."""
 
     async def provider() -> Token:
         return Token("t1", expires_in=60)
@@ -62,8 +62,8 @@ async def test_provider_that_repeats_itself_causes_no_resend() -> None:
     assert len(upstream.seen) == 1
 
 
-async def test_clients_whose_401s_meet_share_one_fetch() -> None:
-    """An auth may serve several clients: what they need at the same time is fetched once."""
+async def test_clients_share_one_fetch_after_401() -> None:
+    """Two clients with the same auth that get a 401 at the same time share one fetch."""
     provider, upstream = Provider(), Upstream("Bearer t2")
     auth = BearerAuth(provider)
     await auth.apply(request_to())
@@ -71,8 +71,8 @@ async def test_clients_whose_401s_meet_share_one_fetch() -> None:
     assert provider.calls == 2
 
 
-async def test_hanging_provider_is_a_timeout_and_leaves_no_task() -> None:
-    """A provider is given a limit of its own, so that one hung fetch does not bind all later calls."""
+async def test_provider_hanging_times_out() -> None:
+    """The provider has its own timeout, so a hung fetch does not block later calls, and no task is left."""
 
     async def provider() -> str:
         await asyncio.Event().wait()
@@ -85,10 +85,10 @@ async def test_hanging_provider_is_a_timeout_and_leaves_no_task() -> None:
     assert not others()
 
 
-async def test_provider_slow_to_end_holds_up_nobody_who_leaves() -> None:
-    """Whoever leaves last does not wait out the provider's cleanup, which still comes to its end, in silence."""
-    complaints: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+async def test_provider_cleanup_does_not_delay_cancelled_caller() -> None:
+    """The last caller does not wait for the cleanup. The cleanup completes, and its error is not reported."""
+    reports: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
     cleanup, cleaned = asyncio.Event(), asyncio.Event()
 
     async def provider() -> str:
@@ -109,12 +109,12 @@ async def test_provider_slow_to_end_holds_up_nobody_who_leaves() -> None:
     await asyncio.wait_for(cleaned.wait(), 60)
     await settle()
     gc.collect()
-    assert complaints == []
+    assert reports == []
     assert not others()
 
 
-async def test_cancelled_first_call_leaves_the_others_served() -> None:
-    """Cancelling whoever came first does not take the token from those who wait for it."""
+async def test_provider_survives_cancelled_caller() -> None:
+    """Cancelling the first caller does not cancel the fetch that a second one waits for."""
     gate = asyncio.Event()
 
     async def provider() -> str:
@@ -131,35 +131,35 @@ async def test_cancelled_first_call_leaves_the_others_served() -> None:
     assert first.cancelled()
 
 
-@pytest.mark.parametrize("given", [f"{CANARY}\r\n", f"Bearer {CANARY}", "", f"{CANARY}é"])
-async def test_token_that_fits_into_no_header_is_refused_unseen(given: str) -> None:
-    """Fixed or provided, such a token is never sent, and never shown."""
+@pytest.mark.parametrize("text", [f"{CANARY}\r\n", f"Bearer {CANARY}", "", f"{CANARY}é"])
+async def test_token_invalid_in_header_is_refused(text: str) -> None:
+    """Such a token, fixed or provided, is neither sent nor shown."""
 
     async def provider() -> str:
-        return given
+        return text
 
     with pytest.raises(ConfigurationError, match="printable ASCII") as fixed:
-        BearerAuth(given)
+        BearerAuth(text)
     with pytest.raises(APIError, match="printable ASCII") as provided:
         await AuthMiddleware(BearerAuth(provider))(request_to(), Upstream())
     assert CANARY not in f"{fixed.value} {provided.value}"
 
 
-async def test_synchronous_provider_is_refused_with_the_remedy() -> None:
-    """The most likely mistake gets a sentence of its own."""
+async def test_provider_not_async_is_refused() -> None:
+    """The message says what to do."""
     auth = BearerAuth(lambda: "t1")  # type: ignore[arg-type, return-value]  # the mistake
     with pytest.raises(APIError, match="async def"):
         await AuthMiddleware(auth)(request_to(), Upstream())
 
 
-def test_secrets_are_never_shown() -> None:
-    """Neither a bearer auth nor a token shows what it holds."""
+def test_repr_hides_tokens() -> None:
+    """Neither an auth nor a ``Token`` shows its secret."""
     assert repr(BearerAuth(CANARY)) == str(BearerAuth(SecretStr(CANARY))) == "BearerAuth('***')"
-    assert repr(Token(CANARY, 60)) == "Token('***', expires_in=60)"
+    assert repr(Token(CANARY, 60)) == "Token('***', expires_in=60.0)"
 
 
-def test_token_serves_one_event_loop_after_another() -> None:
-    """A token outlives its loop, and a fetch that was cut off does not spoil the next."""
+def test_token_outlives_event_loop() -> None:
+    """Event loops may use a token one after another. A fetch that ended with its loop does not affect the next."""
     provider = Provider()
     auth = BearerAuth(provider)
 

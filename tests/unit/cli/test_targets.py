@@ -44,7 +44,7 @@ def test_file_gives_targets_and_options(tmp_path: Path) -> None:
     )
     users, search = file.probes
     assert file.options == {"timeout": 3.0, "concurrency": 7, "rise": 1, "fall": 2}
-    assert (users.name, users.shown, users.critical) == ("users", "https://users.example.com/health", True)
+    assert (users.name, users.target, users.critical) == ("users", "https://users.example.com/health", True)
     assert (search.critical, search.expect_status, search.expect_body) == (False, range(200, 300), "ready")
     assert (search.timeout, search.slow, search.certificate_days) == (0.5, 0.2, 30)
     assert (search.call(0).method, search.call(0).given["headers"]) == ("POST", [("X-One", "1")])

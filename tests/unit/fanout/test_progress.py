@@ -1,4 +1,4 @@
-"""The progress bar of a fan-out: on standard error, closed whatever happens, and only where somebody asks for it."""
+"""The progress bar of a fan-out: on standard error, always closed, and off by default."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from resilient_client.testing._virtual_time import run_virtual
 
 
 class Lasting:
-    """A runner that takes ``key`` seconds for a call, and fails those of an odd number of them."""
+    """A runner whose calls take ``key`` seconds, and fail for an odd number of seconds."""
 
     async def run(self, call: Call[Any]) -> Outcome[Any]:
         assert isinstance(call.key, int)
@@ -39,44 +39,44 @@ def lasting(*seconds: int) -> list[Call[Response]]:
     return [Call.get("/", key=second) for second in seconds]
 
 
-def last_line(shown: str) -> str:
-    return shown.rstrip("\n").rpartition("\r")[2]
+def last_line(output: str) -> str:
+    return output.rstrip("\n").rpartition("\r")[2]
 
 
-def test_progress_shows_how_many_are_done_and_how_many_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    """On standard error, with the total where there is one; nothing on standard output."""
+def test_progress_shows_done_and_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard error, with the total if it is known. Nothing on standard output."""
     run_virtual(gather(lasting(1, 2, 3, 4), client=Lasting(), progress=True))
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert "4/4" in last_line(shown.err)
-    assert "failed=2" in last_line(shown.err)
-    assert shown.err.endswith("\n")  # closed
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "4/4" in last_line(captured.err)
+    assert "failed=2" in last_line(captured.err)
+    assert captured.err.endswith("\n")  # closed
 
 
-def test_progress_with_a_text_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """It stands before the bar."""
+def test_progress_text_is_title(capsys: pytest.CaptureFixture[str]) -> None:
+    """The text is shown before the bar."""
     run_virtual(gather(lasting(2), client=Lasting(), progress="prices"))
     assert last_line(capsys.readouterr().err).startswith("prices: 100%")
 
 
-def test_progress_of_an_iterable_without_length_counts_on(capsys: pytest.CaptureFixture[str]) -> None:
-    """No total, no percentage."""
+def test_progress_without_length_shows_no_total(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a length there is neither total nor percentage."""
     run_virtual(gather(iter(lasting(2, 2)), client=Lasting(), progress=True))
-    shown = last_line(capsys.readouterr().err)
-    assert shown.startswith("2 calls")
-    assert "%" not in shown
+    line = last_line(capsys.readouterr().err)
+    assert line.startswith("2 calls")
+    assert "%" not in line
 
 
-def test_progress_does_not_count_dropped_calls_as_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    """They are done, and did not fail."""
+def test_progress_dropped_calls_are_not_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    """A dropped call counts as done, and not as failed."""
     run_virtual(gather(lasting(2, 8, 8), client=Lasting(), successes=1, progress=True))
-    shown = last_line(capsys.readouterr().err)
-    assert "3/3" in shown
-    assert "failed" not in shown
+    line = last_line(capsys.readouterr().err)
+    assert "3/3" in line
+    assert "failed" not in line
 
 
-def test_progress_is_closed_when_the_fan_out_breaks_or_is_cancelled(capsys: pytest.CaptureFixture[str]) -> None:
-    """No bar stays on the screen, and no thread of it behind."""
+def test_progress_is_closed_after_error_and_cancellation(capsys: pytest.CaptureFixture[str]) -> None:
+    """No open bar and no thread of tqdm is left."""
 
     async def cancelled() -> None:
         gathering = asyncio.create_task(gather(lasting(8), client=Lasting(), progress=True))
@@ -93,28 +93,28 @@ def test_progress_is_closed_when_the_fan_out_breaks_or_is_cancelled(capsys: pyte
     assert threading.active_count() == threads
 
 
-def test_progress_that_cannot_be_shown_harms_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bar that fails is an observer that fails."""
+def test_progress_failing_affects_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar that raises is treated like any observer that raises."""
     monkeypatch.setattr(tqdm.std.tqdm, "update", lambda *_: 1 / 0)
     assert len(run_virtual(gather(lasting(2, 4), client=Lasting(), progress=True)).values) == 2
 
 
-def test_progress_without_tqdm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before any call is made."""
+def test_progress_without_tqdm_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error comes before any call is started."""
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'resilient-client\[progress\]'"):
         run_virtual(gather(lasting(2), client=Lasting(), progress=True))
 
 
 @pytest.mark.parametrize("progress", [None, 1, 0.5])
-def test_progress_that_is_neither_yes_nor_no_nor_a_text_is_refused(progress: Any) -> None:
-    """Saying what to give."""
+def test_progress_of_wrong_type_is_refused(progress: Any) -> None:
+    """The message says what to give."""
     with pytest.raises(InvalidRequestError, match=f"progress is {progress!r}; give True, False, or"):
         run_virtual(gather(lasting(2), client=Lasting(), progress=progress))
 
 
-def test_progress_unasked_loads_no_tqdm() -> None:
-    """A fan-out without a bar does not need it, nor pay for it."""
+def test_progress_off_does_not_import_tqdm() -> None:
+    """A fan-out without a bar does not import it."""
     code = "import asyncio, sys, resilient_client as r; asyncio.run(r.gather([])); print('tqdm' in sys.modules)"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 -- ours
-    assert shown.stdout == "False\n"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 -- ours
+    assert process.stdout == "False\n"

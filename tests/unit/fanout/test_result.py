@@ -1,4 +1,4 @@
-"""``GatherResult``: what it answers, what it raises, and how it shows itself."""
+"""``GatherResult``: its queries, what it raises, and how it is displayed."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def mixed(**options: Any) -> GatherResult[int]:
     return GatherResult(outcomes, **options)
 
 
-# --- what it answers ---
+# --- queries ---
 
 
 def test_result_is_a_sequence_of_outcomes() -> None:
-    """It can be indexed, cut, counted and iterated."""
+    """It can be indexed, sliced, counted and iterated."""
     result = mixed()
     assert (len(result), result[0].ok, result[-1].ok, len(result[1:3])) == (6, True, False, 2)
     assert list(result) == [result[index] for index in range(6)]
 
 
-def test_result_groups_its_failures_by_kind() -> None:
-    """In the order in which they first appear; dropped calls are failures, too."""
+def test_result_groups_failures_by_kind() -> None:
+    """In the order of their first occurrence. Dropped calls are failures, too."""
     groups = {kind: len(failures) for kind, failures in mixed().by_kind().items()}
     assert list(groups.items()) == [(ErrorKind.SERVER_ERROR, 2), (ErrorKind.DEADLINE, 1), (ErrorKind.CANCELLED, 1)]
 
@@ -73,10 +73,8 @@ def test_result_groups_its_failures_by_kind() -> None:
         ([Success(1)], 2, False),
     ],
 )
-def test_result_is_ok_if_it_has_what_was_asked_for(
-    outcomes: list[Outcome[int]], successes: int | None, ok: bool
-) -> None:
-    """All of them, or as many as were wanted; just then there is nothing to raise."""
+def test_result_ok_means_nothing_to_raise(outcomes: list[Outcome[int]], successes: int | None, ok: bool) -> None:
+    """It is ok with all calls succeeded, or with the wanted number of successes."""
     result = GatherResult(outcomes, successes=successes)
     assert result.ok is ok
     if ok:
@@ -86,22 +84,22 @@ def test_result_is_ok_if_it_has_what_was_asked_for(
             result.raise_for_failures()
 
 
-def test_result_raises_real_errors_only() -> None:
-    """In order, as the very objects the failures hold; what the fan-out dropped did not fail."""
+def test_result_raises_no_dropped_calls() -> None:
+    """The group has the errors of the other failures, in order, as the same objects."""
     result = mixed()
     with pytest.raises(ExceptionGroup) as caught:
         result.raise_for_failures()
     assert list(caught.value.exceptions) == [failure.error for failure in result.failures if not failure.dropped]
 
 
-def test_result_raises_for_a_call_that_was_cancelled_from_within() -> None:
-    """That is no doing of the fan-out's."""
+def test_result_raises_call_cancelled_from_within() -> None:
+    """The fan-out did not drop that call."""
     with pytest.raises(ExceptionGroup):
         GatherResult([Failure(CallCancelledError("cancelled from within"))]).raise_for_failures()
 
 
-def test_result_of_too_few_calls_says_so() -> None:
-    """A generator may end before the quorum is reached, with nobody to blame but itself."""
+def test_result_of_too_few_calls_raises() -> None:
+    """A generator may end before the quorum is reached, although no call failed."""
     with pytest.raises(ExceptionGroup) as caught:
         GatherResult([Success(1)], successes=2).raise_for_failures()
     (error,) = caught.value.exceptions
@@ -109,24 +107,24 @@ def test_result_of_too_few_calls_says_so() -> None:
     assert str(error) == "successes is 2, but the iterable gave only 1 calls, and all succeeded"
 
 
-def test_result_survives_pickling() -> None:
-    """With its errors, and the knowledge of which were dropped."""
+def test_result_can_be_pickled() -> None:
+    """The copy has the errors, and knows which calls were dropped."""
     copy = pickle.loads(pickle.dumps(mixed(successes=2, elapsed=1.5)))  # noqa: S301 -- our own
     assert (str(copy), copy.elapsed) == (str(mixed(successes=2, elapsed=1.5)), 1.5)
 
 
-# --- how it shows itself ---
+# --- display ---
 
 
-def test_result_tells_its_story_in_one_line() -> None:
-    """How many succeeded, of what, what failed how, and what was dropped; the same in every run."""
+def test_result_text_is_one_line() -> None:
+    """The number of successes, the failures by kind, and the number of dropped calls."""
     assert str(mixed()) == "2 of 6 calls succeeded; failed: 2 server_error, 1 deadline; dropped: 1"
     assert str(mixed(successes=2, elapsed=0.51234)).startswith("2 of 6 calls succeeded (2 wanted); failed")
     assert repr(GatherResult([Success(1)])) == "<GatherResult 1 of 1 calls succeeded>"
 
 
 class Cells(HTMLParser):
-    """What a browser would show: the text of every cell, and the names of all elements."""
+    """Parses a table: the text of each cell, and the names of all elements."""
 
     def __init__(self, result: GatherResult[Any]) -> None:
         super().__init__()
@@ -149,38 +147,38 @@ class Cells(HTMLParser):
             self.caption += data
 
 
-def test_result_in_a_notebook_is_a_table_with_a_row_for_each_outcome() -> None:
-    """Key, kind, attempts, seconds, and the value or the error."""
-    shown = Cells(GatherResult([Success({"a": 1}, key="tea", attempts=2, elapsed=0.25), failed(key=7)], elapsed=1.5))
-    assert shown.caption == "1 of 2 calls succeeded; failed: 1 server_error; 1.5 s in all"
-    assert shown.rows == [
+def test_result_html_has_one_row_per_outcome() -> None:
+    """A row has key, kind, attempts, seconds, and the value or the error."""
+    cells = Cells(GatherResult([Success({"a": 1}, key="tea", attempts=2, elapsed=0.25), failed(key=7)], elapsed=1.5))
+    assert cells.caption == "1 of 2 calls succeeded; failed: 1 server_error; 1.5 s in all"
+    assert cells.rows == [
         ["", "key", "outcome", "attempts", "seconds", "what"],
         ["0", "tea", "ok", "2", "0.250", "{'a': 1}"],
         ["1", "7", "server_error", "0", "0.000", "it failed"],
     ]
 
 
-def test_result_in_a_notebook_escapes_what_is_not_ours() -> None:
-    """Keys, values and error texts may hold HTML; none of it becomes an element."""
+def test_result_html_escapes_text() -> None:
+    """Keys, values and error texts may hold HTML. None of it becomes an element."""
     evil = "<script>alert('x')</script>"
-    shown = Cells(GatherResult([Success(evil, key=evil), failed(text=evil, key=(evil,))]))
-    assert shown.tags == {"table", "caption", "tr", "th", "td"}
-    assert shown.rows[2][-1] == evil
+    cells = Cells(GatherResult([Success(evil, key=evil), failed(text=evil, key=(evil,))]))
+    assert cells.tags == {"table", "caption", "tr", "th", "td"}
+    assert cells.rows[2][-1] == evil
 
 
-def test_result_in_a_notebook_shows_a_hundred_rows_and_counts_the_others() -> None:
-    """A large fan-out does not freeze the page."""
-    shown = Cells(GatherResult([Success(number) for number in range(1234)]))
-    assert (len(shown.rows), shown.rows[-1]) == (1 + 100 + 1, ["and 1134 more"])
+def test_result_html_has_at_most_hundred_rows() -> None:
+    """The last row counts the other outcomes."""
+    cells = Cells(GatherResult([Success(number) for number in range(1234)]))
+    assert (len(cells.rows), cells.rows[-1]) == (1 + 100 + 1, ["and 1134 more"])
 
 
-def test_result_in_a_notebook_cuts_long_texts_and_stands_broken_ones() -> None:
-    """A value as long as a book takes a line, and one that cannot be shown breaks nothing."""
+def test_result_html_truncates_and_survives_broken_repr() -> None:
+    """A cell has at most 120 characters, and a value whose ``repr`` raises is shown by its class."""
 
     class Broken:
         def __repr__(self) -> str:
             raise ValueError("no")
 
-    shown = Cells(GatherResult([Success("x" * 10_000), failed(text="y" * 10_000), Success(Broken(), key=Broken())]))
-    assert max(len(cell) for row in shown.rows for cell in row) <= 120
-    assert re.fullmatch(r"<Broken instance at 0x\w+>", shown.rows[3][-1])
+    cells = Cells(GatherResult([Success("x" * 10_000), failed(text="y" * 10_000), Success(Broken(), key=Broken())]))
+    assert max(len(cell) for row in cells.rows for cell in row) <= 120
+    assert re.fullmatch(r"<Broken instance at 0x\w+>", cells.rows[3][-1])

@@ -1,4 +1,4 @@
-"""The text for monitoring systems, checked against the grammar of OpenMetrics 1.0."""
+"""``openmetrics``: the text, checked against the grammar of OpenMetrics 1.0."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ SAMPLE = re.compile(r'(\w+)\{((?:\w+="(?:[^"\\\n]|\\[\\"n])*",?)+)\} (-?[0-9.e+-
 
 
 def samples(text: str) -> list[tuple[str, str, float]]:
-    """Name, labels and value of each line that is no comment; fails on a line that is neither."""
+    """Name, labels and value of each line that is not a comment. Fails on a line that is neither."""
     found = [SAMPLE.fullmatch(line) for line in text.splitlines() if not line.startswith("# ")]
     assert None not in found
     return [(match[1], match[2], float(match[3])) for match in found if match is not None]
 
 
-def of(text: str, name: str, label: str = "") -> list[float]:
-    """The values of a family, of all targets or of samples with a certain label."""
+def values_of(text: str, name: str, label: str = "") -> list[float]:
+    """The values of a family, for all targets or for the samples with a certain label."""
     return [value for family, labels, value in samples(text) if family == name and label in labels]
 
 
-def test_openmetrics_ends_with_its_mark() -> None:
-    """Without it a reader must take the text for cut short."""
+def test_openmetrics_ends_with_eof() -> None:
+    """Without the end mark a reader must treat the text as truncated."""
     assert openmetrics(HealthReport([WHOLE])).endswith("\n# EOF\n")
 
 
-def test_openmetrics_keeps_each_family_together_below_its_type() -> None:
-    """A family that comes twice is an error to a reader."""
+def test_openmetrics_keeps_families_together() -> None:
+    """Each family comes once, below its type. A reader refuses one that comes twice."""
     lines = openmetrics(HealthReport([WHOLE, FUNCTION, NEVER])).splitlines()[:-1]
     owners = [line.split(" ")[2] if line.startswith("# ") else line.partition("{")[0] for line in lines]
     runs = [owner for owner, before in zip(owners, ["", *owners], strict=False) if owner != before]
@@ -53,45 +53,45 @@ def test_openmetrics_keeps_each_family_together_below_its_type() -> None:
     assert {line.split(" ")[2] for line in lines if line.startswith("# TYPE ")} == set(runs)
 
 
-def test_openmetrics_names_the_unit_only_where_the_name_ends_with_it() -> None:
-    """As the format demands."""
+def test_openmetrics_unit_is_suffix_of_name() -> None:
+    """The format requires that a family with a unit ends with it."""
     text = openmetrics(HealthReport([WHOLE]))
     units = [line.split(" ")[2:] for line in text.splitlines() if line.startswith("# UNIT ")]
     assert units
     assert all(name.endswith(f"_{unit}") for name, unit in units)
 
 
-def test_openmetrics_escapes_what_a_label_must_not_hold() -> None:
-    """Quotes, backslashes and line breaks."""
+def test_openmetrics_escapes_label_values() -> None:
+    """Quotes, backslashes and line breaks are escaped."""
     assert r'name="a \"quoted\" \\ name\nwith a break"' in openmetrics(HealthReport([WHOLE]))
 
 
-def test_openmetrics_tells_success_of_the_look_and_state_of_the_standing() -> None:
-    """They differ while a prober has not made up its mind."""
-    blip = WHOLE._replace(ok=False)
-    text = openmetrics(HealthReport([blip]))
-    assert of(text, "probe_success") == [0.0]
-    assert of(text, "probe_state", 'probe_state="up"') == [1.0]
-    assert sum(of(text, "probe_state")) == 1.0
+def test_openmetrics_success_and_state_may_differ() -> None:
+    """Success is about the latest check, the state about all of them."""
+    failed_once = WHOLE._replace(ok=False)
+    text = openmetrics(HealthReport([failed_once]))
+    assert values_of(text, "probe_success") == [0.0]
+    assert values_of(text, "probe_state", 'probe_state="up"') == [1.0]
+    assert sum(values_of(text, "probe_state")) == 1.0
 
 
-def test_openmetrics_names_the_phases_as_blackbox_exporter_does() -> None:
-    """So that its dashboards work."""
+def test_openmetrics_phases_match_blackbox_exporter() -> None:
+    """Dashboards for the blackbox exporter work with these names."""
     text = openmetrics(HealthReport([WHOLE]))
     phases = {
         re.findall(r'phase="(\w+)"', labels)[0]: value for name, labels, value in samples(text) if "phase=" in labels
     }
     assert phases == {"resolve": 0.01, "connect": 0.02, "tls": 0.03, "processing": 0.04, "transfer": 0.05}
-    assert of(text, "probe_duration_seconds") == [0.25]
+    assert values_of(text, "probe_duration_seconds") == [0.25]
 
 
-def test_openmetrics_says_when_the_certificate_expires() -> None:
-    """To the second, since 1970."""
-    assert of(openmetrics(HealthReport([WHOLE])), "probe_ssl_earliest_cert_expiry") == [EXPIRES.timestamp()]
+def test_openmetrics_has_certificate_expiry() -> None:
+    """In seconds since 1970."""
+    assert values_of(openmetrics(HealthReport([WHOLE])), "probe_ssl_earliest_cert_expiry") == [EXPIRES.timestamp()]
 
 
-def test_openmetrics_leaves_out_what_did_not_happen() -> None:
-    """A function has no status, phase or certificate; a target that was never asked has no duration."""
+def test_openmetrics_omits_samples_without_value() -> None:
+    """A function has no status, phase or certificate. A target that was never called has no duration."""
     text = openmetrics(HealthReport([FUNCTION, NEVER]))
     assert {name for name, _, _ in samples(text)} == {"probe_success", "probe_state", "probe_duration_seconds"}
-    assert of(text, "probe_duration_seconds") == [0.5]
+    assert values_of(text, "probe_duration_seconds") == [0.5]

@@ -1,4 +1,4 @@
-"""One word for the whole, from the states of its targets."""
+"""``HealthReport``: the state of the whole, from the states of its targets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TARGETS = st.lists(st.tuples(st.sampled_from(HealthState), st.booleans()), max_s
 
 
 def report(*targets: tuple[HealthState, bool]) -> HealthReport:
-    """A report of targets in these states, critical or not."""
+    """A report of targets, given as state and whether the target is critical."""
     return HealthReport(
         ProbeResult(f"t{number}", "url", critical, state, state in (UP, DEGRADED))
         for number, (state, critical) in enumerate(targets)
@@ -36,35 +36,33 @@ def report(*targets: tuple[HealthState, bool]) -> HealthReport:
         ([], UNKNOWN),
     ],
 )
-def test_report_in_one_word_follows_from_its_targets(targets: list[tuple[HealthState, bool]], whole: str) -> None:
-    """What is critical decides whether it is down or unknown; everything else can only degrade it."""
+def test_report_state_follows_from_targets(targets: list[tuple[HealthState, bool]], whole: str) -> None:
+    """Only critical targets can make the whole down or unknown. The others can only degrade it."""
     assert report(*targets).state == whole
 
 
 @given(TARGETS)
-def test_report_is_ok_only_if_everything_critical_lives(targets: list[tuple[HealthState, bool]]) -> None:
-    """Whatever the others are; and a report of nothing known is not ok."""
-    critical = [state for state, matters in targets if matters]
+def test_report_ok_needs_all_critical_targets(targets: list[tuple[HealthState, bool]]) -> None:
+    """The other targets do not matter, except that a report in which no state is known is not ok."""
+    critical = [state for state, is_critical in targets if is_critical]
     known = any(state is not UNKNOWN for state, _ in targets)
     assert report(*targets).ok == (known and all(state in (UP, DEGRADED) for state in critical))
 
 
 @given(TARGETS)
-def test_report_in_words_has_a_line_for_each_target_and_one_for_the_whole(
-    targets: list[tuple[HealthState, bool]],
-) -> None:
-    """None is left out, whatever its state; an empty report can be shown, too."""
+def test_report_text_has_one_line_per_target(targets: list[tuple[HealthState, bool]]) -> None:
+    """The first line is about the whole. An empty report has only that line."""
     assert len(str(report(*targets)).splitlines()) == 1 + len(targets)
 
 
-def test_result_shown_by_a_debugger_keeps_the_text_of_a_foreign_exception_to_itself() -> None:
-    """That text may hold a password; ``reason`` has been freed of it."""
+def test_result_repr_hides_text_of_exception() -> None:
+    """The text of another library's exception may hold a password."""
     error = RuntimeError("postgres://ada:secret@db")
     result = ProbeResult("db", "ping", True, DOWN, False, reason="RuntimeError", error=error)
     assert repr(result) == "<ProbeResult 'db' DOWN: RuntimeError>"
 
 
-def test_result_survives_pickling() -> None:
-    """Reports travel to other processes."""
+def test_result_can_be_pickled() -> None:
+    """Reports are sent to other processes."""
     result = report((UP, True))[0]
     assert pickle.loads(pickle.dumps(result)) == result  # noqa: S301 -- our own bytes
