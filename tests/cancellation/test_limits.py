@@ -16,7 +16,7 @@ from resilient_client._middleware.compose import compose
 from resilient_client._middleware.deadline import DeadlineMiddleware
 from resilient_client._middleware.rate_limit import RateLimitMiddleware
 from resilient_client._policies.limits.bulkhead import Permits
-from resilient_client._policies.per_endpoint import PerEndpoint
+from resilient_client._policies.registry import Registry
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._virtual_time import run_virtual
 from resilient_client.testing.cancellation import (
@@ -45,8 +45,8 @@ def bulkhead_world(*, ahead: int = 1, timed: bool = False) -> World:
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
-        bulkheads = PerEndpoint[object, Permits](lambda: Permits(ONE), lambda permits: permits.idle)
-        permits = bulkheads.for_endpoint(ENDPOINT)
+        bulkheads = Registry[object, Permits](lambda _: Permits(ONE), lambda permits: permits.idle)
+        permits = bulkheads.use(ENDPOINT)
         upstream = Upstream()
         link = BulkheadMiddleware(bulkheads)
         chain = compose((DeadlineMiddleware(), AttemptMiddleware(), link) if timed else (link,), upstream)

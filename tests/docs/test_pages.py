@@ -32,12 +32,13 @@ from resilient_client import (
 from resilient_client._client.fan_out import FanOut
 from resilient_client._core import events
 from resilient_client._middleware import hedging
-from resilient_client._policies import per_endpoint
 from resilient_client._policies.balancing import balancer, endpoint_pool, outlier_ejection, peak_ewma
-from resilient_client._policies.circuit import circuit, registry
+from resilient_client._policies.circuit import circuit
+from resilient_client._policies.circuit.registry import Circuits
 from resilient_client._policies.hedging import budget as hedge_budget
 from resilient_client._policies.hedging import latency_histogram, route, rules
 from resilient_client._policies.http import redirect
+from resilient_client._policies.registry import Registry
 from resilient_client._policies.retry import budget as retry_budget
 from resilient_client._policies.retry import retry_after
 from resilient_client._settings.base import Settings
@@ -92,14 +93,14 @@ FIXED = {
     "shortest delay of a hedge": rules.SHORTEST,
     "samples before a percentile is known": latency_histogram.ENOUGH,
     "routes whose latencies are kept": hedging._ROUTES,
-    "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
+    "bulkheads and rate limits of a client": inspect.signature(Registry).parameters["limit"].default,
     "jitter upward on an ejection": outlier_ejection._JITTER,
     "share with which a slow start begins": outlier_ejection.LEAST_WEIGHT,
     "latency from which an endpoint is a last resort": balancer.FAR,
     "cost of a failure to the load of an endpoint": endpoint_pool.FAILURE_COST,
     "replies without which nobody is ejected as slow": peak_ewma.ENOUGH,
     "replies of which the median is taken": peak_ewma.RECENT,
-    "circuits of a client": inspect.signature(registry.Circuits).parameters["limit"].default,
+    "circuits of a client": inspect.signature(Circuits).parameters["limit"].default,
 }
 
 

@@ -20,7 +20,7 @@ from resilient_client._core.request import OpenBody, Request
 from resilient_client._core.response import Response
 from resilient_client._policies.classify import blames_upstream, cut_off
 from resilient_client._policies.limits.bulkhead import Permits
-from resilient_client._policies.per_endpoint import PerEndpoint
+from resilient_client._policies.registry import Registry
 
 
 class _End(Enum):
@@ -36,7 +36,7 @@ class BulkheadMiddleware:
 
     __slots__ = ("_bulkheads",)
 
-    def __init__(self, bulkheads: PerEndpoint[Endpoint, Permits]) -> None:
+    def __init__(self, bulkheads: Registry[Endpoint, Permits]) -> None:
         self._bulkheads = bulkheads
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
@@ -49,7 +49,7 @@ class BulkheadMiddleware:
         if (abandoned := context.open_stream) is not None:  # by an earlier attempt: it holds a permit
             context.open_stream = None
             abandoned.close()
-        permits = self._bulkheads.for_endpoint(request.endpoint)
+        permits = self._bulkheads.use(request.endpoint)
         if not permits.try_acquire():
             await self._wait(request, permits)
         clock = context.client.clock

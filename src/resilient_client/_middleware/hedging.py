@@ -28,7 +28,7 @@ from resilient_client._policies.hedging.budget import HedgeTokens
 from resilient_client._policies.hedging.latency_histogram import LatencyHistogram
 from resilient_client._policies.hedging.route import HedgingRoute
 from resilient_client._policies.hedging.rules import SHORTEST, TURNS, calls_for_next, cost_of_next
-from resilient_client._policies.per_endpoint import PerEndpoint
+from resilient_client._policies.registry import Registry
 from resilient_client._policies.retry.budget import RETRY_COST, RetryBudgets
 from resilient_client._settings.hedging import Hedging
 
@@ -48,9 +48,9 @@ class HedgingMiddleware:
             budgets: The retry budgets, of which hedges take, too; ``None``: only that of hedges bounds them.
         """
         self._budgets = budgets
-        self._tokens: PerEndpoint[Endpoint, HedgeTokens] = PerEndpoint(HedgeTokens, idle=_always)
-        self._latencies: PerEndpoint[tuple[Endpoint, str, str], LatencyHistogram]
-        self._latencies = PerEndpoint(LatencyHistogram, idle=_always, limit=_ROUTES)
+        self._tokens: Registry[Endpoint, HedgeTokens] = Registry(lambda _: HedgeTokens())
+        self._latencies: Registry[tuple[Endpoint, str, str], LatencyHistogram]
+        self._latencies = Registry(lambda _: LatencyHistogram(), limit=_ROUTES)
         self._routes: dict[str, HedgingRoute] = {}  # the latest of each path as it was written
         self._timer: SharedTimer | None = None
 
@@ -90,10 +90,10 @@ class HedgingMiddleware:
     def _route(self, request: Request) -> HedgingRoute:
         """What the calls of this route share, looked up and remembered."""
         context, path = request.context, request.context.call.path
-        latencies = self._latencies.for_endpoint((request.endpoint, request.method, route_of(path)))
+        latencies = self._latencies.use((request.endpoint, request.method, route_of(path)))
         if len(self._routes) >= _ROUTES:
             self._routes.clear()
-        tokens = self._tokens.for_endpoint(context.upstream)
+        tokens = self._tokens.use(context.upstream)
         route = self._routes[path] = HedgingRoute(request, latencies, tokens, self._budgets)
         return route
 
@@ -372,8 +372,3 @@ class _Race(TaskTimeout):
 async def _attempt(request: Request, call_next: Handler) -> Response:
     """An attempt as a coroutine: a middleware may give any awaitable."""
     return await call_next(request)
-
-
-def _always(_: object) -> bool:
-    """What was learnt of those not called for long may go."""
-    return True

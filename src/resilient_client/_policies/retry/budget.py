@@ -17,10 +17,10 @@ when it *starts* (as in Finagle), the outage would feed the retries: 1.37 and 1.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable
 from typing import Final, TypeVar
 
+from resilient_client._policies.registry import LIMIT, BoundedMapping
 from resilient_client._settings.retry import RetryBudget
 
 K = TypeVar("K", bound=Hashable)
@@ -87,44 +87,31 @@ class RetryTokens:
         return self._tokens
 
 
-class RetryBudgets(Mapping[K, RetryTokens]):
-    """The buckets of one client, one per upstream, made when first asked for; people read them as a mapping.
+class RetryBudgets(BoundedMapping[K, RetryTokens]):
+    """The buckets of one client: a mapping of upstreams to their tokens, each made on first use.
 
-    With too many, the least recently used is dropped; an upstream that returns starts anew, with ``initial``.
+    Above ``limit`` the least recently used bucket is evicted. An upstream that is called again after that starts with
+    ``initial`` tokens.
 
     Args:
-        settings: What every bucket follows.
-        limit: The most buckets kept.
+        settings: The settings of every bucket.
+        limit: The number of buckets kept.
     """
 
-    __slots__ = ("_buckets", "_latest", "_latest_key", "_limit", "_settings")
+    __slots__ = ("_settings",)
 
-    def __init__(self, settings: RetryBudget, *, limit: int = 10_000) -> None:
+    def __init__(self, settings: RetryBudget, *, limit: int = LIMIT) -> None:
+        super().__init__(limit)
         self._settings = settings
-        self._limit = limit
-        self._buckets: OrderedDict[K, RetryTokens] = OrderedDict()
-        self._latest_key: K | None = None
-        self._latest: RetryTokens | None = None
 
     def for_upstream(self, key: K, now: float) -> RetryTokens:
-        """The bucket of the upstream ``key``: its endpoints share it. Counts as a use, unlike ``budgets[key]``."""
+        """Return the bucket that the endpoints of this upstream share. It counts as a use, unlike ``budgets[key]``.
+
+        Args:
+            key: The upstream.
+            now: The time, in seconds, from which a new bucket accrues tokens.
+        """
         if key is self._latest_key and self._latest is not None:
-            return self._latest  # the same upstream again, the usual case: no hashing, no reordering
-        tokens = self._buckets.get(key)
-        if tokens is None:
-            tokens = self._buckets[key] = RetryTokens(self._settings, now)
-            if len(self._buckets) > self._limit:
-                self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(key)
-        self._latest_key, self._latest = key, tokens
-        return tokens
-
-    def __getitem__(self, key: K) -> RetryTokens:
-        return self._buckets[key]
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(tuple(self._buckets))  # a copy: calls made while iterating reorder the original
-
-    def __len__(self) -> int:
-        return len(self._buckets)
+            return self._latest
+        tokens = self._items.get(key)
+        return self._add(key, RetryTokens(self._settings, now)) if tokens is None else self._touch(key, tokens)
