@@ -60,9 +60,9 @@ def world_of(*statuses: int) -> World:
         chain = compose(links, upstream)
         yield lambda: chain(a_request(RETRY))
         assert upstream.active == 0
-        assert [member.in_flight for member in endpoint_pool.members] == [0, 0, 0]
-        assert [member.unanswered for member in endpoint_pool.members] == [0, 0, 0]
-        assert sum(member.outlier.failures for member in endpoint_pool.members) <= statuses.count(503)
+        assert [stats.in_flight for stats in endpoint_pool.endpoints] == [0, 0, 0]
+        assert [stats.unanswered for stats in endpoint_pool.endpoints] == [0, 0, 0]
+        assert sum(stats.outlier_state.failures for stats in endpoint_pool.endpoints) <= statuses.count(503)
         upstream.script = [200]
         assert (await chain(a_request(RETRY))).status == 200
 

@@ -133,13 +133,13 @@ class Endpoints:
 
     async def _check_all(self, check: HealthCheck) -> None:
         async with asyncio.TaskGroup() as group:
-            for member in self.endpoint_pool.members:
-                group.create_task(self._check(member, check))
+            for stats in self.endpoint_pool.endpoints:
+                group.create_task(self._check(stats, check))
 
-    async def _check(self, member: EndpointStats, check: HealthCheck) -> None:
+    async def _check(self, stats: EndpointStats, check: HealthCheck) -> None:
         try:
             async with asyncio.timeout(check.timeout):
-                response = await self._transport.send(self._request(member, check))
+                response = await self._transport.send(self._request(stats, check))
             trouble = "" if 200 <= response.status < 300 else f"status {response.status}"
         except TimeoutError:
             trouble = f"no answer within {check.timeout:g} s"
@@ -147,14 +147,14 @@ class Endpoints:
             trouble = str(error.kind)
         except Exception as error:  # nobody's foreseen failure; its text may hold anything
             trouble = type(error).__name__
-        self.endpoint_pool.checked(member, self._context.loop_time(), trouble)
+        self.endpoint_pool.checked(stats, self._context.loop_time(), trouble)
 
-    def _request(self, member: EndpointStats, check: HealthCheck) -> Request:
-        client, endpoint = self._context, member.endpoint
+    def _request(self, stats: EndpointStats, check: HealthCheck) -> Request:
+        client, endpoint = self._context, stats.endpoint
         call: Call[object] = Call("GET", check.path)
         context = CallContext(call, client, self._limits, None, endpoint, client.loop_time())
         path, _, query = check.path.partition("?")
-        url = member.url.with_path(path, encoded=True).with_query(query)
+        url = stats.url.with_path(path, encoded=True).with_query(query)
         return Request("GET", url, CIMultiDict(), None, context, AttemptRecord(1, endpoint, 0.0), endpoint)
 
     async def _resolve(self, resolve: Resolve) -> None:
@@ -167,7 +167,7 @@ class Endpoints:
         except Exception as error:
             trouble = type(error).__name__
         if self._context.events.active:
-            endpoints = tuple(member.endpoint for member in self.endpoint_pool.members)
+            endpoints = tuple(stats.endpoint for stats in self.endpoint_pool.endpoints)
             self._emit(EndpointsResolved, ok=not trouble, endpoints=endpoints, detail=trouble)
 
     def _tell(self, endpoint: Endpoint, reason: str) -> None:

@@ -53,7 +53,7 @@ class EndpointMiddleware:
             try:
                 return await _attempt(request, call_next, in_flight)
             except CallRejectedError:
-                refused.append(in_flight.member.endpoint)
+                refused.append(in_flight.stats.endpoint)
                 in_flight = balancer.pick(now(), tried, refused)
                 if in_flight is None:
                     raise
@@ -63,7 +63,7 @@ class EndpointMiddleware:
         context, balancer = request.context, self._balancer
         context.emit(CallRejected, reason="circuit_open", endpoint=request.endpoint)
         wait = balancer.retry_after(context.client.loop_time())
-        count = len(balancer.endpoint_pool.members)
+        count = len(balancer.endpoint_pool.endpoints)
         when = "" if wait is None else f"; the first is tried again in {wait:.3g} s"
         return CircuitOpenError(
             f"{request.label}: the circuits of all {count} endpoints are open{when}; nothing was sent",
@@ -73,9 +73,9 @@ class EndpointMiddleware:
 
 async def _attempt(request: Request, call_next: Handler, in_flight: InFlight) -> Response:
     """One attempt under a lease."""
-    context, member = request.context, in_flight.member
+    context, stats = request.context, in_flight.stats
     client = context.client
-    request.place(rebase(request.url, member.url), member.endpoint)
+    request.place(rebase(request.url, stats.url), stats.endpoint)
     began = client.clock()
     try:
         response = await call_next(request)
@@ -96,7 +96,7 @@ def _learn(in_flight: InFlight, request: Request, response: Response, now: float
     record = request.record
     if response.status == 429:
         in_flight.throttled(now, elapsed)
-    elif record.redirected_to not in (None, in_flight.member.endpoint):
+    elif record.redirected_to not in (None, in_flight.stats.endpoint):
         in_flight.success(now, None)  # whoever sent the redirect is alive; most of the time was its target's
     elif response.status >= 500:
         in_flight.failure(now, elapsed)
@@ -108,7 +108,7 @@ def _learn_failure(in_flight: InFlight, request: Request, error: APIError, now: 
     if error.stage in (Stage.LOCAL, Stage.POOL):
         return  # of our making; there may not even be a record
     record = request.record
-    if record.redirected_to not in (None, in_flight.member.endpoint):
+    if record.redirected_to not in (None, in_flight.stats.endpoint):
         return
     silent = isinstance(error, APITimeoutError)
     if error.kind is ErrorKind.DEADLINE and not _long_enough(request, elapsed):

@@ -27,7 +27,7 @@ from resilient_client._policies.classify import Fault, fault_of
 from resilient_client._policies.hedging.budget import HedgeTokens
 from resilient_client._policies.hedging.latency_histogram import LatencyHistogram
 from resilient_client._policies.hedging.route import HedgingRoute
-from resilient_client._policies.hedging.rules import SHORTEST, TURNS, calls_for_next, cost_of_next
+from resilient_client._policies.hedging.rules import LOOP_ITERATIONS, MIN_DELAY, calls_for_next, cost_of_next
 from resilient_client._policies.registry import Registry
 from resilient_client._policies.retry.budget import RETRY_COST, RetryBudgets
 from resilient_client._settings.hedging import Hedging
@@ -135,8 +135,8 @@ class _Race(TaskTimeout):
         delay = hedging.fixed if share is None else route.latencies.quantile(share)
         if delay is None:
             delay = math.inf
-        elif delay < SHORTEST:
-            delay = SHORTEST
+        elif delay < MIN_DELAY:
+            delay = MIN_DELAY
         # What follows until the timer is armed is what Alarm does, here once more: the interpreter makes code quick
         # that meets one class only, and a frame for two would slow down each attempt's own alarm.
         self._timer = timer
@@ -200,7 +200,7 @@ class _Race(TaskTimeout):
         """The delay is over."""
         if self._task is not None:
             self._stir()
-            self._wait_turns(TURNS)
+            self._wait_turns(LOOP_ITERATIONS)
 
     def overtake(self) -> None:
         """A hedge has won: cancel the first attempt."""
@@ -236,13 +236,13 @@ class _Race(TaskTimeout):
             self._look_again(self._wait)
 
     def _look_again(self, after: float) -> None:
-        self._handle = self._timer.loop.call_later(after, self._wait_turns, TURNS, context=self._context)
+        self._handle = self._timer.loop.call_later(after, self._wait_turns, LOOP_ITERATIONS, context=self._context)
 
     def _start(self, reason: str, cost: float) -> bool:
         """Start one more attempt, if it is still of use and the budgets allow it."""
         if self._task is None or self._winner is not None or self._started >= self._hedging.max_hedges:
             return False
-        if not self._route.pay(self._request, self._timer.loop.time(), cost):
+        if not self._route.try_spend(self._request, self._timer.loop.time(), cost):
             return False
         self._started += 1
         first, context = self._request, self._request.context

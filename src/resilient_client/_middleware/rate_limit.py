@@ -21,7 +21,7 @@ from resilient_client._core.protocols import Handler
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._policies.limits.quota_headers import requested_pause
-from resilient_client._policies.limits.token_bucket import TokenBucket, Turn
+from resilient_client._policies.limits.token_bucket import TokenBucket, Waiter
 from resilient_client._policies.registry import Registry
 from resilient_client._settings.rate_limit import RateLimit
 
@@ -40,7 +40,7 @@ class _Gate:
         """Give the turns that are due, and ring again for the next."""
         self._fire_at(self.bucket.advance(now))
 
-    def leave(self, turn: Turn) -> None:
+    def leave(self, turn: Waiter) -> None:
         """Wait no longer for this turn; if nobody does, nothing rings."""
         turn.leave()
         if not self.bucket.waiting:
@@ -118,7 +118,7 @@ class RateLimitMiddleware:
             came = await turn_came
         except asyncio.CancelledError:
             if turn_came.done() and not turn_came.cancelled() and turn_came.result():
-                gate.bucket.put_back()  # it came in the very tick in which the waiter was cancelled
+                gate.bucket.refund()  # it came in the very tick in which the waiter was cancelled
                 gate.advance(context.client.loop_time())
             raise
         finally:

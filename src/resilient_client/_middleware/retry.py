@@ -148,7 +148,7 @@ class _Case:
             fault,
             self._retry_state(outcome, 1 if state is None else state.attempt_number),
             self._retry,
-            pause=partial(self._pause, outcome, state),
+            backoff_delay=partial(self._pause, outcome, state),
             tokens=self._tokens,
             rng=context.client.rng,
         )

@@ -44,11 +44,11 @@ class Settings(BaseModel):
     """Pairs of fields of which the first must not exceed the second."""
     _hints: ClassVar[dict[str, str]] = {}
     """What to give for a field, where a list of types would tell less."""
-    _speaks_as: ClassVar[str] = "Settings"
+    _label: ClassVar[str] = "Settings"
     """What errors call these settings."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        cls._speaks_as = cls.__dict__.get("_speaks_as", cls.__name__)
+        cls._label = cls.__dict__.get("_label", cls.__name__)
         super().__init_subclass__(**options)
 
     def __init__(self, **values: Any) -> None:
@@ -66,10 +66,10 @@ class Settings(BaseModel):
         Not checked for contradictions: ``over`` is the nearer wish, and what lies under it adapts when it is
         resolved. Settings inside settings are merged likewise.
         """
-        laid = {name: _lay(getattr(self, name), getattr(over, name)) for name in over.model_fields_set}
+        laid = {name: _merged_value(getattr(self, name), getattr(over, name)) for name in over.model_fields_set}
         merged = self.model_copy(update=laid)
         merged.__pydantic_fields_set__.update(self.model_fields_set)
-        merged._give_way()
+        merged._adapt_defaults()
         return merged
 
     @model_validator(mode="after")
@@ -82,10 +82,10 @@ class Settings(BaseModel):
                     f"{smaller}={low:g} exceeds {larger}={high:g} and could never take effect; "
                     f"set {smaller} to at most {high:g} or raise {larger}"
                 )
-        self._give_way()
+        self._adapt_defaults()
         return self
 
-    def _give_way(self) -> None:
+    def _adapt_defaults(self) -> None:
         """Lift the defaults that something set would otherwise run into."""
         for larger in {larger for _, larger in self._ordered} - self.model_fields_set:
             object.__setattr__(self, larger, type(self).model_fields[larger].default)
@@ -99,7 +99,7 @@ class Settings(BaseModel):
         return repr(self)
 
 
-def _lay(under: object, over: object) -> object:
+def _merged_value(under: object, over: object) -> object:
     if isinstance(under, Settings) and isinstance(over, Settings) and type(under) is type(over):
         return under.merge(over)
     return over
@@ -118,7 +118,7 @@ def _sentence(model: type[Settings], error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return f"{model.__name__} has no setting {field!r}; {suggest(field, model.model_fields)}"
     steps = (str(step) for step in error["loc"] if "[" not in str(step))  # a union's own name tells nobody anything
-    where = ".".join(part for part in (model._speaks_as, *steps) if part)
+    where = ".".join(part for part in (model._label, *steps) if part)
     if error["type"] == "missing":
         return f"{where} is missing; give {model._hints.get(field, 'it: it has no default')}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -126,7 +126,7 @@ def _sentence(model: type[Settings], error: Any) -> str:
         return f"{where}: {message}"
     hint = model._hints.get(field)
     if hint is not None:
-        name = ".".join(part for part in (model._speaks_as, field) if part)
+        name = ".".join(part for part in (model._label, field) if part)
         return f"{name} is {_shown(model, field, error)}; give {hint}"
     value = _shown(model, field, error)
     return f"{where} is {value}, but must be {message}; give such a value or leave it out for the default"

@@ -27,7 +27,7 @@ FollowRedirects = Literal["same-origin", "any"] | None
 class ClientConfig(Settings):
     """Every pattern's settings; ``None`` switches a pattern off. Keywords given to the client lie over these."""
 
-    _speaks_as = ""  # its fields are keywords of the client
+    _label = ""  # its fields are keywords of the client
     _hints: ClassVar[dict[str, str]] = {
         "timeout": "seconds, text such as '500ms', Timeout(total=..., attempt=...), or None for no limit",
         "retry": "Retry(max_attempts=3), or None for no retries",

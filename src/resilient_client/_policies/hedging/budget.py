@@ -19,48 +19,48 @@ from __future__ import annotations
 from math import exp
 from typing import Final
 
-START: Final = 10.0
+INITIAL_TOKENS: Final = 10.0
 """Tokens at the start."""
-MOST: Final = 100.0
+MAX_TOKENS: Final = 100.0
 """The most tokens kept: what a fan-out of 2,000 calls earns is there for its stragglers, a quiet day is not."""
-WIN: Final = 0.1
+WIN_GAIN: Final = 0.1
 """What a win adds to the worth of hedges."""
-DEFEAT: Final = 0.15
+LOSS: Final = 0.15
 """What a defeat takes from it."""
-LEAST: Final = 0.02
+MIN_WORTH: Final = 0.02
 """The least they are worth: by default, one hedge in 1,000 calls."""
-RECENT: Final = 100
+LATENESS_MEMORY: Final = 100
 """Steps begun, in which the news that one was late loses all but a third (1/e) of its weight."""
-CROWD: Final = 2.0
+CONGESTION: Final = 2.0
 """How many times more than usual may be late: at 5 %, that is 10 in 100, which chance alone seldom brings about."""
 
 
 class HedgeTokens:
-    """The tokens of one upstream, shared by all calls to it. Hedges never exceed ``START`` and what was deposited.
+    """The tokens of one upstream, shared by all calls to it. Hedges never exceed ``INITIAL_TOKENS`` and what was deposited.
 
     Attributes:
-        available: The tokens at hand, at most ``MOST`` times ``worth``.
+        available: The tokens at hand, at most ``MAX_TOKENS`` times ``worth``.
         begun: Steps that may be hedged, counted by who begins them.
-        worth: What share of a deposit counts, ``LEAST`` to 1.
+        worth: What share of a deposit counts, ``MIN_WORTH`` to 1.
     """
 
     __slots__ = ("_lateness", "_latest", "available", "begun", "worth")
 
     def __init__(self) -> None:
-        self.available = START
+        self.available = INITIAL_TOKENS
         self.worth = 1.0
         self.begun = 0
         self._latest = 0  # of the steps begun, that was late
         self._lateness = 0.0  # how many were late, each as many times as that is unusual, fading as further ones begin
 
     @property
-    def crowded(self) -> bool:
+    def congested(self) -> bool:
         """Whether far more are late than usually are."""
-        return self._lateness > CROWD * RECENT
+        return self._lateness > CONGESTION * LATENESS_MEMORY
 
     def deposit(self, share: float) -> None:
         """Credit an answered call with its share of a hedge."""
-        self.available = min(MOST * self.worth, self.available + share * self.worth)
+        self.available = min(MAX_TOKENS * self.worth, self.available + share * self.worth)
 
     def try_spend(self) -> bool:
         """Take the token of a hedge, if there is a whole one.
@@ -75,12 +75,12 @@ class HedgeTokens:
 
     def refund(self) -> None:
         """Return the token of a hedge that was not sent."""
-        self.available = min(MOST * self.worth, self.available + 1.0)
+        self.available = min(MAX_TOKENS * self.worth, self.available + 1.0)
 
     def judge(self, *, won: bool) -> None:
         """Learn whether a hedge overtook the attempt it was started for."""
-        self.worth = min(1.0, self.worth + WIN) if won else max(LEAST, self.worth - DEFEAT)
-        self.available = min(MOST * self.worth, self.available)
+        self.worth = min(1.0, self.worth + WIN_GAIN) if won else max(MIN_WORTH, self.worth - LOSS)
+        self.available = min(MAX_TOKENS * self.worth, self.available)
 
     def late(self, number: int, usual: float) -> None:
         """Learn that a step waits for longer than the delay of hedges, once for each.
@@ -93,6 +93,6 @@ class HedgeTokens:
             usual: The share that is late as a rule, above 0, up to 1.
         """
         if number > self._latest:
-            self._lateness *= exp((self._latest - number) / RECENT)
+            self._lateness *= exp((self._latest - number) / LATENESS_MEMORY)
             self._latest = number
         self._lateness += 1.0 / usual

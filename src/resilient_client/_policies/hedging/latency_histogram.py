@@ -12,20 +12,20 @@ import math
 from math import log2
 from typing import Final, NamedTuple
 
-FINEST: Final = 0.0001
+RESOLUTION: Final = 0.0001
 """Seconds below which all is one."""
-STEPS: Final = 16
+BUCKETS_PER_DOUBLING: Final = 16
 """Buckets for each doubling: a percentile is at most 4.5 % too high, and never too low."""
-ENOUGH: Final = 100
+MIN_SAMPLES: Final = 100
 """Samples without which nothing is said."""
-BEYOND: Final = 5
+MIN_SAMPLES_BEYOND: Final = 5
 """Samples that must be expected beyond a percentile: p99.9 takes 5,000."""
-UNSEEN: Final = 0.1
+MAX_CENSORED: Final = 0.1
 """The share of waits whose end was never seen, from which on nobody can say how long they take."""
 
-_ABOVE = STEPS * log2(1 / FINEST) + 1  # what puts FINEST at the first bucket's end
+_ABOVE = BUCKETS_PER_DOUBLING * log2(1 / RESOLUTION) + 1  # what puts FINEST at the first bucket's end
 _DOUBT = 3  # standard errors of a mean of so many times without memory
-_LAST = STEPS * 28  # more than seven hours
+_LAST = BUCKETS_PER_DOUBLING * 28  # more than seven hours
 _REFRESH = 32  # samples for which what was computed is good, or a sixteenth of all if that is more
 
 
@@ -54,17 +54,25 @@ class LatencyHistogram:
     """
 
     __slots__ = (
-        "_count", "_enough", "_fresh_until", "_old", "_outlooks", "_quantiles", "_turns_at", "_window", "_young",
+        "_count",
+        "_current",
+        "_enough",
+        "_fresh_until",
+        "_outlooks",
+        "_previous",
+        "_quantiles",
+        "_turns_at",
+        "_window",
     )  # fmt: skip  # one name a line says no more
 
     def __init__(self, window: float = 30.0) -> None:
         self._window = window
         # Samples by bucket: even keys are complete ones, odd keys cut ones, so that in order the cut come second.
-        self._young: dict[int, int] = {}
-        self._old: dict[int, int] = {}
+        self._current: dict[int, int] = {}
+        self._previous: dict[int, int] = {}
         self._count = 0  # of the young
         self._turns_at = -math.inf  # when the young are old; in the past: look again
-        self._enough = ENOUGH
+        self._enough = MIN_SAMPLES
         self._fresh_until = 0  # the count up to which the following is good
         self._quantiles: dict[float, float | None] = {}
         self._outlooks: dict[float, Outlook] = {}
@@ -79,11 +87,11 @@ class LatencyHistogram:
         """
         if now >= self._turns_at:
             self._turn(now)
-        key = 0 if seconds <= FINEST else int(log2(seconds) * STEPS + _ABOVE)
+        key = 0 if seconds <= RESOLUTION else int(log2(seconds) * BUCKETS_PER_DOUBLING + _ABOVE)
         if key > _LAST:
             key = _LAST
         key += key if complete else key + 1
-        young = self._young
+        young = self._current
         young[key] = young[key] + 1 if key in young else 1
         self._count += 1
 
@@ -120,7 +128,7 @@ class LatencyHistogram:
         if self._turns_at == -math.inf:
             self._turns_at = now + self._window
         elif self._count >= self._enough:
-            self._old, self._young = self._young, {}
+            self._previous, self._current = self._current, {}
             self._count = self._fresh_until = 0
             self._turns_at = now + self._window
 
@@ -131,7 +139,7 @@ class LatencyHistogram:
         self._outlooks.clear()
 
     def _quantile(self, share: float) -> float | None:
-        self._enough = max(self._enough, math.ceil(BEYOND / (1.0 - share) - 1e-9))
+        self._enough = max(self._enough, math.ceil(MIN_SAMPLES_BEYOND / (1.0 - share) - 1e-9))
         for end, _, unanswered in self._curve(self._enough):
             if unanswered <= 1.0 - share + 1e-9:
                 return end
@@ -139,7 +147,7 @@ class LatencyHistogram:
 
     def _outlook(self, waited: float) -> Outlook:
         """Areas under the curve of the unanswered are mean times: of all of it, and of what is right of ``waited``."""
-        curve = self._curve(ENOUGH)
+        curve = self._curve(MIN_SAMPLES)
         if not curve:
             return _UNKNOWN
         late, mean, rest, seen = 0.0, 0.0, 0.0, 0
@@ -151,7 +159,7 @@ class LatencyHistogram:
                 rest += before * (end - max(begin, waited))
                 seen += answers
             begin, before = end, unanswered
-        if not seen or before >= UNSEEN * late:
+        if not seen or before >= MAX_CENSORED * late:
             return Outlook(late, math.inf)
         return Outlook(late, rest / late / mean / (1 + _DOUBT / math.sqrt(seen)))
 
@@ -160,8 +168,8 @@ class LatencyHistogram:
 
         Empty with less than ``enough`` samples.
         """
-        counts = self._young.copy()
-        for key, count in self._old.items():
+        counts = self._current.copy()
+        for key, count in self._previous.items():
             counts[key] = counts.get(key, 0) + count
         waiting, unanswered, curve = sum(counts.values()), 1.0, []
         if waiting < enough:
@@ -180,4 +188,4 @@ class LatencyHistogram:
 
 def _end_of(key: int) -> float:
     """Seconds at which the bucket of this key ends."""
-    return FINEST * math.exp2(key // 2 / STEPS)
+    return RESOLUTION * math.exp2(key // 2 / BUCKETS_PER_DOUBLING)

@@ -10,12 +10,12 @@ from typing import Final
 
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.request import Request
-from resilient_client._policies.hedging.budget import MOST, HedgeTokens
+from resilient_client._policies.hedging.budget import MAX_TOKENS, HedgeTokens
 from resilient_client._policies.hedging.latency_histogram import LatencyHistogram
 from resilient_client._policies.retry.budget import RetryBudgets, RetryTokens
 from resilient_client._settings.hedging import Hedging
 
-GAIN: Final = 2.0
+MIN_GAIN: Final = 2.0
 """How many times longer than a new attempt the rest of a late one must take for a hedge to be started.
 
 A hedge saves the difference at most, and costs the upstream the work of one more attempt, won or lost. At 1, where
@@ -68,7 +68,7 @@ class HedgingRoute:
         """Learn from an answer that came in good time, and deposit."""
         self.latencies.observe(request.context.started, request.record.elapsed)
         tokens = self.tokens
-        if tokens.available < MOST:
+        if tokens.available < MAX_TOKENS:
             tokens.deposit(hedging.max_extra)
 
     def ended(self, request: Request, *, complete: bool) -> None:
@@ -86,9 +86,9 @@ class HedgingRoute:
 
         Where nothing takes so long, or nobody knows, it counts as a gain.
         """
-        return not self.tokens.crowded and self.latencies.outlook(waited).rest >= GAIN
+        return not self.tokens.congested and self.latencies.outlook(waited).rest >= MIN_GAIN
 
-    def pay(self, request: Request, now: float, cost: float) -> bool:
+    def try_spend(self, request: Request, now: float, cost: float) -> bool:
         """Take a hedge from both budgets, or from none."""
         if not self.tokens.try_spend():
             return False

@@ -9,9 +9,9 @@ from resilient_client._core.response import Response
 from resilient_client._policies.classify import Fault
 from resilient_client._policies.retry.budget import RETRY_COST, TIMEOUT_COST
 
-SHORTEST: Final = 0.001
+MIN_DELAY: Final = 0.001
 """Seconds that any attempt is waited for: below, the delays of our own event loop are all one sees (as in Finagle)."""
-TURNS: Final = 3
+LOOP_ITERATIONS: Final = 3
 """Turns of the event loop between the end of the delay and the hedge.
 
 What is late may be this process, with the reply in a socket it has not looked at yet. A turn looks, the next one
@@ -23,7 +23,7 @@ def calls_for_next(outcome: object, fault: Fault | None) -> bool:
 
     Not where a pause was asked for (429, ``Retry-After``), where nothing was sent, and where a repeat heals nothing.
     """
-    if fault is None or not fault.healable or fault.rejected or fault.stale:
+    if fault is None or not fault.retryable or fault.rejected or fault.stale:
         return False
     if isinstance(outcome, Response):
         return fault.kind is not ErrorKind.THROTTLED and "Retry-After" not in outcome.headers

@@ -19,7 +19,7 @@ REDACTED: Final = "***"
 """What stands in place of a hidden value."""
 UNREADABLE_URL: Final = "<unreadable URL>"
 """What stands in place of a URL that cannot be taken apart."""
-LONGEST: Final = 256
+MAX_LENGTH: Final = 256
 """Characters shown of one text."""
 HARMLESS_HEADERS: Final = frozenset(
     {
@@ -59,7 +59,7 @@ HARMLESS_HEADERS: Final = frozenset(
 """Names, in lower case, of the headers whose values are shown."""
 
 
-def redact_text(text: str, longest: int = LONGEST) -> str:
+def redact_text(text: str, longest: int = MAX_LENGTH) -> str:
     """``text`` in one line of at most ``longest`` characters (and an ellipsis), unprintable ones replaced."""
     kept = text[:longest]
     if not kept.isprintable():

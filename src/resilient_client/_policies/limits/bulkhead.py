@@ -27,12 +27,12 @@ Gives whether anybody was still waiting. A permit that is not taken goes to the 
 _RANKS: Final[tuple[Priority, ...]] = ("user", "batch", "probe")
 
 
-class Place:
+class Waiter:
     """A place in the queue."""
 
     __slots__ = ("_queue", "wake")
 
-    def __init__(self, queue: OrderedDict[Place, None], wake: Wake) -> None:
+    def __init__(self, queue: OrderedDict[Waiter, None], wake: Wake) -> None:
         self._queue = queue
         self.wake = wake
         queue[self] = None
@@ -67,7 +67,7 @@ class Permits:
         self._max_queue = settings.max_queue
         self.max_wait = settings.max_wait
         self._in_use = 0
-        self._queues: dict[Priority, OrderedDict[Place, None]] = {rank: OrderedDict() for rank in _RANKS}
+        self._queues: dict[Priority, OrderedDict[Waiter, None]] = {rank: OrderedDict() for rank in _RANKS}
 
     @property
     def limit(self) -> int:
@@ -96,7 +96,7 @@ class Permits:
         self._in_use += 1
         return True
 
-    def enqueue(self, priority: Priority, wake: Wake) -> Place | None:
+    def enqueue(self, priority: Priority, wake: Wake) -> Waiter | None:
         """Queue for a permit, once ``try_acquire`` gave none.
 
         Args:
@@ -104,11 +104,11 @@ class Permits:
             wake: Called at most once, with how the wait ended; it must not call back.
 
         Returns:
-            The place, to be left in the end in every case; ``None`` if the queue is full.
+            The waiter, to be left in the end in every case; ``None`` if the queue is full.
         """
         if self.waiting >= self._max_queue and not self._make_room(priority):
             return None
-        return Place(self._queues[priority], wake)
+        return Waiter(self._queues[priority], wake)
 
     def release(self) -> None:
         """Give a permit back; the next waiter gets it."""
@@ -141,15 +141,15 @@ class Permits:
         """Give free permits to those who wait."""
         for queue in self._queues.values():
             while queue and self._in_use < self._limit:
-                place, _ = queue.popitem(last=False)
-                if place.wake(True):
+                waiter, _ = queue.popitem(last=False)
+                if waiter.wake(True):
                     self._in_use += 1
 
     def _make_room(self, priority: Priority) -> bool:
         """Turn the last to come of the lowest priority away, if that is lower than this one."""
         for lower in reversed(_RANKS[_RANKS.index(priority) + 1 :]):
             if queue := self._queues[lower]:
-                place, _ = queue.popitem()
-                place.wake(False)
+                waiter, _ = queue.popitem()
+                waiter.wake(False)
                 return True
         return False

@@ -1,7 +1,7 @@
 """When the next attempt may go out to one endpoint, and whose turn it is: a token bucket with a queue in front.
 
 Decides in synchronous steps, with ``now`` as an argument, in seconds on one clock. It never awaits: the rate limit
-middleware waits, and comes back when a turn is due; each waiter leaves a function that is called with what became of
+middleware waits, and comes back when a waiter is due; each waiter leaves a function that is called with what became of
 its wait. Nobody waits who would wait for too long: the time of a turn is known when one asks for it.
 
 The bucket is kept as one time, ``_empty_until`` (the "theoretical arrival time" of the GCRA, ITU-T I.371): each token
@@ -19,13 +19,13 @@ from typing import TypeAlias
 from resilient_client._settings.rate_limit import RateLimit
 
 Wake: TypeAlias = Callable[[bool], bool]
-"""Is told how a wait ended: ``True``, it is your turn; ``False``, it would come too late now.
+"""Is told how a wait ended: ``True``, it is your waiter; ``False``, it would come too late now.
 
 Gives whether anybody was still waiting. A turn that is not taken goes to the next at once.
 """
 
 
-class Turn:
+class Waiter:
     """A place in the queue.
 
     Attributes:
@@ -35,7 +35,7 @@ class Turn:
 
     __slots__ = ("_queue", "latest", "wake")
 
-    def __init__(self, queue: OrderedDict[Turn, None], latest: float, wake: Wake) -> None:
+    def __init__(self, queue: OrderedDict[Waiter, None], latest: float, wake: Wake) -> None:
         self._queue = queue
         self.latest = latest
         self.wake = wake
@@ -60,7 +60,7 @@ class TokenBucket:
         self._ahead = (settings.burst - 1) * self._interval  # how far the time below may run ahead of the clock
         self._empty_until = -math.inf
         self._paused_until = -math.inf
-        self._queue: OrderedDict[Turn, None] = OrderedDict()
+        self._queue: OrderedDict[Waiter, None] = OrderedDict()
 
     @property
     def waiting(self) -> int:
@@ -89,7 +89,7 @@ class TokenBucket:
         later = max(self._empty_until, now) + count * self._interval - self._ahead
         return max(later, self._paused_until, now) - now
 
-    def enqueue(self, now: float, latest: float, wake: Wake) -> Turn | None:
+    def enqueue(self, now: float, latest: float, wake: Wake) -> Waiter | None:
         """Queue for a turn, once ``try_take`` gave none.
 
         Args:
@@ -98,13 +98,13 @@ class TokenBucket:
             wake: Called at most once, with how the wait ended; it must not call back.
 
         Returns:
-            The turn, to be left in the end in every case; ``None`` if it would come later than that.
+            The waiter, to be left in the end in every case; ``None`` if it would come later than that.
         """
         if now + self.due_in(now) > latest:
             return None
-        return Turn(self._queue, latest, wake)
+        return Waiter(self._queue, latest, wake)
 
-    def put_back(self) -> None:
+    def refund(self) -> None:
         """Return the token of a turn that came, but whose attempt had been given up by then."""
         self._empty_until -= self._interval
 
@@ -133,8 +133,8 @@ class TokenBucket:
             due = self._due()
             if due > now:
                 return due
-            turn, _ = self._queue.popitem(last=False)
-            if turn.wake(True):
+            waiter, _ = self._queue.popitem(last=False)
+            if waiter.wake(True):
                 self._take(now)
         return None
 
@@ -148,9 +148,9 @@ class TokenBucket:
     def _turn_away(self, now: float) -> None:
         """Send away those in the queue whose turn would come too late."""
         ahead = 0
-        for turn in tuple(self._queue):
-            if now + self.due_in(now, ahead) <= turn.latest:
+        for waiter in tuple(self._queue):
+            if now + self.due_in(now, ahead) <= waiter.latest:
                 ahead += 1
             else:
-                turn.leave()
-                turn.wake(False)
+                waiter.leave()
+                waiter.wake(False)

@@ -74,10 +74,10 @@ class RetryState(NamedTuple):
 
 def decide(
     fault: Fault,
-    situation: RetryState,
+    state: RetryState,
     settings: Retry,
     *,
-    pause: Callable[[], float],
+    backoff_delay: Callable[[], float],
     tokens: RetryTokens | None,
     rng: Random,
 ) -> Repeat | GiveUp:
@@ -91,43 +91,43 @@ def decide(
         tokens: The budget, or ``None`` for none; a positive answer takes from it.
         rng: The source of chance.
     """
-    if not fault.healable or fault.rejected:
+    if not fault.retryable or fault.rejected:
         return GiveUp("")
-    if (refusal := _repeat_refused(fault, situation, settings)) is not None:
+    if (refusal := _repeat_refused(fault, state, settings)) is not None:
         return refusal
     if fault.stale:
         return Repeat(0.0)  # nobody's fault: at once, and outside the budget
-    if situation.retry_after is not None and situation.retry_after > settings.retry_after_cap:
+    if state.retry_after is not None and state.retry_after > settings.retry_after_cap:
         return GiveUp(
-            f"not retried: the server asks to wait {situation.retry_after:g} s, "
+            f"not retried: the server asks to wait {state.retry_after:g} s, "
             f"above retry_after_cap={settings.retry_after_cap:g} s"
         )
-    delay = pause()
-    if situation.retry_after is not None:
-        delay = max(delay, jittered(situation.retry_after, rng))
-    remaining = situation.deadline - situation.now
+    delay = backoff_delay()
+    if state.retry_after is not None:
+        delay = max(delay, jittered(state.retry_after, rng))
+    remaining = state.deadline - state.now
     if delay >= remaining:
         return GiveUp(f"not retried: a pause of {delay:.3g} s does not fit into the {remaining:.3g} s left")
-    if delay < situation.rejects_for:
-        rest = "" if math.isinf(situation.rejects_for) else f" for another {situation.rejects_for:.3g} s"
-        return GiveUp(f"not retried: the circuit of {situation.target} is open{rest}")
+    if delay < state.rejects_for:
+        rest = "" if math.isinf(state.rejects_for) else f" for another {state.rejects_for:.3g} s"
+        return GiveUp(f"not retried: the circuit of {state.target} is open{rest}")
     if tokens is None:
         return Repeat(delay)
-    overload = fault.kind in _TIMEOUTS and not situation.failed_alone
+    overload = fault.kind in _TIMEOUTS and not state.failed_alone
     cost = TIMEOUT_COST if overload else RETRY_COST
-    if not tokens.try_spend(situation.now, cost):
+    if not tokens.try_spend(state.now, cost):
         return GiveUp("not retried: the retry budget of this upstream is empty")
     return Repeat(delay, cost)
 
 
-def _repeat_refused(fault: Fault, situation: RetryState, settings: Retry) -> GiveUp | None:
-    if fault.maybe_processed and not situation.idempotent:
+def _repeat_refused(fault: Fault, state: RetryState, settings: Retry) -> GiveUp | None:
+    if fault.maybe_processed and not state.idempotent:
         return GiveUp(
-            f"not retried: the server may have acted on this {situation.method}; "
+            f"not retried: the server may have acted on this {state.method}; "
             "give idempotency_key='auto' or idempotent=True if a repeat is harmless"
         )
-    if not situation.sendable:
+    if not state.sendable:
         return GiveUp("not retried: the body is one-shot and was already sent; give bytes, a file or a factory")
-    if situation.step >= settings.max_attempts:
-        return GiveUp("" if situation.step > 1 else f"not retried: max_attempts={settings.max_attempts}")
+    if state.step >= settings.max_attempts:
+        return GiveUp("" if state.step > 1 else f"not retried: max_attempts={settings.max_attempts}")
     return None

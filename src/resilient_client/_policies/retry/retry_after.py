@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
-LARGEST_SHARE: Final = 0.25
+MAX_JITTER_RATIO: Final = 0.25
 """Jitter adds at most this share of the wait."""
-LARGEST_EXTRA: Final = 5.0
+MAX_JITTER: Final = 5.0
 """Jitter adds at most this many seconds."""
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -91,7 +91,7 @@ def jittered(seconds: float, rng: Random) -> float:
     Returns:
         Seconds, ``seconds`` or more.
     """
-    return seconds + rng.uniform(0.0, min(seconds * LARGEST_SHARE, LARGEST_EXTRA))
+    return seconds + rng.uniform(0.0, min(seconds * MAX_JITTER_RATIO, MAX_JITTER))
 
 
 def number_in(text: str) -> float | None:

@@ -5,7 +5,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from resilient_client._policies.limits.bulkhead import Permits, Place
+from resilient_client._policies.limits.bulkhead import Permits, Waiter
 from resilient_client._settings.bulkhead import Bulkhead
 
 SETTINGS = Bulkhead(max_concurrent=3, max_queue=4)
@@ -18,7 +18,7 @@ class Waiter:
         self.priority = priority
         self.number = number
         self.gone = False  # cancelled, and has not run since
-        self.place = None
+        self.waiter = None
         self.told = None
 
     @property
@@ -62,15 +62,15 @@ class Interleavings(RuleBasedStateMachine):
             return
         self.count += 1
         waiter = Waiter(priority, self.count)
-        waiter.place = self.permits.enqueue(priority, waiter.wake)
+        waiter.waiter = self.permits.enqueue(priority, waiter.wake)
         if len(self.queue) >= SETTINGS.max_queue:
             last = max(self.queue, key=lambda waiter: waiter.order)
             if last.order[0] <= waiter.order[0]:
-                assert waiter.place is None
+                assert waiter.waiter is None
                 return
             self.queue.remove(last)
             assert last.gone or last.told is False
-        assert waiter.place is not None
+        assert waiter.waiter is not None
         self.queue.append(waiter)
 
     @precondition(lambda self: self.in_use)
@@ -87,7 +87,7 @@ class Interleavings(RuleBasedStateMachine):
         waiter = data.draw(st.sampled_from(self.queue))
         waiter.gone = True
         if runs:
-            waiter.place.leave()
+            waiter.waiter.leave()
             self.queue.remove(waiter)
 
     @rule(limit=st.integers(1, 6))
@@ -106,7 +106,7 @@ class Interleavings(RuleBasedStateMachine):
     def teardown(self):
         """However it ends, all permits come home."""
         for waiter in self.queue:
-            waiter.place.leave()
+            waiter.waiter.leave()
         for _ in range(self.in_use):
             self.permits.release()
         assert self.permits.idle
@@ -142,7 +142,7 @@ MUTANTS = {
     "permits of cancelled waiters are lost": (Permits, "_hand_on", hand_on_to_anybody),
     "the last to come is served first": (Permits, "_hand_on", hand_on_to_the_last),
     "probes go before users": (Permits, "_hand_on", hand_on_whatever_the_priority),
-    "who leaves stays in the queue": (Place, "leave", lambda place: None),
+    "who leaves stays in the queue": (Waiter, "leave", lambda waiter: None),
     "no room is made for users": (Permits, "_make_room", lambda permits, priority: False),
     "who comes overtakes": (Permits, "try_acquire", lambda permits: True),
 }
