@@ -17,10 +17,10 @@ class Fault(NamedTuple):
     """What the retry policy needs to know of a failed attempt.
 
     Attributes:
-        kind: What happened.
-        healable: Whether another attempt may fare better.
-        maybe_processed: Whether the server may have acted.
-        rejected: Whether it was refused here.
+        kind: The kind of failure.
+        retryable: Whether another attempt may succeed.
+        maybe_processed: Whether the server may have acted on the request.
+        rejected: Whether the client itself refused the attempt.
         stale: Whether a kept-alive connection turned out to be closed, before any byte of a reply.
         summary: A few words for an event or a log line.
     """
@@ -34,7 +34,7 @@ class Fault(NamedTuple):
 
 
 def kind_of_status(status: int) -> ErrorKind | None:
-    """The kind of an error status; ``None`` below 400."""
+    """The kind of an error status, or ``None`` below 400."""
     if status < 400:
         return None
     if status >= 500:
@@ -88,8 +88,8 @@ def blames_upstream(
     kept-alive connection that was closed in the meantime does not: healthy servers close idle connections all the time.
 
     Args:
-        kind: The kind of failure; ``None`` for an answer.
-        reached: The last stage that the attempt reached; ``None`` if the transport was never entered.
+        kind: The kind of failure, or ``None`` for an answer.
+        reached: The last stage that the attempt reached, or ``None`` if the transport was never entered.
         stale: Whether a kept-alive connection turned out to be closed, before any byte of a reply.
         pool_wait_unobservable: Whether waiting for a free connection cannot be told from connecting. A timeout before
             the request was sent then indicates nothing about the host.
@@ -110,7 +110,7 @@ def silence_blames_upstream(waited: float, allowed: float | None) -> bool:
 
     Args:
         waited: Seconds since the attempt began.
-        allowed: Seconds that the settings allow for an attempt; ``None``: no limit, so silence proves nothing.
+        allowed: Seconds that the settings allow for an attempt. ``None``: no limit, so silence proves nothing.
     """
     return allowed is not None and waited >= allowed / 2
 

@@ -1,8 +1,8 @@
 """One value per key, made on first use and bounded in number: circuits, permits, buckets, latencies.
 
 The registry decides only which values are kept. It knows nothing of its keys but that they are hashable, and nothing
-of its values but whether they may be evicted. Middlewares ask it for the value of an endpoint, an upstream or a route;
-users read it as a mapping (``api.circuits``, ``api.bulkheads``).
+of its values but whether they may be evicted. Middlewares ask it for the value of an endpoint, an upstream or a route.
+Users read it as a mapping (``api.circuits``, ``api.bulkheads``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class BoundedMapping(Mapping[K, V]):
 
     Args:
         limit: The number of values kept.
-        evictable: Tells whether a value may be evicted, which loses what it has learnt. ``None``: every value may.
+        evictable: Returns whether a value may be evicted, which loses what it has learnt. ``None``: every value may.
         on_evict: Called with each evicted value.
     """
 

@@ -1,8 +1,8 @@
 """Which of several endpoints gets the next attempt.
 
-The balancer narrows the endpoints down in this order: those whose circuit admits; of these, the ones that the call has
-tried least; of these, the healthy ones; of these, the one that the strategy picks. Each step but the first is skipped
-where it would leave no endpoint: an open circuit always refuses.
+The balancer narrows the endpoints down: first to those whose circuit admits, then to those that the call has tried
+least, then to the healthy ones. The strategy picks one of the rest. A step that would leave no endpoint is skipped,
+except the first: an open circuit always refuses.
 
 The balancer never sends, waits or reads a clock. The endpoint middleware asks it for an attempt in flight and settles
 that. What is known of the endpoints is kept in the endpoint pool.
@@ -43,7 +43,7 @@ class Balancer:
         settings: The strategy.
         endpoint_pool: The endpoints.
         rng: The random generator.
-        circuits: The circuits of the endpoints; ``None``: every endpoint admits.
+        circuits: The circuits of the endpoints. ``None``: every endpoint admits.
     """
 
     __slots__ = ("_circuits", "_cursor", "_rng", "endpoint_pool", "strategy")
@@ -67,10 +67,10 @@ class Balancer:
         Args:
             now: The time, in seconds.
             tried: The endpoints of the call's earlier attempts, one entry per attempt.
-            refused: The endpoints that have refused this attempt already; they are not picked again.
+            refused: The endpoints that have refused this attempt already. They are not picked again.
 
         Returns:
-            The attempt in flight, which the caller releases in every case; ``None`` if no endpoint admits.
+            The attempt in flight, which the caller releases in every case, or ``None`` if no endpoint admits.
         """
         endpoint_pool = self.endpoint_pool
         endpoint_pool.readmit(now)
@@ -83,11 +83,11 @@ class Balancer:
         return InFlight(endpoint_pool, stats, now)
 
     def rejects_for(self, now: float) -> float:
-        """Seconds from ``now`` for which every circuit is sure to refuse; may be infinite."""
+        """Seconds from ``now`` for which every circuit is sure to refuse, may be infinite."""
         return min(self._rejection_times(now))
 
     def retry_after(self, now: float) -> float | None:
-        """Seconds from ``now`` until the first open circuit admits again; ``None`` if that is not known."""
+        """Seconds from ``now`` until the first open circuit admits again, or ``None`` if that is not known."""
         return min((wait for wait in self._rejection_times(now) if 0 < wait < math.inf), default=None)
 
     def failed_alone(self, endpoint: Endpoint, now: float, elapsed: float) -> bool:
@@ -119,7 +119,7 @@ class Balancer:
     # -- the strategies ----------------------------------------------------------------------------------------------
 
     def _quick_pick(self, now: float) -> EndpointStats | None:
-        """Pick in the usual case, at a cost that does not grow with the pool; ``None`` if every endpoint counts."""
+        """Pick in the usual case, at a cost that does not grow with the pool, or ``None`` if every endpoint counts."""
         endpoints = self.endpoint_pool.endpoints
         if self.strategy != "least_loaded" or not self.endpoint_pool.all_healthy or len(endpoints) == 1:
             return None
@@ -155,7 +155,7 @@ class Balancer:
         return min(candidates, key=lambda stats: stats.load(now, typical))
 
     def _draw_two(self, candidates: Sequence[EndpointStats], now: float) -> tuple[EndpointStats, EndpointStats]:
-        """Draw two different endpoints at random; the one with the lower load comes first.
+        """Draw two different endpoints at random. The one with the lower load comes first.
 
         The best of all would draw the callers of a whole fleet to the same endpoint. The better of two is nearly as
         good and does not (Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing*, 2001).
@@ -179,7 +179,7 @@ class Balancer:
         return stats
 
     def _first_by_weight(self, candidates: Sequence[EndpointStats], now: float) -> EndpointStats:
-        """The first endpoint; one in its slow start is passed over as often as its weight requires."""
+        """Pick the first endpoint. One in its slow start is passed over as often as its weight requires."""
         for stats in candidates:
             weight = stats.outlier_state.weight(now)
             if weight == 1.0 or self._rng.random() < weight:

@@ -17,10 +17,10 @@ class EndpointState(NamedTuple):
     """A snapshot of one endpoint's state, as ``api.endpoints`` reports it.
 
     Attributes:
-        in_flight: Attempts in flight; a stream counts until its body is closed.
-        latency: Seconds that the next reply is expected to take; pessimistic after a slow reply or a failure.
-        healthy: The verdict of the health checks; true without them.
-        ejected_for: Seconds for which it is still ejected, for its failures or its slowness; 0 if it is not.
+        in_flight: Attempts in flight. A stream counts until its body is closed.
+        latency: Seconds that the next reply is expected to take, pessimistic after a slow reply or a failure.
+        healthy: The verdict of the health checks, true without them.
+        ejected_for: Seconds for which it is still ejected, for its failures or its slowness, 0 if it is not.
         weight: Its share of a full load, 0.1 to 1: less than 1 in the slow start after it came back.
         admits: Whether its circuit would admit an attempt.
     """
@@ -41,8 +41,8 @@ class EndpointStats:
         endpoint: The endpoint.
         in_flight: Attempts in flight, open streams included.
         unanswered: Attempts in flight without an answer so far.
-        silent_since: When it last answered one of these, or when the first of them was sent; in seconds.
-        served_at: When it last gave a good answer, in seconds; minus infinity: never.
+        silent_since: When it last answered one of these, or when the first of them was sent, in seconds.
+        served_at: When it last gave a good answer, in seconds, minus infinity: never.
         latency: The estimate of its latency.
         outlier_state: Whether it is healthy or ejected.
     """
@@ -69,7 +69,7 @@ class EndpointStats:
         return max(seconds, now - self.silent_since) if self.unanswered else seconds
 
     def load(self, now: float, typical: float) -> float:
-        """Seconds until a reply if the attempts were served one after the other; more in a slow start."""
+        """Seconds until a reply if the attempts were served one after the other, more in a slow start."""
         return self.expected(now, typical) * (self.in_flight + 1) / self.outlier_state.weight(now)
 
     def state(self, now: float, typical: float, admits: bool) -> EndpointState:

@@ -23,7 +23,7 @@ FAILURE_COST: Final = 10.0
 """What a failure adds to the load of an endpoint, in typical latencies: quick failures must not attract attempts."""
 
 OnChange: TypeAlias = Callable[[Endpoint, str], None]
-"""Called with an endpoint that was ejected or failed its health checks, and the reason; ``""`` when it is back."""
+"""Called with an endpoint that was ejected or failed its health checks, and the reason, or ``""`` when it is back."""
 
 
 class InFlight:
@@ -45,7 +45,7 @@ class InFlight:
         stats.in_flight += 1
 
     def success(self, now: float, elapsed: float | None) -> None:
-        """Record a good answer; ``elapsed`` is ``None`` if it does not measure this endpoint."""
+        """Record a good answer. ``elapsed`` is ``None`` if it does not measure this endpoint."""
         self._record_answer(now)
         self.stats.outlier_state.failures = 0
         self.stats.served_at = now
@@ -53,7 +53,7 @@ class InFlight:
             self._endpoint_pool.observe(self.stats, now, elapsed)
 
     def failure(self, now: float, elapsed: float, *, silent: bool = False) -> None:
-        """Record a failure; ``silent`` if the endpoint did not answer at all in this time."""
+        """Record a failure, ``silent`` if the endpoint did not answer at all in this time."""
         self.stats.outlier_state.failures += 1
         if silent:
             self._endpoint_pool.observe(self.stats, now, elapsed)
@@ -69,7 +69,7 @@ class InFlight:
         self._endpoint_pool.penalize(self.stats, now, elapsed)
 
     def release(self) -> None:
-        """End the attempt; may be called again."""
+        """End the attempt. May be called again."""
         if self._held:
             self._held = False
             self.stats.in_flight -= 1
@@ -97,7 +97,7 @@ class EndpointPool:
         settings: When an endpoint is ejected.
         urls: The base URL of each endpoint.
         rng: The random generator.
-        on_change: Called when an endpoint is ejected or fails its health checks, and when it is back; it must not
+        on_change: Called when an endpoint is ejected or fails its health checks, and when it is back. It must not
             raise.
     """
 
@@ -116,7 +116,7 @@ class EndpointPool:
         self.typical = INITIAL_TYPICAL
 
     def replace(self, urls: Iterable[URL], now: float) -> None:
-        """Replace the endpoints. What is known of those that stay is kept; new ones begin with a slow start."""
+        """Replace the endpoints. Those that stay keep what is known of them. New ones begin with a slow start."""
         known = {stats.endpoint: stats for stats in self.endpoints}
         self.endpoints = tuple(known.get(Endpoint.of(url)) or EndpointStats(url, self._settings, now) for url in urls)
         self._update_summary()
@@ -174,7 +174,7 @@ class EndpointPool:
             self._eject(stats, now, f"{failures} failures in a row")
 
     def checked(self, stats: EndpointStats, now: float, fault: str) -> None:
-        """Record a health check; ``fault`` is what it found, ``""`` for a good answer."""
+        """Record a health check. ``fault`` is what it found, ``""`` for a good answer."""
         was_healthy = stats.outlier_state.healthy
         stats.outlier_state.checked(not fault, now)
         self._update_summary()
@@ -223,6 +223,6 @@ class EndpointPool:
 
 
 def _lower_median(endpoints: Iterable[EndpointStats]) -> float | None:
-    """The lower median of the endpoints' medians; with two, the smaller: the slow half must not count as typical."""
+    """The lower median of the endpoints' medians: of two, the slow one must not count as typical."""
     medians = sorted(median for stats in endpoints if (median := stats.latency.median) is not None)
     return medians[(len(medians) - 1) // 2] if medians else None

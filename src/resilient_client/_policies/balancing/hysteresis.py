@@ -27,8 +27,8 @@ class Verdict:
 
     Attributes:
         state: The state of the target.
-        since: When it entered this state, on the caller's clock; ``None`` before the first check.
-        streak: Checks in a row that contradict the state; 0 as long as they agree.
+        since: When it entered this state, on the caller's clock, or ``None`` before the first check.
+        streak: Checks in a row that contradict the state, 0 as long as they agree.
     """
 
     __slots__ = ("_fall", "_rise", "since", "state", "streak")
@@ -45,8 +45,8 @@ class Verdict:
         """Count a check and return the state that follows.
 
         Args:
-            seen: The result of the check; ``UNKNOWN`` (the check could not be made) changes nothing.
-            now: The time of the check, in seconds; always on the same clock.
+            seen: The result of the check. ``UNKNOWN`` (the check could not be made) changes nothing.
+            now: The time of the check, in seconds, always on the same clock.
         """
         if seen is HealthState.UNKNOWN:
             return self.state

@@ -23,7 +23,7 @@ class OutlierState:
 
     Args:
         settings: When an endpoint is ejected, and for how long.
-        since: When it joined the pool, in seconds; minus infinity: it needs no slow start.
+        since: When it joined the pool, in seconds, minus infinity: it needs no slow start.
     """
 
     __slots__ = ("_settings", "_slow_start_began", "_span", "_verdict", "ejected", "failures", "until")
@@ -43,7 +43,7 @@ class OutlierState:
 
     @property
     def passes_checks(self) -> bool:
-        """The verdict of the health checks; true before the first, and without any."""
+        """The verdict of the health checks, true before the first, and without any."""
         return self._verdict.state is not HealthState.DOWN
 
     @property
@@ -78,7 +78,7 @@ class OutlierState:
         self.start_slowly(now)
 
     def checked(self, good: bool, now: float) -> None:
-        """Record a health check. The first decides; after that it takes several in a row to change the verdict."""
+        """Record a health check. The first decides. After that it takes several in a row to change the verdict."""
         passed_before = self.passes_checks
         self._verdict.learn(HealthState.UP if good else HealthState.DOWN, now)
         if self.passes_checks and not passed_before:

@@ -49,14 +49,14 @@ class Latency:
         self._at = max(now, self._at)
 
     def estimate(self, now: float, typical: float) -> float:
-        """Seconds that the next reply is expected to take; ``typical`` if nothing, or nothing recent, is known."""
+        """Seconds that the next reply is expected to take, ``typical`` if nothing, or nothing recent, is known."""
         if self._peak is None:
             return typical
         return typical + (self._peak - typical) * self._remaining_weight(now)
 
     @property
     def median(self) -> float | None:
-        """The median of the latest replies; ``None`` with fewer than ``MIN_REPLIES`` of them."""
+        """The median of the latest replies, or ``None`` with fewer than ``MIN_REPLIES`` of them."""
         return sorted(self._recent)[len(self._recent) // 2] if len(self._recent) >= MIN_REPLIES else None
 
     def forget(self) -> None:

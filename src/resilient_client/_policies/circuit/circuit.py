@@ -31,7 +31,7 @@ class CircuitState(StrEnum):
     OPEN = "open"  # attempts are refused until the break is over
     HALF_OPEN = "half_open"  # a few probes pass to see whether the endpoint has recovered
     FORCED_OPEN = "forced_open"  # everything is refused
-    FORCED_CLOSED = "forced_closed"  # everything passes; counted, without consequence
+    FORCED_CLOSED = "forced_closed"  # everything passes and is counted, without consequence
 
 
 # Looked up once: on Python 3.11 access to a member through the enum is too slow for this path.
@@ -58,7 +58,7 @@ class Ticket:
         self._generation = generation
 
     def success(self, now: float, elapsed: float) -> None:
-        """Record an answer that is not a failure; any such answer, even a 404, shows that the endpoint serves."""
+        """Record an answer that is not a failure. Any such answer, even a 404, shows that the endpoint serves."""
         # This is the path of nearly every call, so it reaches into the circuit instead of calling a method of it.
         circuit = self._circuit
         generation, self._generation = self._generation, _SPENT
@@ -94,7 +94,7 @@ class Circuit:
     """One endpoint's circuit.
 
     Closed, it opens on a bad result once ``minimum_calls`` are in the window and the share of failures, or of
-    slow attempts, reaches its ratio; a good result never opens it.
+    slow attempts, reaches its ratio. A good result never opens it.
 
     The break doubles with each failed recovery. It starts over only after a recovery that lasted a whole window: an
     endpoint that answers three probes and fails again under the full load gets more time each round. Jitter adds up to
@@ -109,16 +109,16 @@ class Circuit:
     When the circuit closes, the window holds the probes and nothing else: they are the first evidence of the recovery.
 
     Args:
-        settings: The thresholds; ``mode`` too: ``metrics_only`` goes through all states but refuses nothing,
+        settings: The thresholds and the mode. ``metrics_only`` goes through all states but refuses nothing,
             ``disabled`` neither counts nor refuses.
-        rng: The source of jitter.
-        on_transition: Called after each change of state; it must not raise.
+        rng: The random generator for jitter.
+        on_transition: Called after each change of state. It must not raise.
     """
 
     __slots__ = (
         "_break", "_closed_at", "_generation", "_on_transition", "_probes", "_recording", "_rng", "_settings",
         "_slow_call", "_state", "_successes", "_until", "_window",
-    )  # fmt: skip  # one name a line says no more
+    )  # fmt: skip  # one name per line would only be longer
 
     def __init__(self, settings: CircuitBreaker, rng: random.Random, on_transition: OnTransition | None = None) -> None:
         self._settings = settings
@@ -131,8 +131,8 @@ class Circuit:
         self._generation = 0
         self._break = settings.break_duration
         self._closed_at = _NEVER
-        # Nobody passes before this time, unless a probe permit is free. Closed: always past. Open: the end of
-        # the break. Half-open: when the probes that are out are waited for no longer. Forced open: never.
+        # No attempt passes before this time, unless a probe permit is free. Closed: always in the past. Open: the end
+        # of the break. Half-open: when a further probe passes although others are in flight. Forced open: infinity.
         self._until = _NEVER
         self._probes = 0
         self._successes = 0
@@ -144,7 +144,7 @@ class Circuit:
             now: The time, in seconds.
 
         Returns:
-            The ticket, which the caller settles in every case; ``None`` if the attempt must not be sent.
+            The ticket, which the caller settles in every case, or ``None`` if the attempt must not be sent.
         """
         if self._state is _CLOSED or self._admits_unclosed(now):
             return Ticket(self, self._generation)
@@ -155,7 +155,7 @@ class Circuit:
         return now >= self._until or self._permit_free() or self._settings.mode != "enforcing"
 
     def rejects_for(self, now: float) -> float:
-        """Seconds from ``now`` for which an attempt is sure to be refused; infinite when forced open, else often 0.
+        """Seconds from ``now`` for which an attempt is sure to be refused, infinite when forced open, else often 0.
 
         In the half-open state it is 0: a probe may return, and free its permit, at any time.
         """
@@ -164,7 +164,7 @@ class Circuit:
         return max(0.0, self._until - now)
 
     def retry_after(self, now: float) -> float | None:
-        """Seconds from ``now`` until the break is over; ``None`` if there is no break, or none with a known end."""
+        """Seconds from ``now`` until the break is over, or ``None`` if there is no break, or none with a known end."""
         return max(0.0, self._until - now) if self._state is _OPEN else None
 
     @property
@@ -174,16 +174,16 @@ class Circuit:
 
     @property
     def opened_until(self) -> float | None:
-        """When the break ends, in seconds on the caller's clock; ``None`` if the state is not ``OPEN``."""
+        """When the break ends, in seconds on the caller's clock, or ``None`` if the state is not ``OPEN``."""
         return self._until if self._state is _OPEN else None
 
     @property
     def probes_out(self) -> int:
-        """Probes in flight; above 0 in the state ``HALF_OPEN`` only."""
+        """Probes in flight, above 0 in the state ``HALF_OPEN`` only."""
         return self._probes
 
     def failure_ratio(self, now: float) -> float:
-        """The share of failed attempts in the window ending at ``now`` (in seconds); 0 without attempts."""
+        """The share of failed attempts in the window ending at ``now`` (in seconds), 0 without attempts."""
         calls, failures, _ = self._window.totals(now)
         return failures / calls if calls else 0.0
 
@@ -205,7 +205,7 @@ class Circuit:
         self._enter(_FORCED_OPEN, math.inf, None)
 
     def force_close(self) -> None:
-        """Admit everything until the next manual change; results are counted but never open the circuit."""
+        """Admit everything until the next manual change. Results are counted but never open the circuit."""
         self._enter(_FORCED_CLOSED, _NEVER, None)
 
     def reset(self) -> None:

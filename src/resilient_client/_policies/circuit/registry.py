@@ -32,7 +32,7 @@ class Circuits(Registry[K, Circuit]):
     Args:
         settings: The settings of every circuit.
         rng: The random generator for jitter, shared by all circuits.
-        on_transition: Called after each change of state of any circuit; it must not raise.
+        on_transition: Called after each change of state of any circuit. It must not raise.
         limit: The number of circuits kept.
     """
 
@@ -53,12 +53,12 @@ class Circuits(Registry[K, Circuit]):
         self._on_transition = on_transition
 
     def would_admit(self, key: K, now: float) -> bool:
-        """Whether the circuit of this endpoint would admit an attempt at ``now``; true if there is none yet."""
+        """Whether the circuit of this endpoint would admit an attempt at ``now``, true if there is none yet."""
         circuit = self._items.get(key)
         return circuit is None or circuit.would_admit(now)
 
     def rejects_for(self, key: K, now: float) -> float:
-        """Seconds from ``now`` for which the circuit of this endpoint is sure to refuse; 0 if there is none yet."""
+        """Seconds from ``now`` for which the circuit of this endpoint is sure to refuse, 0 if there is none yet."""
         circuit = self._items.get(key)
         return 0.0 if circuit is None else circuit.rejects_for(now)
 

@@ -24,7 +24,7 @@ class SlidingWindow:
 
     Args:
         length: The length of the window, in seconds.
-        buckets: The number of pieces; more are finer and take more memory.
+        buckets: The number of pieces. More are finer and take more memory.
     """
 
     __slots__ = ("_buckets", "_calls", "_ends", "_failures", "_newest", "_ring", "_slow", "_width")
@@ -47,7 +47,7 @@ class SlidingWindow:
         Args:
             now: Seconds on a monotonic clock. A time that steps back counts as the latest one seen.
             failed: Whether the call failed.
-            slow: Whether the call was slow; a failed call may be slow too.
+            slow: Whether the call was slow. A failed call may be slow too.
         """
         if now >= self._ends:
             self._advance(now)

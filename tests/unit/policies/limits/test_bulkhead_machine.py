@@ -13,7 +13,7 @@ MACHINE = settings(max_examples=150, stateful_step_count=60, derandomize=True, d
 RANKS = ["user", "batch", "probe"]
 
 
-class Waiter:
+class Caller:
     def __init__(self, priority, number):
         self.priority = priority
         self.number = number
@@ -61,7 +61,7 @@ class Interleavings(RuleBasedStateMachine):
             self.in_use += 1
             return
         self.count += 1
-        waiter = Waiter(priority, self.count)
+        waiter = Caller(priority, self.count)
         waiter.waiter = self.permits.enqueue(priority, waiter.wake)
         if len(self.queue) >= SETTINGS.max_queue:
             last = max(self.queue, key=lambda waiter: waiter.order)
@@ -139,9 +139,9 @@ def hand_on_whatever_the_priority(permits):
 
 
 MUTANTS = {
-    "permits of cancelled waiters are lost": (Permits, "_hand_on", hand_on_to_anybody),
-    "the last to come is served first": (Permits, "_hand_on", hand_on_to_the_last),
-    "probes go before users": (Permits, "_hand_on", hand_on_whatever_the_priority),
+    "permits of cancelled waiters are lost": (Permits, "_serve_waiters", hand_on_to_anybody),
+    "the last to come is served first": (Permits, "_serve_waiters", hand_on_to_the_last),
+    "probes go before users": (Permits, "_serve_waiters", hand_on_whatever_the_priority),
     "who leaves stays in the queue": (Waiter, "leave", lambda waiter: None),
     "no room is made for users": (Permits, "_make_room", lambda permits, priority: False),
     "who comes overtakes": (Permits, "try_acquire", lambda permits: True),
