@@ -243,14 +243,6 @@ async def test_retry_after_is_a_floor_under_the_backoff(
     assert floor - 0.002 <= pause <= floor * 1.25 + 0.05
 
 
-async def test_retry_after_shorter_than_the_backoff_leaves_the_backoff(server: FaultServer) -> None:
-    """A floor lowers nothing."""
-    server.script(reply(503, headers={"Retry-After": "0"}), reply())
-    async with APIClient(server.url, retry=Retry(backoff=lambda _: 0.08)) as api:
-        await soon(api.get("/"))
-    assert server.requests[1].at - server.requests[0].at >= 0.078
-
-
 async def test_error_body_is_cut_before_the_pause_so_that_the_pool_never_stalls(server: FaultServer) -> None:
     """An 8 MB error body and a pool of one: three attempts go through, and 64 KiB are kept."""
     server.script(reply(503, body=bytes(8 << 20)))
