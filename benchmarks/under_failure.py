@@ -87,7 +87,7 @@ async def refusals(rounds: int) -> None:
     """By the circuit alone, with the error that the middleware raises, and as whole calls."""
     request = await a_request()
     circuits: Circuits[Endpoint] = Circuits(CircuitBreaker(), random.Random(1))
-    circuit = circuits.for_endpoint(request.endpoint)
+    circuit = circuits.use(request.endpoint)
     circuit.force_open()
     middleware = compose([CircuitBreakerMiddleware(circuits)], Wire().send)
 
@@ -118,7 +118,7 @@ def circuits_size() -> None:
         tracemalloc.start()
         circuits: Circuits[Endpoint] = Circuits(CircuitBreaker(), random.Random(1), lambda *_: None)
         for number in range(CIRCUITS):
-            circuit = circuits.for_endpoint(Endpoint("https", f"host-{number}.example.com", 443))
+            circuit = circuits.use(Endpoint("https", f"host-{number}.example.com", 443))
             for call in range(calls):
                 ticket = circuit.try_admit(3.0 * call)
                 settle = ticket.failure if failing else ticket.success  # type: ignore[union-attr]  # it is closed

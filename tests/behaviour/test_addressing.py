@@ -1,26 +1,22 @@
-"""The rule of addressing: what a caller passes stays below the base URL, or nothing is sent."""
+"""Addressing: what a caller passes is sent below the base URL, or nothing is sent.
+
+The tables of paths and parameters are in ``tests/unit/policies/http``; these tests show what the server gets.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
-from yarl import URL
 
 from resilient_client import APIClient, ConfigurationError, InvalidRequestError
-from resilient_client._policies.http.urls import build_url, parse_base
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import echo
 
 pytestmark = pytest.mark.one_loop
 
 PREFIX = "/v1/tenant"
-BASE = "https://api.example.com:8443/v1/tenant"
 
 
 @pytest.fixture
@@ -46,143 +42,46 @@ async def refused(server: FaultServer, api: APIClient, path: str, **options: Any
     ("path", "target"),
     [
         ("/users", "/v1/tenant/users"),
-        ("users", "/v1/tenant/users"),
-        ("", "/v1/tenant"),
-        ("/", "/v1/tenant/"),
         ("?page=2", "/v1/tenant?page=2"),
-        ("/users?next=/../x", "/v1/tenant/users?next=/../x"),
         ("/users#/../x", "/v1/tenant/users"),
         ("/users/a%2Fb", "/v1/tenant/users/a%2Fb"),
-        ("/users:batch", "/v1/tenant/users:batch"),
-        ("/@evil.example", "/v1/tenant/@evil.example"),
         ("@evil.example", "/v1/tenant/@evil.example"),
-        (":80@evil.example", "/v1/tenant/:80@evil.example"),
-        ("/go/https://evil.example", "/v1/tenant/go/https://evil.example"),
-        ("/...", "/v1/tenant/..."),
     ],
 )
-async def test_path_is_appended_to_base(server: FaultServer, api: APIClient, path: str, target: str) -> None:
-    """A path is appended to the base path; it is never joined by RFC 3986, which would drop ``/v1/tenant``."""
+async def test_path_below_the_base_is_appended_to_it(
+    server: FaultServer, api: APIClient, path: str, target: str
+) -> None:
+    """A path is appended to the base path, and reaches the server as it is encoded."""
     await api.get(path)
     assert [request.target for request in server.requests] == [target]
 
 
-@pytest.mark.parametrize(
-    ("value", "segment"),
-    [
-        ("a/b", "a%2Fb"),
-        ("a b?c#d", "a%20b%3Fc%23d"),
-        ("ü", "%C3%BC"),
-        (7, "7"),
-        (True, "true"),
-        ("//evil", "%2F%2Fevil"),
-    ],
-)
-async def test_path_param_stays_one_segment(server: FaultServer, api: APIClient, value: Any, segment: str) -> None:
-    """A path parameter is one segment, whatever it holds."""
-    await api.get("/users/{id}/posts", path_params={"id": value})
-    assert server.requests[0].target == f"{PREFIX}/users/{segment}/posts"
+async def test_path_param_is_quoted_into_one_segment(server: FaultServer, api: APIClient) -> None:
+    """The quoting of a path parameter reaches the server."""
+    await api.get("/users/{id}/posts", path_params={"id": "a/b ü"})
+    assert server.requests[0].target == f"{PREFIX}/users/a%2Fb%20%C3%BC/posts"
 
 
 # --- what is refused before anything is sent ---
 
 
 @pytest.mark.parametrize(
-    "path",
-    [
-        "https://evil.example/x",
-        "HTTPS://evil.example/x",
-        "http:evil.example",
-        "https:/evil.example",
-        "file:///etc/passwd",
-        "javascript:alert(1)",
-        "//evil.example/x",
-        "///evil.example",
-        "/\\evil.example",
-        "\\\\evil.example",
-        "/users\\..\\admin",
-    ],
-)
-async def test_path_to_other_origin_refused(server: FaultServer, api: APIClient, path: str) -> None:
-    """Nothing a caller passes as a path names another origin than the base URL."""
-    await refused(server, api, path)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "..",
-        "/..",
-        "/../admin",
-        "/users/../../admin",
-        "/users/./x",
-        "/%2e%2e/admin",
-        "/%2E%2e/admin",
-        "/.%2E/admin",
-        "/%2e/admin",
-        "/..%2Fadmin",
-        "/%2e%2e%2fadmin",
-        "/..%5Cadmin",
-        "/../a://b",
-        "/users/../../a://b/../c",
-        "../x?y=1",
-        "/../x#y",
-    ],
-)
-async def test_dot_segment_refused_in_any_spelling(server: FaultServer, api: APIClient, path: str) -> None:
-    """Dot segments never leave the base path: plain, encoded, mixed, or behind an encoded slash."""
-    await refused(server, api, path)
-
-
-@pytest.mark.parametrize("path", ["/a b", "/a\r\nHost: evil", "/a\x00", "/a\tb", "/a\x7f", "\n/a", "/a\ud800"])
-async def test_control_character_in_path_refused(server: FaultServer, api: APIClient, path: str) -> None:
-    """What could break the request line, or would be dropped from it in silence, is refused."""
-    await refused(server, api, path)
-
-
-@pytest.mark.parametrize("value", ["", None, ".", "..", "../x", "x/..", "%2e%2e", "%2E%2e/x", "a\\..", "x\ud800"])
-async def test_path_param_that_changes_path_refused(server: FaultServer, api: APIClient, value: Any) -> None:
-    """An empty or dotted parameter would address another resource: ``DELETE /users/`` instead of one user."""
-    error = await refused(server, api, "/users/{id}", path_params={"id": value})
-    assert "path_params['id']" in str(error)
-
-
-async def test_dot_segment_from_params_refused(server: FaultServer, api: APIClient) -> None:
-    """The filled path is checked, too, not only each value."""
-    await refused(server, api, "/users/.%2{rest}/x", path_params={"rest": "e"})
-
-
-@pytest.mark.parametrize(
-    ("path", "options", "named"),
-    [
-        ("/users/{id}", {}, "'id'"),
-        ("/users/{id}/{post}", {"path_params": {"id": 1}}, "'post'"),
-        ("/users/{id}", {"path_params": {"id": 1, "extra": 2}}, "'extra'"),
-        ("/users", {"path_params": {"id": 1}}, "'id'"),
-    ],
-)
-async def test_unmatched_placeholder_refused_by_name(
-    server: FaultServer, api: APIClient, path: str, options: dict[str, Any], named: str
-) -> None:
-    """A missing or an unused path parameter is named in the error."""
-    assert named in str(await refused(server, api, path, **options))
-
-
-@pytest.mark.parametrize(
     ("path", "options"),
-    [("/users/{id}?token=canary", {}), ("/users?token=canary", {"path_params": {"id": 1}})],
+    [
+        ("https://evil.example/x", {}),
+        ("//evil.example/x", {}),
+        ("/%2e%2e/admin", {}),
+        ("/a\r\nHost: evil", {}),
+        ("/users/{id}", {}),
+        ("/users/{id}", {"path_params": {"id": ".."}}),
+        ("/users", {"params": {"q": "x\ud800y"}}),
+    ],
 )
-async def test_path_error_hides_query(server: FaultServer, api: APIClient, path: str, options: dict[str, Any]) -> None:
-    """A complaint about placeholders shows the path, and the query never."""
-    error = await refused(server, api, path, **options)
-    assert "canary" not in str(error)
-    assert "/users" in str(error)
-
-
-@pytest.mark.parametrize("params", [{"q": "x\ud800y"}, {"\udfff": "x"}, {"q": {"a": 1}}, {"q": b"raw"}])
-async def test_unsendable_query_value_refused(server: FaultServer, api: APIClient, params: Any) -> None:
-    """A query value goes out whole, or the call is refused."""
-    await refused(server, api, "/users", params=params)
+async def test_url_outside_the_base_opens_no_connection(
+    server: FaultServer, api: APIClient, path: str, options: dict[str, Any]
+) -> None:
+    """A path, a parameter or a query that is refused is refused before anything is sent."""
+    await refused(server, api, path, **options)
 
 
 async def test_query_line_break_is_quoted(server: FaultServer, api: APIClient) -> None:
@@ -235,68 +134,8 @@ def test_unsendable_client_header_refused(headers: dict[str, str]) -> None:
 # --- without a base URL ---
 
 
-@pytest.mark.parametrize("url", ["/users", "users", "ftp://h/x", "http://", "https:///x", "http:users", "//h/x", ""])
-async def test_without_base_only_absolute_http_url(server: FaultServer, url: str) -> None:
-    """A client without base URL refuses what is no absolute http(s) URL."""
+@pytest.mark.parametrize("url", ["/users", "//h/x", "http://user:canary@h/"])
+async def test_without_a_base_only_an_absolute_url_is_called(server: FaultServer, url: str) -> None:
+    """A client without base URL refuses everything but an absolute http(s) URL without credentials."""
     async with APIClient() as api:
-        await refused(server, api, url)
-
-
-async def test_without_base_url_credentials_refused(server: FaultServer) -> None:
-    """Credentials belong into ``auth=``; the error about them does not repeat them."""
-    async with APIClient() as api:
-        for path in (
-            f"http://user:canary@127.0.0.1:{server.port}/",
-            "http://user:canary@h/{id}",
-            "http://u:canary@h:x/",
-        ):
-            assert "canary" not in str(await refused(server, api, path))
-
-
-# --- for every text there is ---
-
-_PIECES = re.findall(
-    r"\S+", "/ // . .. %2e %2E %2f %5c %25 \\ : :// http: @ ? # a evil.example { } {id} ; % %zz [ ] ． 。 ／"
-)
-_HOSTILE = st.lists(st.sampled_from([*_PIECES, " ", "\r\n", "\x00", "\ud800", "\u202e"]), max_size=8).map("".join)
-_TEXT = st.one_of(_HOSTILE, st.text(max_size=12), st.text(alphabet="./\\%2eEfF:@?#a", max_size=12))
-
-
-def _stays_below(url: URL) -> bool:
-    """Whether a server that decodes first, and takes a backslash for a slash, still ends below the prefix."""
-    told: list[str] = []
-    for segment in re.split(r"[/\\]", unquote(url.raw_path)):
-        if segment == "..":
-            del told[-1:]
-        elif segment != ".":
-            told.append(segment)
-    return "/".join(told).startswith(PREFIX)
-
-
-@given(path=_TEXT)
-@example("/../a://b")
-@example("/..%2f..%2fadmin")
-def test_any_path_stays_below_base(path: str) -> None:
-    """Whatever text is passed as a path, origin and path prefix stay those of the base, or the call is refused."""
-    try:
-        url = build_url(parse_base(BASE), path)
-    except InvalidRequestError:
-        return
-    assert url.origin() == URL(BASE).origin()
-    assert url.user is None
-    assert _stays_below(url)
-
-
-@given(value=_TEXT)
-def test_any_path_param_stays_one_segment(value: str) -> None:
-    """Whatever text is passed as a parameter fills exactly its place."""
-    try:
-        url = build_url(parse_base(BASE), "/users/{id}/posts", {"id": value})
-    except InvalidRequestError:
-        return
-    assert url.origin() == URL(BASE).origin()
-    assert url.raw_query_string == ""
-    before, segment, after = url.raw_path.rsplit("/", 2)
-    assert (before, after) == (f"{PREFIX}/users", "posts")
-    assert unquote(segment) == value
-    assert _stays_below(url)
+        assert "canary" not in str(await refused(server, api, url))

@@ -61,9 +61,9 @@ def endpoint_world(*statuses: int) -> World:
         chain = compose(middlewares, upstream)
         yield lambda: chain(make_request(RETRY))
         assert upstream.active == 0
-        assert [endpoint.in_flight for endpoint in endpoint_pool.members] == [0, 0, 0]
-        assert [endpoint.unanswered for endpoint in endpoint_pool.members] == [0, 0, 0]
-        assert sum(endpoint.outlier.failures for endpoint in endpoint_pool.members) <= statuses.count(503)
+        assert [stats.in_flight for stats in endpoint_pool.endpoints] == [0, 0, 0]
+        assert [stats.unanswered for stats in endpoint_pool.endpoints] == [0, 0, 0]
+        assert sum(stats.outlier_state.failures for stats in endpoint_pool.endpoints) <= statuses.count(503)
         upstream.script = [200]
         assert (await chain(make_request(RETRY))).status == 200
 

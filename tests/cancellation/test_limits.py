@@ -24,7 +24,7 @@ from resilient_client._middleware.compose import compose
 from resilient_client._middleware.deadline import DeadlineMiddleware
 from resilient_client._middleware.rate_limit import RateLimitMiddleware
 from resilient_client._policies.limits.bulkhead import Permits
-from resilient_client._policies.per_endpoint import PerEndpoint
+from resilient_client._policies.registry import Registry
 from resilient_client._waiting.permit import PermitWait
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._virtual_time import run_virtual
@@ -54,8 +54,8 @@ def bulkhead_world(*, ahead: int = 1, timed: bool = False) -> World:
 
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
-        bulkheads = PerEndpoint[object, Permits](lambda: Permits(ONE), lambda permits: permits.idle)
-        permits = bulkheads.for_endpoint(ENDPOINT)
+        bulkheads = Registry[object, Permits](lambda _: Permits(ONE), lambda permits: permits.idle)
+        permits = bulkheads.use(ENDPOINT)
         upstream = Upstream()
         middleware = BulkheadMiddleware(bulkheads)
         chain = compose((DeadlineMiddleware(), AttemptMiddleware(), middleware) if timed else (middleware,), upstream)
@@ -157,10 +157,10 @@ def test_rate_limit_timeout_anywhere_takes_no_token(monkeypatch: pytest.MonkeyPa
     assert timeouts.fired > 4
 
 
-def test_rate_limit_losing_a_token_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: a token that is not put back after a cancellation is missing."""
-    monkeypatch.setattr("resilient_client._policies.limits.token_bucket.TokenBucket.put_back", lambda _bucket: None)
-    with pytest.raises(AssertionError, match="a token is missing"):
+def test_rate_limit_that_keeps_the_turn_of_the_cancelled_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: a token that goes with who was cancelled is missing."""
+    monkeypatch.setattr("resilient_client._policies.limits.token_bucket.TokenBucket.refund", lambda _bucket: None)
+    with pytest.raises(AssertionError, match="a turn is missing"):
         sweep_virtual(rate_world(RateLimit(rate=1, max_wait=5)))
 
 

@@ -172,7 +172,7 @@ def circuit_world(*script: int, half_open: bool) -> World:
         loop = asyncio.get_running_loop()
         settings = CircuitBreaker(minimum_calls=1, failure_ratio=1.0, break_duration=1.0, half_open_probes=2)
         circuits: Circuits[object] = Circuits(settings, Random(0), lambda *_: None)
-        circuit = circuits.for_endpoint(ENDPOINT)
+        circuit = circuits.use(ENDPOINT)
         if half_open:
             ticket = circuit.try_admit(loop.time())
             assert ticket is not None

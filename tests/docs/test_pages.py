@@ -32,13 +32,14 @@ from resilient_client import (
 )
 from resilient_client._client.fan_out import FanOut
 from resilient_client._core import events
-from resilient_client._middleware.hedging import middleware as hedging
-from resilient_client._policies import per_endpoint
+from resilient_client._middleware import hedging
 from resilient_client._policies.balancing import balancer, endpoint_pool, outlier_ejection, peak_ewma
-from resilient_client._policies.circuit import circuit, registry
+from resilient_client._policies.circuit import circuit
+from resilient_client._policies.circuit.registry import Circuits
 from resilient_client._policies.hedging import budget as hedge_budget
 from resilient_client._policies.hedging import latency_histogram, route, rules
 from resilient_client._policies.http import redirect
+from resilient_client._policies.registry import Registry
 from resilient_client._policies.retry import budget as retry_budget
 from resilient_client._policies.retry import retry_after
 from resilient_client._settings.base import Settings
@@ -95,22 +96,22 @@ FIXED = {
     "content codings of one body": decoding._MAX_CODINGS,
     "tokens of a retry": retry_budget.RETRY_COST,
     "tokens of a retry after a timeout": retry_budget.TIMEOUT_COST,
-    "jitter upward on `Retry-After`": retry_after.LARGEST_SHARE,
+    "jitter upward on `Retry-After`": retry_after.MAX_JITTER_RATIO,
     "jitter upward on a break": circuit._JITTER,
-    "hedges at the start": hedge_budget.START,
-    "what is left of a late attempt, for a hedge": route.GAIN,
-    "late attempts that end hedging": hedge_budget.CROWD,
-    "shortest delay of a hedge": rules.SHORTEST,
-    "samples before a percentile is known": latency_histogram.ENOUGH,
+    "hedges at the start": hedge_budget.INITIAL_TOKENS,
+    "what is left of a late attempt, for a hedge": route.MIN_GAIN,
+    "late attempts that end hedging": hedge_budget.CONGESTION,
+    "shortest delay of a hedge": rules.MIN_DELAY,
+    "samples before a percentile is known": latency_histogram.MIN_SAMPLES,
     "routes whose latencies are kept": hedging._ROUTES,
-    "bulkheads and rate limits of a client": inspect.signature(per_endpoint.PerEndpoint).parameters["limit"].default,
+    "bulkheads and rate limits of a client": inspect.signature(Registry).parameters["limit"].default,
     "jitter upward on an ejection": outlier_ejection._JITTER,
-    "share with which a slow start begins": outlier_ejection.LEAST_WEIGHT,
-    "latency from which an endpoint is a last resort": balancer.FAR,
+    "share with which a slow start begins": outlier_ejection.MIN_WEIGHT,
+    "latency from which an endpoint is a last resort": balancer.LAST_RESORT_RATIO,
     "cost of a failure to the load of an endpoint": endpoint_pool.FAILURE_COST,
-    "replies before an endpoint is ejected as slow": peak_ewma.ENOUGH,
-    "replies of which the median is taken": peak_ewma.RECENT,
-    "circuits of a client": inspect.signature(registry.Circuits).parameters["limit"].default,
+    "replies without which nobody is ejected as slow": peak_ewma.MIN_REPLIES,
+    "replies of which the median is taken": peak_ewma.RECENT_REPLIES,
+    "circuits of a client": inspect.signature(Circuits).parameters["limit"].default,
 }
 
 

@@ -33,7 +33,7 @@ from resilient_client._middleware.attempt import AttemptMiddleware
 from resilient_client._middleware.compose import compose
 from resilient_client._middleware.hedging import HedgingMiddleware
 from resilient_client._middleware.retry import RetryMiddleware
-from resilient_client._policies.hedging.budget import START, HedgeTokens
+from resilient_client._policies.hedging.budget import INITIAL_TOKENS, HedgeTokens
 from resilient_client._policies.hedging.route import HedgingRoute
 from resilient_client._policies.retry.budget import RetryBudgets
 from resilient_client._settings.call_settings import CallSettings
@@ -114,7 +114,7 @@ def test_hedging_of_queueing_replicas_is_never_worse_than_none(utilisation: floa
     assert hedged.p999 <= 1.02 * none.p999
     assert hedged.mean <= 1.02 * none.mean
     for extra, calls in zip(hedged.extra, hedged.calls, strict=True):
-        assert extra <= START + EXTRA * calls
+        assert extra <= INITIAL_TOKENS + EXTRA * calls
 
 
 @pytest.mark.parametrize("utilisation", [0.9, 0.95])

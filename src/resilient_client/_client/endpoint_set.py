@@ -138,7 +138,7 @@ class EndpointSet:
 
     async def _check_all(self, check: HealthCheck) -> None:
         async with asyncio.TaskGroup() as group:
-            for stats in self.pool.members:
+            for stats in self.pool.endpoints:
                 group.create_task(self._check(stats, check))
 
     async def _check(self, stats: EndpointStats, check: HealthCheck) -> None:
@@ -173,7 +173,7 @@ class EndpointSet:
         except Exception as error:
             fault = type(error).__name__
         if self._client.events.active:
-            endpoints = tuple(stats.endpoint for stats in self.pool.members)
+            endpoints = tuple(stats.endpoint for stats in self.pool.endpoints)
             self._emit(EndpointsResolved, ok=not fault, endpoints=endpoints, detail=fault)
 
     def _on_change(self, endpoint: Endpoint, reason: str) -> None:

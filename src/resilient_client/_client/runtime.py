@@ -27,7 +27,7 @@ from resilient_client._middleware.hedging import HedgingMiddleware
 from resilient_client._policies.circuit.circuit import Circuit, CircuitState
 from resilient_client._policies.circuit.registry import Circuits
 from resilient_client._policies.limits.bulkhead import Permits
-from resilient_client._policies.per_endpoint import PerEndpoint
+from resilient_client._policies.registry import Registry
 from resilient_client._policies.retry.budget import RetryBudgets
 from resilient_client._settings.config import ClientConfig
 from resilient_client._settings.timeout import TimeLimits
@@ -70,9 +70,9 @@ class Runtime(ClientContext):
         if base_urls:
             self.endpoints = EndpointSet(base_urls, config.load_balancing, self, self.circuits, transport, limits)
         bulkhead = config.bulkhead
-        self.bulkheads: PerEndpoint[Endpoint, Permits] | None = None
+        self.bulkheads: Registry[Endpoint, Permits] | None = None
         if bulkhead is not None:
-            self.bulkheads = PerEndpoint(lambda: Permits(bulkhead), idle=lambda permits: permits.idle)
+            self.bulkheads = Registry(lambda _: Permits(bulkhead), evictable=lambda permits: permits.idle)
         budget = config.retry_budget
         self.budgets: RetryBudgets[Endpoint] | None = None if budget is None else RetryBudgets(budget)
         self._links: tuple[Link, ...] = standard_chain(

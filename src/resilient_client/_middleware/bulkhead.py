@@ -20,7 +20,7 @@ from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._policies.classify import blames_upstream, cut_off
 from resilient_client._policies.limits.bulkhead import Permits
-from resilient_client._policies.per_endpoint import PerEndpoint
+from resilient_client._policies.registry import Registry
 from resilient_client._waiting.permit import PermitWait, wait_for_permit
 
 
@@ -29,7 +29,7 @@ class BulkheadMiddleware:
 
     __slots__ = ("_bulkheads",)
 
-    def __init__(self, bulkheads: PerEndpoint[Endpoint, Permits]) -> None:
+    def __init__(self, bulkheads: Registry[Endpoint, Permits]) -> None:
         self._bulkheads = bulkheads
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
@@ -38,7 +38,7 @@ class BulkheadMiddleware:
         Raises:
             BulkheadFullError: None came free in time; nothing was sent.
         """
-        permits = self._bulkheads.for_endpoint(request.endpoint)
+        permits = self._bulkheads.use(request.endpoint)
         if not permits.try_acquire():
             await _wait(request, permits)
         clock = request.context.client.clock

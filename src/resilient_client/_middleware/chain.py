@@ -26,7 +26,7 @@ from resilient_client._middleware.retry import RetryMiddleware
 from resilient_client._policies.balancing.balancer import Balancer
 from resilient_client._policies.circuit.registry import Circuits
 from resilient_client._policies.limits.bulkhead import Permits
-from resilient_client._policies.per_endpoint import PerEndpoint
+from resilient_client._policies.registry import Registry
 from resilient_client._policies.retry.budget import RetryBudgets
 from resilient_client._settings.config import FollowRedirects
 from resilient_client._settings.rate_limit import RateLimit
@@ -51,7 +51,7 @@ def standard_chain(
     middleware: Sequence[Middleware],
     budgets: RetryBudgets[Endpoint] | None,
     rate_limit: RateLimit | None,
-    bulkheads: PerEndpoint[Endpoint, Permits] | None,
+    bulkheads: Registry[Endpoint, Permits] | None,
     circuits: Circuits[Endpoint] | None,
     balancer: Balancer | None = None,
     auth: Auth | None,

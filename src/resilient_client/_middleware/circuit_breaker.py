@@ -35,7 +35,7 @@ class CircuitBreakerMiddleware:
         """
         now = request.context.client.loop_time
         endpoint = request.endpoint
-        circuit = self._circuits.for_endpoint(endpoint)
+        circuit = self._circuits.use(endpoint)
         began = now()
         ticket = circuit.try_admit(began)
         if ticket is None:

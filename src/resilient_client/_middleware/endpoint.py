@@ -53,7 +53,7 @@ class EndpointMiddleware:
             try:
                 return await _attempt(request, call_next, in_flight)
             except CallRejectedError:
-                refused.append(in_flight.member.endpoint)
+                refused.append(in_flight.stats.endpoint)
                 in_flight = balancer.pick(now(), tried, refused)
                 if in_flight is None:
                     raise
@@ -63,7 +63,7 @@ class EndpointMiddleware:
         context, balancer = request.context, self._balancer
         context.emit(CallRejected, reason="circuit_open", endpoint=request.endpoint)
         wait = balancer.retry_after(context.client.loop_time())
-        count = len(balancer.endpoint_pool.members)
+        count = len(balancer.endpoint_pool.endpoints)
         when = "" if wait is None else f"; the first is tried again in {wait:.3g} s"
         return CircuitOpenError(
             f"the circuits of all {count} endpoints are open{when}",
@@ -74,7 +74,7 @@ class EndpointMiddleware:
 
 async def _attempt(request: Request, call_next: Handler, in_flight: InFlight) -> Response:
     """One attempt at one endpoint."""
-    client, member = request.context.client, in_flight.member
+    client, member = request.context.client, in_flight.stats
     request.place(rebase(request.url, member.url), member.endpoint)
     began = client.clock()
     try:
@@ -94,7 +94,7 @@ def _learn(in_flight: InFlight, request: Request, response: Response, now: float
     attempt = request.attempt
     if response.status == 429:
         in_flight.throttled(now, elapsed)
-    elif attempt.redirected_to not in (None, in_flight.member.endpoint):
+    elif attempt.redirected_to not in (None, in_flight.stats.endpoint):
         in_flight.success(now, None)  # the sender of the redirect is alive; most of the time was spent at its target
     elif response.status >= 500:
         in_flight.failure(now, elapsed)
@@ -108,7 +108,7 @@ def _learn_failure(in_flight: InFlight, request: Request, error: APIError, now: 
     if error.stage in (Stage.LOCAL, Stage.POOL):
         return  # on our side; the attempt may not even have begun
     attempt = request.attempt
-    if attempt.redirected_to not in (None, in_flight.member.endpoint):
+    if attempt.redirected_to not in (None, in_flight.stats.endpoint):
         return
     silent = isinstance(error, APITimeoutError)
     if error.kind is ErrorKind.DEADLINE and not _long_enough(request, elapsed):

@@ -22,7 +22,7 @@ from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._policies.limits.quota_headers import requested_pause
 from resilient_client._policies.limits.token_bucket import TokenBucket
-from resilient_client._policies.per_endpoint import PerEndpoint
+from resilient_client._policies.registry import Registry
 from resilient_client._settings.rate_limit import RateLimit
 from resilient_client._waiting.slot import RateGate
 
@@ -41,9 +41,9 @@ class RateLimitMiddleware:
         """
         self._settings = settings
         self._wall_clock = wall_clock
-        self._gates: PerEndpoint[Endpoint, RateGate] = PerEndpoint(
-            lambda: RateGate(TokenBucket(settings)),
-            idle=lambda gate: gate.bucket.idle(asyncio.get_running_loop().time()),
+        self._gates: Registry[Endpoint, RateGate] = Registry(
+            lambda _: RateGate(TokenBucket(settings)),
+            evictable=lambda gate: gate.bucket.idle(asyncio.get_running_loop().time()),
         )
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
@@ -53,7 +53,7 @@ class RateLimitMiddleware:
             LocalRateLimitError: The slot would be due too late; nothing was sent.
         """
         endpoint = request.endpoint
-        gate = self._gates.for_endpoint(endpoint)
+        gate = self._gates.use(endpoint)
         if not gate.bucket.try_take(request.context.client.loop_time()):
             await self._wait(request, gate)
         response = await call_next(request)

@@ -215,7 +215,7 @@ class _RetriedCall:
             fault,
             self._middleware.state_after(self._request, outcome, 1 if state is None else state.attempt_number),
             self._retry,
-            pause=partial(self._backoff, outcome, state),
+            backoff_delay=partial(self._backoff, outcome, state),
             tokens=self._tokens,
             rng=context.client.rng,
         )

@@ -1,1 +1,1 @@
-"""DECIDES: plain synchronous objects. No event loop, no I/O; the time and chance are arguments."""
+"""Decisions as plain synchronous objects, without event loop or I/O. The time and the randomness are arguments."""

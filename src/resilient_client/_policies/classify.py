@@ -1,6 +1,6 @@
-"""What a reply or an error means: its kind, whether a repeat may heal it, whether it is the upstream's fault.
+"""What a reply or an error means: its kind, whether it is retryable, and whether it is the upstream's fault.
 
-The one place where statuses get a meaning. Errors come classified from where they arise.
+This is the only place that gives statuses a meaning. Errors are classified where they are raised.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ class Fault(NamedTuple):
     """What the retry policy needs to know of a failed attempt.
 
     Attributes:
-        kind: What happened.
-        healable: Whether another attempt may fare better.
-        maybe_processed: Whether the server may have acted.
-        rejected: Whether it was refused here.
+        kind: The kind of failure.
+        retryable: Whether another attempt may succeed.
+        maybe_processed: Whether the server may have acted on the request.
+        rejected: Whether the client itself refused the attempt.
         stale: Whether a kept-alive connection turned out to be closed, before any byte of a reply.
         summary: A few words for an event or a log line.
     """
 
     kind: ErrorKind
-    healable: bool
+    retryable: bool
     maybe_processed: bool
     rejected: bool
     stale: bool
@@ -34,7 +34,7 @@ class Fault(NamedTuple):
 
 
 def kind_of_status(status: int) -> ErrorKind | None:
-    """The kind of an error status; ``None`` below 400."""
+    """The kind of an error status, or ``None`` below 400."""
     if status < 400:
         return None
     if status >= 500:
@@ -43,11 +43,11 @@ def kind_of_status(status: int) -> ErrorKind | None:
 
 
 def fault_of(outcome: Response | APIError, statuses: frozenset[int]) -> Fault | None:
-    """The fault in an attempt's outcome, or ``None`` when it is an answer.
+    """The fault in an attempt's outcome, or ``None`` if the outcome is an answer.
 
     Args:
         outcome: The reply, or the error raised instead of one.
-        statuses: The statuses that another attempt may heal. Any other status is an answer.
+        statuses: The retryable statuses. Any other status is an answer.
     """
     if isinstance(outcome, Response):
         if outcome.status < 400 or outcome.status not in statuses:
@@ -56,7 +56,7 @@ def fault_of(outcome: Response | APIError, statuses: frozenset[int]) -> Fault | 
         return Fault(kind, True, True, False, False, f"status {outcome.status}")
     return Fault(
         kind=outcome.kind,
-        healable=outcome.retryable,
+        retryable=outcome.retryable,
         maybe_processed=outcome.maybe_processed,
         rejected=isinstance(outcome, CallRejectedError),
         stale=isinstance(outcome, APIConnectionError) and outcome.stale_connection,
@@ -75,51 +75,51 @@ _UPSTREAM_FAULTS = frozenset(
         ErrorKind.SERVER_ERROR,
     }
 )
-_OURS = frozenset({None, Stage.LOCAL, Stage.POOL})
+_BEFORE_NETWORK = frozenset({None, Stage.LOCAL, Stage.POOL})
 
 
 def blames_upstream(
     kind: ErrorKind | None, reached: Stage | None, *, stale: bool = False, pool_wait_unobservable: bool = False
 ) -> bool:
-    """Whether a failure says that the upstream is unwell.
+    """Whether a failure indicates that the upstream is unhealthy.
 
-    4xx does not (429 too: it is a pacing signal of a living server), nor does anything that happened before
-    the network was touched: pool waits, refusals of ours, credentials that could not be had. Nor does a kept-alive
-    connection that was closed meanwhile: a healthy server closes idle ones all the time.
+    A 4xx does not, and neither does a 429: a server that asks for fewer requests is serving. Anything before the
+    network was used does not: pool waits, the client's own refusals, credentials that could not be obtained. A
+    kept-alive connection that was closed in the meantime does not: healthy servers close idle connections all the time.
 
     Args:
-        kind: What happened; ``None`` for an answer.
-        reached: How far the attempt had come on the wire; ``None`` if the transport was never entered.
+        kind: The kind of failure, or ``None`` for an answer.
+        reached: The last stage that the attempt reached, or ``None`` if the transport was never entered.
         stale: Whether a kept-alive connection turned out to be closed, before any byte of a reply.
-        pool_wait_unobservable: Whether waiting for a place in a pool looks like connecting; then a timeout before it
-            was sent says nothing of the host.
+        pool_wait_unobservable: Whether waiting for a free connection cannot be told from connecting. A timeout before
+            the request was sent then indicates nothing about the host.
     """
     if stale or (
         pool_wait_unobservable and kind is ErrorKind.TIMEOUT and reached is not None and not reached.maybe_processed
     ):
         return False
-    return kind in _UPSTREAM_FAULTS and reached not in _OURS
+    return kind in _UPSTREAM_FAULTS and reached not in _BEFORE_NETWORK
 
 
 def silence_blames_upstream(waited: float, allowed: float | None) -> bool:
-    """Whether an attempt that was cut off unanswered says that the upstream is unwell.
+    """Whether an attempt that was cancelled unanswered indicates that the upstream is unhealthy.
 
-    An attempt that a nearly spent deadline cut short proves nothing; one that had at least half of the time an
-    attempt is normally allowed does. Without this rule, a hung upstream would never open a circuit when the
-    whole call is given no more time than one attempt.
+    An attempt cut short by a nearly spent deadline proves nothing. One that had at least half of the time that an
+    attempt normally has does. Otherwise a hung upstream would never open a circuit when the timeout of the whole call
+    is as short as that of one attempt.
 
     Args:
         waited: Seconds since the attempt began.
-        allowed: Seconds an attempt is allowed by the settings; ``None``: no limit, so silence proves nothing.
+        allowed: Seconds that the settings allow for an attempt. ``None``: no limit, so silence proves nothing.
     """
     return allowed is not None and waited >= allowed / 2
 
 
 def cut_off(request: Request, waited: float) -> bool:
-    """Whether the cancellation in flight is our own alarm's, after a silence long enough to blame the upstream for.
+    """Whether the current cancellation is the client's own timeout, after a silence long enough to blame the upstream.
 
     Args:
-        request: Whose attempt is being cancelled.
+        request: The request whose attempt is being cancelled.
         waited: Seconds since the attempt began.
     """
     limits, attempt = request.context.settings.limits, request.attempt

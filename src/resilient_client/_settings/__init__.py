@@ -1,1 +1,1 @@
-"""DESCRIBES: frozen pydantic models, one per pattern. A wrong setting fails here, before any call is made."""
+"""Frozen pydantic models, one per pattern. An invalid setting fails here, before any call is made."""

@@ -1,7 +1,7 @@
-"""What all settings share: frozen, no unknown fields, errors in one clear sentence, layers that merge.
+"""The base of all settings: frozen, no unknown fields, errors in one clear sentence, and merging.
 
-A settings object remembers which fields its author *set*. Contradictions between values set together are
-errors; unset fields adapt. ``merge`` lays one object over another, field by field.
+A settings object remembers which fields were *set*. Values set together that contradict each other are an error. The
+defaults of unset fields adapt. ``merge`` overlays one object with another, field by field.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from resilient_client._core.validation import parse_duration, suggest
 
 
 def _seconds(value: object) -> object:
-    """Read a duration; leave the rest for pydantic to judge, whose sentence names the field."""
+    """Read a duration. Leave other values to pydantic, whose error names the field."""
     if isinstance(value, bool):
         raise ValueError("a duration is a number of seconds, not a boolean")
     if isinstance(value, float) and math.isnan(value):
@@ -49,35 +49,36 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)  # built when used, not when imported
 
     _ordered: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """Pairs of fields of which the first must not exceed the second."""
+    """Pairs of fields. The first must not exceed the second."""
     _hints: ClassVar[dict[str, str]] = {}
-    """What to give for a field, where a list of types would tell less."""
-    _speaks_as: ClassVar[str] = "Settings"
-    """What errors call these settings."""
+    """What to give for a field, where pydantic's list of types would say less."""
+    _label: ClassVar[str] = "Settings"
+    """The name of these settings in errors."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        cls._speaks_as = cls.__dict__.get("_speaks_as", cls.__name__)
+        cls._label = cls.__dict__.get("_label", cls.__name__)
         super().__init_subclass__(**options)
 
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as invalid:
-            wrong = ConfigurationError(explain_invalid(type(self), invalid))
+            failure = ConfigurationError(explain_invalid(type(self), invalid))
         else:
             return
-        raise wrong  # out here, so that not even __context__ keeps the values, which may be secret
+        # Outside the except clause: __context__ would keep pydantic's error with the values, which may be secret.
+        raise failure
 
     def merge(self, over: Self) -> Self:
-        """These settings with every field that ``over`` set laid on top; fields set by neither keep defaults.
+        """These settings with every field that is set in ``over``. Fields set in neither keep their defaults.
 
-        Not checked for contradictions: ``over`` is the nearer wish, and what lies under it adapts when it is
-        resolved. Settings inside settings are merged likewise.
+        The result is not checked for contradictions: ``over`` takes precedence, and the values below it are clipped
+        when they are resolved. Settings inside settings are merged likewise.
         """
-        laid = {name: _lay(getattr(self, name), getattr(over, name)) for name in over.model_fields_set}
-        merged = self.model_copy(update=laid)
+        updates = {name: _merged_value(getattr(self, name), getattr(over, name)) for name in over.model_fields_set}
+        merged = self.model_copy(update=updates)
         merged.__pydantic_fields_set__.update(self.model_fields_set)
-        merged._give_way()
+        merged._adapt_defaults()
         return merged
 
     @model_validator(mode="wrap")
@@ -90,7 +91,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        """Values set together must be in order."""
+        """Reject values set together that are not in order."""
         for smaller, larger in self._ordered:
             low, high = getattr(self, smaller), getattr(self, larger)
             if {smaller, larger} <= self.model_fields_set and low is not None and high is not None and low > high:
@@ -98,31 +99,32 @@ class Settings(BaseModel):
                     f"{smaller}={low:g} exceeds {larger}={high:g} and could never take effect; "
                     f"set {smaller} to at most {high:g} or raise {larger}"
                 )
-        self._give_way()
+        self._adapt_defaults()
         return self
 
-    def _give_way(self) -> None:
-        """Lift the defaults that something set would otherwise run into."""
+    def _adapt_defaults(self) -> None:
+        """Raise the default of an upper bound to the value set for the field below it."""
+        # Start from the defaults, because a merged object may hold one that was raised for another value.
         for larger in {larger for _, larger in self._ordered} - self.model_fields_set:
             object.__setattr__(self, larger, type(self).model_fields[larger].default)
         for smaller, larger in self._ordered:
             low, high = getattr(self, smaller), getattr(self, larger)
-            given = smaller in self.model_fields_set and larger not in self.model_fields_set
-            if given and low is not None and high is not None and low > high:
+            default_applies = smaller in self.model_fields_set and larger not in self.model_fields_set
+            if default_applies and low is not None and high is not None and low > high:
                 object.__setattr__(self, larger, low)
 
     def __str__(self) -> str:
         return repr(self)
 
 
-def _lay(under: object, over: object) -> object:
+def _merged_value(under: object, over: object) -> object:
     if isinstance(under, Settings) and isinstance(over, Settings) and type(under) is type(over):
         return under.merge(over)
     return over
 
 
 def explain_invalid(model: type[Settings], invalid: ValidationError) -> str:
-    """One sentence a field: what, which value, what is allowed, what to do."""
+    """One sentence per field: what is wrong, which value, what is allowed, what to do."""
     sentences: dict[str, str] = {}
     for error in invalid.errors(include_url=False):
         sentences.setdefault(str(error["loc"][:1]), _sentence(model, error))
@@ -133,8 +135,8 @@ def _sentence(model: type[Settings], error: Any) -> str:
     field = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
         return f"{model.__name__} has no setting {field!r}; {suggest(field, model.model_fields)}"
-    steps = (str(step) for step in error["loc"] if "[" not in str(step))  # a union's own name tells nobody anything
-    where = ".".join(part for part in (model._speaks_as, *steps) if part)
+    steps = (str(step) for step in error["loc"] if "[" not in str(step))  # without pydantic's names of unions
+    where = ".".join(part for part in (model._label, *steps) if part)
     if error["type"] == "missing":
         return f"{where} is missing; give {model._hints.get(field, 'it: it has no default')}"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -142,13 +144,13 @@ def _sentence(model: type[Settings], error: Any) -> str:
         return f"{where}: {message}"
     hint = model._hints.get(field)
     if hint is not None:
-        name = ".".join(part for part in (model._speaks_as, field) if part)
-        return f"{name} is {_shown(model, field, error)}; give {hint}"
-    value = _shown(model, field, error)
+        name = ".".join(part for part in (model._label, field) if part)
+        return f"{name} is {_format_input(model, field, error)}; give {hint}"
+    value = _format_input(model, field, error)
     return f"{where} is {value}, but must be {message}; give such a value or leave it out for the default"
 
 
-def _shown(model: type[Settings], field: str, error: Any) -> str:
+def _format_input(model: type[Settings], field: str, error: Any) -> str:
     known = model.model_fields.get(field)
     if known is not None and "Secret" in str(known.annotation):
         return "a value that is not shown"

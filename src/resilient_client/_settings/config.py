@@ -1,4 +1,4 @@
-"""All settings of a client in one object, for those who load them from somewhere."""
+"""All settings of a client in one object, for programs that load them from a file or the environment."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ FollowRedirects = Literal["same-origin", "any"] | None
 
 
 class ClientConfig(Settings):
-    """Every pattern's settings; ``None`` switches a pattern off. Keywords given to the client lie over these."""
+    """The settings of all patterns. ``None`` turns a pattern off. Keywords of the client take precedence over them."""
 
-    _speaks_as = ""  # its fields are keywords of the client
+    _label = ""  # its fields are keywords of the client
     _hints: ClassVar[dict[str, str]] = {
         "timeout": "seconds, text such as '500ms', Timeout(total=..., attempt=...), or None for no limit",
         "retry": "Retry(max_attempts=3), or None for no retries",
@@ -46,53 +46,53 @@ class ClientConfig(Settings):
     }
 
     timeout: Timeout | None = Field(default_factory=Timeout)
-    """How long things may take."""
+    """How long a call and its parts may take."""
     retry: Retry | None = Field(default_factory=Retry)
-    """When an attempt is repeated; ``None``: exactly one wire request a call."""
+    """When an attempt is repeated. ``None``: exactly one wire request per call."""
     retry_budget: RetryBudget | None = Field(default_factory=RetryBudget)
-    """What bounds retries in an outage."""
+    """The bound on retries in an outage. ``None``: no bound."""
     circuit_breaker: CircuitBreaker | None = Field(default_factory=CircuitBreaker)
-    """When a failing endpoint is left alone."""
+    """When a failing endpoint gets no more attempts. ``None``: no circuits."""
     hedging: Hedging | None = None
-    """When a second attempt is started beside a slow one; ``None``: never."""
+    """When a second attempt is started alongside a slow one. ``None``: never."""
     rate_limit: RateLimit | None = None
-    """How many attempts may be sent to one endpoint in a stretch of time."""
+    """How many attempts may be sent to one endpoint per unit of time. ``None``: no limit."""
     bulkhead: Bulkhead | AdaptiveConcurrency | None = None
-    """How many attempts to one endpoint may be under way at once: a fixed number, or one that is learnt."""
+    """How many attempts to one endpoint may be in flight at once, a fixed or a learnt number. ``None``: no limit."""
     priority: Priority = "user"
-    """Who goes first where calls wait for a permit of the bulkhead: ``user``, then ``batch``, then ``probe``."""
+    """The order in which calls get a permit of the bulkhead: ``user`` first, then ``batch``, then ``probe``."""
     fallback: InstanceOf[Fallback] | None = None
-    """What calls give in place of an error; ``None``: nothing, the error is raised."""
+    """What a call returns in place of an error. ``None``: the error is raised."""
     coalesce: bool = False
-    """Whether GET and HEAD calls that are alike, at the same time, share one flight."""
+    """Whether equal GET and HEAD calls at the same time share one flight."""
     load_balancing: LoadBalancing = Field(default_factory=LoadBalancing)
-    """Which of several endpoints an attempt goes to; means nothing for a client of one."""
+    """Which endpoint an attempt goes to, without effect for a client of one endpoint."""
     connection: ConnectionSettings = Field(default_factory=ConnectionSettings)
     """How connections are made and kept."""
     follow_redirects: FollowRedirects = "same-origin"
-    """``"same-origin"``, ``"any"`` (no credentials and no body cross an origin), or ``None``: not at all."""
+    """``"same-origin"``, ``"any"`` (no credentials and no body cross an origin), or ``None``: no redirects."""
     raise_for_status: bool = True
-    """Whether a 4xx or 5xx reply raises; if not, it is returned."""
+    """Whether a 4xx or 5xx reply raises. If not, it is returned."""
     idempotency_header: str = "Idempotency-Key"
     """The header that carries an idempotency key."""
 
     @field_validator("idempotency_header")
     @classmethod
-    def _header_name(cls, value: str) -> str:
+    def _check_header_name(cls, value: str) -> str:
         if not TOKEN.fullmatch(value):
-            raise ValueError(f"{value!r} is no header name; give one such as 'Idempotency-Key'")
+            raise ValueError(f"{value!r} is not a header name; give one such as 'Idempotency-Key'")
         return value
 
     @field_validator("bulkhead", mode="before")
     @classmethod
-    def _fixed_or_learnt(cls, value: object) -> object:
+    def _select_bulkhead(cls, value: object) -> object:
         if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
             return (Bulkhead if "max_concurrent" in value else AdaptiveConcurrency)(**value)
         return value
 
     @field_validator("timeout", mode="before")
     @classmethod
-    def _total_seconds(cls, value: object) -> object:
+    def _read_total(cls, value: object) -> object:
         if isinstance(value, (int, float, str, timedelta)) and not isinstance(value, bool):
             return Timeout(total=cast("float", value))
         return value

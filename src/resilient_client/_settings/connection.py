@@ -12,35 +12,35 @@ from resilient_client._settings.base import PositiveSeconds, Seconds, Settings
 
 
 class ConnectionSettings(Settings):
-    """The connection pool and the wire. Applies to a session the client makes itself."""
+    """The connection pool and the wire. Applies only to a session that the client creates."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     pool_size: Annotated[int, Field(ge=0)] = 100
-    """Connections at once; 0 means no limit."""
+    """Connections at once. 0: no limit."""
     pool_size_per_host: Annotated[int, Field(ge=0)] = 0
-    """Connections at once to one endpoint; 0 means no limit beyond ``pool_size``."""
+    """Connections at once to one endpoint. 0: no limit other than ``pool_size``."""
     keepalive: Seconds = 15.0
-    """Seconds an idle connection is kept for reuse; 0: each request makes its own, and closes it. Keep it below the
-    server's own, or reuse meets closed ones."""
+    """Seconds an idle connection is kept for reuse. 0: each request opens and closes its own. Keep it below the
+    server's own time, or reused connections turn out to be closed."""
     dns_ttl: PositiveSeconds | None = 10.0
-    """Seconds a resolved name is kept; ``None``: resolve for every new connection."""
+    """Seconds a resolved name is kept. ``None``: resolve for every new connection."""
     tls: ssl.SSLContext | bool = True
-    """``True``: verify against the system's authorities; a context of your own; ``False``: verify nothing (tests)."""
+    """``True``: verify against the system's authorities; an ``SSLContext``; ``False``: verify nothing (for tests)."""
     proxy: SecretStr | None = None
-    """The URL of an HTTP proxy; secret, because it may hold credentials."""
+    """The URL of an HTTP proxy. A secret, because it may hold credentials."""
     trust_env: bool = False
-    """Whether proxies and credentials are taken from the environment and ``.netrc``."""
+    """Whether proxies and credentials are read from the environment and ``.netrc``."""
     cookies: bool = False
     """Whether cookies are kept between calls."""
     max_response_size: Annotated[int, Field(gt=0)] | None = 64 * 1024 * 1024
-    """Bytes of a body after decompression; ``None``: no limit. A streamed body has no limit."""
+    """Bytes of a body after decompression. ``None``: no limit. A streamed body has no limit."""
     aiohttp_middlewares: tuple[Callable[..., Any], ...] = ()
-    """aiohttp client middlewares, handed through to the wire; they see each wire request."""
+    """aiohttp client middlewares, passed to the session. Each of them sees every wire request."""
 
     @field_validator("proxy")
     @classmethod
-    def _proxy_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_proxy_scheme(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
             raise ValueError("the proxy must be an http:// or https:// URL, such as 'http://proxy.example:3128'")
         return value

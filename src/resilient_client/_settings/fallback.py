@@ -1,4 +1,4 @@
-"""What a caller gets in place of an answer that could not be had."""
+"""What a call returns in place of an answer that could not be obtained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resilient_client._core.errors import APIError, ConfigurationError
 from resilient_client._core.kinds import ErrorKind
 
 FallbackSource: TypeAlias = "Call[object] | Callable[[APIError], object] | object"
-"""What a fallback may come from; a function may be async."""
+"""The source of a fallback. A function may be async."""
 
 NO_ANSWER: Final = frozenset(
     {
@@ -29,30 +29,31 @@ NO_ANSWER: Final = frozenset(
         ErrorKind.REJECTED,
     }
 )
-"""The kinds that say: the upstream could not be reached, or could not serve. Not that somebody made a mistake."""
+"""The kinds that mean that the upstream could not be reached or could not serve, rather than a mistake in a request."""
 
 
 class Fallback:
-    """What to give in place of an error. Frozen by convention; may serve many clients and calls at once.
+    """What to return in place of an error. Frozen by convention. Many clients and calls may share it.
 
-    The source is one of: a ``Call``, made under what is left of the deadline; a function of the error, sync or async,
-    whose result is given; or any other object, which is given as it is: neither decoded nor copied, the same one to
-    all. It should be of the type that the call gives.
+    The source is one of three. A ``Call`` is sent in the time that is left until the deadline. A function, sync or
+    async, is called with the error, and its result is returned. Any other object is returned as it is: neither decoded
+    nor copied, the same one for all calls. The result should be of the type that the call returns.
 
     Attributes:
-        source: What the fallback comes from.
-        kinds: The kinds of error it stands in for.
+        source: The source.
+        kinds: The kinds of error that the fallback replaces.
     """
 
     __slots__ = ("kinds", "source")
 
     def __init__(self, source: FallbackSource, /, *, kinds: Iterable[ErrorKind] = NO_ANSWER) -> None:
-        """Describe a fallback.
+        """Create a fallback.
 
         Args:
             source: A value, a function that takes the ``APIError``, or a ``Call``.
-            kinds: For which errors. Left out: for those where the upstream could not be reached or could not serve;
-                never for a mistake of either side, such as ``CLIENT_ERROR`` or ``INVALID_RESPONSE``, unless named.
+            kinds: The kinds of error that are replaced. By default those where the upstream could not be reached or
+                could not serve. A mistake of either side, such as ``CLIENT_ERROR`` or ``INVALID_RESPONSE``, is replaced
+                only if it is named.
 
         Raises:
             ConfigurationError: The source cannot be used, or there are no kinds.
@@ -63,13 +64,13 @@ class Fallback:
 
     def __repr__(self) -> str:
         source = self.source
-        shown = f"a {type(source).__name__}"  # never the value itself, which may be secret
+        description = f"a {type(source).__name__}"  # never the value itself, which may be secret
         if isinstance(source, Call):
-            shown = repr(source)
+            description = repr(source)
         elif callable(source):
-            shown = f"{getattr(source, '__qualname__', type(source).__qualname__)}()"
+            description = f"{getattr(source, '__qualname__', type(source).__qualname__)}()"
         kinds = "" if self.kinds == NO_ANSWER else f" for {' '.join(sorted(self.kinds))}"
-        return f"<Fallback to {shown}{kinds}>"
+        return f"<Fallback to {description}{kinds}>"
 
 
 def _check(source: object) -> None:
@@ -94,13 +95,13 @@ def _takes_one(function: Callable[..., object]) -> bool:
     except TypeError:
         return False
     except ValueError:
-        pass  # a builtin that does not tell
+        pass  # a builtin without a signature
     return True
 
 
 def _discard(awaitable: object) -> None:
     if inspect.iscoroutine(awaitable):
-        awaitable.close()  # or it would complain that nobody awaited it
+        awaitable.close()  # otherwise Python would warn that it was never awaited
 
 
 def _checked_kinds(kinds: Iterable[ErrorKind]) -> frozenset[ErrorKind]:

@@ -1,4 +1,4 @@
-"""How many attempts may be sent to one endpoint in a stretch of time."""
+"""How many attempts may be sent to one endpoint per unit of time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from resilient_client._settings.base import PositiveSeconds, Seconds, Settings
 
 
 class RateLimit(Settings):
-    """At most ``rate`` attempts in ``per`` seconds to one endpoint, ``burst`` of them at once.
+    """At most ``rate`` attempts per ``per`` seconds to one endpoint, ``burst`` of them at once.
 
-    With it set, replies that ask to slow down (``Retry-After``, an exhausted quota) hold back all callers of their
+    With a rate limit, replies that ask to slow down (``Retry-After``, an exhausted quota) hold back all calls to their
     endpoint, not only the one that got the reply.
     """
 
@@ -22,12 +22,12 @@ class RateLimit(Settings):
     }
 
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    """Attempts in ``per`` seconds."""
+    """Attempts per ``per`` seconds."""
     per: PositiveSeconds = 1.0
-    """Seconds that ``rate`` is about."""
+    """The unit of time of ``rate``, in seconds."""
     burst: Annotated[int, Field(ge=1)] = 1
-    """Attempts that may go out at once after a quiet time."""
+    """Attempts that may be sent at once after a quiet time."""
     max_wait: Seconds = 0.0
-    """Seconds an attempt may wait for its turn; what would wait longer is refused at once."""
+    """Seconds an attempt may wait for its slot. One that would wait longer is refused at once."""
     max_pause: Seconds = 60.0
-    """The longest that a reply may hold everybody back, in seconds; 0: replies hold back nobody."""
+    """The longest pause that a reply may impose on all calls to its endpoint, in seconds. 0: none."""

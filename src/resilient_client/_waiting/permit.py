@@ -32,16 +32,16 @@ async def wait_for_permit(permits: Permits, priority: Priority, max_wait: float)
         ``GRANTED``: the caller holds a permit now and must release it. Anything else: it holds none.
     """
     waiter: Waiter[PermitWait] = Waiter()
-    place = permits.enqueue(
+    entry = permits.enqueue(
         priority, lambda granted: waiter.wake(PermitWait.GRANTED if granted else PermitWait.DISPLACED)
     )
-    if place is None:
+    if entry is None:
         return PermitWait.QUEUE_FULL
     loop = asyncio.get_running_loop()
     timer = None if math.isinf(max_wait) else loop.call_later(max_wait, waiter.wake, PermitWait.EXPIRED)
     try:
         return await waiter.wait(PermitWait.GRANTED, permits.release)
     finally:
-        place.leave()
+        entry.leave()
         if timer is not None:
             timer.cancel()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from resilient_client._policies.limits.token_bucket import TokenBucket, Turn
+from resilient_client._policies.limits.queue import QueueEntry
+from resilient_client._policies.limits.token_bucket import TokenBucket
 from resilient_client._waiting.waiter import Waiter
 
 
@@ -34,25 +35,25 @@ class RateGate:
             bucket moved it beyond.
         """
         waiter: Waiter[bool] = Waiter()
-        turn = self.bucket.enqueue(now, latest, waiter.wake)
-        if turn is None:
+        entry = self.bucket.enqueue(now, latest, waiter.wake)
+        if entry is None:
             return False
         self.advance(now)
         try:
             return await waiter.wait(True, self._give_back)
         finally:
-            self._leave(turn)
+            self._leave(entry)
 
     def advance(self, now: float) -> None:
         """Grant the slots that are due, and set the timer for the next."""
         self._fire_at(self.bucket.advance(now))
 
     def _give_back(self) -> None:
-        self.bucket.put_back()
+        self.bucket.refund()
         self.advance(asyncio.get_running_loop().time())
 
-    def _leave(self, turn: Turn) -> None:
-        turn.leave()
+    def _leave(self, entry: QueueEntry) -> None:
+        entry.leave()
         if not self.bucket.waiting:
             self._fire_at(None)
 

@@ -20,7 +20,7 @@ from resilient_client._middleware.hedging.race import Race
 from resilient_client._policies.hedging.budget import HedgeTokens
 from resilient_client._policies.hedging.latency_histogram import LatencyHistogram
 from resilient_client._policies.hedging.route import HedgingRoute
-from resilient_client._policies.per_endpoint import PerEndpoint
+from resilient_client._policies.registry import Registry
 from resilient_client._policies.retry.budget import RetryBudgets
 
 _ROUTES = 1_000
@@ -38,9 +38,9 @@ class HedgingMiddleware:
             budgets: The retry budgets, which hedges draw from too; ``None``: only the budget of hedges bounds them.
         """
         self._budgets = budgets
-        self._tokens: PerEndpoint[Endpoint, HedgeTokens] = PerEndpoint(HedgeTokens, idle=_always)
-        self._latencies: PerEndpoint[tuple[Endpoint, str, str], LatencyHistogram]
-        self._latencies = PerEndpoint(LatencyHistogram, idle=_always, limit=_ROUTES)
+        self._tokens: Registry[Endpoint, HedgeTokens] = Registry(lambda _: HedgeTokens())
+        self._latencies: Registry[tuple[Endpoint, str, str], LatencyHistogram]
+        self._latencies = Registry(lambda _: LatencyHistogram(), limit=_ROUTES)
         self._routes: dict[str, HedgingRoute] = {}  # the latest by path as it was written
         self._timer: SharedTimer | None = None
 
@@ -84,14 +84,9 @@ class HedgingMiddleware:
     def _find_route(self, request: Request) -> HedgingRoute:
         """The route of this request; remembered by its path."""
         context, path = request.context, request.context.call.path
-        latencies = self._latencies.for_endpoint((request.endpoint, request.method, route_of(path)))
+        latencies = self._latencies.use((request.endpoint, request.method, route_of(path)))
         if len(self._routes) >= _ROUTES:
             self._routes.clear()
-        tokens = self._tokens.for_endpoint(context.upstream)
+        tokens = self._tokens.use(context.upstream)
         route = self._routes[path] = HedgingRoute(request, latencies, tokens, self._budgets)
         return route
-
-
-def _always(_: object) -> bool:
-    """Anything learnt of a route that is not used for long may be evicted."""
-    return True

@@ -27,7 +27,7 @@ from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._policies.classify import Fault, fault_of
 from resilient_client._policies.hedging.route import HedgingRoute
-from resilient_client._policies.hedging.rules import SHORTEST, TURNS, calls_for_next, cost_of_next
+from resilient_client._policies.hedging.rules import LOOP_ITERATIONS, MIN_DELAY, calls_for_next, cost_of_next
 from resilient_client._policies.retry.budget import RETRY_COST
 from resilient_client._settings.hedging import Hedging
 
@@ -70,7 +70,7 @@ class Race:
         """
         share = hedging.share
         delay = hedging.fixed if share is None else route.latencies.quantile(share)
-        delay = math.inf if delay is None else max(delay, SHORTEST)
+        delay = math.inf if delay is None else max(delay, MIN_DELAY)
         # uvloop's clock advances in steps of a millisecond. A hedge that starts too early costs more than one too late.
         self.ends_at = timer.loop.time() + delay + RESOLUTION
         self._timer = timer
@@ -126,7 +126,7 @@ class Race:
         """The delay is over."""
         if not self._closed:
             self._become_eventful()
-            self._wait_iterations(TURNS)
+            self._wait_iterations(LOOP_ITERATIONS)
 
     def _wait_iterations(self, count: int) -> None:
         """Let the loop read its sockets first: it may be this process that is late, not the server."""
@@ -157,14 +157,14 @@ class Race:
             self._consider_again(self._step)
 
     def _consider_again(self, after: float) -> None:
-        self._handle = self._timer.loop.call_later(after, self._wait_iterations, TURNS, context=self._context)
+        self._handle = self._timer.loop.call_later(after, self._wait_iterations, LOOP_ITERATIONS, context=self._context)
 
     def _start(self, reason: str, cost: float) -> bool:
         """Start one more attempt, if the race is still open and the budgets allow it; returns whether it started."""
         if self._closed or self._winner is not None or self._started >= self._hedging.max_hedges:
             return False
         loop = self._timer.loop
-        if not self._route.pay(self._request, loop.time(), cost):
+        if not self._route.try_spend(self._request, loop.time(), cost):
             return False
         self._started += 1
         first, context = self._request, self._request.context

@@ -1,1 +1,1 @@
-"""Which of several endpoints gets an attempt, and which of them is healthy."""
+"""Which of several endpoints gets the next attempt, and which of them are healthy."""

@@ -1,11 +1,11 @@
 """Which of several endpoints gets the next attempt.
 
-It asks, in this order: whose circuit admits; which of these has the call tried least; which of these is well; and
-of those that are left, who is next by the strategy. Each answer is only a wish where it would leave nobody, but for
-the first: an open circuit always refuses.
+The balancer narrows the endpoints down: first to those whose circuit admits, then to those that the call has tried
+least, then to the healthy ones. The strategy picks one of the rest. A step that would leave no endpoint is skipped,
+except the first: an open circuit always refuses.
 
-It never sends, waits or reads a clock. The endpoint middleware asks it for a lease and settles that; what becomes
-known of the endpoints stands in the roster.
+The balancer never sends, waits or reads a clock. The endpoint middleware asks it for an attempt in flight and settles
+that. What is known of the endpoints is kept in the endpoint pool.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from resilient_client._policies.balancing.endpoint import EndpointState, Endpoin
 from resilient_client._policies.balancing.endpoint_pool import EndpointPool, InFlight
 from resilient_client._settings.load_balancing import LoadBalancing, Strategy
 
-FAR: Final = 5.0
-"""Times the typical latency, above which an endpoint is only picked if none is better."""
+LAST_RESORT_RATIO: Final = 5.0
+"""Times the typical latency, above which an endpoint is picked only if there is no better one."""
 
 
 class Admissions(Protocol):
-    """What the balancer needs of the circuits."""
+    """The part of the circuits that the balancer uses."""
 
     def would_admit(self, key: Endpoint, now: float) -> bool:
         """Whether the circuit would admit an attempt at ``now``."""
         ...
 
     def rejects_for(self, key: Endpoint, now: float) -> float:
-        """Seconds from ``now`` in which it is sure to refuse."""
+        """Seconds from ``now`` for which the circuit is sure to refuse."""
         ...
 
 
 class Balancer:
-    """Picks one of the endpoints of a roster for each attempt.
+    """Picks one endpoint of a pool for each attempt.
 
     Args:
         settings: The strategy.
-        roster: The endpoints.
-        rng: The source of chance.
-        circuits: Who has a say in who is asked; ``None``: nobody.
+        endpoint_pool: The endpoints.
+        rng: The random generator.
+        circuits: The circuits of the endpoints. ``None``: every endpoint admits.
     """
 
     __slots__ = ("_circuits", "_cursor", "_rng", "endpoint_pool", "strategy")
@@ -57,7 +57,7 @@ class Balancer:
     ) -> None:
         self._rng = rng
         self._circuits = circuits
-        self._cursor = 0  # of the turn: who is next
+        self._cursor = 0  # the position at which round_robin begins to search
         self.endpoint_pool = endpoint_pool
         self.strategy: Strategy = settings.strategy
 
@@ -66,120 +66,131 @@ class Balancer:
 
         Args:
             now: The time, in seconds.
-            tried: Whom the call has asked before, once for each attempt.
-            refused: Who has just refused this very attempt, and is not asked again.
+            tried: The endpoints of the call's earlier attempts, one entry per attempt.
+            refused: The endpoints that have refused this attempt already. They are not picked again.
 
         Returns:
-            The lease, which the caller releases in every case; ``None`` if nobody admits.
+            The attempt in flight, which the caller releases in every case, or ``None`` if no endpoint admits.
         """
         endpoint_pool = self.endpoint_pool
         endpoint_pool.readmit(now)
-        member = None if tried or refused else self._at_a_glance(now)
-        if member is None:
-            members = [m for m in endpoint_pool.members if m.endpoint not in refused and self._admits(m, now)]
-            if not members:
+        stats = None if tried or refused else self._quick_pick(now)
+        if stats is None:
+            admitting = [s for s in endpoint_pool.endpoints if s.endpoint not in refused and self._admits(s, now)]
+            if not admitting:
                 return None
-            member = self._choose(endpoint_pool.healthy_of(_least_tried(members, tried)), now)
-        return InFlight(endpoint_pool, member, now)
+            stats = self._choose(endpoint_pool.healthy_of(_least_tried(admitting, tried)), now)
+        return InFlight(endpoint_pool, stats, now)
 
     def rejects_for(self, now: float) -> float:
-        """Seconds from ``now`` in which every circuit is sure to refuse; may be infinite."""
-        return min(self._barred(now))
+        """Seconds from ``now`` for which every circuit is sure to refuse, may be infinite."""
+        return min(self._rejection_times(now))
 
     def retry_after(self, now: float) -> float | None:
-        """Seconds from ``now`` until the first of the open circuits is tried again; ``None`` if nobody knows."""
-        return min((wait for wait in self._barred(now) if 0 < wait < math.inf), default=None)
+        """Seconds from ``now`` until the first open circuit admits again, or ``None`` if that is not known."""
+        return min((wait for wait in self._rejection_times(now) if 0 < wait < math.inf), default=None)
 
     def failed_alone(self, endpoint: Endpoint, now: float, elapsed: float) -> bool:
-        """Whether an attempt that took so long, and failed, says something of this endpoint alone.
+        """Whether a failed attempt of this duration indicates a fault of this endpoint alone.
 
-        It took far longer than is typical, and another one that admits served meanwhile: so it is not the upstream
-        as a whole that is overloaded.
+        It does if the attempt took far longer than is typical while another endpoint that admits answered well: then
+        the upstream as a whole is not overloaded.
         """
-        return elapsed > FAR * self.endpoint_pool.typical and any(
-            member.endpoint != endpoint and member.served_at > now - elapsed and self._admits(member, now)
-            for member in self.endpoint_pool.members
+        return elapsed > LAST_RESORT_RATIO * self.endpoint_pool.typical and any(
+            stats.endpoint != endpoint and stats.served_at > now - elapsed and self._admits(stats, now)
+            for stats in self.endpoint_pool.endpoints
         )
 
     def states(self, now: float) -> dict[Endpoint, EndpointState]:
-        """How each endpoint fares at ``now`` (in seconds)."""
+        """The state of each endpoint at ``now`` (in seconds)."""
         self.endpoint_pool.readmit(now)
         typical = self.endpoint_pool.typical
-        return {m.endpoint: m.state(now, typical, self._admits(m, now)) for m in self.endpoint_pool.members}
+        return {s.endpoint: s.state(now, typical, self._admits(s, now)) for s in self.endpoint_pool.endpoints}
 
     # -- the circuits ------------------------------------------------------------------------------------------------
 
-    def _admits(self, member: EndpointStats, now: float) -> bool:
-        return self._circuits is None or self._circuits.would_admit(member.endpoint, now)
+    def _admits(self, stats: EndpointStats, now: float) -> bool:
+        return self._circuits is None or self._circuits.would_admit(stats.endpoint, now)
 
-    def _barred(self, now: float) -> list[float]:
-        circuits = self._circuits
-        return [0.0 if circuits is None else circuits.rejects_for(m.endpoint, now) for m in self.endpoint_pool.members]
+    def _rejection_times(self, now: float) -> list[float]:
+        circuits, endpoints = self._circuits, self.endpoint_pool.endpoints
+        return [0.0 if circuits is None else circuits.rejects_for(stats.endpoint, now) for stats in endpoints]
 
     # -- the strategies ----------------------------------------------------------------------------------------------
 
-    def _at_a_glance(self, now: float) -> EndpointStats | None:
-        """The usual choice, at a cost that does not grow with the roster; ``None``: it takes a look at everybody."""
-        members = self.endpoint_pool.members
-        if self.strategy != "least_loaded" or not self.endpoint_pool.all_healthy or len(members) == 1:
+    def _quick_pick(self, now: float) -> EndpointStats | None:
+        """Pick in the usual case, at a cost that does not grow with the pool, or ``None`` if every endpoint counts."""
+        endpoints = self.endpoint_pool.endpoints
+        if self.strategy != "least_loaded" or not self.endpoint_pool.all_healthy or len(endpoints) == 1:
             return None
-        member, other = self._two(members, now)
-        return member if self._admits(member, now) and self._admits(other, now) and self._near(member, now) else None
+        better, other = self._draw_two(endpoints, now)
+        # Both must admit. If one does not, picking the other would not be the better of two: the full choice draws two
+        # among those that admit.
+        return (
+            better
+            if self._admits(better, now) and self._admits(other, now) and self._is_near_typical(better, now)
+            else None
+        )
 
-    def _choose(self, members: Sequence[EndpointStats], now: float) -> EndpointStats:
-        if len(members) == 1:
-            return members[0]
+    def _choose(self, candidates: Sequence[EndpointStats], now: float) -> EndpointStats:
+        if len(candidates) == 1:
+            return candidates[0]
         match self.strategy:
             case "least_loaded":
-                return self._less_loaded(members, now)
+                return self._less_loaded(candidates, now)
             case "round_robin":
-                return self._next_in_turn(members, now)
+                return self._next_in_ring(candidates, now)
             case "ordered":
-                return self._first_by_weight(members, now)
+                return self._first_by_weight(candidates, now)
 
-    def _less_loaded(self, members: Sequence[EndpointStats], now: float) -> EndpointStats:
-        """The better of two; of all, if both are far from typical: in a small set, chance often draws two sick ones."""
-        member, _ = self._two(members, now)
-        if self._near(member, now):
-            return member
-        typical = self.endpoint_pool.typical
-        return min(members, key=lambda each: each.load(now, typical))
+    def _less_loaded(self, candidates: Sequence[EndpointStats], now: float) -> EndpointStats:
+        """The better of two random ones, or the best of all if both are far from typical.
 
-    def _two(self, members: Sequence[EndpointStats], now: float) -> tuple[EndpointStats, EndpointStats]:
-        """Two different ones, drawn by chance; the one with less to do first.
-
-        The best of all would draw the callers of a whole fleet to one and the same endpoint; the better of two is
-        nearly as good, and does not (Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing*, 2001).
+        In a small set, two random endpoints are often both slow although a fast one is there.
         """
-        count, draw, typical = len(members), self._rng.random, self.endpoint_pool.typical
+        better, _ = self._draw_two(candidates, now)
+        if self._is_near_typical(better, now):
+            return better
+        typical = self.endpoint_pool.typical
+        return min(candidates, key=lambda stats: stats.load(now, typical))
+
+    def _draw_two(self, candidates: Sequence[EndpointStats], now: float) -> tuple[EndpointStats, EndpointStats]:
+        """Draw two different endpoints at random. The one with the lower load comes first.
+
+        The best of all would draw the callers of a whole fleet to the same endpoint. The better of two is nearly as
+        good and does not (Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing*, 2001).
+        """
+        count, draw, typical = len(candidates), self._rng.random, self.endpoint_pool.typical
         number = int(draw() * count)
-        first, second = members[number], members[(number + 1 + int(draw() * (count - 1))) % count]
+        # The second is drawn among the other count - 1 places after the first, so the two always differ.
+        first, second = candidates[number], candidates[(number + 1 + int(draw() * (count - 1))) % count]
         return (first, second) if first.load(now, typical) <= second.load(now, typical) else (second, first)
 
-    def _near(self, member: EndpointStats, now: float) -> bool:
-        return member.expected(now, self.endpoint_pool.typical) <= FAR * self.endpoint_pool.typical
+    def _is_near_typical(self, stats: EndpointStats, now: float) -> bool:
+        typical = self.endpoint_pool.typical
+        return stats.expected(now, typical) <= LAST_RESORT_RATIO * typical
 
-    def _next_in_turn(self, members: Sequence[EndpointStats], now: float) -> EndpointStats:
-        ring = self.endpoint_pool.members
+    def _next_in_ring(self, candidates: Sequence[EndpointStats], now: float) -> EndpointStats:
+        ring = self.endpoint_pool.endpoints
         start = self._cursor % len(ring)
-        turn = [member for member in (*ring[start:], *ring[:start]) if member in members]
-        member = self._first_by_weight(turn, now)
-        self._cursor = ring.index(member) + 1
-        return member
+        in_order = [stats for stats in (*ring[start:], *ring[:start]) if stats in candidates]
+        stats = self._first_by_weight(in_order, now)
+        self._cursor = ring.index(stats) + 1
+        return stats
 
-    def _first_by_weight(self, members: Sequence[EndpointStats], now: float) -> EndpointStats:
-        """The first; one in its slow start is passed over as often as its weight says."""
-        for member in members:
-            weight = member.outlier.weight(now)
+    def _first_by_weight(self, candidates: Sequence[EndpointStats], now: float) -> EndpointStats:
+        """Pick the first endpoint. One in its slow start is passed over as often as its weight requires."""
+        for stats in candidates:
+            weight = stats.outlier_state.weight(now)
             if weight == 1.0 or self._rng.random() < weight:
-                return member
-        return members[0]
+                return stats
+        return candidates[0]
 
 
-def _least_tried(members: Sequence[EndpointStats], tried: Sequence[Endpoint]) -> Sequence[EndpointStats]:
-    """Those that a call has asked least often."""
+def _least_tried(candidates: Sequence[EndpointStats], tried: Sequence[Endpoint]) -> Sequence[EndpointStats]:
+    """The endpoints that a call has tried least often."""
     if not tried:
-        return members
-    counts = [tried.count(member.endpoint) for member in members]
+        return candidates
+    counts = [tried.count(stats.endpoint) for stats in candidates]
     fewest = min(counts)
-    return [member for member, count in zip(members, counts, strict=True) if count == fewest]
+    return [stats for stats, count in zip(candidates, counts, strict=True) if count == fewest]

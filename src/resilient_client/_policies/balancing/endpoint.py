@@ -1,4 +1,4 @@
-"""One of several endpoints: what the balancer keeps of each, and what people see of it."""
+"""What the balancer keeps of one endpoint, and the snapshot of it that users see."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from resilient_client._settings.load_balancing import LoadBalancing
 
 
 class EndpointState(NamedTuple):
-    """How one of several endpoints fares; a snapshot.
+    """A snapshot of one endpoint's state, as ``api.endpoints`` reports it.
 
     Attributes:
-        in_flight: Attempts on their way; a stream counts until its body is closed.
-        latency: Seconds that the next reply is expected to take; fears the worst after a slow one or a failure.
-        healthy: What the health checks say; true without them.
-        ejected_for: Seconds for which it is still passed over, for its failures or its slowness; 0: it is not.
-        weight: Its share of a full one, 0.1 to 1: less in the slow start after it came back.
+        in_flight: Attempts in flight. A stream counts until its body is closed.
+        latency: Seconds that the next reply is expected to take, pessimistic after a slow reply or a failure.
+        healthy: The verdict of the health checks, true without them.
+        ejected_for: Seconds for which it is still ejected, for its failures or its slowness, 0 if it is not.
+        weight: Its share of a full load, 0.1 to 1: less than 1 in the slow start after it came back.
         admits: Whether its circuit would admit an attempt.
     """
 
@@ -34,20 +34,20 @@ class EndpointState(NamedTuple):
 
 
 class EndpointStats:
-    """One endpoint of the set.
+    """What is known of one endpoint of a pool.
 
     Attributes:
         url: Its base URL.
-        endpoint: Who it is.
-        in_flight: Attempts on their way, open streams included.
-        unanswered: Those of them that have no answer yet.
-        silent_since: When it last answered one, or was asked the first of them; in seconds.
-        served_at: When it last answered one well; minus infinity: never.
-        latency: How long it takes.
-        standing: Whether it is well.
+        endpoint: The endpoint.
+        in_flight: Attempts in flight, open streams included.
+        unanswered: Attempts in flight without an answer so far.
+        silent_since: When it last answered one of these, or when the first of them was sent, in seconds.
+        served_at: When it last gave a good answer, in seconds, minus infinity: never.
+        latency: The estimate of its latency.
+        outlier_state: Whether it is healthy or ejected.
     """
 
-    __slots__ = ("endpoint", "in_flight", "latency", "outlier", "served_at", "silent_since", "unanswered", "url")
+    __slots__ = ("endpoint", "in_flight", "latency", "outlier_state", "served_at", "silent_since", "unanswered", "url")
 
     def __init__(self, url: URL, settings: LoadBalancing, since: float = -math.inf) -> None:
         self.url = url
@@ -57,28 +57,29 @@ class EndpointStats:
         self.silent_since = 0.0
         self.served_at = -math.inf
         self.latency = Latency(settings.decay)
-        self.outlier = OutlierState(settings, since)
+        self.outlier_state = OutlierState(settings, since)
 
     def expected(self, now: float, typical: float) -> float:
         """Seconds that the next reply is expected to take.
 
-        While it is silent, at least as long as that: one that hangs is avoided long before an attempt times out.
+        While attempts are unanswered, this is at least as long as the silence lasts: an endpoint that hangs is
+        avoided long before an attempt times out.
         """
         seconds = self.latency.estimate(now, typical)
         return max(seconds, now - self.silent_since) if self.unanswered else seconds
 
     def load(self, now: float, typical: float) -> float:
-        """Seconds until a reply, were the attempts served one after the other; more in a slow start."""
-        return self.expected(now, typical) * (self.in_flight + 1) / self.outlier.weight(now)
+        """Seconds until a reply if the attempts were served one after the other, more in a slow start."""
+        return self.expected(now, typical) * (self.in_flight + 1) / self.outlier_state.weight(now)
 
     def state(self, now: float, typical: float, admits: bool) -> EndpointState:
-        """How it fares at ``now``, for people."""
-        outlier = self.outlier
+        """The snapshot of its state at ``now``."""
+        outlier_state = self.outlier_state
         return EndpointState(
             in_flight=self.in_flight,
             latency=self.expected(now, typical),
-            healthy=outlier.healthy,
-            ejected_for=max(0.0, outlier.until - now) if outlier.ejected else 0.0,
-            weight=outlier.weight(now),
+            healthy=outlier_state.passes_checks,
+            ejected_for=max(0.0, outlier_state.until - now) if outlier_state.ejected else 0.0,
+            weight=outlier_state.weight(now),
             admits=admits,
         )

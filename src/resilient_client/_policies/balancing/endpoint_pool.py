@@ -1,7 +1,7 @@
-"""The endpoints of one client, and which of them are well: who fails or is slow is taken out, as far as may be.
+"""The endpoints of one client and what is known of each. An endpoint that fails or is slow is ejected.
 
-It learns from leases and health checks, and never sends, waits or reads a clock. Who of those that are left gets an
-attempt is the balancer's choice.
+The pool learns from attempts in flight and from health checks. It never sends, waits or reads a clock. Which of the
+endpoints that are left gets an attempt is the balancer's choice.
 """
 
 from __future__ import annotations
@@ -17,89 +17,91 @@ from resilient_client._core.endpoint import Endpoint
 from resilient_client._policies.balancing.endpoint import EndpointStats
 from resilient_client._settings.load_balancing import LoadBalancing
 
-GUESS: Final = 0.05
-"""Seconds that a reply is thought to take while nobody has measured any."""
+INITIAL_TYPICAL: Final = 0.05
+"""Seconds that a reply is assumed to take before any is measured."""
 FAILURE_COST: Final = 10.0
-"""What a failure adds to the load of an endpoint, in typical latencies: quick failures must not attract."""
+"""What a failure adds to the load of an endpoint, in typical latencies: quick failures must not attract attempts."""
 
 OnChange: TypeAlias = Callable[[Endpoint, str], None]
-"""Is told of an endpoint that was taken out, with the reason, or that is back, with ``""``."""
+"""Called with an endpoint that was ejected or failed its health checks, and the reason, or ``""`` when it is back."""
 
 
 class InFlight:
-    """One attempt at one endpoint: told at most once what came of it, and released in every case.
+    """One attempt in flight to one endpoint. It is settled at most once, and released in every case.
 
-    ``now`` is the time and ``elapsed`` how long the attempt took, both in seconds.
+    ``success``, ``failure`` and ``throttled`` settle it. ``now`` is the time and ``elapsed`` the duration of the
+    attempt, both in seconds.
     """
 
-    __slots__ = ("_endpoint_pool", "_held", "_unanswered", "member")
+    __slots__ = ("_endpoint_pool", "_held", "_unanswered", "stats")
 
-    def __init__(self, endpoint_pool: EndpointPool, member: EndpointStats, now: float) -> None:
+    def __init__(self, endpoint_pool: EndpointPool, stats: EndpointStats, now: float) -> None:
         self._endpoint_pool = endpoint_pool
         self._held = self._unanswered = True
-        self.member = member
-        if not member.unanswered:
-            member.silent_since = now
-        member.unanswered += 1
-        member.in_flight += 1
+        self.stats = stats
+        if not stats.unanswered:
+            stats.silent_since = now
+        stats.unanswered += 1
+        stats.in_flight += 1
 
     def success(self, now: float, elapsed: float | None) -> None:
-        """It answered; ``None`` if how long that took is not known of this endpoint."""
-        self._heard(now)
-        self.member.outlier.failures = 0
-        self.member.served_at = now
+        """Record a good answer. ``elapsed`` is ``None`` if it does not measure this endpoint."""
+        self._record_answer(now)
+        self.stats.outlier_state.failures = 0
+        self.stats.served_at = now
         if elapsed is not None:
-            self._endpoint_pool.observe(self.member, now, elapsed)
+            self._endpoint_pool.observe(self.stats, now, elapsed)
 
     def failure(self, now: float, elapsed: float, *, silent: bool = False) -> None:
-        """It failed; ``silent`` if it did not answer at all in this time."""
-        self.member.outlier.failures += 1
+        """Record a failure, ``silent`` if the endpoint did not answer at all in this time."""
+        self.stats.outlier_state.failures += 1
         if silent:
-            self._endpoint_pool.observe(self.member, now, elapsed)
+            self._endpoint_pool.observe(self.stats, now, elapsed)
         else:
-            self._heard(now)
-        self._endpoint_pool.penalize(self.member, now, elapsed)
-        self._endpoint_pool.maybe_eject(self.member, now)
+            self._record_answer(now)
+        self._endpoint_pool.penalize(self.stats, now, elapsed)
+        self._endpoint_pool.maybe_eject(self.stats, now)
 
     def throttled(self, now: float, elapsed: float) -> None:
-        """It asked for fewer requests: it is well, but others are the better choice."""
-        self._heard(now)
-        self.member.outlier.failures = 0
-        self._endpoint_pool.penalize(self.member, now, elapsed)
+        """Record that it asked for fewer requests: it is healthy, but other endpoints are the better choice."""
+        self._record_answer(now)
+        self.stats.outlier_state.failures = 0
+        self._endpoint_pool.penalize(self.stats, now, elapsed)
 
     def release(self) -> None:
-        """The attempt is over; may be called again."""
+        """End the attempt. May be called again."""
         if self._held:
             self._held = False
-            self.member.in_flight -= 1
-            self._wait_no_longer()
+            self.stats.in_flight -= 1
+            self._stop_waiting()
 
-    def _heard(self, now: float) -> None:
-        self.member.silent_since = now
-        self._wait_no_longer()
+    def _record_answer(self, now: float) -> None:
+        self.stats.silent_since = now
+        self._stop_waiting()
 
-    def _wait_no_longer(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._unanswered:
             self._unanswered = False
-            self.member.unanswered -= 1
+            self.stats.unanswered -= 1
 
 
 class EndpointPool:
-    """The endpoints, in order, and what is known of each.
+    """The endpoints of one client, in order.
 
     Attributes:
-        members: All of them.
-        all_well: Whether nothing speaks against any of them.
-        typical: Seconds that a reply of theirs typically takes.
+        endpoints: What is known of each endpoint.
+        all_healthy: Whether every endpoint is healthy.
+        typical: Seconds that a reply typically takes, over all endpoints.
 
     Args:
-        settings: When an endpoint is passed over.
+        settings: When an endpoint is ejected.
         urls: The base URL of each endpoint.
-        rng: The source of chance.
-        on_change: Told when an endpoint is taken out or comes back; it must not raise.
+        rng: The random generator.
+        on_change: Called when an endpoint is ejected or fails its health checks, and when it is back. It must not
+            raise.
     """
 
-    __slots__ = ("_next_back", "_on_change", "_rng", "_settings", "_unseen", "all_healthy", "members", "typical")
+    __slots__ = ("_next_back", "_on_change", "_rng", "_settings", "_unseen", "all_healthy", "endpoints", "typical")
 
     def __init__(
         self, settings: LoadBalancing, urls: Iterable[URL], rng: random.Random, on_change: OnChange | None = None
@@ -107,112 +109,120 @@ class EndpointPool:
         self._settings = settings
         self._rng = rng
         self._on_change = on_change
-        self._unseen = 0  # replies since the last look at what is typical
+        self._unseen = 0  # replies since `typical` was last computed
         self._next_back = math.inf  # when the next ejection ends
-        self.members: tuple[EndpointStats, ...] = tuple(EndpointStats(url, settings) for url in urls)
+        self.endpoints: tuple[EndpointStats, ...] = tuple(EndpointStats(url, settings) for url in urls)
         self.all_healthy = True
-        self.typical = GUESS
+        self.typical = INITIAL_TYPICAL
 
     def replace(self, urls: Iterable[URL], now: float) -> None:
-        """Have these endpoints from now on. What is known of those that stay is kept; new ones start slowly."""
-        known = {member.endpoint: member for member in self.members}
-        self.members = tuple(known.get(Endpoint.of(url)) or EndpointStats(url, self._settings, now) for url in urls)
-        self._review()
+        """Replace the endpoints. Those that stay keep what is known of them. New ones begin with a slow start."""
+        known = {stats.endpoint: stats for stats in self.endpoints}
+        self.endpoints = tuple(known.get(Endpoint.of(url)) or EndpointStats(url, self._settings, now) for url in urls)
+        self._update_summary()
 
-    def healthy_of(self, members: Sequence[EndpointStats]) -> Sequence[EndpointStats]:
-        """Those that are well; all, if none of these is, or so few of the whole roster that they would not bear it."""
-        well = [member for member in members if member.outlier.well]
-        if not well or len(well) == len(members):
-            return members
-        count = sum(member.outlier.well for member in self.members)
-        return members if count < self._settings.panic_below * len(self.members) else well
+    def healthy_of(self, endpoints: Sequence[EndpointStats]) -> Sequence[EndpointStats]:
+        """The healthy ones of ``endpoints``, or all of them.
+
+        All are returned if none is healthy, and if the healthy share of the whole pool is below ``panic_below``: so
+        few would not bear the load of all.
+        """
+        healthy = [stats for stats in endpoints if stats.outlier_state.healthy]
+        if not healthy or len(healthy) == len(endpoints):
+            return endpoints
+        count = sum(stats.outlier_state.healthy for stats in self.endpoints)
+        return endpoints if count < self._settings.panic_below * len(self.endpoints) else healthy
 
     def readmit(self, now: float) -> None:
         """End the ejections whose time is over."""
         if now < self._next_back:
             return
-        due = [member for member in self.members if member.outlier.ejected and now >= member.outlier.until]
-        for member in due:
-            member.outlier.readmit(now)
-            member.latency.forget()
-        self._review()
-        for member in due:
-            if member.outlier.well:
-                self._tell(member, "")
+        due = [stats for stats in self.endpoints if stats.outlier_state.ejected and now >= stats.outlier_state.until]
+        for stats in due:
+            stats.outlier_state.readmit(now)
+            stats.latency.forget()
+        self._update_summary()
+        for stats in due:
+            if stats.outlier_state.healthy:
+                self._notify(stats, "")
 
-    # -- what becomes known ----------------------------------------------------------------------------------------
+    # -- learning ----------------------------------------------------------------------------------------------------
 
-    def observe(self, member: EndpointStats, now: float, elapsed: float) -> None:
-        """Learn from a latency; look at the others only where it may matter, and once in so many replies."""
-        member.latency.observe(now, elapsed, self.typical)
+    def observe(self, stats: EndpointStats, now: float, elapsed: float) -> None:
+        """Learn from a latency.
+
+        The others are examined only once in as many replies as there are endpoints, and when this latency is large
+        enough that it may eject. So the cost per reply does not grow with the pool.
+        """
+        stats.latency.observe(now, elapsed, self.typical)
         self._unseen += 1
-        if self._unseen > len(self.members):
+        if self._unseen > len(self.endpoints):
             self._unseen = 0
-            self.typical = _lower_median(self.members) or self.typical
+            self.typical = _lower_median(self.endpoints) or self.typical
         ratio = self._settings.eject_slow
         if ratio is not None and elapsed > ratio * self.typical:
-            self._judge_latency(member, now, ratio)
+            self._judge_latency(stats, now, ratio)
 
-    def penalize(self, member: EndpointStats, now: float, elapsed: float) -> None:
-        """Let the others look better for a while."""
-        member.latency.penalize(now, max(elapsed, FAILURE_COST * self.typical), self.typical)
+    def penalize(self, stats: EndpointStats, now: float, elapsed: float) -> None:
+        """Make the endpoint less attractive for a while."""
+        stats.latency.penalize(now, max(elapsed, FAILURE_COST * self.typical), self.typical)
 
-    def maybe_eject(self, member: EndpointStats, now: float) -> None:
-        """Take it out if it has failed too often in a row."""
-        limit, failures = self._settings.eject_failures, member.outlier.failures
+    def maybe_eject(self, stats: EndpointStats, now: float) -> None:
+        """Eject the endpoint if it has failed too often in a row."""
+        limit, failures = self._settings.eject_failures, stats.outlier_state.failures
         if limit is not None and failures >= limit:
-            self._eject(member, now, f"{failures} failures in a row")
+            self._eject(stats, now, f"{failures} failures in a row")
 
-    def checked(self, member: EndpointStats, now: float, trouble: str) -> None:
-        """A health check was made; ``trouble`` is what it found, ``""`` if all is well."""
-        was_well = member.outlier.well
-        member.outlier.checked(not trouble, now)
-        self._review()
-        if member.outlier.well is not was_well and member in self.members:
-            self._tell(member, f"health check: {trouble}" if trouble else "")
+    def checked(self, stats: EndpointStats, now: float, fault: str) -> None:
+        """Record a health check. ``fault`` is what it found, ``""`` for a good answer."""
+        was_healthy = stats.outlier_state.healthy
+        stats.outlier_state.checked(not fault, now)
+        self._update_summary()
+        if stats.outlier_state.healthy is not was_healthy and stats in self.endpoints:
+            self._notify(stats, f"health check: {fault}" if fault else "")
 
     def recovered(self, endpoint: Endpoint, now: float) -> None:
-        """Its circuit has closed: it is not to get its full share at once."""
-        for member in self.members:
-            if member.endpoint == endpoint:
-                member.outlier.failures = 0
-                member.outlier.start_slowly(now)
+        """Begin a slow start, because the endpoint's circuit has closed."""
+        for stats in self.endpoints:
+            if stats.endpoint == endpoint:
+                stats.outlier_state.failures = 0
+                stats.outlier_state.start_slowly(now)
 
-    # -- who is taken out --------------------------------------------------------------------------------------------
+    # -- ejecting ----------------------------------------------------------------------------------------------------
 
-    def _judge_latency(self, member: EndpointStats, now: float, ratio: float) -> None:
-        """Take it out if its latest replies took so many times as long as those of the others that are well."""
-        own = member.latency.median
-        usual = _lower_median(other for other in self.members if other is not member and other.outlier.well)
+    def _judge_latency(self, stats: EndpointStats, now: float, ratio: float) -> None:
+        """Eject the endpoint if its median latency exceeds ``ratio`` times that of the other healthy ones."""
+        own = stats.latency.median
+        usual = _lower_median(other for other in self.endpoints if other is not stats and other.outlier_state.healthy)
         if own is not None and usual is not None and own > ratio * usual:
-            self._eject(member, now, f"{own:.3g} s a reply, the others {usual:.3g} s")
+            self._eject(stats, now, f"{own:.3g} s a reply, the others {usual:.3g} s")
 
-    def _eject(self, member: EndpointStats, now: float, reason: str) -> None:
-        """Take it out, if the others can spare it."""
-        outlier, members = member.outlier, self.members
-        if outlier.ejected or member not in members:
+    def _eject(self, stats: EndpointStats, now: float, reason: str) -> None:
+        """Eject the endpoint unless too many are ejected or no other healthy one would remain."""
+        outlier_state, endpoints = stats.outlier_state, self.endpoints
+        if outlier_state.ejected or stats not in endpoints:
             return
-        ejected = sum(other.outlier.ejected for other in members)
-        spared = any(other.outlier.well for other in members if other is not member)
-        if spared and ejected < max(1, int(self._settings.max_ejected * len(members))):
-            news = outlier.well
-            outlier.eject(now, self._rng)
-            self._review()
-            if news:
-                self._tell(member, reason)
+        ejected = sum(other.outlier_state.ejected for other in endpoints)
+        spared = any(other.outlier_state.healthy for other in endpoints if other is not stats)
+        if spared and ejected < max(1, int(self._settings.max_ejected * len(endpoints))):
+            was_healthy = outlier_state.healthy  # if not, its health checks have reported it already
+            outlier_state.eject(now, self._rng)
+            self._update_summary()
+            if was_healthy:
+                self._notify(stats, reason)
 
-    def _review(self) -> None:
-        """Note what most attempts need to know."""
-        self.all_healthy = all(member.outlier.well for member in self.members)
-        ends = (member.outlier.until for member in self.members if member.outlier.ejected)
+    def _update_summary(self) -> None:
+        """Compute what every attempt needs, so that no attempt has to visit all endpoints."""
+        self.all_healthy = all(stats.outlier_state.healthy for stats in self.endpoints)
+        ends = (stats.outlier_state.until for stats in self.endpoints if stats.outlier_state.ejected)
         self._next_back = min(ends, default=math.inf)
 
-    def _tell(self, member: EndpointStats, reason: str) -> None:
+    def _notify(self, stats: EndpointStats, reason: str) -> None:
         if self._on_change is not None:
-            self._on_change(member.endpoint, reason)
+            self._on_change(stats.endpoint, reason)
 
 
-def _lower_median(members: Iterable[EndpointStats]) -> float | None:
-    """The middle one of their medians; of two the smaller, so that the sick half of a few does not pass for usual."""
-    medians = sorted(median for member in members if (median := member.latency.median) is not None)
+def _lower_median(endpoints: Iterable[EndpointStats]) -> float | None:
+    """The lower median of the endpoints' medians: of two, the slow one must not count as typical."""
+    medians = sorted(median for stats in endpoints if (median := stats.latency.median) is not None)
     return medians[(len(medians) - 1) // 2] if medians else None

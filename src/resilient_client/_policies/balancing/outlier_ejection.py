@@ -1,7 +1,7 @@
-"""Whether one of several endpoints is well: what its replies and its health checks say, and how fast it comes back.
+"""Whether one endpoint is healthy, by its replies and its health checks, and how fast it returns to its full share.
 
-It judges one endpoint by itself and remembers; whether the others can spare it is the balancer's question. It knows
-no circuit: that refuses on its own account.
+This module keeps the state of one endpoint. Whether the others can do without it is decided by the endpoint pool. It
+is independent of the endpoint's circuit, which refuses for reasons of its own.
 """
 
 from __future__ import annotations
@@ -13,56 +13,58 @@ from typing import Final
 from resilient_client._policies.balancing.hysteresis import HealthState, Verdict
 from resilient_client._settings.load_balancing import LoadBalancing
 
-LEAST_WEIGHT: Final = 0.1
-"""The share of a full one with which a slow start begins (as in Envoy)."""
-_JITTER: Final = 1.25  # an ejection lasts up to this many times as long as it should
+MIN_WEIGHT: Final = 0.1
+"""The share of a full load with which a slow start begins (as in Envoy)."""
+_JITTER: Final = 1.25  # an ejection lasts up to this many times its nominal time
 
 
 class OutlierState:
-    """One endpoint in the eyes of the balancer.
+    """Whether one endpoint is ejected, in its slow start or failing its health checks.
 
     Args:
-        settings: When it is ejected, and for how long.
-        since: When it joined, in seconds; minus infinity: it needs no slow start.
+        settings: When an endpoint is ejected, and for how long.
+        since: When it joined the pool, in seconds, minus infinity: it needs no slow start.
     """
 
-    __slots__ = ("_began", "_settings", "_span", "_verdict", "ejected", "failures", "until")
+    __slots__ = ("_settings", "_slow_start_began", "_span", "_verdict", "ejected", "failures", "until")
 
     def __init__(self, settings: LoadBalancing, since: float = -math.inf) -> None:
         self._settings = settings
         self._span = settings.ejection
-        self._began = since  # of the slow start
+        self._slow_start_began = since
         check = settings.health_check
         self._verdict = Verdict(1, 1) if check is None else Verdict(check.rise, check.fall)
         self.failures = 0
-        """In a row; an ejection does not end the row, so one more failure after it ejects again."""
+        """Failures in a row. An ejection does not reset them, so one more failure after it ejects again."""
         self.ejected = False
-        """Whether it is passed over for how it answered calls."""
+        """Whether the endpoint is passed over for its failures or its slowness."""
         self.until = -math.inf
         """When the latest ejection ends, in seconds."""
 
     @property
-    def healthy(self) -> bool:
-        """What the health checks say; true before the first, and without any."""
+    def passes_checks(self) -> bool:
+        """The verdict of the health checks, true before the first, and without any."""
         return self._verdict.state is not HealthState.DOWN
 
     @property
-    def well(self) -> bool:
-        """Whether nothing speaks against it."""
-        return self.healthy and not self.ejected
+    def healthy(self) -> bool:
+        """Whether the endpoint passes its health checks and is not ejected."""
+        return self.passes_checks and not self.ejected
 
     def weight(self, now: float) -> float:
-        """Its share of a full one, ``LEAST_WEIGHT`` to 1: less in a slow start."""
-        passed, whole = now - self._began, self._settings.slow_start
-        return 1.0 if passed >= whole else max(LEAST_WEIGHT, passed / whole)
+        """Its share of a full load, ``MIN_WEIGHT`` to 1: less than 1 in a slow start."""
+        passed, whole = now - self._slow_start_began, self._settings.slow_start
+        return 1.0 if passed >= whole else max(MIN_WEIGHT, passed / whole)
 
     def start_slowly(self, now: float) -> None:
-        """It has just come back."""
-        self._began = now
+        """Begin a slow start, because the endpoint has just come back."""
+        self._slow_start_began = now
 
     def eject(self, now: float, rng: random.Random) -> None:
-        """Pass it over for a while: twice as long as the last time, unless it has been well for long since."""
+        """Eject the endpoint, for twice as long as the last time unless it has been healthy for long since."""
         settings = self._settings
+        # A short recovery does not count as one: an endpoint that fails again soon would otherwise get its full share
+        # over and over, with every ejection as short as the first.
         if now - self.until >= settings.max_ejection:
             self._span = settings.ejection
         span = min(self._span, settings.max_ejection)
@@ -71,13 +73,13 @@ class OutlierState:
         self.until = now + span * rng.uniform(1, _JITTER)
 
     def readmit(self, now: float) -> None:
-        """The ejection is over."""
+        """End the ejection and begin a slow start."""
         self.ejected = False
         self.start_slowly(now)
 
     def checked(self, good: bool, now: float) -> None:
-        """Learn from a health check: the first decides, then it takes several in a row to change its word."""
-        was_healthy = self.healthy
+        """Record a health check. The first decides. After that it takes several in a row to change the verdict."""
+        passed_before = self.passes_checks
         self._verdict.learn(HealthState.UP if good else HealthState.DOWN, now)
-        if self.healthy and not was_healthy:
+        if self.passes_checks and not passed_before:
             self.start_slowly(now)

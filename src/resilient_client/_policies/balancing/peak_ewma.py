@@ -1,6 +1,6 @@
-"""How long an endpoint takes: a quick estimate that fears the worst, and a sober one that no single reply can move.
+"""How long an endpoint takes: a pessimistic estimate that reacts at once, and a median that no single reply moves.
 
-It knows numbers only: neither who is measured, nor what is made of it. The balancer asks for both.
+This module only computes. The balancer picks endpoints by the estimate, and the endpoint pool ejects by the median.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from collections import deque
 from math import exp
 from typing import Final
 
-RECENT: Final = 11
-"""Replies of which the median is taken."""
-ENOUGH: Final = 5
-"""Replies without which a median means nothing."""
+RECENT_REPLIES: Final = 11
+"""Replies from which the median is taken."""
+MIN_REPLIES: Final = 5
+"""Replies below which a median means nothing."""
 
 
 class Latency:
     """The latency of one endpoint, in seconds.
 
-    The estimate is a *peak* moving average: a slower reply than expected lifts it at once, quicker ones bring it down
-    only in the course of ``decay`` seconds (Finagle's and Linkerd's peak EWMA). There it fades to zero where nothing
-    is measured, which makes an endpoint that nobody dares to ask the most attractive of all; here it fades to what is
-    typical of all endpoints.
+    The estimate is a *peak* moving average (Finagle's and Linkerd's peak EWMA): a reply slower than expected raises it
+    at once, quicker replies lower it only in the course of ``decay`` seconds. In Finagle and Linkerd it fades to zero
+    while nothing is measured, which makes an endpoint that gets no attempts the most attractive of all. Here it fades
+    to what is typical of all endpoints.
 
     Args:
         decay: Seconds in which the past loses all but a third (1/e) of its weight.
@@ -33,36 +33,37 @@ class Latency:
         self._decay = decay
         self._at = 0.0
         self._peak: float | None = None
-        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._recent: deque[float] = deque(maxlen=RECENT_REPLIES)
 
     def observe(self, now: float, seconds: float, typical: float) -> None:
-        """Learn from a reply that took so long, or from silence that lasted so long."""
+        """Record a reply that took ``seconds``, or a silence of this length."""
         self.penalize(now, seconds, typical)
         self._recent.append(seconds)
 
     def penalize(self, now: float, seconds: float, typical: float) -> None:
-        """Expect replies to take so long; without one that did, so the median stays."""
+        """Raise the estimate to ``seconds``, without a reply to measure: the median does not change."""
+        # A value below the estimate only pulls it down by as much as the decay has faded since the last observation.
         if self._peak is not None and seconds < (expected := self.estimate(now, typical)):
-            seconds += (expected - seconds) * self._left(now)
+            seconds += (expected - seconds) * self._remaining_weight(now)
         self._peak = seconds
         self._at = max(now, self._at)
 
     def estimate(self, now: float, typical: float) -> float:
-        """Seconds to expect of the next reply; ``typical`` where nothing is known, or not any more."""
+        """Seconds that the next reply is expected to take, ``typical`` if nothing, or nothing recent, is known."""
         if self._peak is None:
             return typical
-        return typical + (self._peak - typical) * self._left(now)
+        return typical + (self._peak - typical) * self._remaining_weight(now)
 
     @property
     def median(self) -> float | None:
-        """Of the latest replies; ``None`` with less than ``ENOUGH`` of them."""
-        return sorted(self._recent)[len(self._recent) // 2] if len(self._recent) >= ENOUGH else None
+        """The median of the latest replies, or ``None`` with fewer than ``MIN_REPLIES`` of them."""
+        return sorted(self._recent)[len(self._recent) // 2] if len(self._recent) >= MIN_REPLIES else None
 
     def forget(self) -> None:
-        """Know nothing."""
+        """Discard everything that was learnt."""
         self._peak = None
         self._recent.clear()
 
-    def _left(self, now: float) -> float:
-        """The share of what was known last that still counts."""
+    def _remaining_weight(self, now: float) -> float:
+        """The weight, 0 to 1, that the last observation still has; 1 if the clock steps back."""
         return exp(min(0.0, self._at - now) / self._decay)

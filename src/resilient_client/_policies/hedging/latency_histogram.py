@@ -1,9 +1,10 @@
-"""How long attempts take: what share of them has its answer by when.
+"""How long attempts take: which share of them is answered within a given time.
 
-It counts and computes; what the numbers are good for is their reader's business. A sample is *complete* when an answer
-came, and *cut* when something else ended the wait: a timeout, a failure, a cancellation. A cut sample says that the
-answer would have taken at least so long. To count it as an answer would teach that an upstream is fast that is not
-(or, dropped, that nothing ever takes long); the product-limit estimate (Kaplan and Meier, 1958) makes use of both.
+The histogram counts and computes. What the numbers are used for is decided by its caller. A sample is *complete* if the
+attempt ended with an answer, and *censored* if something else ended the wait: a timeout, a failure, a cancellation. A
+censored sample only says that the answer would have taken at least this long. Counting it as an answer would make a
+slow upstream look fast, and dropping it would hide that anything takes long. The product-limit estimate (Kaplan and
+Meier, 1958) uses both kinds.
 """
 
 from __future__ import annotations
@@ -12,85 +13,93 @@ import math
 from math import log2
 from typing import Final, NamedTuple
 
-FINEST: Final = 0.0001
-"""Seconds below which all is one."""
-STEPS: Final = 16
-"""Buckets for each doubling: a percentile is at most 4.5 % too high, and never too low."""
-ENOUGH: Final = 100
-"""Samples without which nothing is said."""
-BEYOND: Final = 5
+RESOLUTION: Final = 0.0001
+"""Seconds below which latencies are not distinguished."""
+BUCKETS_PER_DOUBLING: Final = 16
+"""Buckets per doubling of the latency: a percentile is at most 4.5 % too high, and never too low."""
+MIN_SAMPLES: Final = 100
+"""Samples below which nothing is reported."""
+MIN_SAMPLES_BEYOND: Final = 5
 """Samples that must be expected beyond a percentile: p99.9 takes 5,000."""
-UNSEEN: Final = 0.1
-"""The share of waits whose end was never seen, from which on nobody can say how long they take."""
+MAX_CENSORED: Final = 0.1
+"""The share of waits without a known end, from which on their duration counts as unknown."""
 
-_ABOVE = STEPS * log2(1 / FINEST) + 1  # what puts FINEST at the first bucket's end
-_DOUBT = 3  # standard errors of a mean of so many times without memory
-_LAST = STEPS * 28  # more than seven hours
-_REFRESH = 32  # samples for which what was computed is good, or a sixteenth of all if that is more
+# The bucket of a latency is int(log2(seconds) * BUCKETS_PER_DOUBLING + _OFFSET). The offset maps RESOLUTION, the end of
+# bucket 0, to the beginning of bucket 1.
+_OFFSET = BUCKETS_PER_DOUBLING * log2(1 / RESOLUTION) + 1
+_STANDARD_ERRORS = 3  # by which the mean rest is lowered, for exponentially distributed latencies
+_LAST = BUCKETS_PER_DOUBLING * 28  # more than seven hours
+_REFRESH = 32  # samples for which computed results stay valid, or a sixteenth of all if that is more
 
 
 class Outlook(NamedTuple):
-    """What lies ahead of an attempt that has waited for a while."""
+    """What is to be expected of an attempt that has waited for a while."""
 
     late: float
     """The share of all attempts that take longer than this, 0 to 1."""
     rest: float
-    """How many times as long it takes, in the mean, as a new attempt: 1 means just as long. Three standard errors low:
-    where little was seen, it is rather too low than too high; infinity: nobody knows."""
+    """The mean rest of such an attempt, as a multiple of the mean of a new attempt: 1 means just as long.
+
+    It is lowered by three standard errors, so with few samples it is too low rather than too high. Infinity: unknown.
+    """
 
 
 _UNKNOWN = Outlook(0.0, math.inf)
 
 
 class LatencyHistogram:
-    """The latencies of the recent past, in seconds, in buckets that widen by the same ratio.
+    """The latencies of the recent past, in seconds, in buckets whose widths grow by a constant ratio.
 
-    There are two generations. The young one takes the samples; when it is ``window`` seconds old, and large enough
-    to stand alone, it becomes the old one, and what was old is forgotten. So what is said rests on at least one full
-    window, on little memory, and an endpoint that is seldom called is not forgotten between calls.
+    There are two generations. The current one takes the samples. When it is ``window`` seconds old and large enough to
+    be used alone, it becomes the previous one, and the samples before it are discarded. So results rest on at least
+    one full window, memory is bounded, and an endpoint that is called rarely is not forgotten between calls.
 
     Args:
-        window: Seconds in which the young generation grows old.
+        window: Seconds after which the current generation becomes the previous one.
     """
 
     __slots__ = (
-        "_count", "_enough", "_fresh_until", "_old", "_outlooks", "_quantiles", "_turns_at", "_window", "_young",
-    )  # fmt: skip  # one name a line says no more
+        "_count", "_current", "_fresh_until", "_outlooks", "_previous", "_quantiles", "_required", "_rotates_at",
+        "_window",
+    )  # fmt: skip  # one name per line would only be longer
 
     def __init__(self, window: float = 30.0) -> None:
         self._window = window
-        # Samples by bucket: even keys are complete ones, odd keys cut ones, so that in order the cut come second.
-        self._young: dict[int, int] = {}
-        self._old: dict[int, int] = {}
-        self._count = 0  # of the young
-        self._turns_at = -math.inf  # when the young are old; in the past: look again
-        self._enough = ENOUGH
-        self._fresh_until = 0  # the count up to which the following is good
+        # Samples by bucket. Bucket b has the key 2 * b for complete samples and 2 * b + 1 for censored ones. In the
+        # order of the keys the censored come second: of two samples in one bucket, the answered one counts as earlier,
+        # which is the convention of the product-limit estimate.
+        self._current: dict[int, int] = {}
+        self._previous: dict[int, int] = {}
+        self._count = 0  # of the current generation
+        self._rotates_at = -math.inf  # before the first sample, and while the current generation is too small: past
+        self._required = MIN_SAMPLES
+        self._fresh_until = 0  # the count up to which the cached results are valid
         self._quantiles: dict[float, float | None] = {}
         self._outlooks: dict[float, Outlook] = {}
 
     def observe(self, now: float, seconds: float, *, complete: bool = True) -> None:
-        """Learn from an attempt that took so long.
+        """Record an attempt.
 
         Args:
             now: The time, in seconds.
-            seconds: How long it took, or lasted.
+            seconds: The duration of the attempt.
             complete: Whether it ended with an answer.
         """
-        if now >= self._turns_at:
-            self._turn(now)
-        key = 0 if seconds <= FINEST else int(log2(seconds) * STEPS + _ABOVE)
+        if now >= self._rotates_at:
+            self._rotate(now)
+        key = 0 if seconds <= RESOLUTION else int(log2(seconds) * BUCKETS_PER_DOUBLING + _OFFSET)
         if key > _LAST:
             key = _LAST
         key += key if complete else key + 1
-        young = self._young
-        young[key] = young[key] + 1 if key in young else 1
+        current = self._current
+        current[key] = current[key] + 1 if key in current else 1
         self._count += 1
 
     def quantile(self, share: float) -> float | None:
-        """Seconds within which this share of all attempts has an answer; ``None``: unknown.
+        """Seconds within which this share of all attempts is answered. ``None``: unknown.
 
-        Unknown it is with too few samples, and when too many were cut before it: then it is longer than anything seen.
+        It is unknown with too few samples. It is also unknown if too many samples were censored before it: then it is
+        longer than any latency seen.
 
         Args:
             share: Above 0 and below 1.
@@ -102,9 +111,9 @@ class LatencyHistogram:
         return self._quantiles[share]
 
     def outlook(self, waited: float) -> Outlook:
-        """What lies ahead of an attempt that has waited for so long; unknown with too few samples.
+        """What is to be expected of an attempt that has waited this long, unknown with too few samples.
 
-        Unknown, too, is how long the rest takes if a tenth of those who waited so long were all cut short.
+        The rest is also unknown if at least a tenth of the attempts that waited this long have no known end.
 
         Args:
             waited: Seconds.
@@ -115,31 +124,36 @@ class LatencyHistogram:
             self._outlooks[waited] = self._outlook(waited)
         return self._outlooks[waited]
 
-    def _turn(self, now: float) -> None:
-        """Let the young grow old, if they are enough to stand alone; the first one of them begins a window."""
-        if self._turns_at == -math.inf:
-            self._turns_at = now + self._window
-        elif self._count >= self._enough:
-            self._old, self._young = self._young, {}
+    def _rotate(self, now: float) -> None:
+        """Make the current generation the previous one, if it is large enough. The first sample begins a window."""
+        if self._rotates_at == -math.inf:
+            self._rotates_at = now + self._window
+        elif self._count >= self._required:
+            self._previous, self._current = self._current, {}
             self._count = self._fresh_until = 0
-            self._turns_at = now + self._window
+            self._rotates_at = now + self._window
 
     def _refresh(self) -> None:
-        """Forget what was computed."""
+        """Discard the cached results. A sixteenth more samples hardly moves them, so they are not computed per call."""
         self._fresh_until = self._count + max(_REFRESH, self._count // 16)
         self._quantiles.clear()
         self._outlooks.clear()
 
     def _quantile(self, share: float) -> float | None:
-        self._enough = max(self._enough, math.ceil(BEYOND / (1.0 - share) - 1e-9))
-        for end, _, unanswered in self._curve(self._enough):
+        # The tolerances absorb rounding, as in 5 / (1 - 0.9) = 50.00000000000001.
+        self._required = max(self._required, math.ceil(MIN_SAMPLES_BEYOND / (1.0 - share) - 1e-9))
+        for end, _, unanswered in self._curve(self._required):
             if unanswered <= 1.0 - share + 1e-9:
                 return end
         return None
 
     def _outlook(self, waited: float) -> Outlook:
-        """Areas under the curve of the unanswered are mean times: of all of it, and of what is right of ``waited``."""
-        curve = self._curve(ENOUGH)
+        """Integrate the curve of unanswered attempts.
+
+        The area under the whole curve is the mean latency. The area to the right of ``waited``, divided by the height
+        there, is the mean rest of the attempts that waited this long.
+        """
+        curve = self._curve(MIN_SAMPLES)
         if not curve:
             return _UNKNOWN
         late, mean, rest, seen = 0.0, 0.0, 0.0, 0
@@ -151,33 +165,37 @@ class LatencyHistogram:
                 rest += before * (end - max(begin, waited))
                 seen += answers
             begin, before = end, unanswered
-        if not seen or before >= UNSEEN * late:
+        # `before` is now the share without a known end. The curve stops there, so the area beyond it is not known.
+        if not seen or before >= MAX_CENSORED * late:
             return Outlook(late, math.inf)
-        return Outlook(late, rest / late / mean / (1 + _DOUBT / math.sqrt(seen)))
+        return Outlook(late, rest / late / mean / (1 + _STANDARD_ERRORS / math.sqrt(seen)))
 
-    def _curve(self, enough: int) -> list[tuple[float, int, float]]:
-        """For each bucket with answers, and the last: where it ends, how many, and the share unanswered from there on.
+    def _curve(self, required: int) -> list[tuple[float, int, float]]:
+        """The curve of unanswered attempts, by the product-limit estimate.
 
-        Empty with less than ``enough`` samples.
+        Returns:
+            For each bucket with answers, and for the last bucket: its end in seconds, the number of answers in it, and
+            the share of attempts unanswered after it. Empty with fewer than ``required`` samples.
         """
-        counts = self._young.copy()
-        for key, count in self._old.items():
+        counts = self._current.copy()
+        for key, count in self._previous.items():
             counts[key] = counts.get(key, 0) + count
         waiting, unanswered, curve = sum(counts.values()), 1.0, []
-        if waiting < enough:
-            self._fresh_until = min(self._fresh_until, self._count + enough - waiting)  # ask again when there are
+        if waiting < required:
+            # Compute again as soon as there are enough samples, not only after the usual number of further ones.
+            self._fresh_until = min(self._fresh_until, self._count + required - waiting)
             return []
         keys = sorted(counts)
         for key in keys:
             if key % 2 == 0:
                 unanswered *= 1.0 - counts[key] / waiting
                 curve.append((_end_of(key), counts[key], unanswered))
-            waiting -= counts[key]
+            waiting -= counts[key]  # censored samples leave the set at risk without lowering the curve
         if keys[-1] % 2:
             curve.append((_end_of(keys[-1]), 0, unanswered))
         return curve
 
 
 def _end_of(key: int) -> float:
-    """Seconds at which the bucket of this key ends."""
-    return FINEST * math.exp2(key // 2 / STEPS)
+    """The end of the bucket with this key, in seconds."""
+    return RESOLUTION * math.exp2(key // 2 / BUCKETS_PER_DOUBLING)

@@ -1,7 +1,7 @@
-"""What the calls of one route share for their hedges: how long they take, what is in the budgets, and what follows.
+"""What the calls of one route share for hedging: their latencies, their budgets, and the decisions based on these.
 
-Decides whether a hedge is worth starting and can be paid for; never knows a task or a timer. The race of each call
-(``_middleware.hedging``) tells it how attempts ended, and asks.
+The route decides whether a hedge is worth starting and takes its tokens. It knows no task and no timer. The race of
+each call (``_middleware.hedging``) reports to it how attempts ended, and asks it.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from typing import Final
 
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.request import Request
-from resilient_client._policies.hedging.budget import MOST, HedgeTokens
+from resilient_client._policies.hedging.budget import MAX_TOKENS, HedgeTokens
 from resilient_client._policies.hedging.latency_histogram import LatencyHistogram
 from resilient_client._policies.retry.budget import RetryBudgets, RetryTokens
 from resilient_client._settings.hedging import Hedging
 
-GAIN: Final = 2.0
-"""How many times longer than a new attempt the rest of a late one must take for a hedge to be started.
+MIN_GAIN: Final = 2.0
+"""How many times as long as a new attempt the rest of a late one must be expected to take for a hedge to be started.
 
-A hedge saves the difference at most, and costs the upstream the work of one more attempt, won or lost. At 1, where
-times have no memory, it saves nothing; at 2, as much as it costs. Where the queue is what makes the tail, the ratio
+A hedge saves the difference at most, and it costs the upstream the work of one more attempt, won or lost. At 1, where
+latencies have no memory, it saves nothing. At 2 it saves as much as it costs. Where queueing causes the tail, the ratio
 falls as the queue grows: in ``tests/simulation/test_hedging.py`` from 3.5 at a utilisation of 0.3 to 2.5 at 0.5 and to
 below 2 from 0.6 on, while hedges take more time from others than they save from about 0.55 on."""
 
@@ -27,11 +27,11 @@ below 2 from 0.6 on, while hedges take more time from others than they save from
 class HedgingRoute:
     """What is shared by calls with the same method and path to the same endpoint.
 
-    Several endpoints behind one client share it, too: a sick one must not teach that its slowness is normal.
+    The endpoints of one client share it: the slowness of an unhealthy one must not be learnt as normal.
 
     Attributes:
-        latencies: How long attempts take.
-        tokens: Of the upstream, for hedges alone.
+        latencies: The latencies of the route's attempts.
+        tokens: The hedging tokens of the upstream.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class HedgingRoute:
         tokens: HedgeTokens,
         budgets: RetryBudgets[Endpoint] | None,
     ) -> None:
-        """Serve calls like this one.
+        """Serve the calls with the method, path and endpoint of ``request``.
 
         Args:
-            request: The first of them.
-            latencies: Of its route.
-            tokens: Of its upstream.
-            budgets: The retry budgets, of which hedges take, too; ``None``: there are none.
+            request: The first request of the route.
+            latencies: The latencies of the route.
+            tokens: The hedging tokens of the upstream.
+            budgets: The retry budgets, from which hedges take tokens, too. ``None``: there are none.
         """
         self._endpoint = request.endpoint
         self._method = request.method
@@ -57,7 +57,8 @@ class HedgingRoute:
         self.tokens = tokens
 
     def matches(self, request: Request) -> bool:
-        """Whether a request for the same path is one of this route: a look at what is usually the same object."""
+        """Whether a request for the same path belongs to this route."""
+        # By identity, which is enough and cheap: these are usually the same objects. A miss only costs a lookup.
         return (
             request.endpoint is self._endpoint
             and request.method is self._method
@@ -65,31 +66,32 @@ class HedgingRoute:
         )
 
     def answered(self, request: Request, hedging: Hedging) -> None:
-        """Learn from an answer that came in good time, and deposit."""
+        """Record an answer without a hedge: learn its latency and deposit."""
         self.latencies.observe(request.context.started, request.attempt.elapsed)
         tokens = self.tokens
-        if tokens.available < MOST:
+        if tokens.available < MAX_TOKENS:
             tokens.deposit(hedging.max_extra)
 
     def ended(self, request: Request, *, complete: bool) -> None:
-        """Learn from any other attempt, if it had begun at all; ``complete``: it has its answer."""
+        """Record any other attempt that was begun, ``complete`` if it ended with an answer."""
         attempt = getattr(request, "attempt", None)
         if attempt is not None:
             self.latencies.observe(request.context.started, attempt.elapsed, complete=complete)
 
     def late(self, number: int, delay: float, hedging: Hedging) -> None:
-        """Learn that the ``number``-th step still waits at the end of the delay; once for each."""
+        """Record that the step of this number is unanswered at the end of the delay, called once per step."""
         self.tokens.late(number, max(hedging.max_extra, self.latencies.outlook(delay).late))
 
     def is_worthwhile(self, waited: float) -> bool:
-        """Whether a hedge after so many seconds saves more than it costs: few are late, and new attempts far quicker.
+        """Whether a hedge after ``waited`` seconds saves more than it costs.
 
-        Where nothing takes so long, or nobody knows, it counts as a gain.
+        It does if the upstream is not congested and a new attempt is expected to be far quicker than the rest of this
+        one. If no attempt takes so long, or that is unknown, the hedge counts as worthwhile.
         """
-        return not self.tokens.crowded and self.latencies.outlook(waited).rest >= GAIN
+        return not self.tokens.congested and self.latencies.outlook(waited).rest >= MIN_GAIN
 
-    def pay(self, request: Request, now: float, cost: float) -> bool:
-        """Take a hedge from both budgets, or from none."""
+    def try_spend(self, request: Request, now: float, cost: float) -> bool:
+        """Take the tokens of a hedge from both budgets, or from neither."""
         if not self.tokens.try_spend():
             return False
         retry_tokens = self._retry_tokens(request)
@@ -99,7 +101,7 @@ class HedgingRoute:
         return False
 
     def refund(self, request: Request, cost: float) -> None:
-        """Nothing was sent for what was paid."""
+        """Return the tokens of a hedge that was not sent to both budgets."""
         self.tokens.refund()
         if (retry_tokens := self._retry_tokens(request)) is not None:
             retry_tokens.refund(cost)

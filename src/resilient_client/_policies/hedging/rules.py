@@ -1,4 +1,4 @@
-"""When one attempt calls for another beside it. Whether there is a token is the budgets' business."""
+"""When one attempt calls for another alongside it. Whether there is a token is decided by the budgets."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from resilient_client._core.response import Response
 from resilient_client._policies.classify import Fault
 from resilient_client._policies.retry.budget import RETRY_COST, TIMEOUT_COST
 
-SHORTEST: Final = 0.001
-"""Seconds that any attempt is waited for: below, the delays of our own event loop are all one sees (as in Finagle)."""
-TURNS: Final = 3
-"""Turns of the event loop between the end of the delay and the hedge.
+MIN_DELAY: Final = 0.001
+"""The shortest delay in seconds. Below it, a hedge measures only the delays of this event loop (as in Finagle)."""
+LOOP_ITERATIONS: Final = 3
+"""Iterations of the event loop between the end of the delay and the hedge.
 
-What is late may be this process, with the reply in a socket it has not looked at yet. A turn looks, the next one
-reads, a third wakes the attempt. Without them most hedges of a busy process are for its own sake."""
+It may be this process that is late, with the reply in a socket that it has not read yet. The first iteration polls the
+socket, the second reads it, the third wakes the attempt. Without them, most hedges of a busy process would be started
+for replies that are there already."""
 
 
 def calls_for_next(outcome: object, fault: Fault | None) -> bool:
     """Whether a failed attempt starts the next one at once, without the pause of a retry.
 
-    Not where a pause was asked for (429, ``Retry-After``), where nothing was sent, and where a repeat heals nothing.
+    It does not if the server asked for a pause (429, ``Retry-After``), if nothing was sent, or if the fault is not
+    retryable.
     """
-    if fault is None or not fault.healable or fault.rejected or fault.stale:
+    if fault is None or not fault.retryable or fault.rejected or fault.stale:
         return False
     if isinstance(outcome, Response):
         return fault.kind is not ErrorKind.THROTTLED and "Retry-After" not in outcome.headers
@@ -31,5 +33,5 @@ def calls_for_next(outcome: object, fault: Fault | None) -> bool:
 
 
 def cost_of_next(fault: Fault | None) -> float:
-    """Tokens of the retry budget for the next attempt: dearer after a timeout, as for a retry."""
+    """Tokens of the retry budget for the next attempt: more after a timeout, as for a retry."""
     return TIMEOUT_COST if fault is not None and fault.kind is ErrorKind.TIMEOUT else RETRY_COST

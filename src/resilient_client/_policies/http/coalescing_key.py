@@ -1,7 +1,7 @@
-"""Which calls are alike: those whose one answer may serve them all.
+"""Which calls are equal, so that one answer may serve all of them.
 
-Says too little rather than too much: what it does not know to be harmless makes two calls different. It looks at
-requests as they come out of the caller's own middlewares, and never at what happens to them afterwards.
+The comparison is conservative: any difference that is not known to be harmless makes two calls different. It compares
+requests as the caller's own middlewares pass them on, and not what happens to them afterwards.
 """
 
 from __future__ import annotations
@@ -15,20 +15,25 @@ from resilient_client._core.request import Request
 _METHODS = frozenset({"GET", "HEAD"})
 _SETTLED = frozenset(
     {
-        *("params", "path_params", "headers", "idempotency_key"),  # stand in the request by now
+        *("params", "path_params", "headers", "idempotency_key"),  # part of the request by now
         *("timeout", "retry", "hedging", "priority"),  # resolved, and compared as such
-        *("raise_for_status", "fallback", "coalesce", "idempotent"),  # of the edge, each caller's own, or ruled out
+        *(
+            "raise_for_status",
+            "fallback",
+            "coalesce",
+            "idempotent",
+        ),  # applied per caller, or excluded
     }
 )
 
 
 def flight_key(request: Request) -> Hashable | None:
-    """What is equal for two calls exactly if they may share one flight; ``None``: this one shares none.
+    """A key that is equal for two calls exactly if they may share one flight. ``None``: this call shares none.
 
-    Only GET and HEAD without a body, read as a whole, and not declared to be other than idempotent. Equal must be the
-    client, method, URL and path as written, all headers (whatever their case; the order of one that repeats
-    counts), the settings of retry, hedging and timeouts but for ``total``, the priority, and every other option, such
-    as the tags: inner links may look at them.
+    Only GET and HEAD calls share a flight, without a body, not streamed, and not declared as other than idempotent.
+    These must be equal: the client, the method, the URL and the path as written, all headers (their case does not
+    count, but the order of one that repeats does), the settings of retry, hedging and timeouts except ``total``, the
+    priority, and every other option, such as the tags, because inner middlewares may read them.
     """
     context = request.context
     if request.method not in _METHODS or request.body is not None or context.streaming or not context.idempotent:
@@ -42,13 +47,13 @@ def flight_key(request: Request) -> Hashable | None:
         context.settings.limits.unclipped,
         context.settings.retry,
         context.settings.hedging,
-        context.settings.priority,  # or a user would wait in the queue of a batch
+        context.settings.priority,  # or a user's call would wait in the queue for batch calls
         tuple(sorted((name, _frozen(value)) for name, value in context.call.given.items() if name not in _SETTLED)),
     )
     try:
         hash(key)
     except TypeError:
-        return None  # something in it cannot be compared
+        return None  # an option or header that cannot be compared
     return key
 
 

@@ -1,4 +1,4 @@
-"""Which headers a caller may set: anything but what frames the message or breaks out of a line."""
+"""Which headers a caller may set: all but those that frame the message, and no value that breaks out of its line."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from resilient_client._core.types import HeadersLike
 from resilient_client._core.validation import TOKEN, check_pairs
 
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding"})
-_BROKEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # half a character would be dropped in silence
+_BROKEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # a lone surrogate would be dropped silently
 
 
 def checked_headers(
     headers: HeadersLike, error: type[ConfigurationError | InvalidRequestError] = InvalidRequestError
 ) -> CIMultiDict[str]:
-    """The headers, if they may be sent (RFC 9110 section 5.5, RFC 9112 section 6).
+    """Check that the headers may be sent, and return them (RFC 9110 section 5.5, RFC 9112 section 6).
 
     Raises:
-        InvalidRequestError: Or ``error``: a name is no token, a value is no text or could break the line, or the
-            header is set by the client itself. Values are never shown.
+        InvalidRequestError: Or ``error``: a name is not a token, a value is not text or could break the line, or the
+            client sets the header itself. The message never shows a value.
     """
     checked: CIMultiDict[str] = CIMultiDict()
     for name, value in check_pairs("headers", headers, error):

@@ -1,11 +1,11 @@
 """What may be shown of headers and URLs in errors, logs, spans and reprs.
 
-Decides what a reader may see; never changes what is sent. Shown is only what is known to be harmless: a
-header nobody thought of stays hidden (azure-core's rule), a URL that cannot be taken apart is not shown at
-all. The path of a URL *is* shown, so secrets do not belong there.
+This module decides what a reader may see, and never changes what is sent. Only what is known to be harmless is shown:
+a header that is not on the list stays hidden (as in azure-core), and a URL that cannot be parsed is not shown at all.
+The path of a URL *is* shown, so it must not hold secrets.
 
-What is shown fits into one log line: control characters, line breaks and invisible marks (text direction) are
-replaced, what is over-long is cut.
+The result fits into one log line. Control characters, line breaks and invisible marks (text direction) are replaced,
+and long text is cut.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from yarl import URL
 REDACTED: Final = "***"
 """What stands in place of a hidden value."""
 UNREADABLE_URL: Final = "<unreadable URL>"
-"""What stands in place of a URL that cannot be taken apart."""
-LONGEST: Final = 256
+"""What stands in place of a URL that cannot be parsed."""
+MAX_LENGTH: Final = 256
 """Characters shown of one text."""
 HARMLESS_HEADERS: Final = frozenset(
     {
@@ -59,7 +59,7 @@ HARMLESS_HEADERS: Final = frozenset(
 """Names, in lower case, of the headers whose values are shown."""
 
 
-def redact_text(text: str, longest: int = LONGEST) -> str:
+def redact_text(text: str, longest: int = MAX_LENGTH) -> str:
     """``text`` in one line of at most ``longest`` characters (and an ellipsis), unprintable ones replaced."""
     kept = text[:longest]
     if not kept.isprintable():
@@ -68,7 +68,7 @@ def redact_text(text: str, longest: int = LONGEST) -> str:
 
 
 def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """All names, but only the values of headers on the list of harmless ones."""
+    """All names, but only the values of the headers in ``HARMLESS_HEADERS``."""
     return {
         redact_text(name): redact_text(value) if name.lower() in HARMLESS_HEADERS else REDACTED
         for name, value in headers.items()
@@ -77,21 +77,21 @@ def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def redact_url(url: str | URL) -> str:
     """``url`` without userinfo, fragment and the values of its query: ``https://host/path?key=***``."""
-    return _shown(url, with_keys=True)
+    return _redacted(url, with_keys=True)
 
 
 def without_query(url: str | URL) -> str:
     """``url`` without userinfo, fragment and query, for error messages: ``https://host:8443/path``."""
-    return _shown(url, with_keys=False)
+    return _redacted(url, with_keys=False)
 
 
-def _shown(url: str | URL, *, with_keys: bool) -> str:
+def _redacted(url: str | URL, *, with_keys: bool) -> str:
     try:
         parts = URL(url)
         host, tail, query = parts.host_port_subcomponent, parts.raw_path, parts.raw_query_string
     except (ValueError, IndexError):  # a bad port, bracket or host name; IndexError: yarl on an empty host
         return UNREADABLE_URL
-    if host is None and parts.scheme:  # `user:password@host` reads as the scheme `user`
+    if host is None and parts.scheme:  # `user:password@host` parses as the scheme `user`
         return UNREADABLE_URL
     origin = "" if host is None else f"{parts.scheme}://{host}".removeprefix(":")
     if with_keys and query:
@@ -102,12 +102,12 @@ def _shown(url: str | URL, *, with_keys: bool) -> str:
 
 
 def _key_only(pair: str) -> str:
-    """``key=***``; a piece without ``=`` may itself be a value."""
+    """``key=***``, or ``***`` for a piece without ``=``, because that may itself be a value."""
     key, equals, _ = pair.partition("=")
     return f"{key}={REDACTED}" if equals else REDACTED
 
 
 def _without_userinfo(segment: str) -> str:
-    """A segment that holds an authority: of a URL carried in this URL, or behind a mistyped scheme."""
+    """The segment without userinfo: it holds an authority after a mistyped scheme, or of a URL within this URL."""
     userinfo, _, rest = segment.rpartition("@")
     return f"{REDACTED}@{rest}" if userinfo else segment

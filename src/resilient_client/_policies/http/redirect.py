@@ -1,6 +1,6 @@
-"""Whether a redirect is followed, and what of the request may go along (RFC 9110 section 15.4).
+"""Whether a redirect is followed, and which parts of the request are sent along (RFC 9110 section 15.4).
 
-Nothing secret crosses an origin: only a short list of harmless headers does, and never a body.
+Nothing secret is sent to another origin: only a short list of harmless headers is, and never a body.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _OF_CONTENT = frozenset({"content-type", "content-encoding", "content-language"}
 
 
 class Hop(NamedTuple):
-    """Where the redirect leads, and with what.
+    """The next request of a redirected one.
 
     Attributes:
-        method: The method of the next request.
-        url: Its target.
-        keep_body: Whether the body goes along.
-        headers: The headers that go along.
+        method: Its method.
+        url: Its URL.
+        keep_body: Whether the body is sent along.
+        headers: The headers that are sent along.
     """
 
     method: str
@@ -39,7 +39,7 @@ class Refusal(NamedTuple):
     """A redirect that is not followed.
 
     Attributes:
-        reason: Why, and what to do.
+        reason: Why, and what to do about it.
     """
 
     reason: str
@@ -57,18 +57,18 @@ def next_hop(
     hops: int,
     mode: FollowRedirects,
 ) -> Hop | Refusal | None:
-    """The next request of a redirected one; ``None`` when the reply is no redirect to follow.
+    """Decide the next request after a reply, or ``None`` if the reply is not a redirect to follow.
 
     Args:
-        status: Of the reply.
+        status: The status of the reply.
         location: Its ``Location`` header.
-        method: Of the request that got it.
-        url: Of that request.
-        headers: Of that request.
+        method: The method of the redirected request.
+        url: The URL of that request.
+        headers: The headers of that request.
         has_body: Whether that request has a body.
         sendable: Whether that body can be sent again.
-        hops: Redirects followed so far.
-        mode: What the settings allow.
+        hops: The number of redirects followed so far.
+        mode: The redirects that the settings allow.
     """
     if mode is None or status not in REDIRECTS or location is None:
         return None
@@ -77,38 +77,38 @@ def next_hop(
     target = _target(url, location)
     if target is None:
         return Refusal("its Location is not an http(s) URL with a valid host")
-    same = Endpoint.of(target) == Endpoint.of(url)
-    if not same and mode == "same-origin":
+    same_origin = Endpoint.of(target) == Endpoint.of(url)
+    if not same_origin and mode == "same-origin":
         return Refusal(
             f"it leads to another origin, {target.origin()}; call that origin, or pass follow_redirects='any'"
         )
     if url.scheme == "https" and target.scheme == "http":
         return Refusal("it leads from https to http; nothing is sent unencrypted that began encrypted")
+    # A POST becomes a GET after 301 and 302, too: RFC 9110 sections 15.4.2 and 15.4.3 allow it, and browsers do it.
     becomes_get = (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST")
     keep_body = has_body and not becomes_get
-    if keep_body and not same:
+    if keep_body and not same_origin:
         return Refusal("it would carry the body to another origin")
     if keep_body and not sendable:
         return Refusal("its body is one-shot and was already sent; give bytes, a file or a factory")
-    return Hop(
-        "GET" if becomes_get else method, target, keep_body, _headers_along(headers, same=same, keep_body=keep_body)
-    )
+    forwarded = _forwarded_headers(headers, same_origin=same_origin, keep_body=keep_body)
+    return Hop("GET" if becomes_get else method, target, keep_body, forwarded)
 
 
 def _target(url: URL, location: str) -> URL | None:
     try:
         target = url.join(URL(location)).with_fragment(None)
         (target.raw_host or "").encode("idna")  # as the resolver will: no label may be empty or above 63 bytes
-    except ValueError:  # a UnicodeError is one
+    except ValueError:  # UnicodeError is a subclass
         return None
     if target.scheme not in ("http", "https") or not target.host:
         return None
     return target.with_user(None)
 
 
-def _headers_along(headers: CIMultiDict[str], *, same: bool, keep_body: bool) -> CIMultiDict[str]:
+def _forwarded_headers(headers: CIMultiDict[str], *, same_origin: bool, keep_body: bool) -> CIMultiDict[str]:
     return CIMultiDict(
         (name, value)
         for name, value in headers.items()
-        if (name.lower() in _HARMLESS or same) and (keep_body or name.lower() not in _OF_CONTENT)
+        if (name.lower() in _HARMLESS or same_origin) and (keep_body or name.lower() not in _OF_CONTENT)
     )

@@ -1,7 +1,7 @@
-"""Where a call goes: the base URL, the path with its parameters, the query. What a caller passes stays below the base.
+"""The URL of a call: the base URL, the path with its parameters, and the query. The result is always below the base.
 
-A path is appended to the base path, never joined by RFC 3986: joining lets ``//host``, ``https://host`` and ``..``
-leave the base with the client's credentials in hand.
+A path is appended to the path of the base URL and never joined as in RFC 3986. Joining would let ``//host``,
+``https://host`` and ``..`` leave the base, and the client would send its credentials there.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from resilient_client._core.validation import check_mapping, check_pairs
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")  # half of a character: no UTF-8, and quoting would drop it in silence
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # lone surrogates have no UTF-8 encoding, quoting would drop them
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def parse_base(text: str) -> URL:
-    """A base URL, checked.
+    """Parse and check a base URL.
 
     Raises:
         ConfigurationError: It has no http(s) scheme or host, or carries credentials, a query or a fragment.
@@ -33,11 +33,12 @@ def parse_base(text: str) -> URL:
         url = URL(text)
     except (ValueError, TypeError):
         raise ConfigurationError(
-            f"base URL {_shown(text)!r} is not a URL; give one such as 'https://api.example.com'"
+            f"base URL {_without_credentials(text)!r} is not a URL; give one such as 'https://api.example.com'"
         ) from None
     if url.scheme not in ("http", "https") or not url.host or _CONTROL.search(str(text)):
         raise ConfigurationError(
-            f"base URL {_shown(text)!r} needs the scheme http or https and a host, without spaces; give one such as 'https://api.example.com/v1'"
+            f"base URL {_without_credentials(text)!r} needs the scheme http or https and a host, without spaces; "
+            "give one such as 'https://api.example.com/v1'"
         )
     if url.user is not None or url.password is not None:
         raise ConfigurationError(f"base URL {url.origin()} carries credentials; pass auth=BasicAuth(user, password)")
@@ -48,14 +49,14 @@ def parse_base(text: str) -> URL:
 
 
 def parse_endpoints(texts: Iterable[str], like: URL | None = None) -> tuple[URL, ...]:
-    """The base URLs of several endpoints that serve the same, checked.
+    """Parse and check the base URLs of endpoints that serve the same.
 
     Args:
         texts: The URLs, in order.
-        like: What they must agree with; ``None``: with the first of them.
+        like: The base URL whose scheme and path they must have. ``None``: the first of them.
 
     Raises:
-        ConfigurationError: There is none, one is wrong or comes twice, or they differ in scheme or path.
+        ConfigurationError: There is none, one is invalid or given twice, or they differ in scheme or path.
     """
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
         raise ConfigurationError(f"the endpoints are {type(texts).__name__}; give a list of base URLs")
@@ -83,7 +84,7 @@ def parse_endpoints(texts: Iterable[str], like: URL | None = None) -> tuple[URL,
 
 
 def rebase(url: URL, base: URL) -> URL:
-    """The same resource at another endpoint, whose base URL has the same path."""
+    """The URL of the same resource at another endpoint, whose base URL has the same path."""
     return URL.build(
         scheme=base.scheme,
         authority=base.host_port_subcomponent or "",
@@ -100,20 +101,20 @@ def build_url(
 
     Args:
         base: The client's base URL, or ``None``: then ``path`` is an absolute http(s) URL.
-        path: May hold ``{names}`` and a query of its own.
-        path_params: A value for each name; quoted, ``/`` included.
+        path: The path. It may hold placeholders such as ``{id}`` and a query of its own.
+        path_params: A value for each placeholder. It is quoted, ``/`` included.
         params: Query parameters, added to those of the path.
 
     Raises:
-        InvalidRequestError: The result would leave the base, or a name and its value do not meet.
+        InvalidRequestError: The result would leave the base, a placeholder has no value, or a value no placeholder.
     """
-    filled = _fill(path, path_params)
-    url = _absolute(filled) if base is None else _below(base, filled)
+    filled = _fill_placeholders(path, path_params)
+    url = _absolute(filled) if base is None else _below_base(base, filled)
     return url.extend_query(list(query_pairs(params))) if params else url
 
 
 def query_pairs(params: QueryParams) -> Iterator[tuple[str, str]]:
-    """Query parameters as they go on the wire: sequences repeated, ``None`` left out, booleans in lower case."""
+    """Query parameters as they are sent: sequences repeated, ``None`` left out, booleans in lower case."""
     for name, value in check_pairs("params", params):
         if not isinstance(name, str):
             raise InvalidRequestError(f"params has the name {name!r}; names are text")
@@ -122,27 +123,27 @@ def query_pairs(params: QueryParams) -> Iterator[tuple[str, str]]:
             if isinstance(item, bool):
                 yield name, "true" if item else "false"
             elif isinstance(item, (str, int, float)):
-                yield name, _whole(name, str(item))
+                yield name, _without_surrogates(name, str(item))
             elif item is not None:
                 raise InvalidRequestError(
                     f"params[{name!r}] is {type(item).__name__}; give str, int, float, bool, None or a list of these"
                 )
 
 
-def _whole(name: str, value: str) -> str:
+def _without_surrogates(name: str, value: str) -> str:
     if _SURROGATE.search(name) or _SURROGATE.search(value):
         raise InvalidRequestError(f"params[{name!r}] has half of a character (a lone surrogate); give whole text")
     return value
 
 
-def _fill(path: str, values: Mapping[str, Scalar] | None) -> str:
+def _fill_placeholders(path: str, values: Mapping[str, Scalar] | None) -> str:
     if not isinstance(path, str):
         raise InvalidRequestError(f"the path is {type(path).__name__}; give text such as '/users/{{id}}'")
     if "{" not in path and not values:
         return path
     given = check_mapping("path_params", values or {})
     names = _PLACEHOLDER.findall(path)
-    shown = _shown(path.partition("?")[0].partition("#")[0])
+    shown = _without_credentials(path.partition("?")[0].partition("#")[0])
     if missing := [name for name in names if name not in given]:
         raise InvalidRequestError(
             f"the path {shown!r} needs {_names(missing)}; give path_params={{{missing[0]!r}: ...}}"
@@ -150,10 +151,10 @@ def _fill(path: str, values: Mapping[str, Scalar] | None) -> str:
         )
     if unused := [name for name in given if name not in names]:
         raise InvalidRequestError(f"path_params has {_names(unused)}, but the path {shown!r} has no such placeholder")
-    return _PLACEHOLDER.sub(lambda found: _segment(found[1], given[found[1]]), path)
+    return _PLACEHOLDER.sub(lambda found: _quoted_segment(found[1], given[found[1]]), path)
 
 
-def _segment(name: str, value: object) -> str:
+def _quoted_segment(name: str, value: object) -> str:
     if not isinstance(value, (str, int, float)):
         raise InvalidRequestError(f"path_params[{name!r}] is {type(value).__name__}; give str, int, float or bool")
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
@@ -168,20 +169,20 @@ def _segment(name: str, value: object) -> str:
     return quote(text, safe="")
 
 
-def _below(base: URL, path: str) -> URL:
+def _below_base(base: URL, path: str) -> URL:
     if path.startswith("//") or _SCHEME.match(path.partition("/")[0]):
         raise InvalidRequestError(
             f"the path names another origin than the base URL {base.origin()}; "
             "give a path below the base, or use a client without base URL"
         )
-    _check(path)
+    _check_path(path)
     bare, question, query = path.partition("#")[0].partition("?")
     separator = "" if not bare or bare.startswith("/") else "/"
     return URL(f"{str(base).rstrip('/') if bare else base}{separator}{bare}{question}{query}")
 
 
 def _absolute(path: str) -> URL:
-    _check(path)
+    _check_path(path)
     try:
         url = URL(path).with_fragment(None)
     except ValueError:
@@ -196,7 +197,7 @@ def _absolute(path: str) -> URL:
     return url
 
 
-def _check(path: str) -> None:
+def _check_path(path: str) -> None:
     if _CONTROL.search(path) or _SURROGATE.search(path) or "\\" in path:
         raise InvalidRequestError(
             "the path has a space, control character, lone surrogate or backslash; quote it or use path_params"
@@ -210,7 +211,7 @@ def _check_segments(path: str, error: type[ConfigurationError | InvalidRequestEr
 
 
 def _has_dot_segment(path: str) -> bool:
-    """Whether there is one to anybody on the way: some servers undo ``%2F`` and ``%5C`` before they split."""
+    """Whether any server or proxy would see a dot segment: some decode ``%2F`` and ``%5C`` before they split."""
     return any(segment in (".", "..") for segment in re.split(r"[/\\]", unquote(path)))
 
 
@@ -218,6 +219,9 @@ def _names(names: object) -> str:
     return ", ".join(repr(name) for name in names)  # type: ignore[attr-defined]  # any iterable of names
 
 
-def _shown(text: object) -> str:
-    """Base URLs may hold credentials even when they do not parse: show nothing before an at sign."""
+def _without_credentials(text: object) -> str:
+    """At most 200 characters of a URL for an error message, without the text before an at sign.
+
+    That text may hold credentials, even in a URL that cannot be parsed.
+    """
     return str(text).rpartition("@")[2][:200]

@@ -1,1 +1,1 @@
-"""How many attempts run at once or per second: permits, an adaptive limit, tokens, and what quota headers ask for."""
+"""How many attempts run at once or per second: permits, an adaptive limit, tokens, and quota headers."""

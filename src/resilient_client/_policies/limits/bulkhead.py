@@ -1,82 +1,61 @@
-"""Who may have an attempt under way at one endpoint, and who is next: permits, and a bounded queue for them.
+"""Which attempts may be in flight to one endpoint, and which is next: permits, and a bounded queue for them.
 
-Decides in synchronous steps. It never awaits and reads no clock: the bulkhead middleware waits, and tells when it has
-waited long enough; each waiter leaves a function that is called with what became of its wait. So it changes in one
-piece, needs no lock on an event loop, and must not be shared between threads.
+The policy decides in synchronous steps. It never awaits and reads no clock. The bulkhead middleware waits and ends
+waits that take too long. Each waiter has a function that is called with the result of its wait. So every change is
+atomic on an event loop and needs no lock. Permits must not be shared between threads.
 
-A permit that comes back is handed on in the same step. So a free permit is nobody's but the next who asks, and nobody
-can overtake those who wait.
+A returned permit is passed on in the same step. So there are no free permits while attempts wait, and no newcomer can
+overtake them.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 from resilient_client._core.types import Priority
 from resilient_client._policies.limits.adaptive import ConcurrencyLimit
+from resilient_client._policies.limits.queue import Queue, QueueEntry, Wake
 from resilient_client._settings.bulkhead import AdaptiveConcurrency, Bulkhead
 
-Wake: TypeAlias = Callable[[bool], bool]
-"""Is told how a wait ended: ``True``, a permit is there; ``False``, a call of higher priority took the place.
-
-Gives whether anybody was still waiting. A permit that is not taken goes to the next at once.
-"""
-
 _RANKS: Final[tuple[Priority, ...]] = ("user", "batch", "probe")
-
-
-class Place:
-    """A place in the queue."""
-
-    __slots__ = ("_queue", "wake")
-
-    def __init__(self, queue: OrderedDict[Place, None], wake: Wake) -> None:
-        self._queue = queue
-        self.wake = wake
-        queue[self] = None
-
-    def leave(self) -> None:
-        """Wait no longer. May be called twice, and after the wait has ended."""
-        self._queue.pop(self, None)
 
 
 class Permits:
     """The permits for one endpoint.
 
     Waiters of one priority are served first come, first served, and none while one of a higher priority waits. A full
-    queue makes room for a higher priority: the last to come of the lowest has to leave.
+    queue makes room for a higher priority by displacing the latest waiter of the lowest priority.
 
     Args:
-        settings: How many permits there are, and how many may wait. ``AdaptiveConcurrency``: it learns how many.
+        settings: The number of permits and the length of the queue. With ``AdaptiveConcurrency`` the number is learnt.
 
     Attributes:
-        max_wait: Seconds that one may wait; ``None``: no limit of its own.
+        max_wait: Seconds that an attempt may wait. ``None``: the settings give no limit.
     """
 
-    __slots__ = ("_gauge", "_in_use", "_limit", "_max_queue", "_queues", "max_wait")
+    __slots__ = ("_adaptive", "_in_use", "_limit", "_max_queue", "_queues", "max_wait")
 
     def __init__(self, settings: Bulkhead | AdaptiveConcurrency) -> None:
         if isinstance(settings, Bulkhead):
-            self._gauge: ConcurrencyLimit | None = None
+            self._adaptive: ConcurrencyLimit | None = None
             self._limit = settings.max_concurrent
         else:
-            self._gauge = ConcurrencyLimit(settings)
-            self._limit = self._gauge.value
+            self._adaptive = ConcurrencyLimit(settings)
+            self._limit = self._adaptive.value
         self._max_queue = settings.max_queue
         self.max_wait = settings.max_wait
         self._in_use = 0
-        self._queues: dict[Priority, OrderedDict[Place, None]] = {rank: OrderedDict() for rank in _RANKS}
+        self._queues: dict[Priority, Queue] = {rank: OrderedDict() for rank in _RANKS}
 
     @property
     def limit(self) -> int:
-        """Permits there are."""
+        """The number of permits."""
         return self._limit
 
     @property
     def in_use(self) -> int:
-        """Permits given out. More than ``limit`` for a while, when that has shrunk."""
+        """Permits in use. More than ``limit`` for a while after it has shrunk."""
         return self._in_use
 
     @property
@@ -86,70 +65,73 @@ class Permits:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody has a permit or waits for one."""
+        """Whether no attempt has a permit or waits for one."""
         return not self._in_use and not self.waiting
 
     def try_acquire(self) -> bool:
-        """Take a permit if one is free. It overtakes nobody: were anybody waiting, none would be free."""
+        """Take a permit if one is free. This overtakes no waiter: while attempts wait, no permit is free."""
         if self._in_use >= self._limit:
             return False
         self._in_use += 1
         return True
 
-    def enqueue(self, priority: Priority, wake: Wake) -> Place | None:
-        """Queue for a permit, once ``try_acquire`` gave none.
+    def enqueue(self, priority: Priority, wake: Wake) -> QueueEntry | None:
+        """Queue for a permit after ``try_acquire`` has returned none.
 
         Args:
-            priority: Who goes first.
-            wake: Called at most once, with how the wait ended; it must not call back.
+            priority: The priority of the attempt.
+            wake: Called at most once, with the result of the wait. It must not call methods of this object.
 
         Returns:
-            The place, to be left in the end in every case; ``None`` if the queue is full.
+            The waiter, whose ``leave`` the caller calls in every case, or ``None`` if the queue is full.
         """
         if self.waiting >= self._max_queue and not self._make_room(priority):
             return None
-        return Place(self._queues[priority], wake)
+        return QueueEntry(self._queues[priority], wake)
 
     def release(self) -> None:
-        """Give a permit back; the next waiter gets it."""
+        """Return a permit. The next waiter gets it."""
         self._in_use -= 1
-        self._hand_on()
+        self._serve_waiters()
 
     def answered(self, now: float, elapsed: float) -> None:
-        """Learn from an attempt that holds a permit and got a good answer.
+        """Record a good answer to an attempt that holds a permit.
 
         Args:
             now: The time, in seconds.
-            elapsed: How long the answer took, in seconds.
+            elapsed: The duration of the attempt, in seconds.
         """
-        if self._gauge is not None:
-            self._resize(self._gauge.answered(now, elapsed, self._in_use))
+        if self._adaptive is not None:
+            self._resize(self._adaptive.answered(now, elapsed, self._in_use))
 
     def timed_out(self, now: float) -> None:
-        """Learn from an attempt that holds a permit and was given up because the endpoint took too long."""
-        if self._gauge is not None:
-            self._resize(self._gauge.timed_out(now))
+        """Record that an attempt that holds a permit timed out because the endpoint took too long."""
+        if self._adaptive is not None:
+            self._resize(self._adaptive.timed_out(now))
 
     def __repr__(self) -> str:
         return f"<Permits {self._in_use} of {self._limit} in use, {self.waiting} waiting>"
 
     def _resize(self, limit: int) -> None:
         self._limit = limit
-        self._hand_on()
+        self._serve_waiters()
 
-    def _hand_on(self) -> None:
-        """Give free permits to those who wait."""
+    def _serve_waiters(self) -> None:
+        """Give the free permits to the waiters, the highest priority first."""
         for queue in self._queues.values():
             while queue and self._in_use < self._limit:
-                place, _ = queue.popitem(last=False)
-                if place.wake(True):
+                waiter, _ = queue.popitem(last=False)
+                if waiter.wake(True):
                     self._in_use += 1
 
     def _make_room(self, priority: Priority) -> bool:
-        """Turn the last to come of the lowest priority away, if that is lower than this one."""
+        """Displace the latest waiter of the lowest priority below this one, and return whether there was one.
+
+        The latest is the one that has lost the least time by waiting.
+        """
         for lower in reversed(_RANKS[_RANKS.index(priority) + 1 :]):
             if queue := self._queues[lower]:
-                place, _ = queue.popitem()
-                place.wake(False)
+                waiter, _ = queue.popitem()
+                waiter.wake(False)
                 return True
         return False

@@ -1,10 +1,15 @@
-"""What a reply says of the caller's quota: whether it is used up, and for how long.
+"""Whether the headers of a reply report a used-up quota, and for how long.
 
-Read are, in this order: ``Retry-After`` of a 429 or 503; ``RateLimit`` with ``RateLimit-Policy`` (the IETF's
-draft-ietf-httpapi-ratelimit-headers, as of revision 10, and the dictionary of revision 7); the single fields
-``RateLimit-Remaining`` and ``RateLimit-Reset`` of the revisions before, and the same with ``X-`` as GitHub and many
-others send them. The draft gives ``Retry-After`` precedence. What cannot be read says nothing, and never raises: a
-wish misread is worse than a wish ignored.
+These are read, in this order:
+
+- ``Retry-After`` of a 429 or 503,
+- ``RateLimit`` with ``RateLimit-Policy`` (the IETF's draft-ietf-httpapi-ratelimit-headers, as of revision 10, and the
+  dictionary of revision 7),
+- the single fields ``RateLimit-Remaining`` and ``RateLimit-Reset`` of earlier revisions, also with ``X-``, as GitHub
+  and many others send them.
+
+The draft gives ``Retry-After`` precedence. Unreadable headers are ignored and never raise: a misread delay
+is worse than an ignored one.
 """
 
 from __future__ import annotations
@@ -18,20 +23,20 @@ from resilient_client._policies.retry.retry_after import number_in, retry_after
 
 _SLOW_DOWN = frozenset({429, 503})
 _SINGLE_FIELDS = ("RateLimit-", "X-RateLimit-", "X-Rate-Limit-")
-_EPOCH: Final = 1e9  # what is larger is no number of seconds to wait (31 years) but a date in epoch seconds,
-_EPOCH_MS: Final = 1e12  # or in milliseconds
+_EPOCH: Final = 1e9  # a larger number is not a delay in seconds (31 years) but a date in epoch seconds,
+_EPOCH_MS: Final = 1e12  # or from here on in epoch milliseconds
 
 
 def requested_pause(status: int, headers: MultiMapping[str], *, wall_now: float) -> float | None:
-    """For how long a reply asks its callers to send nothing.
+    """The time for which a reply asks its callers to send nothing.
 
     Args:
-        status: Its status.
-        headers: Its headers; names must be found in any case, as in multidict's ``CIMultiDict``.
+        status: The status of the reply.
+        headers: Its headers, in a mapping that ignores the case of names, such as multidict's ``CIMultiDict``.
         wall_now: The time of day, in seconds since the epoch.
 
     Returns:
-        Seconds from now, 0.0 to infinity; ``None`` when it does not.
+        Seconds from now, 0.0 to infinity, or ``None`` if the reply does not ask for a pause.
     """
     if status in _SLOW_DOWN:
         requested_delay = retry_after(headers, wall_now=wall_now)
@@ -41,15 +46,15 @@ def requested_pause(status: int, headers: MultiMapping[str], *, wall_now: float)
 
 
 def exhausted_for(headers: MultiMapping[str], *, wall_now: float) -> float | None:
-    """For how long the quota that a reply tells of is used up.
+    """The time for which the quota that a reply reports is used up.
 
     Args:
         headers: As for ``requested_pause``.
-        wall_now: Likewise.
+        wall_now: As for ``requested_pause``.
 
     Returns:
-        Seconds from now, the longest if there are several quotas; ``None`` when none is used up, or nobody says
-        until when.
+        Seconds from now, the longest if there is more than one quota, or ``None`` if none is used up, or if the reply
+        does not say until when.
     """
     fields = headers.getall("RateLimit", ())
     if fields:
@@ -63,9 +68,13 @@ def exhausted_for(headers: MultiMapping[str], *, wall_now: float) -> float | Non
 
 
 def _exhausted(field: str, windows: dict[str, float]) -> Iterator[float]:
-    """Seconds until each used-up quota in a ``RateLimit`` field is renewed."""
+    """Seconds until each used-up quota in a ``RateLimit`` field is renewed.
+
+    In revision 10 the field is a list with an item per quota: ``"burst";r=0;t=5``. In revision 7 it is one dictionary:
+    ``limit=10, remaining=0, reset=5``. Both are read in one pass.
+    """
     dictionary: dict[str, str] = {}
-    for name, parameters in _members(field):
+    for name, parameters in _items(field):
         if number_in(parameters.get("r", "")) == 0:
             reset = number_in(parameters.get("t", ""))
             reset = windows.get(name) if reset is None else reset
@@ -79,23 +88,23 @@ def _exhausted(field: str, windows: dict[str, float]) -> Iterator[float]:
 
 
 def _windows(field: str) -> Iterator[tuple[str, float]]:
-    """The windows that a ``RateLimit-Policy`` field names, in seconds."""
-    for name, parameters in _members(field):
+    """The name and the window, in seconds, of each quota in a ``RateLimit-Policy`` field."""
+    for name, parameters in _items(field):
         window = number_in(parameters.get("w", ""))
         if window is not None:
             yield name, window
 
 
-def _members(field: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The members of a list in the form of RFC 9651, each with its parameters; what is none is still split up."""
-    for member in _split(field, ","):
-        name, *pairs = _split(member, ";")
+def _items(field: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The items of a list in the form of RFC 9651, each with its parameters. Malformed text is split likewise."""
+    for item in _split(field, ","):
+        name, *pairs = _split(item, ";")
         parameters = (pair.partition("=") for pair in pairs)
         yield name.strip(" \t"), {key.strip(" \t"): value for key, _, value in parameters}
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """The parts between separators, those within quotes aside."""
+    """Split ``text`` at the separators that are not within quotes."""
     parts, quoted, escaped, start = [], False, False, 0
     for position, character in enumerate(text):
         if escaped:
@@ -111,7 +120,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 
 def _seconds(reset: float, wall_now: float) -> float:
-    """The seconds that a ``Reset`` field means: some send seconds to wait, some a date."""
+    """The seconds that a ``Reset`` field stands for: some servers send seconds to wait, some a date."""
     if reset < _EPOCH:
         return reset
     return max(0.0, (reset / 1000 if reset >= _EPOCH_MS else reset) - wall_now)

@@ -1,66 +1,39 @@
-"""When the next attempt may go out to one endpoint, and whose turn it is: a token bucket with a queue in front.
+"""When the next attempt may be sent to one endpoint, and which one that is: a token bucket with a queue in front.
 
-Decides in synchronous steps, with ``now`` as an argument, in seconds on one clock. It never awaits: the rate limit
-middleware waits, and comes back when a turn is due; each waiter leaves a function that is called with what became of
-its wait. Nobody waits who would wait for too long: the time of a turn is known when one asks for it.
+The policy decides in synchronous steps, with ``now`` as an argument, in seconds on one clock. It never awaits. The rate
+limit middleware waits and calls ``advance`` when a slot is due. Each waiter has a function that is called with the
+result of its wait. An attempt that would wait too long is refused at once, because the time of its slot is known when
+it asks.
 
-The bucket is kept as one time, ``_empty_until`` (the "theoretical arrival time" of the GCRA, ITU-T I.371): each token
-taken moves it on by the interval between two, and as many may be taken as it may run ahead of the clock. So tokens
-need no counting while time passes, and there is nothing to lose in rounding.
+The state of the bucket is one point in time, ``_empty_until`` (the "theoretical arrival time" of the GCRA, ITU-T
+I.371). Each token taken moves it forward by the interval between two tokens, and it may be ahead of the clock by
+``burst - 1`` intervals. So nothing has to be counted while time passes, and rounding errors do not add up.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import TypeAlias
 
+from resilient_client._policies.limits.queue import Queue, QueueEntry, Wake
 from resilient_client._settings.rate_limit import RateLimit
-
-Wake: TypeAlias = Callable[[bool], bool]
-"""Is told how a wait ended: ``True``, it is your turn; ``False``, it would come too late now.
-
-Gives whether anybody was still waiting. A turn that is not taken goes to the next at once.
-"""
-
-
-class Turn:
-    """A place in the queue.
-
-    Attributes:
-        latest: The time by which it must have come.
-        wake: What is called when it has, or no longer can.
-    """
-
-    __slots__ = ("_queue", "latest", "wake")
-
-    def __init__(self, queue: OrderedDict[Turn, None], latest: float, wake: Wake) -> None:
-        self._queue = queue
-        self.latest = latest
-        self.wake = wake
-        queue[self] = None
-
-    def leave(self) -> None:
-        """Wait no longer. May be called twice, and after the wait has ended."""
-        self._queue.pop(self, None)
 
 
 class TokenBucket:
-    """The turns of one endpoint: ``rate`` in ``per`` seconds, ``burst`` at once. First come, first served.
+    """The slots of one endpoint: ``rate`` per ``per`` seconds, ``burst`` at once. First come, first served.
 
     Args:
-        settings: The numbers.
+        settings: The rate limit.
     """
 
     __slots__ = ("_ahead", "_empty_until", "_interval", "_paused_until", "_queue")
 
     def __init__(self, settings: RateLimit) -> None:
         self._interval = settings.per / settings.rate
-        self._ahead = (settings.burst - 1) * self._interval  # how far the time below may run ahead of the clock
+        self._ahead = (settings.burst - 1) * self._interval  # how far `_empty_until` may be ahead of the clock
         self._empty_until = -math.inf
         self._paused_until = -math.inf
-        self._queue: OrderedDict[Turn, None] = OrderedDict()
+        self._queue: Queue = OrderedDict()
 
     @property
     def waiting(self) -> int:
@@ -68,89 +41,89 @@ class TokenBucket:
         return len(self._queue)
 
     def idle(self, now: float) -> bool:
-        """Whether nobody waits and the bucket is full: a new one would behave in the same way."""
+        """Whether no attempt waits and the bucket is full, so that a new bucket would behave in the same way."""
         return not self._queue and max(self._empty_until, self._paused_until) <= now
 
     def try_take(self, now: float) -> bool:
-        """Take a token if there is one that nobody waits for."""
+        """Take a token if there is one and no attempt waits."""
         if self._queue or self._due() > now:
             return False
         self._take(now)
         return True
 
     def due_in(self, now: float, ahead: int | None = None) -> float:
-        """Seconds until a turn.
+        """Seconds until a slot.
 
         Args:
             now: The time.
-            ahead: How many others have theirs before; ``None``: all who wait now.
+            ahead: The number of waiters served before. ``None``: all that wait now.
         """
         count = len(self._queue) if ahead is None else ahead
         later = max(self._empty_until, now) + count * self._interval - self._ahead
         return max(later, self._paused_until, now) - now
 
-    def enqueue(self, now: float, latest: float, wake: Wake) -> Turn | None:
-        """Queue for a turn, once ``try_take`` gave none.
+    def enqueue(self, now: float, latest: float, wake: Wake) -> QueueEntry | None:
+        """Queue for a slot after ``try_take`` has returned none.
 
         Args:
             now: The time.
-            latest: The time by which it must have come.
-            wake: Called at most once, with how the wait ended; it must not call back.
+            latest: The time by which the slot must come.
+            wake: Called at most once, with the result of the wait. It must not call methods of this object.
 
         Returns:
-            The turn, to be left in the end in every case; ``None`` if it would come later than that.
+            The waiter, whose ``leave`` the caller calls in every case, or ``None`` if the slot would come too late.
         """
         if now + self.due_in(now) > latest:
             return None
-        return Turn(self._queue, latest, wake)
+        return QueueEntry(self._queue, wake, latest)
 
-    def put_back(self) -> None:
-        """Return the token of a turn that came, but whose attempt had been given up by then."""
+    def refund(self) -> None:
+        """Return the token of a slot that came when its attempt had already ended."""
         self._empty_until -= self._interval
 
     def pause(self, now: float, until: float) -> bool:
-        """Let nobody pass before ``until``; from then on the bucket fills from empty, so that nobody bursts in.
+        """Let no attempt pass before ``until``. The bucket is empty then, so the pause does not end with a burst.
 
-        Whoever's turn would come too late now is told so at once.
+        Waiters whose slot would now come too late are woken with ``False`` at once.
 
         Returns:
-            Whether that is later than before.
+            Whether this pause ends later than an earlier one.
         """
         if until <= max(self._paused_until, now):
             return False
         self._paused_until = until
         self._empty_until = max(self._empty_until, until + self._ahead)
-        self._turn_away(now)
+        self._refuse_late_waiters(now)
         return True
 
     def advance(self, now: float) -> float | None:
-        """Give every turn that is due.
+        """Serve every waiter whose slot is due.
 
         Returns:
-            When the next one is; ``None`` if nobody waits.
+            The time of the next slot, or ``None`` if no attempt waits.
         """
         while self._queue:
             due = self._due()
             if due > now:
                 return due
-            turn, _ = self._queue.popitem(last=False)
-            if turn.wake(True):
+            waiter, _ = self._queue.popitem(last=False)
+            if waiter.wake(True):
                 self._take(now)
         return None
 
     def _due(self) -> float:
-        """When the next token is there."""
+        """The time of the next token, in the past if there is one now."""
         return max(self._empty_until - self._ahead, self._paused_until)
 
     def _take(self, now: float) -> None:
         self._empty_until = max(self._empty_until, now) + self._interval
 
-    def _turn_away(self, now: float) -> None:
-        """Send away those in the queue whose turn would come too late."""
+    def _refuse_late_waiters(self, now: float) -> None:
+        """Remove the waiters whose slot would come too late. Those behind a removed one move up."""
         ahead = 0
-        for turn in tuple(self._queue):
-            if now + self.due_in(now, ahead) <= turn.latest:
+        for waiter in tuple(self._queue):
+            if now + self.due_in(now, ahead) <= waiter.latest:
                 ahead += 1
             else:
-                turn.leave()
-                turn.wake(False)
+                waiter.leave()
+                waiter.wake(False)

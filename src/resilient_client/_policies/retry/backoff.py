@@ -1,14 +1,14 @@
-"""How long to pause after a failed attempt.
+"""How long to wait after a failed attempt.
 
-Decides one number of seconds; never sleeps, and never knows of deadlines, budgets or ``Retry-After``. The
-retry middleware asks when a failed attempt is to be repeated, waits for the longer of this backoff_delay and the
-server's wish (``retry_after``), and gives up instead when the deadline leaves no room for it.
+This module computes one number of seconds. It never sleeps, and it knows nothing of deadlines, budgets or
+``Retry-After``. The retry middleware asks for it when a failed attempt is to be repeated. It waits for the longer of
+this delay and the one that the server requests (``retry_after``), or gives up if the deadline leaves no time for it.
 
-Why jitter, and why *full* jitter: callers that failed together come back together unless chance parts them.
-In the simulation of *Exponential Backoff And Jitter* (Marc Brooker, AWS Architecture Blog, 2015), where 100
-clients contend for one row, plain exponential backoff takes 63 s and full jitter 5 s, for less than half the
-calls. tenacity's ``wait_exponential_jitter`` takes 60 s there: its jitter is small and *added* to a growing
-base, so the herd stays a herd. ``additive_jitter`` is that law, for those who must have it.
+Why jitter, and why *full* jitter: callers that failed together come back together unless their delays are random. In
+the simulation of *Exponential Backoff And Jitter* (Marc Brooker, AWS Architecture Blog, 2015), where 100 clients
+contend for one row, plain exponential backoff takes 63 s and full jitter 5 s, with less than half the calls. tenacity's
+``wait_exponential_jitter`` takes 60 s there: its jitter is small and *added* to a growing base, so the thundering herd
+stays together. ``additive_jitter`` is this formula, for callers that need it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from resilient_client._settings.retry import Backoff
 
 
 def backoff_delay(backoff: Backoff, attempt: int, previous: float, rng: Random) -> float:
-    """The pause before attempt ``attempt + 1``, given that ``attempt`` failed.
+    """The delay before attempt ``attempt + 1``, after ``attempt`` has failed.
 
-    The cap comes last: at ``maximum`` it cuts the jitter of ``additive_jitter`` and ``decorrelated``, but not
-    that of ``full_jitter`` and ``equal_jitter``, which draw below the capped base.
+    The result is capped at ``maximum`` after the jitter is added. This cuts the jitter of ``additive_jitter`` and
+    ``decorrelated``, but not that of ``full_jitter`` and ``equal_jitter``, which draw below the capped base.
 
     Args:
-        backoff: The law and its numbers.
+        backoff: The kind of backoff and its numbers.
         attempt: The attempt that failed, counted from 1.
-        previous: The backoff_delay before that attempt, in seconds; 0.0 if there was none. For ``decorrelated`` only.
-        rng: The source of chance.
+        previous: The delay before that attempt, in seconds. 0.0 if there was none. For ``decorrelated`` only.
+        rng: The random generator.
 
     Returns:
         Seconds, from 0 to ``backoff.maximum``.
@@ -54,7 +54,7 @@ def _drawn(backoff: Backoff, attempt: int, previous: float, rng: Random) -> floa
         case "additive_jitter":
             return _base(backoff, attempt) + rng.uniform(0.0, initial)
         case "decorrelated":
-            # The walk starts at `initial`, as in Brooker's simulator: the first range is not empty.
+            # The random walk starts at `initial`, as in Brooker's simulator, so the first range is not empty.
             return rng.uniform(initial, 3 * max(initial, previous))
         case kind:
             assert_never(kind)

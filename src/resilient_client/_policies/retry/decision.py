@@ -1,8 +1,8 @@
-"""Whether a failed attempt is followed by another, and after how long. Every reason for "no" has words.
+"""Whether a failed attempt is followed by another, and after which delay. Every reason for "no" has a message.
 
-Reads top to bottom in the order of the questions: may it heal, may it be repeated, can it be sent again, are there
-attempts left, is there time, will the circuit let it pass, is there budget.
-The budget is asked last, because asking spends.
+The code reads from top to bottom in the order of the questions: is the fault retryable, is a repeat harmless, can the
+body be sent again, are there attempts left, is there time, will the circuit admit it, is there budget. The budget comes
+last, because asking it takes tokens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Repeat(NamedTuple):
 
     Attributes:
         delay: Seconds to wait before it.
-        cost: Tokens it took from the budget; to be given back if it never starts.
+        cost: Tokens taken from the budget, which are refunded if the attempt never starts.
     """
 
     delay: float
@@ -38,26 +38,26 @@ class GiveUp(NamedTuple):
     """No further attempt.
 
     Attributes:
-        reason: Why, for the error message; ``""`` when the failure speaks for itself.
+        reason: Why, for the error message. ``""`` if the failure needs no further explanation.
     """
 
     reason: str
 
 
 class RetryState(NamedTuple):
-    """Where a call stands after a failed attempt.
+    """The state of a call after a failed attempt.
 
     Attributes:
-        step: The number of the attempt that failed, from 1; an attempt and its hedges are one step.
+        step: The number of the attempt that failed, from 1. An attempt and its hedges are one step.
         now: Loop time.
-        deadline: Loop time of the end of the call.
-        method: In upper case.
+        deadline: Loop time at which the call's time is over. Infinity: never.
+        method: The method, in upper case.
         idempotent: Whether a repeat is harmless.
         sendable: Whether the body can be sent again.
-        retry_after: Seconds the server asked to wait, or ``None``.
-        target: Whom the next attempt would go to.
-        rejects_for: Seconds from ``now`` in which its circuit is sure to refuse; may be infinite.
-        singled_out: Whether the failure is that of one endpoint, while others served as usual.
+        retry_after: Seconds that the server asks to wait, or ``None``.
+        target: The endpoint, or the name of the endpoints, that the next attempt would go to.
+        rejects_for: Seconds from ``now`` for which its circuit is sure to refuse, may be infinite.
+        failed_alone: Whether only this endpoint failed, while others served as usual.
     """
 
     step: int
@@ -74,60 +74,64 @@ class RetryState(NamedTuple):
 
 def decide(
     fault: Fault,
-    situation: RetryState,
+    state: RetryState,
     settings: Retry,
     *,
-    pause: Callable[[], float],
+    backoff_delay: Callable[[], float],
     tokens: RetryTokens | None,
     rng: Random,
 ) -> Repeat | GiveUp:
-    """The next step after a fault.
+    """Decide the next step after a fault.
 
     Args:
-        fault: What went wrong.
-        situation: Where the call stands.
+        fault: The fault of the attempt.
+        state: The state of the call.
         settings: The retry settings in force.
-        pause: Gives the backoff pause in seconds; asked at most once.
-        tokens: The budget, or ``None`` for none; a positive answer takes from it.
-        rng: The source of chance.
+        backoff_delay: Returns the backoff delay in seconds, called at most once.
+        tokens: The budget, or ``None`` for none. A ``Repeat`` takes its cost from it.
+        rng: The random generator.
     """
-    if not fault.healable or fault.rejected:
+    if not fault.retryable or fault.rejected:
         return GiveUp("")
-    if (refusal := _repeat_refused(fault, situation, settings)) is not None:
+    if (refusal := _repeat_refused(fault, state, settings)) is not None:
         return refusal
     if fault.stale:
-        return Repeat(0.0)  # nobody's fault: at once, and outside the budget
-    if situation.retry_after is not None and situation.retry_after > settings.retry_after_cap:
+        # Closing an idle connection is normal and indicates no overload: repeat at once, outside the budget.
+        return Repeat(0.0)
+    if state.retry_after is not None and state.retry_after > settings.retry_after_cap:
         return GiveUp(
-            f"not retried: the server asks to wait {situation.retry_after:g} s, "
+            f"not retried: the server asks to wait {state.retry_after:g} s, "
             f"above retry_after_cap={settings.retry_after_cap:g} s"
         )
-    delay = pause()
-    if situation.retry_after is not None:
-        delay = max(delay, jittered(situation.retry_after, rng))
-    remaining = situation.deadline - situation.now
+    delay = backoff_delay()
+    if state.retry_after is not None:
+        delay = max(delay, jittered(state.retry_after, rng))
+    remaining = state.deadline - state.now
+    # A delay that ends at the deadline is useless, too: no time would be left for the attempt.
     if delay >= remaining:
         return GiveUp(f"not retried: a pause of {delay:.3g} s does not fit into the {remaining:.3g} s left")
-    if delay < situation.rejects_for:
-        rest = "" if math.isinf(situation.rejects_for) else f" for another {situation.rejects_for:.3g} s"
-        return GiveUp(f"not retried: the circuit of {situation.target} is open{rest}")
+    if delay < state.rejects_for:
+        rest = "" if math.isinf(state.rejects_for) else f" for another {state.rejects_for:.3g} s"
+        return GiveUp(f"not retried: the circuit of {state.target} is open{rest}")
     if tokens is None:
         return Repeat(delay)
-    overload = fault.kind in _TIMEOUTS and not situation.failed_alone
+    # A timeout of one endpoint, while others serve as usual, is not a sign of overload.
+    overload = fault.kind in _TIMEOUTS and not state.failed_alone
     cost = TIMEOUT_COST if overload else RETRY_COST
-    if not tokens.try_spend(situation.now, cost):
+    if not tokens.try_spend(state.now, cost):
         return GiveUp("not retried: the retry budget of this upstream is empty")
     return Repeat(delay, cost)
 
 
-def _repeat_refused(fault: Fault, situation: RetryState, settings: Retry) -> GiveUp | None:
-    if fault.maybe_processed and not situation.idempotent:
+def _repeat_refused(fault: Fault, state: RetryState, settings: Retry) -> GiveUp | None:
+    if fault.maybe_processed and not state.idempotent:
         return GiveUp(
-            f"not retried: the server may have acted on this {situation.method}; "
+            f"not retried: the server may have acted on this {state.method}; "
             "give idempotency_key='auto' or idempotent=True if a repeat is harmless"
         )
-    if not situation.sendable:
+    if not state.sendable:
         return GiveUp("not retried: the body is one-shot and was already sent; give bytes, a file or a factory")
-    if situation.step >= settings.max_attempts:
-        return GiveUp("" if situation.step > 1 else f"not retried: max_attempts={settings.max_attempts}")
+    if state.step >= settings.max_attempts:
+        # After two attempts or more, their number in the error is enough.
+        return GiveUp("" if state.step > 1 else f"not retried: max_attempts={settings.max_attempts}")
     return None

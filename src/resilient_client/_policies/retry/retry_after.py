@@ -1,12 +1,13 @@
-"""How long the server asks us to wait (RFC 9110 section 10.2.3).
+"""How long the server asks the client to wait (RFC 9110 section 10.2.3).
 
-Decides what the headers of a reply mean in seconds; never caps the wish, never waits. The wish is a *floor*:
-who comes back earlier is part of the overload. So one that is too long (``Retry.retry_after_cap``, the
-deadline) is never shortened, it ends the retrying; and a number beyond all floats is infinity, not nothing.
+This module reads the headers of a reply as seconds. It never caps the requested delay and never waits. The requested
+delay is a *floor*: a caller that comes back earlier adds to the overload. So a delay that is too long
+(``Retry.retry_after_cap``, the deadline) is never shortened but ends the retrying, and a number too large for a float
+is infinity and not ignored.
 
-``email.utils`` is not used: it accepts what is no HTTP-date (any zone or none, trailing junk), takes the
-century of a two-digit year from a fixed pivot and refuses leap seconds. ``strptime`` depends on the locale. A
-wish misread is worse than a wish ignored: without one, the backoff still holds.
+``email.utils`` is not used. It accepts text that is not an HTTP-date (any zone or none, trailing junk), takes the
+century of a two-digit year from a fixed pivot and refuses leap seconds. ``strptime`` depends on the locale. A misread
+delay is worse than an ignored one, because the backoff applies without it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
-LARGEST_SHARE: Final = 0.25
-"""Jitter adds at most this share of the wait."""
-LARGEST_EXTRA: Final = 5.0
+MAX_JITTER_RATIO: Final = 0.25
+"""Jitter adds at most this share of the requested delay."""
+MAX_JITTER: Final = 5.0
 """Jitter adds at most this many seconds."""
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -33,20 +34,20 @@ _CLOCK = "(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9
 _IMF_FIXDATE = f"{_WEEKDAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_CLOCK} GMT"
 _RFC850_DATE = f"{_LONG_WEEKDAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_CLOCK} GMT"
 _ASCTIME_DATE = f"{_WEEKDAY} {_MONTH} (?P<day>[ 0-9][0-9]) {_CLOCK} (?P<year>[0-9]{{4}})"
-_HTTP_DATES = (_IMF_FIXDATE, _RFC850_DATE, _ASCTIME_DATE)  # compiled when first met: few replies hold a date
+_HTTP_DATES = (_IMF_FIXDATE, _RFC850_DATE, _ASCTIME_DATE)  # compiled on first use: few replies hold a date
 
 
 def retry_after(headers: Mapping[str, str], *, wall_now: float) -> float | None:
-    """The wait a reply asks for.
+    """The delay that a reply requests.
 
-    ``retry-after-ms`` (OpenAI, Azure) states the same requested_delay in finer grain; where it is readable, it wins.
+    ``retry-after-ms`` (OpenAI, Azure) states the same delay more finely. It is preferred where it is readable.
 
     Args:
-        headers: The headers of the reply; the mapping must ignore case, as multidict's ``CIMultiDict`` does.
+        headers: The headers of the reply, in a mapping that ignores the case of names, such as ``CIMultiDict``.
         wall_now: The time of day, in seconds since the epoch.
 
     Returns:
-        Seconds from now, 0.0 to infinity; ``None`` when the reply says nothing readable.
+        Seconds from now, 0.0 to infinity, or ``None`` if the reply holds no readable delay.
     """
     milliseconds = number_in(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
@@ -57,16 +58,16 @@ def retry_after(headers: Mapping[str, str], *, wall_now: float) -> float | None:
 def parse_retry_after(value: str | None, *, wall_now: float) -> float | None:
     """Read a ``Retry-After`` value: a delay in seconds, or an HTTP-date in any of its three forms.
 
-    The RFC knows whole seconds only. Decimals and exponents are read too: ``1.5`` is seen in the wild, and
-    what it means is beyond doubt.
+    The RFC allows whole seconds only. Decimals and exponents are read, too: servers do send ``1.5``, and its meaning is
+    clear.
 
     Args:
-        value: The value of the header; ``None`` when there is none.
+        value: The value of the header, or ``None`` when there is none.
         wall_now: The time of day, in seconds since the epoch.
 
     Returns:
-        Seconds from now: 0.0 for a date in the past, infinity for a number beyond all floats; ``None`` for
-        everything that is neither a date nor a number of 0 or more.
+        Seconds from now: 0.0 for a date in the past, infinity for a number too large for a float. ``None``
+        for a value that is neither a date nor a number of 0 or more.
     """
     if value is None:
         return None
@@ -78,24 +79,24 @@ def parse_retry_after(value: str | None, *, wall_now: float) -> float | None:
 
 
 def jittered(seconds: float, rng: Random) -> float:
-    """The server's wish, spread upward only, so that callers told the same do not come back as one.
+    """The requested delay with jitter added, so that callers with the same delay do not come back at the same time.
 
-    Adds up to a quarter of the wish and at most 5 s. (Envoy multiplies by 1 to 1.5,
-    ``RateLimitedRetryBackOff``; the AWS SDKs add up to 5 s.) With the same random draw, a longer
-    request means a longer wait. 0.0 stays 0.0: there the backoff does the spreading.
+    Jitter adds up to a quarter of the delay and at most 5 s. (Envoy multiplies by 1 to 1.5,
+    ``RateLimitedRetryBackOff``; the AWS SDKs add up to 5 s.) With the same random draw, a longer requested delay gives
+    a longer result. 0.0 stays 0.0, because the backoff spreads the callers then.
 
     Args:
-        seconds: The wish, 0.0 or more.
-        rng: The source of chance.
+        seconds: The requested delay, 0.0 or more.
+        rng: The random generator.
 
     Returns:
         Seconds, ``seconds`` or more.
     """
-    return seconds + rng.uniform(0.0, min(seconds * LARGEST_SHARE, LARGEST_EXTRA))
+    return seconds + rng.uniform(0.0, min(seconds * MAX_JITTER_RATIO, MAX_JITTER))
 
 
 def number_in(text: str) -> float | None:
-    """A plain number of 0 or more, or ``None``."""
+    """The value of ``text`` if it is a plain decimal number of 0 or more, else ``None``."""
     text = text.strip(" \t")
     # The pattern decides: `float` would also read "nan", "-1", "1_0" and the digits of any script.
     return float(text) if _NUMBER.fullmatch(text) else None
@@ -113,14 +114,14 @@ def _http_date(text: str, wall_now: float) -> float | None:
     if len(found["year"]) == 2:
         year = _full_year(year, (month, day, hour, minute, second), datetime.fromtimestamp(wall_now, UTC))
     try:
-        # The seconds are added, because `datetime` knows no leap second (60).
+        # The seconds are added afterwards, because `datetime` refuses a leap second (60).
         return datetime(year, month, day, hour, minute, tzinfo=UTC).timestamp() + second
     except ValueError:  # the 31st of February, the year 0000
         return None
 
 
 def _full_year(digits: int, rest: tuple[int, ...], now: datetime) -> int:
-    """The latest year that ends in ``digits`` with the date at most 50 years ahead (RFC 9110 5.6.7)."""
+    """The latest year that ends in ``digits`` and puts the date at most 50 years ahead (RFC 9110 section 5.6.7)."""
     horizon = now.year + 50
     year = horizon - (horizon - digits) % 100
     return year - 100 if (year, *rest) > (horizon, *now.timetuple()[1:6]) else year

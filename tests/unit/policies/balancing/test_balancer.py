@@ -8,7 +8,13 @@ from yarl import URL
 
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._policies.balancing.balancer import Balancer
-from resilient_client._policies.balancing.endpoint_pool import FAILURE_COST, GUESS, EndpointPool, InFlight, OnChange
+from resilient_client._policies.balancing.endpoint_pool import (
+    FAILURE_COST,
+    INITIAL_TYPICAL,
+    EndpointPool,
+    InFlight,
+    OnChange,
+)
 from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing
 
 A, B, C, D = (Endpoint("http", host, 80) for host in "abcd")
@@ -46,7 +52,7 @@ def picked(in_flight: InFlight | None) -> Endpoint:
     """Whom the lease is for, and the lease given back."""
     assert in_flight is not None
     in_flight.release()
-    return in_flight.member.endpoint
+    return in_flight.stats.endpoint
 
 
 def choices(chooser: Balancer, count: int = 300, now: float = 0.0) -> Counter[Endpoint]:
@@ -57,7 +63,7 @@ def choices(chooser: Balancer, count: int = 300, now: float = 0.0) -> Counter[En
 def serve(chooser: Balancer, endpoint: Endpoint, seconds: float, now: float = 0.0, times: int = 1) -> None:
     """Have one endpoint answer in so many seconds."""
     for _ in range(times):
-        others = [member.endpoint for member in chooser.endpoint_pool.members if member.endpoint != endpoint]
+        others = [stats.endpoint for stats in chooser.endpoint_pool.endpoints if stats.endpoint != endpoint]
         in_flight = chooser.pick(now, (), others)
         assert in_flight is not None
         in_flight.success(now, seconds)
@@ -67,7 +73,7 @@ def serve(chooser: Balancer, endpoint: Endpoint, seconds: float, now: float = 0.
 def fail(chooser: Balancer, endpoint: Endpoint, now: float = 0.0, times: int = 1) -> None:
     """Have attempts at one endpoint fail at once."""
     for _ in range(times):
-        others = [member.endpoint for member in chooser.endpoint_pool.members if member.endpoint != endpoint]
+        others = [stats.endpoint for stats in chooser.endpoint_pool.endpoints if stats.endpoint != endpoint]
         in_flight = chooser.pick(now, (), others)
         assert in_flight is not None
         in_flight.failure(now, 0.0)
@@ -104,7 +110,7 @@ def test_least_loaded_prefers_the_idle_to_the_busy() -> None:
     """Equal latency: what is in flight decides."""
     chooser = balancer("ab")
     leases = [chooser.pick(0.0) for _ in range(10)]
-    assert Counter(in_flight.member.endpoint for in_flight in leases if in_flight) == {A: 5, B: 5}
+    assert Counter(in_flight.stats.endpoint for in_flight in leases if in_flight) == {A: 5, B: 5}
 
 
 def test_least_loaded_prefers_the_quick_to_the_slow() -> None:
@@ -121,7 +127,7 @@ def test_least_loaded_trades_load_for_latency() -> None:
     serve(chooser, A, 0.1)
     serve(chooser, B, 0.02)
     leases = [chooser.pick(0.0) for _ in range(12)]
-    assert Counter(in_flight.member.endpoint for in_flight in leases if in_flight) == {A: 2, B: 10}
+    assert Counter(in_flight.stats.endpoint for in_flight in leases if in_flight) == {A: 2, B: 10}
 
 
 def test_least_loaded_spreads_equals_evenly() -> None:
@@ -133,16 +139,16 @@ def test_least_loaded_spreads_equals_evenly() -> None:
 def test_least_loaded_avoids_who_fails_quickly() -> None:
     """A server that refuses in a microsecond must not look like the quickest of all."""
     chooser = balancer("ab", eject_failures=None)
-    serve(chooser, A, GUESS)
+    serve(chooser, A, INITIAL_TYPICAL)
     fail(chooser, B)
     leases = [chooser.pick(0.0) for _ in range(int(FAILURE_COST))]
-    assert Counter(in_flight.member.endpoint for in_flight in leases if in_flight)[A] >= FAILURE_COST - 1
+    assert Counter(in_flight.stats.endpoint for in_flight in leases if in_flight)[A] >= FAILURE_COST - 1
 
 
 def test_least_loaded_avoids_who_throttles() -> None:
     """A quick 429 does not attract more requests either."""
     chooser = balancer("ab")
-    serve(chooser, A, GUESS)
+    serve(chooser, A, INITIAL_TYPICAL)
     in_flight = chooser.pick(0.0, (), [A])
     assert in_flight is not None
     in_flight.throttled(0.0, 0.001)
@@ -320,8 +326,8 @@ def test_ejection_never_takes_the_last_one() -> None:
 def test_ejection_has_a_ceiling(hosts: str, ceiling: float, at_most: int) -> None:
     """A share of all, but one in any case."""
     chooser = balancer(hosts, strategy="round_robin", max_ejected=ceiling)
-    for member in chooser.endpoint_pool.members:
-        fail(chooser, member.endpoint, times=10)
+    for stats in chooser.endpoint_pool.endpoints:
+        fail(chooser, stats.endpoint, times=10)
     assert sum(state.ejected_for > 0 for state in chooser.states(0.0).values()) == at_most
 
 
@@ -329,7 +335,7 @@ def test_ejected_endpoint_comes_back_slowly() -> None:
     """First a tenth of its turns, then more, in the end all."""
     chooser = balancer("ab", strategy="round_robin")
     fail(chooser, A, times=5)
-    back = chooser.endpoint_pool.members[0].outlier.until
+    back = chooser.endpoint_pool.endpoints[0].outlier_state.until
     shares = [choices(chooser, 1000, now=back + after)[A] / 1000 for after in (0.0, 5.0, 10.0)]
     assert shares[0] == pytest.approx(0.1, abs=0.05)
     assert shares[0] < shares[1] < shares[2] == 0.5
@@ -345,10 +351,10 @@ def test_ejected_endpoint_is_asked_when_the_others_refuse() -> None:
 def test_health_checks_that_leave_less_than_half_are_ignored() -> None:
     """The few could not bear the load of all; and more likely it is the check that is wrong."""
     chooser = balancer("abcd", strategy="round_robin", health_check=HealthCheck(fall=1))
-    for member in chooser.endpoint_pool.members[:2]:
-        chooser.endpoint_pool.checked(member, 0.0, "status 503")
+    for stats in chooser.endpoint_pool.endpoints[:2]:
+        chooser.endpoint_pool.checked(stats, 0.0, "status 503")
     assert choices(chooser, 4) == {C: 2, D: 2}
-    chooser.endpoint_pool.checked(chooser.endpoint_pool.members[2], 0.0, "status 503")
+    chooser.endpoint_pool.checked(chooser.endpoint_pool.endpoints[2], 0.0, "status 503")
     assert choices(chooser, 4) == {A: 1, B: 1, C: 1, D: 1}
 
 
@@ -358,9 +364,9 @@ def test_changes_are_told_once() -> None:
     check = HealthCheck(fall=1, rise=1)
     chooser = balancer("ab", health_check=check, on_change=lambda *change: told.append(change))
     fail(chooser, A, times=5)
-    chooser.endpoint_pool.checked(chooser.endpoint_pool.members[0], 1.0, "status 503")
+    chooser.endpoint_pool.checked(chooser.endpoint_pool.endpoints[0], 1.0, "status 503")
     chooser.pick(60.0)
-    chooser.endpoint_pool.checked(chooser.endpoint_pool.members[0], 61.0, "")
+    chooser.endpoint_pool.checked(chooser.endpoint_pool.endpoints[0], 61.0, "")
     assert told == [(A, "5 failures in a row"), (A, "")]
 
 
@@ -373,7 +379,7 @@ def test_endpoints_replaced_keep_what_is_known_of_those_that_stay() -> None:
     fail(chooser, A, times=5)
     leaving = chooser.pick(0.0)
     assert leaving is not None
-    assert leaving.member.endpoint == B
+    assert leaving.stats.endpoint == B
     chooser.endpoint_pool.replace([URL("http://a"), URL("http://c")], 1.0)
     states = chooser.states(1.0)
     assert states[A].ejected_for > 0
@@ -381,7 +387,7 @@ def test_endpoints_replaced_keep_what_is_known_of_those_that_stay() -> None:
     assert choices(chooser, 5, now=1.0) == {C: 5}
     leaving.failure(2.0, 1.0)
     leaving.release()
-    assert leaving.member.in_flight == 0
+    assert leaving.stats.in_flight == 0
 
 
 def test_endpoint_whose_circuit_closed_starts_slowly() -> None:

@@ -69,7 +69,7 @@ class Interleavings(RuleBasedStateMachine):
         if not reason.startswith("health check"):
             out = self.out & set(self.endpoints)
             assert set(self.endpoints) - out, "the last one was ejected"
-            ejected = [m for m in self.endpoint_pool.members if m.outlier.ejected]
+            ejected = [m for m in self.endpoint_pool.endpoints if m.outlier_state.ejected]
             assert len(ejected) <= max(1, len(self.endpoints) // 2)
 
     # what happens
@@ -82,15 +82,15 @@ class Interleavings(RuleBasedStateMachine):
         if in_flight is None:
             return
         self.leases.append(in_flight)
-        chosen = in_flight.member.endpoint
+        chosen = in_flight.stats.endpoint
         assert chosen in candidates
         fewest = min(tried.count(endpoint) for endpoint in candidates)
         assert tried.count(chosen) == fewest
         least_tried = [endpoint for endpoint in candidates if tried.count(endpoint) == fewest]
-        well = [endpoint for endpoint in least_tried if endpoint not in self.out]
+        healthy = [endpoint for endpoint in least_tried if endpoint not in self.out]
         panic = len(set(self.endpoints) - self.out) < len(self.endpoints) / 2
-        if well and not panic:
-            assert chosen in well
+        if healthy and not panic:
+            assert chosen in healthy
 
     @precondition(lambda self: self.leases)
     @rule(
@@ -132,8 +132,8 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 4), good=st.booleans())
     def check(self, number, good):
-        member = self.endpoint_pool.members[number % len(self.endpoints)]
-        self.endpoint_pool.checked(member, self.now, "" if good else "status 503")
+        stats = self.endpoint_pool.endpoints[number % len(self.endpoints)]
+        self.endpoint_pool.checked(stats, self.now, "" if good else "status 503")
 
     @rule(seconds=st.sampled_from([0.01, 1.0, 11.0, 61.0]))
     def pass_time(self, seconds):
@@ -149,22 +149,22 @@ class Interleavings(RuleBasedStateMachine):
 
     @invariant()
     def counts_what_is_in_flight(self):
-        for member in self.endpoint_pool.members:
-            assert member.in_flight == sum(in_flight.member is member for in_flight in self.leases)
-            assert 0 <= member.unanswered <= member.in_flight
+        for stats in self.endpoint_pool.endpoints:
+            assert stats.in_flight == sum(in_flight.stats is stats for in_flight in self.leases)
+            assert 0 <= stats.unanswered <= stats.in_flight
 
     @invariant()
     def tells_who_is_out(self):
-        well = {member.endpoint for member in self.endpoint_pool.members if member.outlier.well}
-        assert well == set(self.endpoints) - self.out
+        healthy = {stats.endpoint for stats in self.endpoint_pool.endpoints if stats.outlier_state.healthy}
+        assert healthy == set(self.endpoints) - self.out
 
     def teardown(self):
         for in_flight in getattr(self, "leases", ()):
             in_flight.release()
             in_flight.release()
-            assert in_flight.member.in_flight >= 0
-        for member in self.endpoint_pool.members:
-            assert (member.in_flight, member.unanswered) == (0, 0)
+            assert in_flight.stats.in_flight >= 0
+        for stats in self.endpoint_pool.endpoints:
+            assert (stats.in_flight, stats.unanswered) == (0, 0)
 
 
 def test_balancer_under_any_interleaving_keeps_its_rules():
@@ -173,7 +173,7 @@ def test_balancer_under_any_interleaving_keeps_its_rules():
 
 
 def release_without_looking(in_flight):
-    in_flight.member.in_flight -= 1
+    in_flight.stats.in_flight -= 1
 
 
 MUTANTS = {
@@ -183,12 +183,12 @@ MUTANTS = {
         "_eject",
         lambda self, m, now, reason: (
             None
-            if m.outlier.ejected or m not in self.members
-            else (m.outlier.eject(now, self._rng), self._tell(m, reason))
+            if m.outlier_state.ejected or m not in self.endpoints
+            else (m.outlier_state.eject(now, self._rng), self._tell(m, reason))
         ),
     ),
     "a lease may be released twice": (InFlight, "release", release_without_looking),
-    "those that are out are chosen": (EndpointPool, "healthy_of", lambda _, members: members),
+    "those that are out are chosen": (EndpointPool, "healthy_of", lambda _, endpoints: endpoints),
 }
 
 

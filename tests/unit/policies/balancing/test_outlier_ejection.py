@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from resilient_client._policies.balancing.outlier_ejection import LEAST_WEIGHT, OutlierState
+from resilient_client._policies.balancing.outlier_ejection import MIN_WEIGHT, OutlierState
 from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing
 
 
@@ -15,14 +15,14 @@ class Low(random.Random):
         return a
 
 
-def ejections(outlier: OutlierState, now: float, count: int, pause: float = 0.0) -> list[float]:
+def ejections(outlier_state: OutlierState, now: float, count: int, pause: float = 0.0) -> list[float]:
     """How long it is ejected when it comes back unwell again and again, ``pause`` seconds after each return."""
     spans = []
     for _ in range(count):
-        outlier.eject(now, Low())
-        spans.append(outlier.until - now)
-        now = outlier.until + pause
-        outlier.readmit(outlier.until)
+        outlier_state.eject(now, Low())
+        spans.append(outlier_state.until - now)
+        now = outlier_state.until + pause
+        outlier_state.readmit(outlier_state.until)
     return spans
 
 
@@ -39,34 +39,34 @@ def test_ejection_starts_over_after_it_was_well_for_long() -> None:
 def test_ejection_is_never_shorter_than_set() -> None:
     """Chance makes it up to a quarter longer, so that a fleet does not come back in step."""
     for seed in range(50):
-        outlier = OutlierState(LoadBalancing())
-        outlier.eject(0.0, random.Random(seed))
-        assert 10 <= outlier.until <= 12.5
+        outlier_state = OutlierState(LoadBalancing())
+        outlier_state.eject(0.0, random.Random(seed))
+        assert 10 <= outlier_state.until <= 12.5
 
 
-@pytest.mark.parametrize(("after", "weight"), [(0, LEAST_WEIGHT), (5, 0.5), (9, 0.9), (10, 1.0), (100, 1.0)])
+@pytest.mark.parametrize(("after", "weight"), [(0, MIN_WEIGHT), (5, 0.5), (9, 0.9), (10, 1.0), (100, 1.0)])
 def test_slow_start_grows_from_a_tenth_to_a_full_share(after: float, weight: float) -> None:
     """In proportion to the time since it came back."""
-    outlier = OutlierState(LoadBalancing(slow_start=10))
-    outlier.start_slowly(50.0)
-    assert outlier.weight(50.0 + after) == pytest.approx(weight)
+    outlier_state = OutlierState(LoadBalancing(slow_start=10))
+    outlier_state.start_slowly(50.0)
+    assert outlier_state.weight(50.0 + after) == pytest.approx(weight)
 
 
 def test_slow_start_switched_off_gives_the_full_share_at_once() -> None:
     """``slow_start=0`` is no division by zero."""
-    outlier = OutlierState(LoadBalancing(slow_start=0))
-    outlier.start_slowly(50.0)
-    assert outlier.weight(50.0) == 1.0
+    outlier_state = OutlierState(LoadBalancing(slow_start=0))
+    outlier_state.start_slowly(50.0)
+    assert outlier_state.weight(50.0) == 1.0
 
 
 def test_health_check_takes_fall_bad_answers_to_take_out_and_rise_good_ones_to_bring_back() -> None:
     """A single answer to the contrary starts the count over; the very first decides at once."""
-    outlier = OutlierState(LoadBalancing(health_check=HealthCheck(rise=2, fall=3)))
+    outlier_state = OutlierState(LoadBalancing(health_check=HealthCheck(rise=2, fall=3)))
 
     def after(*answers: bool) -> bool:
         for good in answers:
-            outlier.checked(good, 0.0)
-        return outlier.well
+            outlier_state.checked(good, 0.0)
+        return outlier_state.healthy
 
     assert not after(False)
     assert after(True, True)

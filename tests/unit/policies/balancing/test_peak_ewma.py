@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_client._policies.balancing.peak_ewma import ENOUGH, RECENT, Latency
+from resilient_client._policies.balancing.peak_ewma import MIN_REPLIES, RECENT_REPLIES, Latency
 
 TYPICAL = 0.02
 
@@ -43,7 +43,7 @@ def test_latency_of_whom_nobody_asks_fades_to_what_is_typical_and_not_to_nothing
 def test_latency_penalty_leaves_the_median_alone() -> None:
     """A failure is no measurement of how long a reply takes."""
     latency = Latency(10)
-    for _ in range(ENOUGH):
+    for _ in range(MIN_REPLIES):
         latency.observe(0.0, TYPICAL, TYPICAL)
     latency.penalize(0.0, 10.0, TYPICAL)
     assert (latency.estimate(0.0, TYPICAL), latency.median) == (10.0, TYPICAL)
@@ -51,12 +51,12 @@ def test_latency_penalty_leaves_the_median_alone() -> None:
 
 @given(st.lists(st.floats(0.001, 60)))
 def test_latency_median_is_that_of_the_latest_replies(replies: list[float]) -> None:
-    """It is the middle of the last ``RECENT`` ones, and unknown before there are ``ENOUGH``."""
+    """It is the middle of the last ``RECENT_REPLIES`` ones, and unknown before there are ``MIN_REPLIES``."""
     latency = Latency(10)
     for number, reply in enumerate(replies):
         latency.observe(float(number), reply, TYPICAL)
-    recent = sorted(replies[-RECENT:])
-    assert latency.median == (recent[len(recent) // 2] if len(recent) >= ENOUGH else None)
+    recent = sorted(replies[-RECENT_REPLIES:])
+    assert latency.median == (recent[len(recent) // 2] if len(recent) >= MIN_REPLIES else None)
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.0001, 60))), st.floats(0, 1000))

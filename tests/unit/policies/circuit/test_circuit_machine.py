@@ -203,7 +203,7 @@ MUTANTS = {
     "results of earlier states count": (Ticket, "_spend", spend_whatever_the_generation),
     "a ticket may be settled twice": (Ticket, "_spend", lambda t: t._generation == t._circuit._generation),
     "any number of probes": (Circuit, "_permit_free", lambda circuit: circuit.state is HALF_OPEN),
-    "cancelled probes keep their permits": (Circuit, "_give_back", lambda circuit: None),
+    "cancelled probes keep their permits": (Circuit, "_return_permit", lambda circuit: None),
 }
 
 

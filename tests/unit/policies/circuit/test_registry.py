@@ -21,17 +21,17 @@ def fail(circuit, now=0.0):
     circuit.try_admit(now).failure(now, 0.1)
 
 
-def test_for_endpoint_twice_is_the_same_circuit():
+def test_use_twice_is_the_same_circuit():
     """An endpoint has one circuit."""
     circuits = make()
-    assert circuits.for_endpoint("a") is circuits.for_endpoint("a") is circuits["a"]
+    assert circuits.use("a") is circuits.use("a") is circuits["a"]
 
 
 def test_keys_with_the_same_host_and_other_ports_are_judged_apart():
     """A sick service does not get a healthy one on another port of its host refused."""
     circuits = make()
-    fail(circuits.for_endpoint(("http", "host", 8001)))
-    assert circuits.for_endpoint(("http", "host", 8002)).would_admit(0.0)
+    fail(circuits.use(("http", "host", 8001)))
+    assert circuits.use(("http", "host", 8002)).would_admit(0.0)
 
 
 def test_getitem_of_an_unknown_key_raises_and_creates_nothing():
@@ -46,7 +46,7 @@ def test_limit_reached_drops_the_least_recently_used():
     """The circuit whose last use is longest ago makes room."""
     circuits = make()
     for key in ("a", "b", "c", "a", "d"):
-        circuits.for_endpoint(key)
+        circuits.use(key)
     assert set(circuits) == {"c", "a", "d"}
 
 
@@ -54,7 +54,7 @@ def test_limit_under_many_keys_holds():
     """However many endpoints are called, the number of circuits stays at the limit."""
     circuits = make(limit=50)
     for key in range(5000):
-        circuits.for_endpoint(key)
+        circuits.use(key)
     assert list(circuits) == list(range(4950, 5000))
 
 
@@ -62,7 +62,7 @@ def test_limit_under_many_keys_holds():
 def test_limit_reached_keeps_a_circuit_that_is_not_closed(state):
     """Open, half-open and forced circuits are never dropped."""
     circuits = make()
-    kept = circuits.for_endpoint("kept")
+    kept = circuits.use("kept")
     match state:
         case CircuitState.FORCED_OPEN:
             kept.force_open()
@@ -74,7 +74,7 @@ def test_limit_reached_keeps_a_circuit_that_is_not_closed(state):
             fail(kept)
             kept.try_admit(100.0)
     for key in range(10):
-        circuits.for_endpoint(key)
+        circuits.use(key)
     assert circuits["kept"] is kept
     assert kept.state is state
     assert len(circuits) == 3
@@ -84,11 +84,11 @@ def test_limit_reached_by_open_circuits_grows_and_shrinks_again():
     """When nothing may be dropped the mapping grows, and returns to the limit once circuits close."""
     circuits = make()
     for key in range(6):
-        fail(circuits.for_endpoint(key))
+        fail(circuits.use(key))
     assert len(circuits) == 6
     for circuit in circuits.values():
         circuit.reset()
-    circuits.for_endpoint("new")
+    circuits.use("new")
     assert len(circuits) == 3
 
 
@@ -96,8 +96,8 @@ def test_dropped_circuit_ignores_the_attempts_still_on_their_way():
     """A circuit that nobody can see any more reports nothing."""
     seen = []
     circuits = make(limit=1, on_transition=lambda *told: seen.append(told))
-    ticket = circuits.for_endpoint("a").try_admit(0.0)
-    circuits.for_endpoint("b")
+    ticket = circuits.use("a").try_admit(0.0)
+    circuits.use("b")
     ticket.failure(1.0, 0.1)
     assert seen == []
 
@@ -106,7 +106,7 @@ def test_on_transition_names_the_endpoint():
     """The listener learns whose circuit changed, from what, to what, and when."""
     seen = []
     circuits = make(on_transition=lambda *told: seen.append(told))
-    fail(circuits.for_endpoint("a"), now=3.0)
+    fail(circuits.use("a"), now=3.0)
     assert seen == [("a", circuits["a"], CircuitState.CLOSED, CircuitState.OPEN, 3.0)]
 
 
@@ -114,8 +114,8 @@ def test_iteration_while_calls_are_made_goes_on():
     """People may walk through the circuits while calls go on using them."""
     circuits = make()
     for key in ("a", "b", "c"):
-        circuits.for_endpoint(key)
-    assert [circuits.for_endpoint(key) for key in circuits] == list(circuits.values())
+        circuits.use(key)
+    assert [circuits.use(key) for key in circuits] == list(circuits.values())
 
 
 def test_ten_thousand_circuits_hold_less_than_a_kilobyte_each():
@@ -125,7 +125,7 @@ def test_ten_thousand_circuits_hold_less_than_a_kilobyte_each():
     try:
         circuits = Circuits(settings, random.Random(7), lambda *_: None)
         for number in range(count):
-            circuit = circuits.for_endpoint(Endpoint("https", f"host-{number}.example.com", 443))
+            circuit = circuits.use(Endpoint("https", f"host-{number}.example.com", 443))
             for call in range(10):
                 ticket = circuit.try_admit(call * 3.0)
                 settle = ticket.failure if number % 2 else ticket.success

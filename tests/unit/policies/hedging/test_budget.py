@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_client._policies.hedging.budget import DEFEAT, LEAST, MOST, START, WIN, HedgeTokens
+from resilient_client._policies.hedging.budget import INITIAL_TOKENS, LOSS, MAX_TOKENS, MIN_WORTH, WIN_GAIN, HedgeTokens
 
 EIGHTH = 0.125  # exact in binary, so that model and bucket agree to the last bit
 steps = st.lists(st.sampled_from(["answer"] * 8 + ["hedge", "return", "win", "defeat"]), max_size=2000)
@@ -15,7 +15,7 @@ steps = st.lists(st.sampled_from(["answer"] * 8 + ["hedge", "return", "win", "de
 @given(steps)
 def test_hedge_tokens_follow_the_model(steps: list[str]) -> None:
     """A whole token a hedge, an eighth a call by the worth of hedges, some given back, never above the most."""
-    tokens, level, worth, out = HedgeTokens(), START, 1.0, 0
+    tokens, level, worth, out = HedgeTokens(), INITIAL_TOKENS, 1.0, 0
     for step in steps:
         match step:
             case "answer":
@@ -31,8 +31,8 @@ def test_hedge_tokens_follow_the_model(steps: list[str]) -> None:
                 level += 1
             case "win" | "defeat":
                 tokens.judge(won=step == "win")
-                worth = min(1.0, worth + WIN) if step == "win" else max(LEAST, worth - DEFEAT)
-        level = min(level, MOST * worth)
+                worth = min(1.0, worth + WIN_GAIN) if step == "win" else max(MIN_WORTH, worth - LOSS)
+        level = min(level, MAX_TOKENS * worth)
         assert (tokens.available, tokens.worth) == (level, worth)
 
 
@@ -46,13 +46,13 @@ def test_hedges_never_exceed_the_start_and_their_share_of_the_calls(hedges: list
         else:
             tokens.deposit(0.05)
             answered += 1
-        assert made <= START + 0.05 * answered + 1e-6
+        assert made <= INITIAL_TOKENS + 0.05 * answered + 1e-6
 
 
 def test_hedge_tokens_of_an_upstream_that_answers_nothing_run_out() -> None:
     """No floor in time: after the first ten there are no more."""
     tokens = HedgeTokens()
-    assert sum(tokens.try_spend() for _ in range(1000)) == START
+    assert sum(tokens.try_spend() for _ in range(1000)) == INITIAL_TOKENS
 
 
 def hedges_made(share_of_wins: float, calls: int = 20_000) -> float:
@@ -83,7 +83,7 @@ def test_hedges_that_win_again_come_back() -> None:
     tokens = HedgeTokens()
     for _ in range(1000):
         tokens.judge(won=False)
-    assert tokens.worth == LEAST
+    assert tokens.worth == MIN_WORTH
     for _ in range(10):
         tokens.judge(won=True)
     assert tokens.worth == 1.0
@@ -106,29 +106,29 @@ def late_in(late: list[bool]) -> HedgeTokens:
 
 def test_as_many_late_steps_as_usual_are_no_crowd() -> None:
     """One in twenty, for ever: chance alone holds back three hedges in a hundred at the most."""
-    rng, tokens, crowded = Random(1), HedgeTokens(), 0
+    rng, tokens, congested = Random(1), HedgeTokens(), 0
     for _ in range(20_000):
         tokens.begun += 1
         if rng.random() < USUAL:
             tokens.late(tokens.begun, USUAL)
-            crowded += tokens.crowded
-    assert crowded <= 0.03 * 20_000 * USUAL
+            congested += tokens.congested
+    assert congested <= 0.03 * 20_000 * USUAL
 
 
 def test_four_times_as_many_late_steps_as_usual_are_a_crowd_soon() -> None:
     """One in five: known after a hundred steps, and over after a hundred or so that were in time."""
-    assert late_in([number % 5 == 0 for number in range(100)]).crowded
-    assert not late_in([number % 5 == 0 for number in range(100)] + [False] * 100 + [True]).crowded
+    assert late_in([number % 5 == 0 for number in range(100)]).congested
+    assert not late_in([number % 5 == 0 for number in range(100)] + [False] * 100 + [True]).congested
 
 
 def test_late_steps_of_a_fan_out_are_counted_in_the_order_of_their_beginning() -> None:
     """Of a thousand begun at once, fifty are late at the same moment: no crowd. Of 400, they are one."""
-    for begun, crowded in ((1000, False), (400, True)):
+    for begun, congested in ((1000, False), (400, True)):
         tokens = HedgeTokens()
         tokens.begun = begun
         for number in range(0, begun, begun // 50):
             tokens.late(number + 1, USUAL)
-        assert tokens.crowded is crowded
+        assert tokens.congested is congested
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.sampled_from([0.05, 0.2, 1.0])), max_size=300))
@@ -142,4 +142,4 @@ def test_lateness_is_never_more_than_that_of_everybody(late: list[tuple[int, flo
     everybody = HedgeTokens()
     for number in range(2000):
         everybody.late(number, 1.0)
-        assert not everybody.crowded
+        assert not everybody.congested

@@ -6,13 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilient_client._policies.hedging.latency_histogram import BEYOND, ENOUGH, FINEST, STEPS, LatencyHistogram
+from resilient_client._policies.hedging.latency_histogram import (
+    BUCKETS_PER_DOUBLING,
+    MIN_SAMPLES,
+    MIN_SAMPLES_BEYOND,
+    RESOLUTION,
+    LatencyHistogram,
+)
 
-RATIO = 2 ** (1 / STEPS)
+RATIO = 2 ** (1 / BUCKETS_PER_DOUBLING)
 """How far one bucket's end lies above its beginning."""
 
 seconds = st.floats(0.0002, 100.0)
-samples = st.lists(st.tuples(seconds, st.booleans()), min_size=ENOUGH, max_size=3 * ENOUGH)
+samples = st.lists(st.tuples(seconds, st.booleans()), min_size=MIN_SAMPLES, max_size=3 * MIN_SAMPLES)
 
 
 def learnt(*latencies: tuple[float, bool]) -> LatencyHistogram:
@@ -36,7 +42,7 @@ def product_limit(latencies: list[tuple[float, bool]], share: float) -> float | 
 
 
 def bucket(latency: float) -> int:
-    return math.floor(math.log(latency / FINEST) * STEPS / math.log(2))
+    return math.floor(math.log(latency / RESOLUTION) * BUCKETS_PER_DOUBLING / math.log(2))
 
 
 @given(samples, st.sampled_from([0.5, 0.9, 0.95]))
@@ -47,11 +53,11 @@ def test_quantile_is_the_product_limit_estimate_to_a_bucket(latencies: list[tupl
         assert found is None
     else:
         assert found is not None
-        low = FINEST * RATIO ** bucket(exact)
+        low = RESOLUTION * RATIO ** bucket(exact)
         assert low * 0.999 <= found <= low * RATIO * 1.001
 
 
-@given(st.lists(seconds, min_size=ENOUGH, max_size=3 * ENOUGH), st.sampled_from([0.5, 0.9, 0.95]))
+@given(st.lists(seconds, min_size=MIN_SAMPLES, max_size=3 * MIN_SAMPLES), st.sampled_from([0.5, 0.9, 0.95]))
 def test_quantile_of_answers_alone_has_their_share_below_it(latencies: list[float], share: float) -> None:
     """Without cuts it is the percentile of the text-book: the share lies at or below it, to a bucket."""
     found = learnt(*((latency, True) for latency in latencies)).quantile(share)
@@ -60,10 +66,10 @@ def test_quantile_of_answers_alone_has_their_share_below_it(latencies: list[floa
     assert sum(latency <= found / RATIO / 1.001 for latency in latencies) < share * len(latencies) + 1e-6
 
 
-@pytest.mark.parametrize(("share", "enough"), [(0.5, ENOUGH), (0.95, ENOUGH), (0.99, 500), (0.999, 5000)])
+@pytest.mark.parametrize(("share", "enough"), [(0.5, MIN_SAMPLES), (0.95, MIN_SAMPLES), (0.99, 500), (0.999, 5000)])
 def test_quantile_before_enough_samples_is_unknown(share: float, enough: int) -> None:
     """100 samples at the least, and five that are expected beyond it; one less, and nothing is said."""
-    assert enough == max(ENOUGH, round(BEYOND / (1 - share)))
+    assert enough == max(MIN_SAMPLES, round(MIN_SAMPLES_BEYOND / (1 - share)))
     histogram = learnt(*[(0.01, True)] * (enough - 1))
     assert histogram.quantile(share) is None
     histogram.observe(0.0, 0.01)
@@ -108,13 +114,13 @@ def test_samples_of_one_that_is_seldom_called_are_kept() -> None:
 def test_memory_of_many_latencies_is_that_of_their_buckets() -> None:
     """What is kept does not grow with the calls."""
     histogram = learnt(*((0.0001 * (1 + number % 10_000), number % 7 > 0) for number in range(100_000)))
-    assert len(histogram._young) < 2 * STEPS * 15
+    assert len(histogram._current) < 2 * BUCKETS_PER_DOUBLING * 15
 
 
 def test_latencies_out_of_all_bounds_are_kept_at_the_bounds() -> None:
     """Zero, and a year, are samples like others."""
     histogram = learnt(*[(0.0, True)] * 90, *[(3e7, True)] * 90)
-    assert histogram.quantile(0.5) == FINEST
+    assert histogram.quantile(0.5) == RESOLUTION
     assert (histogram.quantile(0.95) or 0) > 3600
 
 
@@ -123,10 +129,10 @@ def test_latencies_out_of_all_bounds_are_kept_at_the_bounds() -> None:
 
 def end(latency: float) -> float:
     """Where the bucket of this latency ends: what it is taken for."""
-    return FINEST * RATIO ** (bucket(latency) + 1)
+    return RESOLUTION * RATIO ** (bucket(latency) + 1)
 
 
-@given(st.lists(st.floats(0.00021, 100.0), min_size=ENOUGH, max_size=3 * ENOUGH), st.floats(0.0002, 10.0))
+@given(st.lists(st.floats(0.00021, 100.0), min_size=MIN_SAMPLES, max_size=3 * MIN_SAMPLES), st.floats(0.0002, 10.0))
 def test_outlook_of_answers_is_their_mean_rest_in_means(latencies: list[float], waited: float) -> None:
     """Without cuts it is what paper and pencil give: the share that takes longer, and by how much."""
     outlook = learnt(*((latency, True) for latency in latencies)).outlook(waited)

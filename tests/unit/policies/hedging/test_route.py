@@ -13,7 +13,7 @@ from resilient_client import Call, Endpoint, Hedging, Request, Retry, RetryBudge
 from resilient_client._core.attempt import Attempt
 from resilient_client._core.context import CallContext, ClientContext
 from resilient_client._core.events import Events
-from resilient_client._policies.hedging.budget import START, HedgeTokens
+from resilient_client._policies.hedging.budget import INITIAL_TOKENS, HedgeTokens
 from resilient_client._policies.hedging.latency_histogram import LatencyHistogram
 from resilient_client._policies.hedging.route import HedgingRoute
 from resilient_client._policies.retry.budget import RetryBudgets
@@ -93,18 +93,18 @@ def test_step_that_is_late_as_often_as_its_delay_says_is_no_news() -> None:
     route = fed(*[0.002] * 500, *[0.2] * 500)
     for number in range(1, 1000, 2):
         route.late(number, 0.003, Hedging(delay="p50"))
-        assert not route.tokens.crowded
+        assert not route.tokens.congested
 
 
 def test_hedge_takes_of_both_budgets_or_of_none() -> None:
     """Five tokens for retries, ten for hedges: five hedges; the sixth leaves the ten minus five as they are."""
     budgets: RetryBudgets[Endpoint] = RetryBudgets(RetryBudget(initial=5, min_per_second=0))
     route, request = a_route(budgets), a_request()
-    assert [route.pay(request, 0.0, 1.0) for _ in range(6)] == [True] * 5 + [False]
-    assert route.tokens.available == START - 5
+    assert [route.try_spend(request, 0.0, 1.0) for _ in range(6)] == [True] * 5 + [False]
+    assert route.tokens.available == INITIAL_TOKENS - 5
     route.refund(request, 1.0)
-    assert route.tokens.available == START - 4
-    assert route.pay(request, 0.0, 1.0)
+    assert route.tokens.available == INITIAL_TOKENS - 4
+    assert route.try_spend(request, 0.0, 1.0)
 
 
 def test_attempt_that_had_not_begun_teaches_nothing() -> None:

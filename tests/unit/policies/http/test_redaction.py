@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from resilient_client._policies.http.redaction import (
-    LONGEST,
+    MAX_LENGTH,
     REDACTED,
     UNREADABLE_URL,
     redact_headers,
@@ -135,7 +135,7 @@ def test_shown_text_is_printable_and_bounded(text: str) -> None:
         *redact_headers({"Server": text}).values(),
     ):
         assert shown.isprintable()
-        assert len(shown) <= LONGEST + 1
+        assert len(shown) <= MAX_LENGTH + 1
 
 
 def test_shown_text_with_control_characters_replaces_them() -> None:

@@ -5,7 +5,8 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from resilient_client._policies.limits.bulkhead import Permits, Place
+from resilient_client._policies.limits.bulkhead import Permits
+from resilient_client._policies.limits.queue import QueueEntry
 from resilient_client._settings.bulkhead import Bulkhead
 
 SETTINGS = Bulkhead(max_concurrent=3, max_queue=4)
@@ -13,12 +14,12 @@ MACHINE = settings(stateful_step_count=60)
 RANKS = ["user", "batch", "probe"]
 
 
-class Waiter:
+class Caller:
     def __init__(self, priority, number):
         self.priority = priority
         self.number = number
         self.gone = False  # cancelled, and has not run since
-        self.place = None
+        self.waiter = None
         self.told = None
 
     @property
@@ -61,16 +62,16 @@ class Interleavings(RuleBasedStateMachine):
             self.in_use += 1
             return
         self.count += 1
-        waiter = Waiter(priority, self.count)
-        waiter.place = self.permits.enqueue(priority, waiter.wake)
+        waiter = Caller(priority, self.count)
+        waiter.waiter = self.permits.enqueue(priority, waiter.wake)
         if len(self.queue) >= SETTINGS.max_queue:
             last = max(self.queue, key=lambda waiter: waiter.order)
             if last.order[0] <= waiter.order[0]:
-                assert waiter.place is None
+                assert waiter.waiter is None
                 return
             self.queue.remove(last)
             assert last.gone or last.told is False
-        assert waiter.place is not None
+        assert waiter.waiter is not None
         self.queue.append(waiter)
 
     @precondition(lambda self: self.in_use)
@@ -87,7 +88,7 @@ class Interleavings(RuleBasedStateMachine):
         waiter = data.draw(st.sampled_from(self.queue))
         waiter.gone = True
         if runs:
-            waiter.place.leave()
+            waiter.waiter.leave()
             self.queue.remove(waiter)
 
     @rule(limit=st.integers(1, 6))
@@ -106,7 +107,7 @@ class Interleavings(RuleBasedStateMachine):
     def teardown(self):
         """However it ends, all permits come home."""
         for waiter in self.queue:
-            waiter.place.leave()
+            waiter.waiter.leave()
         for _ in range(self.in_use):
             self.permits.release()
         assert self.permits.idle
@@ -139,10 +140,10 @@ def hand_on_whatever_the_priority(permits):
 
 
 MUTANTS = {
-    "permits of cancelled waiters are lost": (Permits, "_hand_on", hand_on_to_anybody),
-    "the last to come is served first": (Permits, "_hand_on", hand_on_to_the_last),
-    "probes go before users": (Permits, "_hand_on", hand_on_whatever_the_priority),
-    "who leaves stays in the queue": (Place, "leave", lambda place: None),
+    "permits of cancelled waiters are lost": (Permits, "_serve_waiters", hand_on_to_anybody),
+    "the last to come is served first": (Permits, "_serve_waiters", hand_on_to_the_last),
+    "probes go before users": (Permits, "_serve_waiters", hand_on_whatever_the_priority),
+    "who leaves stays in the queue": (QueueEntry, "leave", lambda waiter: None),
     "no room is made for users": (Permits, "_make_room", lambda permits, priority: False),
     "who comes overtakes": (Permits, "try_acquire", lambda permits: True),
 }

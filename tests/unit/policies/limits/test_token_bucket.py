@@ -126,7 +126,7 @@ def test_put_back_gives_the_token_to_the_next():
     waiters.queue("first")
     waiters.queue("second")
     bucket.advance(0.5)
-    bucket.put_back()
+    bucket.refund()
     bucket.advance(0.5)
     assert waiters.told == [("first", True), ("second", True)]
 
@@ -179,7 +179,7 @@ def test_put_back_during_a_pause_does_not_shorten_it():
     """The pause is the endpoint's wish, not ours."""
     bucket, _ = empty()
     bucket.pause(0.0, 3.0)
-    bucket.put_back()
+    bucket.refund()
     assert not bucket.try_take(2.9)
 
 
