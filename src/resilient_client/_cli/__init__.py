@@ -11,10 +11,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from resilient_client._cli.signals import terminable
+from resilient_client._cli.signals import handle_sigterm
 from resilient_client._core.errors import MissingExtraError
 
-_NEEDED = ("typer", "rich")
+_REQUIRED = ("typer", "rich")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the name of the program; those of this process if left out.
     """
     _replace_closed()
-    with terminable():
+    with handle_sigterm():
         try:
             _require_extra()
             from resilient_client._cli.app import run
@@ -48,7 +48,7 @@ def _replace_closed() -> None:
 
 
 def _require_extra() -> None:
-    absent = [name for name in _NEEDED if not _importable(name)]
+    absent = [name for name in _REQUIRED if not _importable(name)]
     if absent:
         raise MissingExtraError(
             f"the command line needs {' and '.join(absent)}; install with: pip install 'resilient-client[cli]'"

@@ -62,4 +62,4 @@ def run(arguments: Sequence[str]) -> int:
         with command.make_context(PROGRAM, list(arguments)) as context:
             return command.invoke(context)
 
-    return errors.ending(invoke)
+    return errors.exit_code_of(invoke)

@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from resilient_client._cli.output import coloured
-from resilient_client._cli.table import Row, summed_up, table
+from resilient_client._cli.output import supports_colour
+from resilient_client._cli.table import Row, summary_line, table
 from resilient_client.health import HealthReport, ProbeResult
 
 _REMEMBERED = 60
@@ -36,7 +36,7 @@ class Board:
         self._over = False
         self._spinner = Spinner("dots", style="dim")
         self._live = Live(
-            console=console, get_renderable=self.picture, refresh_per_second=8, vertical_overflow="visible"
+            console=console, get_renderable=self.render, refresh_per_second=8, vertical_overflow="visible"
         )
 
     def __enter__(self) -> None:
@@ -46,22 +46,22 @@ class Board:
         self._over = True
         self._live.stop()
 
-    def expect(self, results: Iterable[ProbeResult]) -> None:
+    def on_start(self, results: Iterable[ProbeResult]) -> None:
         """These targets will be asked."""
         self._rows = {result.name: Row(result, pending=True) for result in results}
 
-    def learned(self, result: ProbeResult) -> None:
+    def on_result(self, result: ProbeResult) -> None:
         """A target was looked at."""
         history = self._rows[result.name].history
         if self._every is not None:
             history = (*history[1 - _REMEMBERED :], result.elapsed if result.ok else None)
         self._rows[result.name] = Row(result, history=history)
 
-    def finished(self, report: HealthReport) -> None:
+    def on_report(self, report: HealthReport) -> None:
         """The check is over."""
         self._report = report
 
-    def picture(self) -> Group:
+    def render(self) -> Group:
         """The check as it stands now."""
         rows = list(self._rows.values())
         return table(
@@ -69,13 +69,13 @@ class Board:
             self._summary(rows),
             width=self._console.width,
             height=None if self._over else self._console.height,
-            colours=coloured(self._console),
+            colours=supports_colour(self._console),
         )
 
     def _summary(self, rows: list[Row]) -> Text:
         if self._report is None:
             return self._progress(rows)
-        line = summed_up(rows, self._report.state, self._report.elapsed)
+        line = summary_line(rows, self._report.state, self._report.elapsed)
         if self._every is not None and not self._over:
             line.append(f" · every {self._every:g} s, Ctrl-C ends", style="dim")
         return line

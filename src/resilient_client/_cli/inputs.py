@@ -149,7 +149,7 @@ def read_file(path: str, option: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"{option}: {path!r} cannot be read: {reason(error)}") from None
+        raise ConfigurationError(f"{option}: {path!r} cannot be read: {os_error_reason(error)}") from None
 
 
 def checked_destination(path: str | None, option: str = "--output") -> Path | None:
@@ -168,21 +168,21 @@ def checked_destination(path: str | None, option: str = "--output") -> Path | No
     return destination
 
 
-def timeout_of(total: str | None, attempt: str | None) -> dict[str, Timeout]:
+def timeout_option(total: str | None, attempt: str | None) -> dict[str, Timeout]:
     """The option ``timeout`` of a call, as far as it was given.
 
     Raises:
         ConfigurationError: A value is no duration.
     """
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if total is not None:
-        given["total"] = seconds("--timeout", total)
+        values["total"] = seconds("--timeout", total)
     if attempt is not None:
-        given["attempt"] = seconds("--attempt-timeout", attempt)
-    return {"timeout": Timeout(**given)} if given else {}
+        values["attempt"] = seconds("--attempt-timeout", attempt)
+    return {"timeout": Timeout(**values)} if values else {}
 
 
-def retry_of(max_attempts: int | None, no_retry: bool) -> dict[str, Retry | None]:
+def retry_option(max_attempts: int | None, no_retry: bool) -> dict[str, Retry | None]:
     """The option ``retry`` of a call, as far as it was given.
 
     Raises:
@@ -211,7 +211,7 @@ def seconds(what: str, value: object) -> float:
         raise ConfigurationError(f"{what} is {value!r:.80}; give seconds above 0, such as 2 or '500ms'") from None
 
 
-def reason(error: OSError) -> str:
+def os_error_reason(error: OSError) -> str:
     """What the system says, as part of a sentence."""
     text = error.strerror or type(error).__name__
     return f"{text[:1].lower()}{text[1:]}"

@@ -34,11 +34,11 @@ def _console(stream: TextIO) -> Console:
     return _Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
-def lively(console: Console) -> bool:
+def supports_live(console: Console) -> bool:
     """Whether somebody looks who can be shown a picture that moves."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
-def coloured(console: Console) -> bool:
+def supports_colour(console: Console) -> bool:
     """Whether colours can tell things apart: not through a pipe, with ``NO_COLOR`` or on a dumb terminal."""
     return console.color_system is not None and not console.no_color

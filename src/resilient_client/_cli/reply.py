@@ -15,14 +15,14 @@ from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from resilient_client._cli.output import err, out
-from resilient_client._cli.text import harmless, shown_status, status_style
+from resilient_client._cli.text import format_status, sanitize, status_style
 from resilient_client._core.response import Response
 
 _LONGEST_COLOURED = 1 << 20  # bytes of JSON; colouring more takes seconds, and nobody reads it
 _TEXTUAL = ("text/", "application/json", "application/xml", "application/javascript", "application/x-www-form")
 
 
-def show(response: Response, *, include: bool, with_body: bool = True) -> None:
+def show_reply(response: Response, *, include: bool, with_body: bool = True) -> None:
     """Write a reply to stdout, as suits who reads it.
 
     Args:
@@ -32,7 +32,7 @@ def show(response: Response, *, include: bool, with_body: bool = True) -> None:
     """
     console = out()
     if include:
-        console.print(head(response.status, response.headers), soft_wrap=True)
+        console.print(format_head(response.status, response.headers), soft_wrap=True)
         if response.content and with_body:
             console.print()
     if console.is_terminal and with_body and (response.content or not include):
@@ -44,17 +44,17 @@ def show(response: Response, *, include: bool, with_body: bool = True) -> None:
         err().print(f"only the first {len(response.content):,} bytes of this error body were read", style="yellow")
 
 
-def head(status: int, headers: CIMultiDictProxy[str]) -> Text:
+def format_head(status: int, headers: CIMultiDictProxy[str]) -> Text:
     """Status line and headers, as they came."""
-    text = Text(shown_status(status), style=f"bold {status_style(status)}")
+    text = Text(format_status(status), style=f"bold {status_style(status)}")
     for name, value in headers.items():
-        text.append(f"\n{harmless(name)}", style="not bold cyan").append(
-            f": {harmless(value)}", style="not bold default"
+        text.append(f"\n{sanitize(name)}", style="not bold cyan").append(
+            f": {sanitize(value)}", style="not bold default"
         )
     return text
 
 
-def body(content: bytes, content_type: str, text: str) -> Text | None:
+def format_body(content: bytes, content_type: str, text: str) -> Text | None:
     """A body for people, or ``None`` for one that only programs can read.
 
     Args:
@@ -69,18 +69,18 @@ def body(content: bytes, content_type: str, text: str) -> Text | None:
         try:
             indented = json.dumps(json.loads(content), indent=2, ensure_ascii=False)
         except (ValueError, RecursionError):
-            return Text(harmless(text).rstrip("\n"))
-        return JSONHighlighter()(harmless(indented))
-    return Text(harmless(text).rstrip("\n"))
+            return Text(sanitize(text).rstrip("\n"))
+        return JSONHighlighter()(sanitize(indented))
+    return Text(sanitize(text).rstrip("\n"))
 
 
 def _show_body(console: Console, response: Response) -> None:
     media = response.headers.get("content-type", "")
-    shown = body(response.content, media, response.text)
+    shown = format_body(response.content, media, response.text)
     if not response.content:
-        err().print(f"{shown_status(response.status)}, no body", style="dim")
+        err().print(f"{format_status(response.status)}, no body", style="dim")
     elif shown is None:
-        size, kind = f"{len(response.content):,} bytes", f" of {harmless(media)}" if media else ""
+        size, kind = f"{len(response.content):,} bytes", f" of {sanitize(media)}" if media else ""
         err().print(f"{size}{kind}, not for a terminal: save them with --output FILE", style="yellow")
     else:
         console.print(shown, soft_wrap=True)

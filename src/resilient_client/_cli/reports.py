@@ -9,12 +9,12 @@ from datetime import UTC
 
 from rich.cells import cell_len
 
-from resilient_client._cli.table import reason
-from resilient_client._cli.text import shown_seconds
+from resilient_client._cli.table import status_reason
+from resilient_client._cli.text import format_seconds
 from resilient_client.health import HealthReport, HealthState, ProbeResult
 
 
-def plain(report: HealthReport, *, dated: bool) -> Iterator[str]:
+def plain_lines(report: HealthReport, *, dated: bool) -> Iterator[str]:
     """An aligned line a target, in their order: state, name, status, time, reason.
 
     Args:
@@ -28,15 +28,15 @@ def plain(report: HealthReport, *, dated: bool) -> Iterator[str]:
     for result in report:
         state = result.state.upper() if result.state is HealthState.DOWN else result.state.value
         status = "-" if result.status is None else str(result.status)
-        took = shown_seconds(result.elapsed) if result.attempts else "-"
+        took = format_seconds(result.elapsed) if result.attempts else "-"
         name = result.name + " " * (width - cell_len(result.name))
-        line = f"{date}{state:<8}  {name}  {status:>3}  {took:>7}  {reason(result)}"
+        line = f"{date}{state:<8}  {name}  {status:>3}  {took:>7}  {status_reason(result)}"
         yield line.rstrip()
 
 
 def as_lines(report: HealthReport, *, dated: bool = False) -> str:
     """The report as plain lines."""
-    return "".join(f"{line}\n" for line in plain(report, dated=dated))
+    return "".join(f"{line}\n" for line in plain_lines(report, dated=dated))
 
 
 def as_json(report: HealthReport) -> str:
@@ -44,7 +44,7 @@ def as_json(report: HealthReport) -> str:
     return json.dumps(report.to_dict(), ensure_ascii=False) + "\n"
 
 
-class Written:
+class ReportWriter:
     """Writes each report to stdout in one form."""
 
     def __init__(self, form: Callable[[HealthReport], str] = as_lines) -> None:
@@ -56,13 +56,13 @@ class Written:
     def __exit__(self, *_: object) -> None:
         """Nothing to restore."""
 
-    def expect(self, results: Iterable[ProbeResult]) -> None:
+    def on_start(self, results: Iterable[ProbeResult]) -> None:
         """Nothing to write yet."""
 
-    def learned(self, result: ProbeResult) -> None:
+    def on_result(self, result: ProbeResult) -> None:
         """Nothing to write yet: lines stand in the order of the targets, not of their answers."""
 
-    def finished(self, report: HealthReport) -> None:
+    def on_report(self, report: HealthReport) -> None:
         """Write a report, at once even into a pipe."""
         sys.stdout.write(self._form(report))
         sys.stdout.flush()

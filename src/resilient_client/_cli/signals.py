@@ -16,20 +16,20 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def terminable() -> Iterator[None]:
+def handle_sigterm() -> Iterator[None]:
     """Let SIGTERM unwind the program as Ctrl-C does, so that a terminal gets its cursor back.
 
     Raises:
         SystemExit: It came.
     """
-    if not _may_handle():
+    if not _can_handle_signals():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _end)
+    previous = signal.signal(signal.SIGTERM, _exit)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -43,42 +43,42 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """
     import asyncio
 
-    came = False
+    received = False
 
     async def cancellable() -> T:
         loop, task = asyncio.get_running_loop(), cast("asyncio.Task[T]", asyncio.current_task())
-        before = signal.getsignal(signal.SIGTERM)
+        previous = signal.getsignal(signal.SIGTERM)
 
         def cancel() -> None:
-            nonlocal came
-            came = True
+            nonlocal received
+            received = True
             task.cancel()
-            hand_back()
+            restore()
 
-        def hand_back() -> None:
+        def restore() -> None:
             if loop.remove_signal_handler(signal.SIGTERM):
-                signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+                signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
-        if not _may_handle():
+        if not _can_handle_signals():
             return await main
         loop.add_signal_handler(signal.SIGTERM, cancel)
         try:
             return await main
         finally:
-            hand_back()
+            restore()
 
     try:
         return asyncio.run(cancellable())
     except asyncio.CancelledError:
-        if came:
-            _end()
+        if received:
+            _exit()
         raise
 
 
-def _may_handle() -> bool:
+def _can_handle_signals() -> bool:
     """Only the main thread may, and Windows knows no such signal."""
     return threading.current_thread() is threading.main_thread() and sys.platform != "win32"
 
 
-def _end(*_: object) -> NoReturn:
+def _exit(*_: object) -> NoReturn:
     raise SystemExit(TERMINATED)

@@ -11,7 +11,7 @@ STAGES = {"pool": "blue", "dns": "cyan", "connect": "yellow", "tls": "magenta", 
 _NOTEWORTHY_WAIT = 0.001  # seconds in the pool; a call on its own never waits there
 
 
-def spent(timings: Timings) -> list[tuple[str, float]]:
+def stage_times(timings: Timings) -> list[tuple[str, float]]:
     """The stages that took place, with their seconds; waiting for the pool only where there was a wait."""
     return [
         (stage, seconds)
@@ -20,16 +20,16 @@ def spent(timings: Timings) -> list[tuple[str, float]]:
     ]
 
 
-def label(stage: str) -> str:
+def stage_label(stage: str) -> str:
     """What people call a stage."""
     return stage.replace("_", " ")
 
 
-def bar(stages: list[tuple[str, float]], whole: float, cells: int) -> Text:
+def stage_bar(stages: list[tuple[str, float]], whole: float, cells: int) -> Text:
     """The stages one after another, to scale; the last cell of a bar that is not empty is always to be seen.
 
     Args:
-        stages: As ``spent`` gives them.
+        stages: As ``stage_times`` gives them.
         whole: Seconds that stand for all cells.
         cells: How many there are.
     """
@@ -44,9 +44,9 @@ def bar(stages: list[tuple[str, float]], whole: float, cells: int) -> Text:
     return line
 
 
-def legend(names: list[str]) -> Text:
+def stage_legend(names: list[str]) -> Text:
     """Which colour is which stage."""
     line = Text()
     for name in names:
-        line.append("  " if line else "").append("━ ", style=STAGES[name]).append(label(name), style="dim")
+        line.append("  " if line else "").append("━ ", style=STAGES[name]).append(stage_label(name), style="dim")
     return line

@@ -14,8 +14,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Group
 from rich.text import Text
 
-from resilient_client._cli.stages import STAGES, bar, label, legend, spent
-from resilient_client._cli.text import shortened, shown_seconds
+from resilient_client._cli.stages import STAGES, stage_bar, stage_label, stage_legend, stage_times
+from resilient_client._cli.text import format_seconds, shorten_middle
 from resilient_client.health import HealthState, ProbeResult
 
 MARKS = {
@@ -54,17 +54,17 @@ class _Column(NamedTuple):
 class _Layout(NamedTuple):
     stages: bool
     certificate: bool
-    looks: int
+    checks: int
     bar: int
 
 
 _LAYOUTS = (
-    _Layout(stages=True, certificate=True, looks=30, bar=24),
-    _Layout(stages=False, certificate=True, looks=20, bar=24),
-    _Layout(stages=False, certificate=True, looks=10, bar=16),
-    _Layout(stages=False, certificate=False, looks=10, bar=8),
-    _Layout(stages=False, certificate=False, looks=10, bar=0),
-    _Layout(stages=False, certificate=False, looks=0, bar=0),
+    _Layout(stages=True, certificate=True, checks=30, bar=24),
+    _Layout(stages=False, certificate=True, checks=20, bar=24),
+    _Layout(stages=False, certificate=True, checks=10, bar=16),
+    _Layout(stages=False, certificate=False, checks=10, bar=8),
+    _Layout(stages=False, certificate=False, checks=10, bar=0),
+    _Layout(stages=False, certificate=False, checks=0, bar=0),
 )
 """From the richest to the poorest: whether stages and certificate have columns, how many looks, how long a bar."""
 
@@ -81,27 +81,27 @@ def table(rows: Sequence[Row], summary: Text, *, width: int, height: int | None 
     """
     columns = _columns(rows, width, colours=colours)
     named = [name for name in STAGES if name in _stages_of(rows)]
-    keys = [legend(named)] if named and columns[-1].title == "" else []
+    keys = [stage_legend(named)] if named and columns[-1].title == "" else []
     kept = rows if height is None else _fitting(rows, height - 3 - len(keys))
     lines = [Text(_GAP.join(_cell(c.title, c) for c in columns).rstrip(), style="dim")]
     for row in kept:
         lines.append(_line(row, columns))
-        if why := reason(row.result):
-            lines.append(Text(f"  └ {shortened(why, width - 4)}", style="dim"))
+        if why := status_reason(row.result):
+            lines.append(Text(f"  └ {shorten_middle(why, width - 4)}", style="dim"))
     if left_out := len(rows) - len(kept):
         lines.append(Text(f"  … and {left_out} more", style="dim"))
     return Group(*lines, Text(), *keys, summary)
 
 
-def summed_up(rows: Sequence[Row], state: HealthState, elapsed: float) -> Text:
+def summary_line(rows: Sequence[Row], state: HealthState, elapsed: float) -> Text:
     """How all targets stand, in one line."""
     counts = Counter(row.result.state for row in rows)
     told = ", ".join(f"{counts[each]} {each}" for each in HealthState if counts[each])
     mark, style = MARKS[state]
-    return Text.assemble((f"{mark} {_word(state)}", f"bold {style}"), (f"  {told} · {shown_seconds(elapsed)}", "dim"))
+    return Text.assemble((f"{mark} {_word(state)}", f"bold {style}"), (f"  {told} · {format_seconds(elapsed)}", "dim"))
 
 
-def reason(result: ProbeResult) -> str:
+def status_reason(result: ProbeResult) -> str:
     """Why a target is not simply up, as far as anybody knows; ``""`` if it is."""
     text = result.reason
     if result.streak:  # the latest looks speak against the state, but are not enough to turn it
@@ -147,17 +147,19 @@ def _beside_names(rows: Sequence[Row], layout: _Layout, *, colours: bool) -> lis
         columns += [_stage(name) for name in STAGES if name in _stages_of(rows)]
     if layout.certificate and any(row.result.days_left is not None for row in rows):
         columns.append(_Column("cert", 6, _days, right=True))
-    if layout.looks and any(row.history for row in rows):
-        columns.append(_Column("history", layout.looks, lambda row: sparkline(row.history, layout.looks)))
+    if layout.checks and any(row.history for row in rows):
+        columns.append(_Column("history", layout.checks, lambda row: sparkline(row.history, layout.checks)))
     if layout.bar and colours:
         slowest = max((row.result.elapsed for row in rows), default=0.0)
-        columns.append(_Column("", layout.bar, lambda row: bar(spent(row.result.timings), slowest, layout.bar)))
+        columns.append(
+            _Column("", layout.bar, lambda row: stage_bar(stage_times(row.result.timings), slowest, layout.bar))
+        )
     return columns
 
 
 def _stages_of(rows: Sequence[Row]) -> set[str]:
     """The stages in which any target spent time."""
-    return {stage for row in rows for stage, _ in spent(row.result.timings)}
+    return {stage for row in rows for stage, _ in stage_times(row.result.timings)}
 
 
 def _line(row: Row, columns: Sequence[_Column]) -> Text:
@@ -177,7 +179,7 @@ def _cell(title: str, column: _Column) -> str:
 
 def _name(row: Row, width: int) -> Text:
     mark, style = ("·", "dim") if row.pending else MARKS[row.result.state]
-    return Text.assemble((mark, style), " ", (shortened(row.result.name, width), "dim" if row.pending else ""))
+    return Text.assemble((mark, style), " ", (shorten_middle(row.result.name, width), "dim" if row.pending else ""))
 
 
 def _state(row: Row) -> Text:
@@ -192,15 +194,15 @@ def _word(state: HealthState) -> str:
 
 
 def _time(row: Row) -> Text:
-    return Text(shown_seconds(row.result.elapsed) if row.result.attempts else "", style="dim" if row.pending else "")
+    return Text(format_seconds(row.result.elapsed) if row.result.attempts else "", style="dim" if row.pending else "")
 
 
 def _stage(name: str) -> _Column:
     def cell(row: Row) -> Text:
         seconds = getattr(row.result.timings, name)
-        return Text("" if seconds is None else shown_seconds(seconds), style="dim")
+        return Text("" if seconds is None else format_seconds(seconds), style="dim")
 
-    return _Column(label(name), 10, cell, right=True)
+    return _Column(stage_label(name), 10, cell, right=True)
 
 
 def _days(row: Row) -> Text:
@@ -210,7 +212,7 @@ def _days(row: Row) -> Text:
 
 def _fitting(rows: Sequence[Row], lines: int) -> Sequence[Row]:
     """The rows for which there is room, in their order; what is not well goes before what is pending or well."""
-    cost = [2 if reason(row.result) else 1 for row in rows]
+    cost = [2 if status_reason(row.result) else 1 for row in rows]
     if sum(cost) <= lines:
         return rows
     room, kept = lines - 1, set[int]()

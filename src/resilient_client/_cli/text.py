@@ -8,7 +8,7 @@ from http import HTTPStatus
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def shown_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """A duration in two or three digits: ``0.4 ms``, ``142 ms``, ``1.24 s``, ``75 s``."""
     if seconds < 0.00995:
         return f"{seconds * 1000:.1f} ms"
@@ -19,7 +19,7 @@ def shown_seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 59.95 else f"{seconds:.0f} s"
 
 
-def shown_status(status: int) -> str:
+def format_status(status: int) -> str:
     """A status with its phrase: ``503 Service Unavailable``."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
@@ -34,7 +34,7 @@ def status_style(status: int) -> str:
     return "yellow" if status < 400 else "red"
 
 
-def shortened(text: str, width: int) -> str:
+def shorten_middle(text: str, width: int) -> str:
     """``text`` in at most ``width`` characters; what is too long loses its middle: both ends of a URL tell most."""
     if len(text) <= width:
         return text
@@ -42,6 +42,6 @@ def shortened(text: str, width: int) -> str:
     return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def harmless(text: str) -> str:
+def sanitize(text: str) -> str:
     """``text`` without what would command a terminal or turn the direction of reading; lines and tabs stay."""
     return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))

@@ -13,8 +13,8 @@ from typing import Any
 import typer
 
 from resilient_client._cli import inputs, options, reply
-from resilient_client._cli.errors import FAILED, OK, complain
-from resilient_client._cli.explain import explanation
+from resilient_client._cli.errors import FAILED, OK, print_error
+from resilient_client._cli.explain import render_explanation
 from resilient_client._cli.output import err, out
 from resilient_client._cli.signals import run
 from resilient_client._cli.trace import Trace
@@ -37,7 +37,9 @@ _REMEDIES = {
     "give idempotency_key='auto' or idempotent=True": "give --idempotency-key auto",
 }
 """What errors advise in Python, and what it is called here."""
-_ENDS = "Exit code: 0 below status 400, 1 for any failure, 2 for wrong input (nothing was sent), 130 when interrupted."
+_EPILOG = (
+    "Exit code: 0 below status 400, 1 for any failure, 2 for wrong input (nothing was sent), 130 when interrupted."
+)
 
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
@@ -47,7 +49,7 @@ def register(app: typer.Typer) -> None:
     for name in METHODS:
         what = "status and headers go" if name == "head" else "body goes"
         help_ = f"Make one {name.upper()} call; its {what} to stdout."
-        app.command(name, help=help_, epilog=_ENDS)(_verb(name.upper()))
+        app.command(name, help=help_, epilog=_EPILOG)(_verb(name.upper()))
 
 
 def _verb(method: str) -> Callable[..., int]:
@@ -69,16 +71,16 @@ def _verb(method: str) -> Callable[..., int]:
         trace: options.Trace = False,
         explain: options.Explain = False,
     ) -> int:
-        given: dict[str, Any] = {
+        call_options: dict[str, Any] = {
             "headers": inputs.header_pairs(header or ()),
             "params": inputs.param_pairs(param or ()),
-            **inputs.timeout_of(timeout, attempt_timeout),
-            **inputs.retry_of(max_attempts, no_retry),
+            **inputs.timeout_option(timeout, attempt_timeout),
+            **inputs.retry_option(max_attempts, no_retry),
         }
         if idempotency_key is not None:
-            given["idempotency_key"] = idempotency_key
-        _put_body(given, json, data)
-        call: Call[Response] = Call(method, inputs.checked_url(url), **given)
+            call_options["idempotency_key"] = idempotency_key
+        _add_body(call_options, json, data)
+        call: Call[Response] = Call(method, inputs.checked_url(url), **call_options)
         api = APIClient(
             auth=BasicAuth(*inputs.credentials(user)) if user is not None else None,
             follow_redirects=_REDIRECTS[redirects],
@@ -92,22 +94,22 @@ def _verb(method: str) -> Callable[..., int]:
     return command
 
 
-def _put_body(given: dict[str, Any], json: str | None, data: str | None) -> None:
+def _add_body(call_options: dict[str, Any], json: str | None, data: str | None) -> None:
     """Add the body to the options of a call, and its media type unless a header says another."""
     if json is not None and data is not None:
         raise ConfigurationError("--json and --data exclude each other; give one")
     if json is not None:
-        given["content"] = inputs.json_body(json)
-        if not any(name.lower() == "content-type" for name, _ in given["headers"]):
-            given["headers"].append(("Content-Type", "application/json"))
+        call_options["content"] = inputs.json_body(json)
+        if not any(name.lower() == "content-type" for name, _ in call_options["headers"]):
+            call_options["headers"].append(("Content-Type", "application/json"))
     elif data is not None:
-        given["content"] = inputs.raw_body(data)
+        call_options["content"] = inputs.raw_body(data)
 
 
 def _explain(api: APIClient, call: Call[Response]) -> int:
     console = out()
     told = api.explain(call.method, call.path, **call.given)
-    console.print(explanation(told) if console.is_terminal else str(told), soft_wrap=not console.is_terminal)
+    console.print(render_explanation(told) if console.is_terminal else str(told), soft_wrap=not console.is_terminal)
     return OK
 
 
@@ -121,7 +123,7 @@ def _finish(api: APIClient, call: Call[Response], *, include: bool, destination:
     except InvalidRequestError:
         raise
     except APIStatusError as error:
-        reply.show(error.response, include=include)
+        reply.show_reply(error.response, include=include)
         return _failed(error)
     except APIError as error:
         return _failed(error)
@@ -129,8 +131,10 @@ def _finish(api: APIClient, call: Call[Response], *, include: bool, destination:
         try:
             destination.write_bytes(response.content)
         except OSError as error:
-            return complain(f"--output: {str(destination)!r} cannot be written: {inputs.reason(error)}", FAILED)
-    reply.show(response, include=include, with_body=destination is None)
+            return print_error(
+                f"--output: {str(destination)!r} cannot be written: {inputs.os_error_reason(error)}", FAILED
+            )
+    reply.show_reply(response, include=include, with_body=destination is None)
     return OK
 
 
@@ -138,7 +142,7 @@ def _failed(error: APIError) -> int:
     sentence = str(error)
     for python, here in _REMEDIES.items():
         sentence = sentence.replace(python, here)
-    return complain(sentence, FAILED)
+    return print_error(sentence, FAILED)
 
 
 async def _make(api: APIClient, call: Call[Response]) -> Response:

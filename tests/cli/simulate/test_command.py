@@ -79,11 +79,16 @@ def test_json_is_the_same_again_for_the_same_seed(short: str, capsys: pytest.Cap
 
 def test_json_holds_numbers_series_and_spread(short: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One object of schema 1; what is not there is null, never NaN."""
-    told = json.loads(written(capsys, short, "--json", *THREE, "--seeds", "2"), parse_constant=pytest.fail)
-    assert (told["schema"], told["scenario"], told["seeds"], told["upstream"]) == (1, "short", [1, 2], "api")
-    assert told["troubles"] == [{"name": "outage", "begins": 3.0, "ends": 6.0}]
-    assert [variant["name"] for variant in told["variants"]] == ["none", "naive", "default"]
-    naive = told["variants"][1]
+    printed = json.loads(written(capsys, short, "--json", *THREE, "--seeds", "2"), parse_constant=pytest.fail)
+    assert (printed["schema"], printed["scenario"], printed["seeds"], printed["upstream"]) == (
+        1,
+        "short",
+        [1, 2],
+        "api",
+    )
+    assert printed["troubles"] == [{"name": "outage", "begins": 3.0, "ends": 6.0}]
+    assert [variant["name"] for variant in printed["variants"]] == ["none", "naive", "default"]
+    naive = printed["variants"][1]
     assert [run["seed"] for run in naive["runs"]] == [1, 2]
     assert set(naive["spread"]["p999"]) == {"median", "lowest", "highest"}
     run = naive["runs"][0]
@@ -94,16 +99,16 @@ def test_json_holds_numbers_series_and_spread(short: str, capsys: pytest.Capture
 
 def test_compared_variants_are_offered_the_same_calls(short: str, capsys: pytest.CaptureFixture[str]) -> None:
     """They are compared on equal terms."""
-    told = json.loads(written(capsys, short, "--json", *THREE))
-    offered = [variant["runs"][0]["series"]["offered"] for variant in told["variants"]]
+    printed = json.loads(written(capsys, short, "--json", *THREE))
+    offered = [variant["runs"][0]["series"]["offered"] for variant in printed["variants"]]
     assert offered[0] == offered[1] == offered[2]
 
 
 def test_list_names_the_ready_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
     """A line each, in their order, with what they are about."""
-    told = written(capsys, "--list").splitlines()
-    assert [line.split()[0] for line in told] == list(READY)
-    assert all(len(line.split()) > 4 for line in told)
+    printed = written(capsys, "--list").splitlines()
+    assert [line.split()[0] for line in printed] == list(READY)
+    assert all(len(line.split()) > 4 for line in printed)
 
 
 def test_printed_scenario_is_one_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,10 +142,10 @@ def test_wrong_input_is_told_in_a_sentence_and_nothing_runs(
 ) -> None:
     """Exit code 2, nothing on stdout."""
     assert main(["simulate", *arguments]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert words in told.err
-    assert told.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
 
 
 def test_law_that_is_broken_ends_with_1(

@@ -77,6 +77,6 @@ def test_picture_without_matplotlib_names_the_extra(
     """Before anything is run."""
     monkeypatch.setattr("resilient_client._cli.simulate.drawing.find_spec", lambda _: None)
     assert main(["simulate", "stall", "--output", str(tmp_path / "x.png")]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "pip install 'resilient-client[cli,figures]'" in told.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "pip install 'resilient-client[cli,figures]'" in printed.err

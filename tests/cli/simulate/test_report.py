@@ -8,7 +8,7 @@ import pytest
 from tests.cli.simulate.kit import compared
 
 from resilient_client._cli.simulate.report import report
-from resilient_client._cli.simulate.series import Series, Trouble
+from resilient_client._cli.simulate.series import Incident, Series
 from resilient_client._cli.simulate.timeline import Panel, panel
 
 THREE = "retry=none,naive,default"
@@ -49,7 +49,7 @@ def test_timeline_shows_each_variant_with_its_strips(width: int) -> None:
     text = "\n".join(lines(width, THREE))
     for name in ("none", "naive", "default"):
         assert f"── {name} ─" in text
-    for strip in ("offered", "attempts", "goodput", "circuits", "trouble"):
+    for strip in ("offered", "attempts", "goodput", "circuits", "incident"):
         assert text.count(f"{strip} ") >= 3
     assert "━ outage" in text
     assert "╵0 s" in text
@@ -61,34 +61,34 @@ def test_timeline_on_a_wide_terminal_stands_side_by_side() -> None:
     assert not any("── none ─" in line and "── naive ─" in line for line in lines(80, THREE))
 
 
-def drawn(series: Series, *found: Trouble, width: int = 25, scale: float = 10) -> list[str]:
+def drawn(series: Series, *found: Incident, width: int = 25, scale: float = 10) -> list[str]:
     return [line.plain for line in panel(Panel("x", series), found, width, scale)]
 
 
 def test_panel_draws_one_scale_for_all_strips() -> None:
     """Twice the calls are twice as high; ``◐`` is half-open, a bar the share that is open."""
-    told = Series(
+    printed = Series(
         (10.0,) * 10, (10.0,) * 5 + (20.0,) * 5, (10.0,) * 5 + (0.0,) * 5, (0.0,) * 8 + (1.0, 0.0), (0.0,) * 9 + (1.0,)
     )
-    assert drawn(told, Trouble("stall", 5, 6)) == [
+    assert drawn(printed, Incident("stall", 5, 6)) == [
         "── x ────────────────────",
         "offered     10 ██████████",
         "attempts    20      █████",
         "               ██████████",
         "goodput     10 █████·····",
         "circuits       ········█◐",
-        "trouble             ━",
+        "incident            ━",
         "               ╵0 s",
     ]
 
 
 def test_panel_without_circuits_says_so() -> None:
     """Nothing to see is not the same as all closed."""
-    told = Series((1.0,), (1.0,), (1.0,), None, None)
-    assert "circuits       none" in drawn(told)
+    printed = Series((1.0,), (1.0,), (1.0,), None, None)
+    assert "circuits       none" in drawn(printed)
 
 
 def test_panel_narrower_than_its_seconds_shows_their_means() -> None:
     """Ten columns for twenty seconds: each is the mean of two; the label keeps the most of one second."""
-    told = Series((10.0,) * 20, (0.0, 20.0) * 10, (10.0,) * 20, None, None)
-    assert "attempts    20 ██████████" in drawn(told)
+    printed = Series((10.0,) * 20, (0.0, 20.0) * 10, (10.0,) * 20, None, None)
+    assert "attempts    20 ██████████" in drawn(printed)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from resilient_client import ClientConfig, ConfigurationError
-from resilient_client._cli.simulate.variants import AS_IT_IS, variants
+from resilient_client._cli.simulate.variants import UNCHANGED, variants
 from resilient_client.simulation import DEFAULT, NAIVE, NONE
 
 
 def test_compare_left_out_is_the_scenario_as_it_is() -> None:
     """Nothing is laid over it."""
-    assert variants([]) == (AS_IT_IS,)
+    assert variants([]) == (UNCHANGED,)
 
 
 @pytest.mark.parametrize("what", ["retry", "client"])

@@ -13,7 +13,7 @@ from resilient_client._core.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "printed"),
     [
         ("", "the URL is empty"),
         ("api.example.com/users", "has no scheme; write 'https://api.example.com/users'"),
@@ -28,11 +28,11 @@ from resilient_client._core.errors import ConfigurationError
         ("https://ada:secret@example.com/", "--user NAME:PASSWORD"),
     ],
 )
-def test_url_that_cannot_be_called_is_refused_with_the_remedy(text: str, told: str) -> None:
+def test_url_that_cannot_be_called_is_refused_with_the_remedy(text: str, printed: str) -> None:
     """Whatever is no absolute http(s) URL is refused, and the sentence says what to write."""
     with pytest.raises(ConfigurationError, match=r"the URL") as refused:
         inputs.checked_url(text)
-    assert told in str(refused.value)
+    assert printed in str(refused.value)
     assert "secret" not in str(refused.value)
 
 
@@ -50,7 +50,7 @@ def test_braces_in_a_url_are_sent_as_they_are_typed(upstream: BackgroundServer) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (["--header", "X-Token secret"], "--header number 1 has no colon"),
         (["--header", "bad name: secret"], "is not an HTTP token"),
@@ -76,14 +76,14 @@ def test_braces_in_a_url_are_sent_as_they_are_typed(upstream: BackgroundServer) 
     ],
 )
 def test_wrong_option_ends_with_one_sentence_and_nothing_sent(
-    upstream: BackgroundServer, arguments: list[str], told: str
+    upstream: BackgroundServer, arguments: list[str], printed: str
 ) -> None:
     """Wrong input is exit code 2, one line on stderr, nothing on stdout, nothing on the wire, no secret shown."""
     end = ran("get", upstream.url, *arguments)
     assert (end.code, end.out, upstream.hits) == (2, "", 0)
     assert end.err.startswith("error: ")
     assert end.err.count("\n") == 1
-    assert told in end.err
+    assert printed in end.err
     assert "secret" not in end.err
 
 

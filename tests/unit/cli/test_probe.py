@@ -19,7 +19,7 @@ from typing_extensions import Buffer
 from resilient_client import HealthState
 from resilient_client._cli.board import Board
 from resilient_client._cli.probe import _check as watch
-from resilient_client._cli.reports import Written, as_json, as_lines
+from resilient_client._cli.reports import ReportWriter, as_json, as_lines
 from resilient_client.health import HealthReport, Prober, ProbeResult, openmetrics
 from resilient_client.testing._virtual_time import run_virtual
 from resilient_client.testing.faults import reply
@@ -73,8 +73,8 @@ def test_lines_with_wide_characters_keep_their_columns() -> None:
 def test_json_is_one_object_in_one_line(partly_down: BackgroundServer) -> None:
     """With the version of its form, whatever the exit code."""
     end = ran("probe", f"{partly_down.url}/down", "--json")
-    told = json.loads(end.out)
-    assert (end.code, end.out.count("\n"), told["schema"], told["targets"][0]["status"]) == (1, 1, 1, 503)
+    printed = json.loads(end.out)
+    assert (end.code, end.out.count("\n"), printed["schema"], printed["targets"][0]["status"]) == (1, 1, 1, 503)
 
 
 def test_openmetrics_ends_with_its_mark(partly_down: BackgroundServer) -> None:
@@ -85,7 +85,7 @@ def test_openmetrics_ends_with_its_mark(partly_down: BackgroundServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         ([], "there are no targets; give URLs, or a file of them with --config"),
         (["--json", "--openmetrics"], "--json and --openmetrics exclude each other"),
@@ -100,13 +100,13 @@ def test_openmetrics_ends_with_its_mark(partly_down: BackgroundServer) -> None:
         (["--config", "none.toml"], "'none.toml' cannot be read: no such file or directory"),
     ],
 )
-def test_wrong_input_ends_with_one_sentence(arguments: list[str], told: str) -> None:
+def test_wrong_input_ends_with_one_sentence(arguments: list[str], printed: str) -> None:
     """Exit code 2, one line on stderr, nothing on stdout."""
     end = ran("probe", *arguments)
     assert (end.code, end.out) == (2, "")
     assert end.err.startswith("error: ")
     assert end.err.count("\n") == 1
-    assert told in end.err
+    assert printed in end.err
 
 
 @pytest.mark.parametrize("form", [as_lines, as_json, openmetrics])
@@ -117,7 +117,7 @@ def test_report_goes_into_a_pipe_as_soon_as_the_check_is_over(
     pipe = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(_Raw(pipe)), encoding="utf-8"))
     report = HealthReport([ProbeResult("late", "http://late/", True, HealthState.UNKNOWN, False)])
-    Written(form).finished(report)
+    ReportWriter(form).on_report(report)
     assert pipe.getvalue().decode() == form(report)
 
 
@@ -133,7 +133,7 @@ def test_watch_begins_a_check_every_so_many_seconds(takes: float, begins: list[f
         await asyncio.sleep(takes)
 
     with pytest.raises(KeyboardInterrupt):
-        run_virtual(watch(Prober([target]), Written(lambda _: ""), 1.0))
+        run_virtual(watch(Prober([target]), ReportWriter(lambda _: ""), 1.0))
     assert began == pytest.approx(begins)
 
 
@@ -149,11 +149,11 @@ def test_board_shows_progress_then_the_whole() -> None:
     board = Board(console, every=None)
     unknown = ProbeResult("users", "http://users/", True, HealthState.UNKNOWN, False)
     up = unknown._replace(state=HealthState.UP, ok=True, status=200, elapsed=0.02, attempts=1)
-    board.expect([unknown])
+    board.on_start([unknown])
     assert " 0 of 1 answered · " in _last_line(board)
-    board.learned(up)
+    board.on_result(up)
     assert " 1 of 1 answered · " in _last_line(board)
-    board.finished(HealthReport([up], elapsed=0.02))
+    board.on_report(HealthReport([up], elapsed=0.02))
     assert _last_line(board) == "● up  1 up · 20 ms"
 
 
@@ -172,5 +172,5 @@ class _Raw(io.RawIOBase):
 
 def _last_line(board: Board) -> str:
     plain = Console(file=io.StringIO(), width=80)
-    plain.print(board.picture())
+    plain.print(board.render())
     return str(plain.file.getvalue()).splitlines()[-1].rstrip()  # type: ignore[attr-defined]  # the StringIO above

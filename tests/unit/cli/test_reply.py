@@ -6,13 +6,13 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 from tests.unit.cli.support import drawn
 
-from resilient_client._cli.reply import body, head
-from resilient_client._cli.text import harmless, shortened, shown_seconds
+from resilient_client._cli.reply import format_body, format_head
+from resilient_client._cli.text import format_seconds, sanitize, shorten_middle
 
 
 def shown(content: bytes, media: str = "") -> list[str] | None:
     """The lines of a body."""
-    picture = body(content, media, content.decode("utf-8", "replace"))
+    picture = format_body(content, media, content.decode("utf-8", "replace"))
     return None if picture is None else drawn(picture)
 
 
@@ -24,7 +24,7 @@ def test_json_is_indented(media: str) -> None:
 
 def test_json_is_coloured() -> None:
     """On a terminal with colours, keys and values are told apart."""
-    picture = body(b'{"a": 1}', "application/json", '{"a": 1}')
+    picture = format_body(b'{"a": 1}', "application/json", '{"a": 1}')
     assert picture is not None
     assert "\x1b[" in "".join(drawn(picture, colours=True))
 
@@ -52,12 +52,12 @@ def test_body_cannot_command_the_terminal() -> None:
 def test_header_cannot_command_the_terminal() -> None:
     """A header is shown in one line, without control characters."""
     headers = CIMultiDictProxy(CIMultiDict({"X-One": "\x1b[2Jx"}))
-    assert head(200, headers).plain == "200 OK\nX-One: �[2Jx"
+    assert format_head(200, headers).plain == "200 OK\nX-One: �[2Jx"
 
 
 def test_direction_marks_are_replaced() -> None:
     """Text cannot pretend to be other text by turning the direction of reading."""
-    assert harmless("ab\u202edc") == "ab�dc"
+    assert sanitize("ab\u202edc") == "ab�dc"
 
 
 @pytest.mark.parametrize(
@@ -74,10 +74,10 @@ def test_direction_marks_are_replaced() -> None:
 )
 def test_duration_is_shown_in_few_digits(seconds: float, expected: str) -> None:
     """Two or three digits tell enough."""
-    assert shown_seconds(seconds) == expected
+    assert format_seconds(seconds) == expected
 
 
 @pytest.mark.parametrize(("width", "expected"), [(10, "0123456789"), (9, "0123…6789"), (4, "01…9"), (1, "…")])
 def test_long_text_loses_its_middle(width: int, expected: str) -> None:
     """Both ends stay."""
-    assert shortened("0123456789", width) == expected
+    assert shorten_middle("0123456789", width) == expected

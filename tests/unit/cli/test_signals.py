@@ -9,13 +9,13 @@ import threading
 
 import pytest
 
-from resilient_client._cli.signals import run, terminable
+from resilient_client._cli.signals import handle_sigterm, run
 
 
 def test_sigterm_unwinds_the_program_and_its_handler_is_restored() -> None:
     """What is open is closed; afterwards the signal is handled as before."""
     before, closed = signal.getsignal(signal.SIGTERM), []
-    with pytest.raises(SystemExit) as end, terminable():
+    with pytest.raises(SystemExit) as end, handle_sigterm():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             threading.Event().wait(5)
@@ -29,7 +29,7 @@ def test_program_runs_in_any_thread() -> None:
     handlers: list[object] = []
 
     def program() -> None:
-        with terminable():
+        with handle_sigterm():
             handlers.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=program)
@@ -87,7 +87,7 @@ def test_second_sigterm_waits_for_nothing() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.Event().wait()
 
-    with pytest.raises(SystemExit) as end, terminable():
+    with pytest.raises(SystemExit) as end, handle_sigterm():
         run(program())
     assert end.value.code == 143
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from tests.unit.cli.support import drawn
 
 from resilient_client import HealthState
-from resilient_client._cli.table import Row, reason, sparkline, summed_up, table
+from resilient_client._cli.table import Row, sparkline, status_reason, summary_line, table
 from resilient_client._core.timings import Timings
 from resilient_client.health import ProbeResult
 
@@ -134,12 +134,12 @@ def test_name_with_wide_characters_keeps_the_columns() -> None:
 )
 def test_reason_tells_what_is_not_as_it_should(values: dict[str, Any], expected: str) -> None:
     """Also a target whose latest looks speak against its state says so."""
-    assert reason(result(**values)) == expected
+    assert status_reason(result(**values)) == expected
 
 
 def test_summary_counts_the_states() -> None:
     """One line for the whole: state, counts, time."""
-    assert summed_up(ROWS, HealthState.DOWN, 1.5).plain == "✗ DOWN  2 up, 1 down, 1 unknown · 1.50 s"
+    assert summary_line(ROWS, HealthState.DOWN, 1.5).plain == "✗ DOWN  2 up, 1 down, 1 unknown · 1.50 s"
 
 
 def test_sparkline_shows_the_latest_looks() -> None:

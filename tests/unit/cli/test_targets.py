@@ -60,7 +60,7 @@ def test_expected_status_is_one_or_several_or_a_span(tmp_path: Path, given: str,
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "printed"),
     [
         ("", "there are no targets"),
         ("targets = 1", "there are no targets"),
@@ -90,14 +90,14 @@ def test_expected_status_is_one_or_several_or_a_span(tmp_path: Path, given: str,
         ('[targets.a]\nurl = "http://a/"\nmethod = "HEAD"\nexpect_body = "x"', "targets.a: expect_body needs a body"),
     ],
 )
-def test_mistake_in_a_file_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+def test_mistake_in_a_file_is_told_with_its_place(tmp_path: Path, text: str, printed: str) -> None:
     """The sentence names the file, the table, the key and what to do."""
     path = written(tmp_path, text)
     with pytest.raises(ConfigurationError) as refused:
         read_targets(path)
     assert str(refused.value).startswith(path)
     assert str(refused.value).count(path) == 1
-    assert told in str(refused.value)
+    assert printed in str(refused.value)
     assert str(refused.value).count(path) == 1
 
 

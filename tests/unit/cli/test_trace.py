@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resilient_client import AttemptRecord, Endpoint, ErrorKind
-from resilient_client._cli.trace import lines
+from resilient_client._cli.trace import event_lines
 from resilient_client._core.events import (
     AttemptFinished,
     AttemptStarted,
@@ -34,9 +34,9 @@ def record(**values: object) -> AttemptRecord:
     return made
 
 
-def told(event: Event, *, bars: bool = False) -> list[str]:
+def printed(event: Event, *, bars: bool = False) -> list[str]:
     """The lines, as plain text."""
-    return [line.plain.strip() for line in lines(event, bars=bars)]
+    return [line.plain.strip() for line in event_lines(event, bars=bars)]
 
 
 @pytest.mark.parametrize(
@@ -64,31 +64,31 @@ def told(event: Event, *, bars: bool = False) -> list[str]:
 )
 def test_event_is_told_in_one_line(event: Event, expected: str) -> None:
     """Each event says in one line what happened."""
-    assert told(event) == [expected]
+    assert printed(event) == [expected]
 
 
 def test_event_of_no_interest_is_not_told() -> None:
     """What is no part of a call's story is left out."""
-    assert told(TokenRefreshed(client="c", at=0.0, ok=True)) == []
+    assert printed(TokenRefreshed(client="c", at=0.0, ok=True)) == []
 
 
 def test_stages_of_an_attempt_are_told_in_order() -> None:
     """Each stage that took place stands with its time; a wait for the pool only if there was one."""
     spent = RecordedTrace(Timings(pool=0.0, dns=0.002, connect=0.011, tls=0.024, first_byte=0.131, body=0.0004), None)
-    first, *_ = told(AttemptFinished(**CALL, record=record(status=200, trace=spent)))
+    first, *_ = printed(AttemptFinished(**CALL, record=record(status=200, trace=spent)))
     assert first == "dns 2.0 ms · connect 11 ms · tls 24 ms · first byte 131 ms · body 0.4 ms"
 
 
 def test_bar_is_drawn_to_scale() -> None:
     """A stage that took half of the time takes half of the bar."""
     spent = RecordedTrace(Timings(connect=0.025, first_byte=0.025), None)
-    _, bar, _ = list(lines(AttemptFinished(**CALL, record=record(status=200, trace=spent)), bars=True))
+    _, bar, _ = list(event_lines(AttemptFinished(**CALL, record=record(status=200, trace=spent)), bars=True))
     assert [(span.end - span.start, span.style) for span in bar.spans] == [(24, "yellow"), (24, "green")]
 
 
 def test_kept_connection_and_redirects_are_told() -> None:
     """What explains missing stages, and where the attempt went, stands in the trace."""
-    told_lines = told(
+    told_lines = printed(
         AttemptFinished(
             **CALL,
             record=record(
@@ -102,4 +102,4 @@ def test_kept_connection_and_redirects_are_told() -> None:
 def test_text_from_the_upstream_cannot_command_the_terminal() -> None:
     """Escape sequences in what came from elsewhere are replaced."""
     event = AttemptFinished(**CALL, record=record(kind=ErrorKind.PROTOCOL, error="bad \x1b[2J"))
-    assert "\x1b" not in told(event)[0]
+    assert "\x1b" not in printed(event)[0]

@@ -27,16 +27,16 @@ def test_everything_given_arrives(upstream: BackgroundServer) -> None:
         *("post", f"{upstream.url}/pay?a=1", "-H", "X-One: 1", "-p", "b=2", "-p", "c=x=y", "--user", "ada:pw"),
         *("--idempotency-key", "k1", "--json", '{"amount": 5}'),
     )
-    told = json.loads(end.out)
-    assert told["query"] == {"a": "1", "b": "2", "c": "x=y"}
-    assert told["body"] == '{"amount": 5}'
+    printed = json.loads(end.out)
+    assert printed["query"] == {"a": "1", "b": "2", "c": "x=y"}
+    assert printed["body"] == '{"amount": 5}'
     expected = {
         "x-one": "1",
         "authorization": "Basic YWRhOnB3",
         "idempotency-key": "k1",
         "content-type": "application/json",
     }
-    assert told["headers"].items() >= expected.items()
+    assert printed["headers"].items() >= expected.items()
 
 
 def test_content_type_of_the_caller_wins_over_that_of_json(upstream: BackgroundServer) -> None:

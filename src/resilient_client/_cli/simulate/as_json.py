@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from resilient_client._cli.simulate.experiment import Experiment, Result
 from resilient_client._cli.simulate.numbers import MEASURES, spread
-from resilient_client._cli.simulate.series import in_focus, series, troubles
+from resilient_client._cli.simulate.series import focus_upstream, incidents_of, series_of
 from resilient_client.simulation import Run
 
 SCHEMA: Final = 1
@@ -19,7 +19,7 @@ SCHEMA: Final = 1
 def as_json(experiment: Experiment, results: Sequence[Result]) -> str:
     """The object, in one line."""
     scenario = experiment.scenario
-    focus = in_focus(scenario)
+    focus = focus_upstream(scenario)
     return json.dumps(
         {
             "schema": SCHEMA,
@@ -28,7 +28,7 @@ def as_json(experiment: Experiment, results: Sequence[Result]) -> str:
             "duration": scenario.duration,
             "seeds": experiment.seeds,
             "upstream": focus,
-            "troubles": [trouble._asdict() for trouble in troubles(scenario, focus)],
+            "troubles": [incident._asdict() for incident in incidents_of(scenario, focus)],
             "variants": [_variant(result, focus) for result in results],
         },
         ensure_ascii=False,
@@ -52,7 +52,7 @@ def _run(run: Run, focus: str) -> dict[str, Any]:
         "seed": run.seed,
         "totals": {name: _number(value) for name, value in asdict(run.totals).items()},
         "failures": dict(sorted(run.kinds.items())),
-        "series": series(run, focus)._asdict(),
+        "series": series_of(run, focus)._asdict(),
     }
 
 

@@ -12,7 +12,7 @@ from resilient_client._core.errors import ConfigurationError, MissingExtraError
 FORMATS = (".png", ".svg", ".html")
 
 
-def drawing(path: Path) -> Callable[[Experiment, Sequence[Result]], None]:
+def picture_writer(path: Path) -> Callable[[Experiment, Sequence[Result]], None]:
     """What draws a comparison into ``path``.
 
     Raises:

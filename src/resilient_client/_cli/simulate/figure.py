@@ -17,8 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from resilient_client._cli.simulate.experiment import Experiment, Result
-from resilient_client._cli.simulate.numbers import MEASURES, Spread, over_seeds, shown, spread
-from resilient_client._cli.simulate.series import Series, Trouble, in_focus, series, troubles
+from resilient_client._cli.simulate.numbers import MEASURES, Spread, describe_seeds, format_spread, spread
+from resilient_client._cli.simulate.series import Incident, Series, focus_upstream, incidents_of, series_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def saved(picture: Figure, kind: str) -> bytes:
 
 def _figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
     scenario = experiment.scenario
-    focus = in_focus(scenario)
+    focus = focus_upstream(scenario)
     across = 2 if len(results) == 4 else min(3, len(results))
     down = math.ceil(len(results) / across)
     picture = Figure(figsize=(max(5.6, 3.9 * across), 3.3 * down + 0.9), layout="constrained")
@@ -74,9 +74,9 @@ def _figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
     top = 1.0
     for number, result in enumerate(results):
         row, column = 2 * (number // across), number % across
-        runs = [series(run, focus) for run in result.runs]
+        runs = [series_of(run, focus) for run in result.runs]
         top = max(top, *(max(*one.attempts, *one.offered) for one in runs))
-        _panel(grid[row][column], grid[row + 1][column], result, runs, troubles(scenario, focus))
+        _panel(grid[row][column], grid[row + 1][column], result, runs, incidents_of(scenario, focus))
         if column == 0:
             grid[row][column].set_ylabel(f"requests to {focus} per second")
             grid[row + 1][column].set_ylabel("circuits\nopen, %")
@@ -93,22 +93,22 @@ def _figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
     picture.legend(handles, labels, loc="outside upper right", ncols=len(labels))
     picture.suptitle(f"{scenario.name}", x=0.01, ha="left", fontweight="bold")
     picture.supxlabel(
-        f"{experiment.command}\n{over_seeds(experiment.seeds)}", fontsize=7.5, color=GREY, x=0.01, ha="left"
+        f"{experiment.command}\n{describe_seeds(experiment.seeds)}", fontsize=7.5, color=GREY, x=0.01, ha="left"
     )
     return picture
 
 
-def _panel(loads: Axes, circuits: Axes, result: Result, runs: Sequence[Series], found: Sequence[Trouble]) -> None:
+def _panel(loads: Axes, circuits: Axes, result: Result, runs: Sequence[Series], found: Sequence[Incident]) -> None:
     loads.set_title(result.name, loc="left", fontweight="bold", fontsize=9.5 if len(result.name) < 30 else 8, pad=18)
     loads.annotate(
-        _in_short(result), (0, 1), xycoords="axes fraction", xytext=(0, 5), textcoords="offset points", fontsize=8,
+        _short_result(result), (0, 1), xycoords="axes fraction", xytext=(0, 5), textcoords="offset points", fontsize=8,
         color=GREY,
     )  # fmt: skip  # one name a line says no more
-    for trouble in found:
+    for incident in found:
         for axes in (loads, circuits):
-            axes.axvspan(trouble.begins, trouble.ends, color=_BAND, zorder=0, linewidth=0)
+            axes.axvspan(incident.begins, incident.ends, color=_BAND, zorder=0, linewidth=0)
         loads.annotate(
-            trouble.name, ((trouble.begins + trouble.ends) / 2, 1), xycoords=("data", "axes fraction"),
+            incident.name, ((incident.begins + incident.ends) / 2, 1), xycoords=("data", "axes fraction"),
             xytext=(0, -3), textcoords="offset points", ha="center", va="top", fontsize=8, color=GREY,
         )  # fmt: skip  # one name a line says no more
     _line(loads, runs, lambda one: one.offered, color=GREY, label="offered", linestyle=(0, (4, 2)), linewidth=1.2)
@@ -142,10 +142,10 @@ def _medians(runs: Sequence[Sequence[float]]) -> tuple[list[float], list[float],
     return [statistics.median(c) for c in columns], [min(c) for c in columns], [max(c) for c in columns]
 
 
-def _in_short(result: Result) -> str:
+def _short_result(result: Result) -> str:
     told = {measure.key: (measure, spread(result, measure).median) for measure in MEASURES}
     success, recovery = (
-        shown(measure, Spread(*[median] * 3)) for measure, median in (told["success"], told["recovery"])
+        format_spread(measure, Spread(*[median] * 3)) for measure, median in (told["success"], told["recovery"])
     )
     back = {"-": "", "never": " · never recovers"}.get(recovery, f" · back in {recovery} s")
     return f"success {success} %{back}"

@@ -33,7 +33,7 @@ class Measure(NamedTuple):
         unit: Of what is shown; may be empty.
         of: From the totals of a run to the number.
         scale: What the number is multiplied by to be shown in ``unit``.
-        places: Decimals that are shown; ``None``: three digits that count.
+        places: Decimals that are format_spread; ``None``: three digits that count.
     """
 
     key: str
@@ -82,13 +82,13 @@ def spread(result: Result, measure: Measure) -> Spread:
     return Spread(_median(known), min(known), max(known)) if known else Spread(math.nan, math.nan, math.nan)
 
 
-def shown(measure: Measure, of: Spread) -> str:
+def format_spread(measure: Measure, of: Spread) -> str:
     """As a cell of a table: ``39.6``, or ``39.6 (38.9–40.1)`` if seeds differ."""
-    middle, low, high = (digits(number * measure.scale, measure.places) for number in of)
+    middle, low, high = (format_number(number * measure.scale, measure.places) for number in of)
     return middle if low == high else f"{middle} ({low}–{high})"
 
 
-def digits(number: float, places: int | None = None) -> str:
+def format_number(number: float, places: int | None = None) -> str:
     """A number with so many decimals; without: with three digits that count."""
     if math.isnan(number):
         return "-"
@@ -101,7 +101,7 @@ def digits(number: float, places: int | None = None) -> str:
     return f"{number:.{3 if number < 1 else 2 if number < 10 else 1 if number < 100 else 0}f}"
 
 
-def over_seeds(seeds: Sequence[int]) -> str:
+def describe_seeds(seeds: Sequence[int]) -> str:
     """How the numbers are to be read."""
     if len(seeds) == 1:
         return f"seed {seeds[0]}"

@@ -33,7 +33,7 @@ class Series(NamedTuple):
     half_open: tuple[float, ...] | None
 
 
-class Trouble(NamedTuple):
+class Incident(NamedTuple):
     """A stretch in which something is wrong, or more is asked."""
 
     name: str
@@ -41,13 +41,13 @@ class Trouble(NamedTuple):
     ends: float
 
 
-def in_focus(scenario: Scenario) -> str:
+def focus_upstream(scenario: Scenario) -> str:
     """The upstream that is drawn."""
     troubled = (upstream.name for upstream in scenario.upstreams if upstream.changes)
     return next(troubled, scenario.upstreams[0].name)
 
 
-def series(run: Run, upstream: str) -> Series:
+def series_of(run: Run, upstream: str) -> Series:
     """What there is to draw."""
     scenario = run.scenario
     length = math.ceil(scenario.duration)
@@ -55,23 +55,23 @@ def series(run: Run, upstream: str) -> Series:
     groups = [(run.calls[group], each) for group, each in demand.items()]
     opened = half = None
     if count := _circuits(scenario, upstream):
-        states = _fitted(run.circuits(upstream), length, (0, 0))
+        states = _resize(run.circuits(upstream), length, (0, 0))
         opened = tuple(min(1.0, number / count) for number, _ in states)
         half = tuple(min(1.0, number / count) for _, number in states)
     return Series(
         _sum(((tally.offered, each) for tally, each in groups), length),
-        tuple(map(float, _fitted(run.upstreams[upstream].load, length, 0))),
+        tuple(map(float, _resize(run.upstreams[upstream].load, length, 0))),
         _sum(((tally.goodput, each) for tally, each in groups), length),
         opened,
         half,
     )
 
 
-def troubles(scenario: Scenario, upstream: str) -> list[Trouble]:
+def incidents_of(scenario: Scenario, upstream: str) -> list[Incident]:
     """What befalls the upstream, and when its callers call more or less, in order of time."""
     end = scenario.duration
     found = [
-        Trouble(change.kind, change.at, min(end, change.ends))
+        Incident(change.kind, change.at, min(end, change.ends))
         for each in scenario.upstreams
         if each.name == upstream
         for change in each.changes
@@ -80,13 +80,13 @@ def troubles(scenario: Scenario, upstream: str) -> list[Trouble]:
         if isinstance(group.arrivals, Poisson | Steady):
             usual = group.arrivals.rate
             found += [
-                Trouble("spike" if change.rate > usual else "lull", change.at, min(end, change.ends))
+                Incident("spike" if change.rate > usual else "lull", change.at, min(end, change.ends))
                 for change in group.arrivals.changes
             ]
         elif isinstance(group.arrivals, Herd):
-            found.append(Trouble("herd", group.arrivals.at, group.arrivals.at + 1))
+            found.append(Incident("herd", group.arrivals.at, group.arrivals.at + 1))
     return sorted(
-        (trouble for trouble in found if trouble.begins < end), key=lambda trouble: (trouble.begins, trouble.ends)
+        (incident for incident in found if incident.begins < end), key=lambda incident: (incident.begins, incident.ends)
     )
 
 
@@ -109,5 +109,5 @@ def _sum(tallies: Iterable[tuple[Sequence[int], int]], length: int) -> tuple[flo
     return tuple(total)
 
 
-def _fitted(numbers: Sequence[T], length: int, filler: T) -> list[T]:
+def _resize(numbers: Sequence[T], length: int, filler: T) -> list[T]:
     return [*numbers[:length], *([filler] * (length - len(numbers)))]

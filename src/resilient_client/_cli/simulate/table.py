@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from resilient_client._cli.simulate.experiment import Experiment, Result
-from resilient_client._cli.simulate.numbers import LEGEND, MEASURES, over_seeds, shown, spread
-from resilient_client._cli.text import harmless
+from resilient_client._cli.simulate.numbers import LEGEND, MEASURES, describe_seeds, format_spread, spread
+from resilient_client._cli.text import sanitize
 
 _GAP = 2
 
@@ -20,9 +20,9 @@ def heading(experiment: Experiment, width: int) -> Iterator[Text]:
     """What was run, in what words the file has for it, and how to read the numbers."""
     scenario = experiment.scenario
     told = f"{scenario.name}: {experiment.about}" if experiment.about else scenario.name
-    for number, line in enumerate(textwrap.wrap(harmless(told), width)):
+    for number, line in enumerate(textwrap.wrap(sanitize(told), width)):
         yield Text(line, style="bold" if number == 0 else "")
-    yield Text(f"{scenario.duration:g} s; {over_seeds(experiment.seeds)}", style="dim")
+    yield Text(f"{scenario.duration:g} s; {describe_seeds(experiment.seeds)}", style="dim")
 
 
 def table(results: Sequence[Result], width: int) -> Iterator[Text]:
@@ -66,7 +66,7 @@ class _Column(NamedTuple):
 def _column(result: Result) -> _Column:
     head = [f"{part}," for part in result.name.split(", ")]
     head[-1] = head[-1].removesuffix(",")
-    cells = [shown(measure, spread(result, measure)) for measure in MEASURES]
+    cells = [format_spread(measure, spread(result, measure)) for measure in MEASURES]
     return _Column(head, cells, max(map(cell_len, (*head, *cells))) + _GAP)
 
 

@@ -14,18 +14,18 @@ from typing import Final, NamedTuple
 
 from rich.text import Text
 
-from resilient_client._cli.demo.charts import bars
+from resilient_client._cli.charts import bars
 from resilient_client._cli.simulate.experiment import Result
-from resilient_client._cli.simulate.numbers import digits
-from resilient_client._cli.simulate.series import Series, Trouble, in_focus, series, troubles
+from resilient_client._cli.simulate.numbers import format_number
+from resilient_client._cli.simulate.series import Incident, Series, focus_upstream, incidents_of, series_of
 
 _LABEL: Final = 15
 _TWO_ABREAST: Final = 150
 """Columns from which on panels stand side by side."""
 _BETWEEN: Final = 4
 _ROWS: Final = 2
-"""Lines of what is offered, unless attempts would need more than ``_MOST``."""
-_MOST: Final = 6
+"""Lines of what is offered, unless attempts would need more than ``_MAX_ROWS``."""
+_MAX_ROWS: Final = 6
 _HALF_OPEN: Final = "◐"
 _CAPTION: Final = (
     "requests to {focus} a second, at the left the most in any second; all strips have one scale, a column is {column} "
@@ -48,9 +48,9 @@ class Panel(NamedTuple):
 def timelines(results: Sequence[Result], width: int) -> Iterator[Text]:
     """All variants, below one another, or in twos where there is room; of the first seed."""
     scenario = results[0].runs[0].scenario
-    focus = in_focus(scenario)
-    panels = [Panel(result.name, series(result.runs[0], focus)) for result in results]
-    found = troubles(scenario, focus)
+    focus = focus_upstream(scenario)
+    panels = [Panel(result.name, series_of(result.runs[0], focus)) for result in results]
+    found = incidents_of(scenario, focus)
     abreast = 2 if width >= _TWO_ABREAST and len(panels) > 1 else 1
     each = (width - (abreast - 1) * _BETWEEN) // abreast
     scale = _scale(panels)
@@ -58,14 +58,14 @@ def timelines(results: Sequence[Result], width: int) -> Iterator[Text]:
     for first in range(0, len(drawn), abreast):
         if first:
             yield Text()
-        yield from _beside(drawn[first : first + abreast], each)
+        yield from _side_by_side(drawn[first : first + abreast], each)
     yield Text()
     column = math.ceil(scenario.duration) / (each - _LABEL)
-    for line in textwrap.wrap(_CAPTION.format(focus=focus, column=digits(column)), width):
+    for line in textwrap.wrap(_CAPTION.format(focus=focus, column=format_number(column)), width):
         yield Text(line, style="dim")
 
 
-def panel(one: Panel, found: Sequence[Trouble], width: int, scale: float) -> Iterator[Text]:
+def panel(one: Panel, found: Sequence[Incident], width: int, scale: float) -> Iterator[Text]:
     """One variant.
 
     Args:
@@ -88,7 +88,7 @@ def panel(one: Panel, found: Sequence[Trouble], width: int, scale: float) -> Ite
         for label, line in zip(labels, bars(means, rows * scale, rows), strict=True):
             yield Text.assemble(label.ljust(_LABEL), (line, style))
     yield Text.assemble("circuits".ljust(_LABEL), (_circuits(told, columns), "red"))
-    yield Text.assemble("trouble".ljust(_LABEL), (_troubles(found, seconds, columns), "magenta"))
+    yield Text.assemble("incident".ljust(_LABEL), (_incident_line(found, seconds, columns), "magenta"))
     yield Text(" " * _LABEL + _axis(seconds, columns), style="dim")
 
 
@@ -96,7 +96,7 @@ def _scale(panels: Sequence[Panel]) -> float:
     """Calls a second that one line stands for, so that the tallest strip is not too tall."""
     offered = max(max(one.series.offered) for one in panels)
     attempts = max(max(one.series.attempts) for one in panels)
-    return max(offered / _ROWS, attempts / _MOST, 1.0)
+    return max(offered / _ROWS, attempts / _MAX_ROWS, 1.0)
 
 
 def _means(numbers: Sequence[float], columns: int) -> list[float]:
@@ -122,14 +122,14 @@ def _circuits(told: Series, columns: int) -> str:
     )
 
 
-def _troubles(found: Sequence[Trouble], seconds: int, columns: int) -> str:
+def _incident_line(found: Sequence[Incident], seconds: int, columns: int) -> str:
     """``━`` where something is wrong, and its name after it, where there is room."""
     line = [" "] * columns
-    for trouble in found:
-        begin = min(columns - 1, int(trouble.begins * columns / seconds))
-        end = max(begin + 1, min(columns, round(trouble.ends * columns / seconds)))
+    for incident in found:
+        begin = min(columns - 1, int(incident.begins * columns / seconds))
+        end = max(begin + 1, min(columns, round(incident.ends * columns / seconds)))
         line[begin:end] = "━" * (end - begin)
-        name = f" {trouble.name}"
+        name = f" {incident.name}"
         if all(cell == " " for cell in line[end : end + len(name)]) and end + len(name) <= columns:
             line[end : end + len(name)] = name
     return "".join(line).rstrip()
@@ -146,7 +146,7 @@ def _axis(seconds: int, columns: int) -> str:
     return "".join(line).rstrip()
 
 
-def _beside(panels: Sequence[Sequence[Text]], width: int) -> Iterator[Text]:
+def _side_by_side(panels: Sequence[Sequence[Text]], width: int) -> Iterator[Text]:
     for lines in zip_longest(*panels):
         whole = Text()
         for number, line in enumerate(lines):

@@ -20,9 +20,9 @@ from resilient_client._settings.config import ClientConfig
 from resilient_client.simulation import DEFAULT, NAIVE, NONE
 from resilient_client.simulation._files import in_toml, read_config
 
-MOST: Final = 12
+MAX_VARIANTS: Final = 12
 """Variants of one comparison: more can be neither seen nor awaited."""
-_WAYS: Final = {"none": NONE, "naive": NAIVE, "default": DEFAULT}
+_PRESETS: Final = {"none": NONE, "naive": NAIVE, "default": DEFAULT}
 _EXAMPLE: Final = "write WHAT=VALUE,VALUE such as retry=none,naive,default"
 
 
@@ -38,7 +38,7 @@ class Variant(NamedTuple):
     config: ClientConfig
 
 
-AS_IT_IS: Final = Variant("as it is", DEFAULT)
+UNCHANGED: Final = Variant("as it is", DEFAULT)
 
 
 def variants(texts: Sequence[str]) -> tuple[Variant, ...]:
@@ -48,18 +48,20 @@ def variants(texts: Sequence[str]) -> tuple[Variant, ...]:
         ConfigurationError: One cannot be; says which, why, and what was meant.
     """
     if not texts:
-        return (AS_IT_IS,)
+        return (UNCHANGED,)
     settings = [_setting(text) for text in texts]
     names = [name for name, _ in settings]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigurationError(f"--compare has {twice!r} twice; write all of its values after one")
     combinations = list(itertools.product(*(values for _, values in settings)))
-    if len(combinations) > MOST:
-        raise ConfigurationError(f"--compare asks for {len(combinations)} combinations; at most {MOST} are compared")
-    return tuple(_together(names, combination) for combination in combinations)
+    if len(combinations) > MAX_VARIANTS:
+        raise ConfigurationError(
+            f"--compare asks for {len(combinations)} combinations; at most {MAX_VARIANTS} are compared"
+        )
+    return tuple(_combine(names, combination) for combination in combinations)
 
 
-def _together(names: Sequence[str], parts: Sequence[Variant]) -> Variant:
+def _combine(names: Sequence[str], parts: Sequence[Variant]) -> Variant:
     config = DEFAULT
     for part in parts:
         config = config.merge(part.config)
@@ -76,24 +78,24 @@ def _setting(text: str) -> tuple[str, list[Variant]]:
         raise ConfigurationError(f"--compare is {text!r}; {_EXAMPLE}")
     known = {"client", *_paths(ClientConfig)}
     if what not in known:
-        raise ConfigurationError(f"--compare: there is no setting {what!r}; {_suggested(what, known)}")
+        raise ConfigurationError(f"--compare: there is no setting {what!r}; {_suggest_setting(what, known)}")
     if twice := next((value for value in values if values.count(value) > 1), None):
         raise ConfigurationError(f"--compare: {what} has {twice!r} twice; give each value once")
     return what, [
-        Variant(Path(value).stem if value.endswith(".toml") else value, _laid(what, value)) for value in values
+        Variant(Path(value).stem if value.endswith(".toml") else value, _config_of(what, value)) for value in values
     ]
 
 
-def _laid(what: str, value: str) -> ClientConfig:
+def _config_of(what: str, value: str) -> ClientConfig:
     """The settings that one value stands for."""
     if value == "default":
         return DEFAULT
-    if what in ("client", "retry") and value in _WAYS:
-        return _WAYS[value]
+    if what in ("client", "retry") and value in _PRESETS:
+        return _PRESETS[value]
     try:
         if what == "client":
-            return _whole(value)
-        nested: Any = None if value == "off" else _read(value)
+            return _client_config(value)
+        nested: Any = None if value == "off" else _parse_value(value)
         for step in reversed(what.split(".")):
             nested = {step: nested}
         return ClientConfig(**nested)
@@ -104,19 +106,19 @@ def _laid(what: str, value: str) -> ClientConfig:
 def _remedy(what: str, value: str) -> str | None:
     """What to write instead of a word that is no whole pattern; ``None``: the setting knows better."""
     inner = [path for path in _paths(ClientConfig) if path.startswith(f"{what}.")]
-    if not inner or "." in what or value == "off" or not isinstance(_read(value), str):
+    if not inner or "." in what or value == "off" or not isinstance(_parse_value(value), str):
         return None
-    words = ["off", *(_WAYS if what == "retry" else ["default"])]
+    words = ["off", *(_PRESETS if what == "retry" else ["default"])]
     return f"{suggest(value, words)} or one of its settings, such as {inner[0]}"
 
 
-def _whole(value: str) -> ClientConfig:
+def _client_config(value: str) -> ClientConfig:
     if value.endswith(".toml"):
         return read_config(value)
-    raise ConfigurationError(f"{suggest(value, _WAYS)}; or name a TOML file of settings")
+    raise ConfigurationError(f"{suggest(value, _PRESETS)}; or name a TOML file of settings")
 
 
-def _read(value: str) -> object:
+def _parse_value(value: str) -> object:
     """A number where it looks like one, true or false; else text, such as ``500ms`` or ``full_jitter``."""
     if value in ("true", "false"):
         return value == "true"
@@ -128,7 +130,7 @@ def _read(value: str) -> object:
     return value
 
 
-def _suggested(what: str, known: set[str]) -> str:
+def _suggest_setting(what: str, known: set[str]) -> str:
     """The closest of all settings; if none is close, those at the top."""
     hint = suggest(what, known)
     return hint if hint.startswith("did") else f"allowed are: {', '.join(sorted(k for k in known if '.' not in k))}"
