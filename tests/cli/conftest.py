@@ -11,7 +11,7 @@ from tests.cli.background import BackgroundServer, running
 
 @pytest.fixture
 def upstream() -> Iterator[BackgroundServer]:
-    """A misbehaving upstream in a thread; its hit counter is the reference for what was sent."""
+    """A misbehaving upstream in a thread. Its hit counter is the reference for what was sent."""
     with running() as server:
         yield server
 

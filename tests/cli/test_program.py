@@ -137,7 +137,7 @@ def test_closed_stdin_is_not_an_empty_body(upstream: BackgroundServer) -> None:
     """A body that should be read from a closed stdin is an error; nothing is sent."""
     end = _with_closed("<&-", "post", upstream.url, "--data", "@-")
     assert (end.returncode, upstream.hits) == (2, 0)
-    assert end.stderr.decode() == "error: --data: '@-' reads stdin, and that is closed\n"
+    assert end.stderr.decode() == "error: --data: '@-' reads stdin, but stdin is closed\n"
 
 
 def _with_closed(redirection: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:

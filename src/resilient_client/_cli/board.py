@@ -1,4 +1,4 @@
-"""The live picture of a health check: rows fill in while targets answer, and move on with every further check."""
+"""The live table of a health check: rows fill in while targets answer, and are updated with every further check."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from resilient_client._cli.output import supports_colour
 from resilient_client._cli.table import Row, summary_line, table
 from resilient_client.health import HealthReport, ProbeResult
 
-_REMEMBERED = 60
-"""Looks a row remembers, more than any terminal shows."""
+_HISTORY_LIMIT = 60
+"""Checks that a row remembers; no layout of the table shows more."""
 
 
 class Board:
-    """Shows a check on a terminal, from its first moment to its last; a context manager."""
+    """Shows a check on a terminal while the ``with`` block lasts, and leaves the last state on the screen."""
 
     def __init__(self, console: Console, *, every: float | None) -> None:
-        """Show nothing yet.
+        """Create a board that shows nothing before it is entered.
 
         Args:
             console: The terminal.
-            every: Seconds from check to check, or ``None`` for a single one.
+            every: Seconds from the start of one check to the next, or ``None`` for a single check.
         """
         self._console = console
         self._every = every
@@ -47,22 +47,22 @@ class Board:
         self._live.stop()
 
     def on_start(self, results: Iterable[ProbeResult]) -> None:
-        """These targets will be asked."""
+        """Show these targets as pending."""
         self._rows = {result.name: Row(result, pending=True) for result in results}
 
     def on_result(self, result: ProbeResult) -> None:
-        """A target was looked at."""
+        """Update the row of a target."""
         history = self._rows[result.name].history
         if self._every is not None:
-            history = (*history[1 - _REMEMBERED :], result.elapsed if result.ok else None)
+            history = (*history[1 - _HISTORY_LIMIT :], result.elapsed if result.ok else None)
         self._rows[result.name] = Row(result, history=history)
 
     def on_report(self, report: HealthReport) -> None:
-        """The check is over."""
+        """Show the summary of a finished check."""
         self._report = report
 
     def render(self) -> Group:
-        """The check as it stands now."""
+        """Return the current picture."""
         rows = list(self._rows.values())
         return table(
             rows,

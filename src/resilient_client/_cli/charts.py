@@ -1,4 +1,4 @@
-"""Charts made of characters: bars over time, and a gauge. Pure functions that return plain text; callers add colour."""
+"""Charts made of characters: bars over time, and a gauge. Pure functions that return plain text. Callers add colour."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bars(values: Sequence[float], top: float, rows: int = 1) -> list[str]:
 
     Args:
         values: One per bar. 0 is drawn as ``ZERO``. Anything above 0 is at least one eighth of a row high.
-        top: The value that fills the whole height; higher values are cut off.
+        top: The value that fills the whole height. Higher values are cut off.
         rows: The height in lines.
     """
     heights = [min(8 * rows, max(value > 0, round(value / top * 8 * rows))) for value in values]

@@ -1,4 +1,4 @@
-"""``--explain`` on a terminal: the chain from top to bottom, and every value in force with the layer that set it."""
+"""``--explain`` on a terminal: the chain, outermost first, and every value in force with the layer that set it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from resilient_client._client.explain import Explanation, format_value
 
 
 def render_explanation(explanation: Explanation) -> RenderableType:
-    """The explanation of a call, for people; what is not a default stands out."""
+    """Render the explanation of a call. Values that are not defaults are highlighted."""
     return Group(Text(explanation.request, style="bold"), Text(), _chain(explanation), Text(), _settings(explanation))
 
 

@@ -1,7 +1,6 @@
-"""What a reply looks like: raw bytes through a pipe, readable on a terminal.
+"""Writes a reply: the bytes of the body to a pipe, a readable form to a terminal.
 
-A terminal gets JSON indented and coloured, text without anything that would command it, and of a binary body only its
-size and type. A pipe gets the bytes of the body and nothing else.
+On a terminal JSON is indented and coloured, text is sanitized, and a binary body is replaced by its size and type.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from resilient_client._cli.output import err, out
 from resilient_client._cli.text import format_status, sanitize, status_style
 from resilient_client._core.response import Response
 
-_LONGEST_COLOURED = 1 << 20  # bytes of JSON; colouring more takes seconds, and nobody reads it
+_LONGEST_COLOURED = 1 << 20  # bytes of JSON. Colouring more would take seconds
 _TEXTUAL = ("text/", "application/json", "application/xml", "application/javascript", "application/x-www-form")
 
 
 def show_reply(response: Response, *, include: bool, with_body: bool = True) -> None:
-    """Write a reply to stdout, as suits who reads it.
+    """Write a reply to stdout.
 
     Args:
-        response: What came.
-        include: Whether status and headers are shown, too.
-        with_body: Whether its body is; ``False`` if that went elsewhere.
+        response: The reply.
+        include: Whether to write status and headers before the body.
+        with_body: Whether to write the body, or ``False`` if it went to a file.
     """
     console = out()
     if include:
@@ -45,7 +44,7 @@ def show_reply(response: Response, *, include: bool, with_body: bool = True) -> 
 
 
 def format_head(status: int, headers: CIMultiDictProxy[str]) -> Text:
-    """Status line and headers, as they came."""
+    """Format the status line and the headers, in the order in which they were received."""
     text = Text(format_status(status), style=f"bold {status_style(status)}")
     for name, value in headers.items():
         text.append(f"\n{sanitize(name)}", style="not bold cyan").append(
@@ -55,12 +54,12 @@ def format_head(status: int, headers: CIMultiDictProxy[str]) -> Text:
 
 
 def format_body(content: bytes, content_type: str, text: str) -> Text | None:
-    """A body for people, or ``None`` for one that only programs can read.
+    """Format a body for a terminal, or ``None`` if it is binary.
 
     Args:
-        content: Its bytes.
-        content_type: Its media type as declared, or ``""``.
-        text: The bytes decoded as declared.
+        content: The bytes of the body.
+        content_type: The declared media type, or ``""``.
+        text: The bytes decoded with the declared encoding.
     """
     media = content_type.partition(";")[0].strip().lower()
     if not media.startswith(_TEXTUAL) and not media.endswith(("+json", "+xml")) and not _looks_like_text(content):
@@ -76,14 +75,14 @@ def format_body(content: bytes, content_type: str, text: str) -> Text | None:
 
 def _show_body(console: Console, response: Response) -> None:
     media = response.headers.get("content-type", "")
-    shown = format_body(response.content, media, response.text)
+    body = format_body(response.content, media, response.text)
     if not response.content:
         err().print(f"{format_status(response.status)}, no body", style="dim")
-    elif shown is None:
+    elif body is None:
         size, kind = f"{len(response.content):,} bytes", f" of {sanitize(media)}" if media else ""
         err().print(f"{size}{kind}, not for a terminal: save them with --output FILE", style="yellow")
     else:
-        console.print(shown, soft_wrap=True)
+        console.print(body, soft_wrap=True)
 
 
 def _looks_like_text(content: bytes) -> bool:

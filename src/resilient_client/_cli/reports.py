@@ -1,4 +1,4 @@
-"""What a health check writes where nobody watches: plain lines, JSON, OpenMetrics; once a check, when it is over."""
+"""The output of a health check through a pipe: plain lines, JSON or OpenMetrics, written when a check is finished."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from resilient_client.health import HealthReport, HealthState, ProbeResult
 
 
 def plain_lines(report: HealthReport, *, dated: bool) -> Iterator[str]:
-    """An aligned line a target, in their order: state, name, status, time, reason.
+    """Yield one aligned line per target, in their order: state, name, status, time, reason.
 
     Args:
-        report: What came of the check.
+        report: The report of the check.
         dated: Whether each line begins with the time of the check, in UTC.
     """
     width = max(cell_len(result.name) for result in report)
@@ -35,34 +35,34 @@ def plain_lines(report: HealthReport, *, dated: bool) -> Iterator[str]:
 
 
 def as_lines(report: HealthReport, *, dated: bool = False) -> str:
-    """The report as plain lines."""
+    """Return the report as plain lines."""
     return "".join(f"{line}\n" for line in plain_lines(report, dated=dated))
 
 
 def as_json(report: HealthReport) -> str:
-    """The report as one JSON object in one line; ``schema`` tells its version."""
+    """Return the report as one JSON object in one line. ``schema`` holds the version of its structure."""
     return json.dumps(report.to_dict(), ensure_ascii=False) + "\n"
 
 
 class ReportWriter:
-    """Writes each report to stdout in one form."""
+    """A ``Screen`` that writes each finished report to stdout."""
 
     def __init__(self, form: Callable[[HealthReport], str] = as_lines) -> None:
         self._form = form
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Do nothing."""
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to restore."""
+        """Do nothing."""
 
     def on_start(self, results: Iterable[ProbeResult]) -> None:
-        """Nothing to write yet."""
+        """Do nothing."""
 
     def on_result(self, result: ProbeResult) -> None:
-        """Nothing to write yet: lines stand in the order of the targets, not of their answers."""
+        """Do nothing: lines are written in the order of the targets, not in that of their answers."""
 
     def on_report(self, report: HealthReport) -> None:
-        """Write a report, at once even into a pipe."""
+        """Write a report and flush it, because the next one may be an hour away."""
         sys.stdout.write(self._form(report))
         sys.stdout.flush()

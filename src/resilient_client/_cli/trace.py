@@ -1,6 +1,6 @@
-"""``--trace``: each attempt of a call as it happens, with the stages in which its time went.
+"""``--trace``: prints each attempt of a call as it happens, with the time spent in each stage.
 
-A listener of the client's events: it sees what every listener sees, which is redacted. It never shows a header.
+The trace is an event listener like any other: what it receives is redacted already. It never prints a header.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ _BAR = 48
 
 
 class Trace:
-    """Prints every event of one call."""
+    """An event listener that prints the events of one call."""
 
     def __init__(self, console: Console) -> None:
-        """Print to ``console``; the bar of stages only where colours tell them apart."""
+        """Print to ``console``. Bars of stages only if it has colours, which distinguish the stages."""
         self._console = console
         self._bars = supports_colour(console)
 
     def __call__(self, event: Event) -> None:
-        """Print one event at once."""
+        """Print one event immediately."""
         for line in event_lines(event, bars=self._bars):
             self._console.print(line, soft_wrap=True)
 
 
 def event_lines(event: Event, *, bars: bool) -> Iterator[Text]:
-    """What is to be said of an event, line by line.
+    """Yield the lines that describe an event. There are none for an event that is not part of a call's course.
 
     Args:
-        event: What happened.
-        bars: Whether an attempt gets a bar of its stages.
+        event: The event.
+        bars: Whether a finished attempt gets a bar of its stages.
     """
     match event:
         case AttemptStarted(number=number, endpoint=endpoint):

@@ -1,7 +1,7 @@
-"""``resilient-client get URL`` and its siblings: one call through the whole default chain.
+"""``resilient-client get URL`` and the other verbs: one call through the whole default chain.
 
-The body goes to stdout, everything about the call to stderr. The exit code is 0 for a status below 400 and 1 for
-whatever else becomes of a call that was sent; input that is wrong raises before anything is.
+The body goes to stdout, everything about the call to stderr. The exit code is 0 for a status below 400 and 1 for any
+other result. Wrong input raises before anything is sent.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _REMEDIES = {
     "pass follow_redirects='any'": "give --redirects any",
     "give idempotency_key='auto' or idempotent=True": "give --idempotency-key auto",
 }
-"""What errors advise in Python, and what it is called here."""
+"""Advice of the library's errors, and the command-line option with the same effect."""
 _EPILOG = (
     "Exit code: 0 below status 400, 1 for any failure, 2 for wrong input (nothing was sent), 130 when interrupted."
 )
@@ -45,10 +45,10 @@ METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 
 def register(app: typer.Typer) -> None:
-    """Add a command for each verb."""
+    """Add one command per method to ``app``."""
     for name in METHODS:
-        what = "status and headers go" if name == "head" else "body goes"
-        help_ = f"Make one {name.upper()} call; its {what} to stdout."
+        output = "status and headers" if name == "head" else "the body of the reply"
+        help_ = f"Send one {name.upper()} call and print {output}."
         app.command(name, help=help_, epilog=_EPILOG)(_verb(name.upper()))
 
 
@@ -89,13 +89,15 @@ def _verb(method: str) -> Callable[..., int]:
             return _explain(api, call)
         if trace:
             api.subscribe(Trace(err()))
-        return _finish(api, call, include=include or method == "HEAD", destination=inputs.checked_destination(output))
+        return _send_and_write(
+            api, call, include=include or method == "HEAD", destination=inputs.checked_destination(output)
+        )
 
     return command
 
 
 def _add_body(call_options: dict[str, Any], json: str | None, data: str | None) -> None:
-    """Add the body to the options of a call, and its media type unless a header says another."""
+    """Add the body to the options of a call, and its media type unless a header sets it."""
     if json is not None and data is not None:
         raise ConfigurationError("--json and --data exclude each other; give one")
     if json is not None:
@@ -108,18 +110,20 @@ def _add_body(call_options: dict[str, Any], json: str | None, data: str | None) 
 
 def _explain(api: APIClient, call: Call[Response]) -> int:
     console = out()
-    told = api.explain(call.method, call.path, **call.given)
-    console.print(render_explanation(told) if console.is_terminal else str(told), soft_wrap=not console.is_terminal)
+    explained = api.explain(call.method, call.path, **call.given)
+    console.print(
+        render_explanation(explained) if console.is_terminal else str(explained), soft_wrap=not console.is_terminal
+    )
     return OK
 
 
-def _finish(api: APIClient, call: Call[Response], *, include: bool, destination: Path | None) -> int:
-    """Make the call, show what came of it, and give the exit code.
+def _send_and_write(api: APIClient, call: Call[Response], *, include: bool, destination: Path | None) -> int:
+    """Send the call, write the reply, and return the exit code.
 
-    An error reply goes to stdout even if its body was meant for a file, which may hold something better.
+    An error reply goes to stdout even with ``--output``: the file may hold the body of an earlier success.
     """
     try:
-        response = run(_make(api, call))
+        response = run(_send(api, call))
     except InvalidRequestError:
         raise
     except APIStatusError as error:
@@ -145,6 +149,6 @@ def _failed(error: APIError) -> int:
     return print_error(sentence, FAILED)
 
 
-async def _make(api: APIClient, call: Call[Response]) -> Response:
+async def _send(api: APIClient, call: Call[Response]) -> Response:
     async with api:
         return await api.send(call)

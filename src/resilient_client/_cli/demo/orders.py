@@ -46,7 +46,7 @@ Orders: TypeAlias = dict[int, GatherResult[Answer]]
 
 
 def make_client(timetable: Timetable) -> APIClient:
-    """Create the one client for all upstreams; each upstream has its own circuit and its own retry budget.
+    """Create the one client for all upstreams. Each upstream has its own circuit and its own retry budget.
 
     Circuits open and close sooner than by default, to fit into a run of seconds. Retries and budgets are the defaults.
     """

@@ -50,7 +50,7 @@ class EventCounter:
     __slots__ = ("_cell", "_recent", "_started", "cells", "total")
 
     def __init__(self, started: float, seconds: float) -> None:
-        """Count from ``started`` (loop time) over ``seconds``; later occurrences are in the total, but in no cell."""
+        """Count from ``started`` (loop time) over ``seconds``. Later occurrences are in the total, but in no cell."""
         self._started = started
         self._cell = seconds / CELLS
         self._recent: deque[float] = deque()
@@ -58,7 +58,7 @@ class EventCounter:
         self.total = 0
 
     def add(self, at: float, count: int = 1) -> None:
-        """Count an occurrence at ``at``; -1 revokes the latest one, which must have been at about the same time."""
+        """Count an occurrence at ``at``. -1 revokes the latest one, which must have been at about the same time."""
         self.total += count
         cell = int((at - self._started) / self._cell)
         if 0 <= cell < CELLS:
@@ -112,7 +112,7 @@ def count_event(counters: UpstreamCounters, event: Event) -> None:
         case AttemptFinished():
             counters.in_flight -= 1
         case CallRejected(at=at):
-            # The client emits AttemptStarted before the circuit refuses the attempt; nothing was sent.
+            # The client emits AttemptStarted before the circuit refuses the attempt. Nothing was sent.
             counters.sent.add(at, -1)
         case CallFinished(kind=kind, attempts=attempts):
             counters.outcomes["ok" if kind is None else str(kind)] += 1
@@ -131,7 +131,7 @@ def prevailing(states: Iterable[CircuitState]) -> CircuitState:
 
 
 def states_by_cell(states: Sequence[tuple[float, CircuitState]], started: float, seconds: float) -> list[CircuitState]:
-    """Return the state of a circuit in each cell of the run; ``states`` begins with the one at ``started``."""
+    """Return the state of a circuit in each cell of the run. ``states`` begins with the one at ``started``."""
     cells = [CircuitState.CLOSED] * CELLS
     ends = [at for at, _ in states[1:]] + [started + seconds]
     for (at, state), end in zip(states, ends, strict=True):
@@ -192,7 +192,7 @@ class Journal:
 
 
 class _Description(NamedTuple):
-    """An event as text. Descriptions with the same ``fold_key`` are folded; those with ``""`` never are."""
+    """An event as text. Descriptions with the same ``fold_key`` are folded, unless it is ``""``."""
 
     mark: str
     text: str
@@ -238,7 +238,7 @@ class UpstreamSnapshot:
         name: The name of the upstream.
         condition: Its condition.
         circuit: The state of its circuit.
-        half_opens_in: Seconds until the open circuit lets a probe pass; ``None`` if the circuit is not open.
+        half_opens_in: Seconds until the open circuit lets a probe pass, or ``None`` if the circuit is not open.
         budget: Its retry tokens.
         calls_per_second: Calls in the last second.
         sent_per_second: Attempts sent in the last second.
@@ -272,7 +272,7 @@ class Snapshot:
     """The whole demo at one moment.
 
     Attributes:
-        elapsed: Seconds since the start; exceeds the timetable while the last calls end.
+        elapsed: Seconds since the start. It exceeds the timetable while the last calls end.
         timetable: The load and the incidents of the run.
         orders: Orders placed so far.
         upstreams: The upstreams, in the order of ``UPSTREAMS``.
@@ -300,7 +300,7 @@ class Observer:
     """Subscribes to a client, follows the timetable, and takes snapshots."""
 
     def __init__(self, api: APIClient, timetable: Timetable, urls: Mapping[str, str], started: float) -> None:
-        """Observe ``api`` from ``started`` (loop time); ``urls`` holds the URL of each upstream by name."""
+        """Observe ``api`` from ``started`` (loop time). ``urls`` holds the URL of each upstream by name."""
         self.counters = {name: UpstreamCounters(started, timetable.seconds) for name in urls}
         self.journal = Journal()
         self._api = api

@@ -40,7 +40,7 @@ class Condition(StrEnum):
 
 
 class Incident(NamedTuple):
-    """A period in which an upstream is not healthy; ``begins`` and ``ends`` are shares of the run, 0 to 1."""
+    """A period in which an upstream is not healthy. ``begins`` and ``ends`` are shares of the run, 0 to 1."""
 
     upstream: str
     condition: Condition
@@ -101,7 +101,7 @@ class Ledger:
         return sum(count - 1 for count in Counter(self.charges).values())
 
     def charge(self, request: ReceivedRequest) -> int:
-        """Return the number of the charge for this request; it is made now unless the request's key is known."""
+        """Return the number of the charge for this request. It is made now unless the request's key is known."""
         key = request.headers["Idempotency-Key"]
         if key in self._charge_of:
             self.repeats += 1
@@ -126,7 +126,7 @@ class Upstreams(NamedTuple):
 
 @asynccontextmanager
 async def run_upstreams(timetable: Timetable) -> AsyncIterator[Upstreams]:
-    """Start the servers and the timetable; the servers are closed when the block ends."""
+    """Start the servers and the timetable. The servers are closed when the block ends."""
     ledger = Ledger()
     started = asyncio.get_running_loop().time()
     async with FaultServer() as inventory, FaultServer() as payment, FaultServer() as logistics:
@@ -174,7 +174,7 @@ class _Behaviour:
         return {"charge": self._ledger.charge(request)} if self._name == "payment" else _ANSWERS[self._name]
 
     def _take_capacity(self) -> bool:
-        """Take one unit from a token bucket that refills at ``_CAPACITY`` per second; false if it is empty."""
+        """Take one unit from a token bucket that refills at ``_CAPACITY`` per second. False if it is empty."""
         now = self._loop.time()
         self._capacity = min(_BURST, self._capacity + (now - self._refilled_at) * _CAPACITY)
         self._refilled_at = now

@@ -1,4 +1,4 @@
-"""A comparison as one JSON object. ``schema`` tells its version: it changes only when the meaning of a field does."""
+"""A comparison as one JSON object. ``schema`` is its version: it changes only when the meaning of a field changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA: Final = 1
 
 
 def as_json(experiment: Experiment, results: Sequence[Result]) -> str:
-    """The object, in one line."""
+    """Return the object in one line."""
     scenario = experiment.scenario
     focus = focus_upstream(scenario)
     return json.dumps(
@@ -57,5 +57,5 @@ def _run(run: Run, focus: str) -> dict[str, Any]:
 
 
 def _number(value: float | None) -> float | None:
-    """JSON knows neither ``nan`` (nothing to measure) nor ``inf`` (never): both are ``null``."""
+    """Return ``None`` for ``nan`` (nothing to measure) and ``inf`` (never), which JSON does not have."""
     return None if value is None or not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""``resilient-client simulate``: its options, and how it ends."""
+"""``resilient-client simulate``: its options, its steps and its exit code."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from resilient_client._cli.simulate.experiment import Experiment, Result
     from resilient_client.simulation._files import ScenarioFile
 
-_run_option = partial(typer.Option, rich_help_panel="What is run")
-_output_option = partial(typer.Option, rich_help_panel="What is shown")
+_run_option = partial(typer.Option, rich_help_panel="Run")
+_output_option = partial(typer.Option, rich_help_panel="Output")
 
 _MAX_SEEDS = 1000
-_EPILOG = "Exit code: 0 if it was run, 1 if it could not be, 2 for wrong input (nothing was run), 130 when interrupted."
+_EPILOG = "Exit code: 0 if it was run, 1 if it could not be, 2 for wrong input (nothing was run), 130 if interrupted."
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("simulate", help="Order an outage at your desk: a system in trouble, in virtual time.", epilog=_EPILOG)(
+    """Add the command to ``app``."""
+    app.command("simulate", help="Simulate a failing system in virtual time, and compare settings.", epilog=_EPILOG)(
         simulate
     )
 
 
 def simulate(
     what: Annotated[
-        str | None, typer.Argument(metavar="[FILE|NAME]", help="A scenario as TOML, or one of --list.")
+        str | None, typer.Argument(metavar="[FILE|NAME]", help="A scenario as a TOML file, or one of --list.")
     ] = None,
     compare: Annotated[
         list[str] | None,
@@ -46,26 +46,28 @@ def simulate(
             "-c",
             metavar="WHAT=VALUE,...",
             help="Settings side by side: retry=none,naive,default, circuit_breaker=off,default, "
-            "retry.max_attempts=2,5, client=default,mine.toml. Several make every combination.",
+            "retry.max_attempts=2,5, client=default,mine.toml. Repeatable: runs every combination.",
         ),
     ] = None,
     seed: Annotated[
-        int | None, _run_option("--seed", metavar="N", help="Where chance begins; the scenario's own if left out.")
+        int | None, _run_option("--seed", metavar="N", help="Seeds the randomness; default: the scenario's seed.")
     ] = None,
     seeds: Annotated[
-        int, _run_option("--seeds", metavar="N", help="Run N seeds, and show medians with the lowest and highest.")
+        int, _run_option("--seeds", metavar="N", help="Run N seeds, and show medians with lowest and highest.")
     ] = 1,
     duration: Annotated[
-        str | None, _run_option("--duration", metavar="TIME", help="Instead of the scenario's: 30, 2m.")
+        str | None, _run_option("--duration", metavar="TIME", help="Replaces the scenario's: 30, 2m.")
     ] = None,
     output: Annotated[
-        str | None, _output_option("--output", "-o", metavar="FILE", help="A picture: .png, .svg or .html.")
+        str | None, _output_option("--output", "-o", metavar="FILE", help="Write a picture: .png, .svg or .html.")
     ] = None,
-    json: Annotated[bool, _output_option("--json", help="One JSON object, in one line.")] = False,
-    listed: Annotated[bool, _output_option("--list", help="The ready scenarios, and nothing is run.")] = False,
-    printed: Annotated[bool, _output_option("--print", help="The scenario's file, to copy; nothing is run.")] = False,
+    json: Annotated[bool, _output_option("--json", help="Print one JSON object, in one line.")] = False,
+    listed: Annotated[bool, _output_option("--list", help="List the ready scenarios; runs nothing.")] = False,
+    printed: Annotated[
+        bool, _output_option("--print", help="Print the scenario's file, to copy; runs nothing.")
+    ] = False,
 ) -> int:
-    """Run a scenario under one or several settings, and show what became of it."""
+    """Run a scenario under one or several settings, and show the results side by side."""
     if listed:
         return _list()
     if what is None:
@@ -95,7 +97,7 @@ def _list() -> int:
 
 
 def _scenario(what: str) -> ScenarioFile:
-    """A file if it looks like one, else a ready scenario."""
+    """Read a file if ``what`` looks like a path or is a file, else take the ready scenario of that name."""
     from resilient_client.simulation._files import read_scenario
     from resilient_client.simulation._ready import READY, ready_scenario
 
@@ -126,13 +128,13 @@ def _run(experiment: Experiment) -> tuple[Result, ...]:
     try:
         with _progress(experiment.seconds) as on_second:
             return run_all(experiment, on_second)
-    except LawBrokenError as broken:  # a bug, of ours or of a middleware; nothing that follows from it is true
+    except LawBrokenError as broken:  # a bug in the library or in a middleware: the results are wrong
         raise typer.Exit(print_error(str(broken), FAILED)) from None
 
 
 @contextlib.contextmanager
 def _progress(seconds: int) -> Iterator[Callable[[], object]]:
-    """A bar on stderr while it runs, if somebody looks; it leaves nothing behind."""
+    """Show a progress bar on stderr if that is a terminal. Yield the function to call per simulated second."""
     console = err()
     if not supports_live(console):
         yield lambda: None
@@ -164,7 +166,7 @@ def _show(experiment: Experiment, results: tuple[Result, ...], json: bool) -> No
 
 
 def _picture_writer(output: str | None) -> Callable[[Experiment, tuple[Result, ...]], None]:
-    """What draws the picture at the end; whether it can be drawn is found out now, before anything is run."""
+    """Return the function that writes the picture, or raise before the run if that is impossible."""
     destination = inputs.checked_destination(output)
     if destination is None:
         return lambda _experiment, _results: None
@@ -174,7 +176,7 @@ def _picture_writer(output: str | None) -> Callable[[Experiment, tuple[Result, .
 
 
 def _command(what: str, compare: list[str] | None, seed: int | None, seeds: int, duration: str | None) -> str:
-    """The command line that runs the same again."""
+    """Return the command line that repeats this run."""
     parts = ["resilient-client", "simulate", what]
     for text in compare or ():
         parts += ["--compare", text]

@@ -1,4 +1,4 @@
-"""A comparison as one HTML file: the picture as inline SVG, the table, and the command that made it. Loads nothing."""
+"""A comparison as one HTML file: the picture as inline SVG, the table and the command. The file loads nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ code { background: #f1f3f4; padding: .15rem .4rem; overflow-wrap: anywhere; }
 
 
 def page(experiment: Experiment, results: Sequence[Result]) -> str:
-    """The file."""
+    """Return the text of the file."""
     name = escape(experiment.scenario.name)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -54,13 +54,13 @@ def _table(results: Sequence[Result]) -> str:
 
 
 def _inline(svg: str, label: str) -> str:
-    """An SVG as a part of a page: no prologue, no name spaces, no metadata, and so no address of anybody."""
+    """Make an SVG part of a page: without prologue, namespaces and metadata, and so without any external address."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'\s+xmlns(?::\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
 
 
 def _alt_text(experiment: Experiment, results: Sequence[Result]) -> str:
-    """The picture for those who do not see it; the table says the rest."""
+    """Describe the picture for screen readers. The table holds the numbers."""
     names = ", ".join(result.name for result in results)
     return f"Offered calls, attempts, goodput and open circuits over time of {experiment.scenario.name}: {names}"
