@@ -11,18 +11,18 @@ from resilient_client.testing._fault_server import FaultServer
 
 
 class BackgroundServer(FaultServer):
-    """A `FaultServer` on the event loop of another thread; script it before the requests arrive."""
+    """A `FaultServer` on the event loop of another thread. Script it before the requests arrive."""
 
     loop: asyncio.AbstractEventLoop
 
     def soon(self, function: Callable[[], object]) -> None:
-        """Run ``function`` on the server's loop; for example, to release a held request."""
+        """Run ``function`` on the server's loop, such as the release of a held request."""
         self.loop.call_soon_threadsafe(function)
 
 
 @contextmanager
 def running() -> Iterator[BackgroundServer]:
-    """Start a server in a thread; both end with the block."""
+    """Start a server in a thread. Both end with the block."""
     server, started, done = BackgroundServer(), threading.Event(), asyncio.Event()
 
     async def serve() -> None:

@@ -35,7 +35,7 @@ def piped(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess
 
 
 def completed(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """Run ``command`` to its end; stdout and stderr are captured unless ``options`` say otherwise."""
+    """Run ``command`` to its end. Stdout and stderr are captured unless ``options`` say otherwise."""
     captured = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": clean_environment()}
     return subprocess.run(command, timeout=TIME_LIMIT, check=False, **{**captured, **options})  # noqa: S603 -- ours
 
@@ -59,7 +59,7 @@ def errors_of(process: subprocess.Popen[bytes]) -> IO[bytes]:
 
 
 class Terminal:
-    """The program at a terminal of fixed size; leaving the ``with`` block kills it if it still runs.
+    """The program at a terminal of fixed size. Leaving the ``with`` block kills it if it still runs.
 
     Attributes:
         raw: Every byte that the program wrote, escape sequences included.

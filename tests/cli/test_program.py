@@ -59,7 +59,7 @@ def test_body_is_read_from_stdin(upstream: BackgroundServer) -> None:
 
 
 def test_piped_probe_writes_a_line_per_target(upstream: BackgroundServer) -> None:
-    """The lines are plain, aligned and in the given order; a critical target that is down means exit code 1."""
+    """The lines are plain, aligned and in the given order. A critical target that is down means exit code 1."""
     upstream.route("GET", "/down", reply(503))
     end = piped("probe", f"{upstream.url}/", f"{upstream.url}/down")
     up, down = end.stdout.decode().splitlines()
@@ -121,7 +121,7 @@ def test_stderr_reader_exit_keeps_the_body(upstream: BackgroundServer) -> None:
 
 @pytest.mark.parametrize("arguments", [("get",), ("get", "-i"), ("probe",), ("probe", "--json")])
 def test_closed_stdout_leaves_the_exit_code(upstream: BackgroundServer, arguments: tuple[str, ...]) -> None:
-    """With ``>&-`` the call is made and nothing is printed; the exit code is as usual."""
+    """With ``>&-`` the call is made and nothing is printed. The exit code is as usual."""
     end = _with_closed(">&-", *arguments, upstream.url)
     assert (end.returncode, end.stdout, end.stderr, upstream.hits) == (0, b"", b"", 1)
 
@@ -134,7 +134,7 @@ def test_closed_stderr_keeps_messages_out_of_stdout(upstream: BackgroundServer) 
 
 
 def test_closed_stdin_is_not_an_empty_body(upstream: BackgroundServer) -> None:
-    """A body that should be read from a closed stdin is an error; nothing is sent."""
+    """A body that should be read from a closed stdin is an error. Nothing is sent."""
     end = _with_closed("<&-", "post", upstream.url, "--data", "@-")
     assert (end.returncode, upstream.hits) == (2, 0)
     assert end.stderr.decode() == "error: --data: '@-' reads stdin, but stdin is closed\n"
@@ -147,7 +147,7 @@ def _with_closed(redirection: str, *arguments: str) -> subprocess.CompletedProce
 
 
 def test_help_reader_exit_ends_silently() -> None:
-    """Typer writes the help on its own console; a broken pipe still gives the exit code of SIGPIPE."""
+    """Typer writes the help on its own console. A broken pipe still gives the exit code of SIGPIPE."""
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "wb") as broken:
@@ -159,7 +159,7 @@ def test_help_reader_exit_ends_silently() -> None:
     ("number", "code", "printed"), [(signal.SIGINT, 130, b"interrupted\n"), (signal.SIGTERM, 143, b"")]
 )
 def test_signal_while_loading_ends_as_later(number: signal.Signals, code: int, printed: bytes) -> None:
-    """Loading takes a second on a slow machine; a signal during that time causes no traceback."""
+    """Loading takes a second on a slow machine. A signal during that time causes no traceback."""
     source = f"""
 import os, sys
 from resilient_client._cli import main
@@ -194,7 +194,7 @@ def test_unencodable_characters_are_replaced() -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_ends_a_call_at_once(upstream: BackgroundServer, number: signal.Signals, code: int) -> None:
-    """An interrupted call prints one word, a terminated one nothing; neither prints a traceback."""
+    """An interrupted call prints one word, a terminated one nothing. Neither prints a traceback."""
     upstream.script(hang_before_headers())
     with started("get", upstream.url, "--trace") as process:
         assert errors_of(process).readline().startswith(b"attempt 1 to")

@@ -36,7 +36,7 @@ def upstream(name: str = "inventory", **changes: Any) -> UpstreamSnapshot:
 
 
 def down(name: str = "payment") -> UpstreamSnapshot:
-    """Return an upstream that went down in the middle of the run; its circuit is open since then."""
+    """Return an upstream that went down in the middle of the run. Its circuit is open since then."""
     return upstream(
         name,
         condition=Condition.DOWN,

@@ -49,7 +49,7 @@ def test_piped_demo_is_plain_text_in_eighty_columns(lines: list[str]) -> None:
 
 
 def test_piped_demo_shows_the_circuit_states_in_order(lines: list[str]) -> None:
-    """While logistics is down its circuit opens; later it half-opens, and at the end it is closed."""
+    """While logistics is down its circuit opens. Later it half-opens, and at the end it is closed."""
     states = [line.split("circuit ")[1].split(" ")[0].rstrip(":") for line in lines if "! logistics: circuit" in line]
     assert states[:2] == ["OPEN", "HALF-OPEN"]
     assert states[-1] == "CLOSED"
@@ -82,7 +82,7 @@ def test_piped_demo_ends_with_the_reconciliation(run: subprocess.CompletedProces
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (200, 40)])
 def test_demo_at_a_terminal_leaves_picture_and_summary(columns: int, rows: int) -> None:
-    """The picture moves on the alternate screen; the last one and the summary stay on the normal screen."""
+    """The picture moves on the alternate screen. The last one and the summary stay on the normal screen."""
     with Terminal(*SHORT, columns=columns, rows=rows) as terminal:
         moving = terminal.wait_for(lambda text: "circuit ○ OPEN" in text)
         assert "logistics  ✗ down" in moving or "logistics  ✓ healthy" in moving

@@ -66,7 +66,7 @@ async def test_attempts_agree_only_if_counts_are_equal(
 
 @pytest.mark.parametrize(("charges", "ok"), [((1,), True), ((1, 1), False), ((), False), ((1, 2), True)])
 async def test_payments_agree_only_if_charged_once(visited: FaultServer, charges: tuple[int, ...], ok: bool) -> None:
-    """A second charge, or a confirmation without a charge, is an error; a charge whose reply was lost is not."""
+    """A second charge, or a confirmation without a charge, is an error. A charge whose reply was lost is not."""
     reconciliation = reconcile(visited, True, charges=charges)
     assert reconciliation.ok is ok
     assert list(reconciliation.facts())[-1].ok is ok
@@ -74,7 +74,7 @@ async def test_payments_agree_only_if_charged_once(visited: FaultServer, charges
 
 @pytest.mark.parametrize(("keys", "double"), [(("a", "a"), 0), (("a", "b"), 1)])
 async def test_ledger_detects_a_double_charge(server: FaultServer, keys: tuple[str, str], double: int) -> None:
-    """One key is one charge; a new key per attempt would be counted as a double charge."""
+    """One key is one charge. A new key per attempt would be counted as a double charge."""
     ledger = Ledger()
     async with APIClient(server.url) as api:
         for key in keys:

@@ -67,7 +67,7 @@ def test_attempt_is_counted_as_sent_and_in_flight(counters: UpstreamCounters) ->
 
 
 def test_refused_attempt_is_not_counted_as_sent(counters: UpstreamCounters) -> None:
-    """The client emits its start, the refusal and its end; nothing reached the wire."""
+    """The client emits its start, the refusal and its end. Nothing reached the wire."""
     record = start(counters)
     count_event(counters, CallRejected(**call(), reason="circuit_open", endpoint=PAYMENT))
     count_event(counters, AttemptFinished(**call(), record=record))
@@ -89,7 +89,7 @@ def test_calls_are_counted_by_outcome(counters: UpstreamCounters) -> None:
 
 
 def test_denied_retries_are_counted(counters: UpstreamCounters) -> None:
-    """A scheduled retry is not a denied one; unrelated events are ignored."""
+    """A scheduled retry is not a denied one. Unrelated events are ignored."""
     count_event(counters, RetryScheduled(**call(), number=1, delay=0.1, reason="status 503"))
     count_event(counters, RetryRefused(**call(), number=1, reason="not retried: no budget"))
     count_event(counters, TokenRefreshed(client="orders", at=101.0, ok=True))
@@ -106,7 +106,7 @@ def test_circuit_states_are_kept_in_order(counters: UpstreamCounters) -> None:
 
 
 def test_event_counter_counts_total_cells_and_last_second() -> None:
-    """The last second excludes its beginning; an occurrence after the run is in no cell."""
+    """The last second excludes its beginning. An occurrence after the run is in no cell."""
     counter = EventCounter(started=100.0, seconds=6.0)
     for at in (100.0, 100.005, 103.0, 106.5):
         counter.add(at)
@@ -194,7 +194,7 @@ def test_journal_ignores_uninteresting_call_ends(kind: ErrorKind | None, attempt
 
 
 def test_journal_folds_entries_of_the_same_kind() -> None:
-    """The first text is kept with the count; reasons that differ in numbers only are the same kind."""
+    """The first text is kept with the count. Reasons that differ in numbers only are the same kind."""
     journal = Journal()
     for order in range(3):
         reason = f"not retried: a pause of 1.0{order} s does not fit into the 0.{order} s left"

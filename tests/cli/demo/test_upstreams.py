@@ -93,7 +93,7 @@ async def test_slow_upstream_causes_timeouts() -> None:
 
 
 async def test_overloaded_upstream_sends_retry_after() -> None:
-    """Of many requests at once a few are answered; the others get a 503 with ``Retry-After``."""
+    """Of many requests at once a few are answered. The others get a 503 with ``Retry-After``."""
     async with run_upstreams(always(Condition.OVERLOADED)) as upstreams, APIClient(retry=None) as api:
         result = await api.gather([calls_of(order, upstreams.urls)[0] for order in range(12)])
     waits = [failure.error.retry_after for failure in result.failures if isinstance(failure.error, APIStatusError)]

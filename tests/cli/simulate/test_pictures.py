@@ -59,7 +59,7 @@ def test_page_holds_picture_table_and_command() -> None:
     text = page(*compared(THREE))
     svg = re.search(r"<svg.*</svg>", text, re.DOTALL)
     assert svg is not None
-    ET.fromstring(svg[0])  # noqa: S314 -- our own; it must be well-formed
+    ET.fromstring(svg[0])  # noqa: S314 -- our own, and it must be well-formed
     assert "<code>resilient-client simulate short.toml</code>" in text
     assert text.count('<th scope="col">') == 3
     assert text.count('<th scope="row">') == 10
