@@ -1,4 +1,4 @@
-"""A misbehaving upstream in a thread of its own, so that the program under test may run in this one or in a process."""
+"""A misbehaving upstream in its own thread: the program under test runs in the main thread or in a process."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from resilient_client.testing._fault_server import FaultServer
 
 
 class BackgroundServer(FaultServer):
-    """A `FaultServer` on an event loop of another thread; script it before the requests come."""
+    """A `FaultServer` on the event loop of another thread. Script it before the requests arrive."""
 
     loop: asyncio.AbstractEventLoop
 
     def soon(self, function: Callable[[], object]) -> None:
-        """Run something on the server's loop, such as the release of a held request."""
+        """Run ``function`` on the server's loop, such as the release of a held request."""
         self.loop.call_soon_threadsafe(function)
 
 
 @contextmanager
 def running() -> Iterator[BackgroundServer]:
-    """A started server; ended, and its thread with it, on leaving."""
+    """Start a server in a thread. Both end with the block."""
     server, started, done = BackgroundServer(), threading.Event(), asyncio.Event()
 
     async def serve() -> None:

@@ -1,4 +1,4 @@
-"""The program at a terminal, its screen read as people see it."""
+"""The program at a terminal, whose screen the test reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HIDES_CURSOR = b"\x1b[?25l"
 
 @pytest.mark.parametrize("columns", [80, 200])
 def test_table_fills_in_while_targets_answer(upstream: BackgroundServer, columns: int) -> None:
-    """The rows of those that answered are there while another is still being asked; then its row is, too."""
+    """Rows of targets that answered are complete while another target is still pending."""
     held = hold(reply(503))
     upstream.route("GET", "/late", held)
     with Terminal("probe", f"{upstream.url}/early", f"{upstream.url}/late", "--timeout", "9", columns=columns) as seen:
@@ -36,8 +36,8 @@ def test_table_fills_in_while_targets_answer(upstream: BackgroundServer, columns
     assert seen.raw.rfind(SHOWS_CURSOR) > seen.raw.rfind(HIDES_CURSOR)
 
 
-def test_table_never_grows_over_the_terminal(upstream: BackgroundServer) -> None:
-    """More targets than lines: while it runs, what is wrong stays on the screen, at the end all stand above it."""
+def test_table_never_exceeds_the_terminal(upstream: BackgroundServer) -> None:
+    """With more targets than lines, the unhealthy ones stay visible. The final table shows all."""
     held = hold()
     upstream.route("GET", "/held", held)
     upstream.route("GET", "/down", reply(503))
@@ -53,8 +53,8 @@ def test_table_never_grows_over_the_terminal(upstream: BackgroundServer) -> None
     assert seen.lines[-1].startswith("✗ DOWN  31 up, 1 down")
 
 
-def test_watch_goes_on_until_interrupted(upstream: BackgroundServer) -> None:
-    """The picture stays, moves on, and ends with Ctrl-C, the cursor back and the hint gone."""
+def test_watch_continues_until_interrupted(upstream: BackgroundServer) -> None:
+    """The table is updated, and ends with Ctrl-C: the cursor is restored and the hint is gone."""
     with Terminal("probe", upstream.url, "--watch", "0.1") as seen:
         seen.wait_for(lambda text: "every 0.1 s, Ctrl-C ends" in text and upstream.hits >= 3)
         seen.wait_for(lambda text: sum(text.count(spark) for spark in "▁▂▃▄▅▆▇") >= 3)
@@ -65,7 +65,7 @@ def test_watch_goes_on_until_interrupted(upstream: BackgroundServer) -> None:
     assert seen.raw.rfind(SHOWS_CURSOR) > seen.raw.rfind(HIDES_CURSOR)
 
 
-def test_terminated_watch_gives_the_cursor_back(upstream: BackgroundServer) -> None:
+def test_terminated_watch_restores_the_cursor(upstream: BackgroundServer) -> None:
     """As with ``timeout 10 resilient-client probe --watch 1``."""
     with Terminal("probe", upstream.url, "--watch", "0.1") as seen:
         seen.wait_for(lambda text: "Ctrl-C ends" in text)
@@ -77,7 +77,7 @@ def test_terminated_watch_gives_the_cursor_back(upstream: BackgroundServer) -> N
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_terminal_without_colours_gets_none(upstream: BackgroundServer, environment: dict[str, str]) -> None:
-    """``NO_COLOR`` and a dumb terminal: no colour, and no bar that only colours could explain."""
+    """``NO_COLOR`` and a dumb terminal get no colour, and no bar that needs colours."""
     with Terminal("probe", upstream.url, **environment) as seen:
         assert seen.finish() == 0
     assert not any(f"\x1b[{colour}m".encode() in seen.raw for colour in (31, 32, 33, 34, 35, 36))
@@ -87,8 +87,8 @@ def test_terminal_without_colours_gets_none(upstream: BackgroundServer, environm
         assert b"\x1b" not in seen.raw
 
 
-def test_call_is_shown_for_people(upstream: BackgroundServer) -> None:
-    """On a terminal: the trace with its stages, then head and body, the body laid out and in colours."""
+def test_call_at_a_terminal_is_readable(upstream: BackgroundServer) -> None:
+    """The trace with its stages, then status, headers, and the body indented and coloured."""
     upstream.script(reply(503), reply(json={"id": 7}, headers={"X-One": "1"}))
     with Terminal("get", upstream.url, "--trace", "--include") as seen:
         assert seen.finish() == 0
@@ -105,7 +105,7 @@ def test_call_is_shown_for_people(upstream: BackgroundServer) -> None:
     assert b"\x1b[" in seen.raw
 
 
-def test_binary_body_is_not_dumped(upstream: BackgroundServer) -> None:
+def test_binary_body_is_not_printed(upstream: BackgroundServer) -> None:
     """A terminal gets size and type instead."""
     upstream.script(reply(body=bytes(range(256)), headers={"Content-Type": "image/png"}))
     with Terminal("get", upstream.url) as seen:
@@ -113,7 +113,7 @@ def test_binary_body_is_not_dumped(upstream: BackgroundServer) -> None:
     assert seen.text == "256 bytes of image/png, not for a terminal: save them with --output FILE"
 
 
-def test_interrupted_call_is_one_word(upstream: BackgroundServer) -> None:
+def test_interrupted_call_prints_one_word(upstream: BackgroundServer) -> None:
     """Ctrl-C while an upstream hangs."""
     upstream.script(hang_before_headers())
     with Terminal("get", upstream.url, "--trace") as seen:
@@ -125,7 +125,7 @@ def test_interrupted_call_is_one_word(upstream: BackgroundServer) -> None:
 
 @pytest.mark.parametrize("columns", [80, 200])
 def test_explanation_fits_the_terminal(columns: int) -> None:
-    """``--explain`` shows chain and settings; nothing wraps, nothing is sent."""
+    """``--explain`` shows chain and settings, and no line wraps."""
     with Terminal(
         "get", "https://api.example.com/users", "--timeout", "3", "--explain", columns=columns, rows=120
     ) as seen:

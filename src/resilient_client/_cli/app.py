@@ -1,4 +1,4 @@
-"""The application: which commands there are. Each lies in a file of its own and registers here, in one line."""
+"""The typer application. Each command has its own file and is registered here."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ app.command("demo")(demo)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and give its exit code. typer's own endings are not used: ours are in ``cli.errors``."""
+    """Run one command and return its exit code. typer's own error handling is bypassed: see ``errors``."""
     command = typer.main.get_command(app)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a mark that an old terminal cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="replace")  # symbols that the encoding lacks become "?"
 
     def invoke() -> object:
         with command.make_context(PROGRAM, list(arguments)) as context:
             return command.invoke(context)
 
-    return errors.ending(invoke)
+    return errors.exit_code_of(invoke)

@@ -1,6 +1,6 @@
-"""From what was typed to what can be sent. Whatever is wrong is said here, in the words of the command line.
+"""Converts command-line input to arguments of the client. Its errors use the names of the command line's options.
 
-Nothing is sent from here. Values of headers are never repeated in an error: they may be secret.
+Nothing is sent from here. Header values are never repeated in an error, because they may be secret.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _UNQUOTED = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 
 
 def checked_url(text: str, credentials: str = "give them as --user NAME:PASSWORD") -> str:
-    """An absolute http(s) URL; braces in it are quoted, because a client would take them for placeholders.
+    """Check an absolute http(s) URL and quote its braces, which the client would take for placeholders.
 
     Args:
-        text: As it was typed.
-        credentials: What to do with those that the URL must not carry.
+        text: The URL as it was typed.
+        credentials: The advice to give if the URL carries credentials.
 
     Raises:
-        ConfigurationError: It is none; says what to write instead.
+        ConfigurationError: The text is not such a URL. The message says what to write instead.
     """
     example = "give one such as 'https://api.example.com/users'"
     if not text.strip():
@@ -43,23 +43,23 @@ def checked_url(text: str, credentials: str = "give them as --user NAME:PASSWORD
         raise ConfigurationError(f"the URL {bare!r} has no scheme; write 'https://{bare}' or 'http://{bare}'")
     if _UNQUOTED.search(text):
         raise ConfigurationError(
-            "the URL has a space, control character, backslash or byte that is no UTF-8; quote it, as %20 for a space"
+            "the URL has a space, control character, backslash or byte that is not UTF-8; quote it, as %20 for a space"
         )
     try:
         url = URL(text)
     except ValueError:
         raise ConfigurationError(f"the URL cannot be read; {example}") from None
     if url.scheme not in ("http", "https"):
-        raise ConfigurationError(f"the URL has the scheme {url.scheme!r}; only http and https are called")
+        raise ConfigurationError(f"the URL has the scheme {url.scheme!r}; only http and https are supported")
     if not url.host:
-        raise ConfigurationError(f"the URL names no host; {example}")
+        raise ConfigurationError(f"the URL has no host; {example}")
     if url.user is not None or url.password is not None:
         raise ConfigurationError(f"the URL of {url.host} carries credentials; {credentials}")
     return text.replace("{", "%7B").replace("}", "%7D")
 
 
 def header_pairs(lines: Sequence[str]) -> list[tuple[str, str]]:
-    """Headers from ``Name: value``.
+    """Split each ``Name: value`` into a pair.
 
     Raises:
         ConfigurationError: A line has no colon.
@@ -74,10 +74,10 @@ def header_pairs(lines: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def param_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
-    """Query parameters from ``name=value``.
+    """Split each ``name=value`` into a pair.
 
     Raises:
-        ConfigurationError: One has no equals sign, or nothing before it.
+        ConfigurationError: A text has no equals sign, or no name before it.
     """
     pairs = []
     for number, text in enumerate(texts, start=1):
@@ -91,10 +91,10 @@ def param_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def credentials(text: str) -> tuple[str, str]:
-    """User and password from ``name:password``.
+    """Split ``name:password``.
 
     Raises:
-        ConfigurationError: There is no colon.
+        ConfigurationError: The text has no colon.
     """
     user, colon, password = text.partition(":")
     if not colon:
@@ -103,30 +103,32 @@ def credentials(text: str) -> tuple[str, str]:
 
 
 def json_body(text: str) -> bytes:
-    """A JSON body, byte for byte as it was typed.
+    """Check a JSON body and return it byte for byte as it was typed.
 
     Raises:
-        ConfigurationError: It is no JSON, or its file cannot be read.
+        ConfigurationError: The body is not JSON, or its file cannot be read.
     """
     content = raw_body(text, "--json")
     try:
-        json.loads(content, parse_constant=_refuse, parse_int=str)  # str: Python limits the digits, JSON does not
+        json.loads(
+            content, parse_constant=_refuse, parse_int=str
+        )  # str: Python limits the digits of an int, JSON does not
     except json.JSONDecodeError as error:
         what = error.msg.removesuffix(" at")
-        raise ConfigurationError(f"--json is no JSON: {what} at line {error.lineno}, column {error.colno}") from None
+        raise ConfigurationError(f"--json is not JSON: {what} at line {error.lineno}, column {error.colno}") from None
     except UnicodeDecodeError:
-        raise ConfigurationError("--json is no JSON: not text") from None
+        raise ConfigurationError("--json is not JSON: not text") from None
     except RecursionError:
         raise ConfigurationError("--json is nested too deep to be read; --data sends it as it is") from None
     return content
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ConfigurationError(f"--json is no JSON: {constant} is no value in it")
+    raise ConfigurationError(f"--json is not JSON: {constant} is not a JSON value")
 
 
 def raw_body(text: str, option: str = "--data") -> bytes:
-    """A body as it was typed; ``@FILE`` stands for the content of a file, ``@-`` for what stdin holds.
+    """Return a body as it was typed, the content of a file for ``@FILE``, or the content of stdin for ``@-``.
 
     Raises:
         ConfigurationError: The file cannot be read, or stdin is closed.
@@ -134,29 +136,29 @@ def raw_body(text: str, option: str = "--data") -> bytes:
     if not text.startswith("@"):
         return text.encode("utf-8", "surrogateescape")
     if text == "@-":
-        if sys.stdin is None:  # closed by who started us: an empty body is not what they mean
-            raise ConfigurationError(f"{option}: '@-' reads stdin, and that is closed")
+        if sys.stdin is None:  # closed with "<&-". An empty body would not be what the user meant
+            raise ConfigurationError(f"{option}: '@-' reads stdin, but stdin is closed")
         return sys.stdin.buffer.read()
     return read_file(text[1:], option)
 
 
 def read_file(path: str, option: str) -> bytes:
-    """The content of a file.
+    """Return the content of a file.
 
     Raises:
-        ConfigurationError: It cannot be read; says which file and why.
+        ConfigurationError: The file cannot be read. The message names the option, the file and the reason.
     """
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"{option}: {path!r} cannot be read: {reason(error)}") from None
+        raise ConfigurationError(f"{option}: {path!r} cannot be read: {os_error_reason(error)}") from None
 
 
 def checked_destination(path: str | None, option: str = "--output") -> Path | None:
-    """Where something shall be written, if that looks possible now, before anything is sent.
+    """Check, before anything is sent, that a file can probably be written at ``path``.
 
     Raises:
-        ConfigurationError: The path is a directory, or there is no directory to hold it.
+        ConfigurationError: The path is a directory, or its parent directory does not exist.
     """
     if path is None:
         return None
@@ -168,22 +170,22 @@ def checked_destination(path: str | None, option: str = "--output") -> Path | No
     return destination
 
 
-def timeout_of(total: str | None, attempt: str | None) -> dict[str, Timeout]:
-    """The option ``timeout`` of a call, as far as it was given.
+def timeout_option(total: str | None, attempt: str | None) -> dict[str, Timeout]:
+    """Return the call option ``timeout``, or nothing if neither value was given.
 
     Raises:
-        ConfigurationError: A value is no duration.
+        ConfigurationError: A value is not a duration.
     """
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if total is not None:
-        given["total"] = seconds("--timeout", total)
+        values["total"] = seconds("--timeout", total)
     if attempt is not None:
-        given["attempt"] = seconds("--attempt-timeout", attempt)
-    return {"timeout": Timeout(**given)} if given else {}
+        values["attempt"] = seconds("--attempt-timeout", attempt)
+    return {"timeout": Timeout(**values)} if values else {}
 
 
-def retry_of(max_attempts: int | None, no_retry: bool) -> dict[str, Retry | None]:
-    """The option ``retry`` of a call, as far as it was given.
+def retry_option(max_attempts: int | None, no_retry: bool) -> dict[str, Retry | None]:
+    """Return the call option ``retry``, or nothing if neither value was given.
 
     Raises:
         ConfigurationError: The number is out of range, or the options contradict each other.
@@ -196,14 +198,14 @@ def retry_of(max_attempts: int | None, no_retry: bool) -> dict[str, Retry | None
 
 
 def seconds(what: str, value: object) -> float:
-    """A duration above zero, as settings read it: ``2``, ``"500ms"``, ``"1.5m"``.
+    """Parse a duration above zero as the settings do: ``2``, ``"500ms"``, ``"1.5m"``.
 
     Args:
-        what: What an error calls it.
-        value: As it was given.
+        what: The name of the option or key, for the error.
+        value: The value as it was given.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: The value is not a duration above zero.
     """
     try:
         return _DURATION.validate_python(value)
@@ -211,7 +213,7 @@ def seconds(what: str, value: object) -> float:
         raise ConfigurationError(f"{what} is {value!r:.80}; give seconds above 0, such as 2 or '500ms'") from None
 
 
-def reason(error: OSError) -> str:
-    """What the system says, as part of a sentence."""
+def os_error_reason(error: OSError) -> str:
+    """Return the operating system's message with a small first letter, to be part of a sentence."""
     text = error.strerror or type(error).__name__
     return f"{text[:1].lower()}{text[1:]}"

@@ -1,4 +1,4 @@
-"""The options of the verbs, declared once for all seven."""
+"""The options that the seven verbs share."""
 
 from __future__ import annotations
 
@@ -7,48 +7,57 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-_sent = partial(typer.Option, rich_help_panel="Request")
-_policy = partial(typer.Option, rich_help_panel="Policy")
-_shown = partial(typer.Option, rich_help_panel="What is shown")
+_request_option = partial(typer.Option, rich_help_panel="Request")
+_policy_option = partial(typer.Option, rich_help_panel="Policy")
+_output_option = partial(typer.Option, rich_help_panel="Output")
 
 Url: TypeAlias = Annotated[str, typer.Argument(metavar="URL", help="Absolute: https://api.example.com/users")]
 
 Headers: TypeAlias = Annotated[
-    list[str] | None, _sent("--header", "-H", metavar="'NAME: VALUE'", help="May come many times.")
+    list[str] | None, _request_option("--header", "-H", metavar="'NAME: VALUE'", help="A header; repeatable.")
 ]
 Params: TypeAlias = Annotated[
-    list[str] | None, _sent("--param", "-p", metavar="NAME=VALUE", help="Into the query; may come many times.")
+    list[str] | None,
+    _request_option("--param", "-p", metavar="NAME=VALUE", help="A query parameter; repeatable."),
 ]
 Json: TypeAlias = Annotated[
-    str | None, _sent("--json", "-j", metavar="JSON", help="A body as JSON; @FILE or @- reads it.")
+    str | None, _request_option("--json", "-j", metavar="JSON", help="A JSON body; @FILE reads a file, @- stdin.")
 ]
 Data: TypeAlias = Annotated[
-    str | None, _sent("--data", "-d", metavar="TEXT", help="A body as it is; @FILE or @- reads it.")
+    str | None,
+    _request_option("--data", "-d", metavar="TEXT", help="A body sent as it is; @FILE reads a file, @- stdin."),
 ]
-User: TypeAlias = Annotated[str | None, _sent("--user", "-u", metavar="NAME:PASSWORD", help="Basic credentials.")]
+User: TypeAlias = Annotated[
+    str | None, _request_option("--user", "-u", metavar="NAME:PASSWORD", help="Basic credentials.")
+]
 Key: TypeAlias = Annotated[
     str | None,
-    _sent("--idempotency-key", metavar="KEY", help="Makes any method repeatable; 'auto' makes one up."),
+    _request_option("--idempotency-key", metavar="KEY", help="Makes any method repeatable; 'auto' generates a key."),
 ]
 
 Total: TypeAlias = Annotated[
-    str | None, _policy("--timeout", metavar="TIME", help="For the whole call: 5, 500ms, 1.5m; 30 s if left out.")
+    str | None,
+    _policy_option("--timeout", metavar="TIME", help="For the whole call: 5, 500ms, 1.5m; default 30 s."),
 ]
 Attempt: TypeAlias = Annotated[
-    str | None, _policy("--attempt-timeout", metavar="TIME", help="For one attempt; 10 s if left out.")
+    str | None, _policy_option("--attempt-timeout", metavar="TIME", help="For one attempt; default 10 s.")
 ]
 MaxAttempts: TypeAlias = Annotated[
-    int | None, _policy("--max-attempts", metavar="N", help="The first one included; 3 if left out.")
+    int | None, _policy_option("--max-attempts", metavar="N", help="The first one included; default 3.")
 ]
-NoRetry: TypeAlias = Annotated[bool, _policy("--no-retry", help="Exactly one request on the wire.")]
+NoRetry: TypeAlias = Annotated[bool, _policy_option("--no-retry", help="Exactly one request on the wire.")]
 Redirects: TypeAlias = Annotated[
     Literal["same-origin", "any", "none"] | None,
-    _policy("--redirects", metavar="WHICH", help="same-origin (if left out), any or none."),
+    _policy_option("--redirects", metavar="WHICH", help="same-origin (the default), any or none."),
 ]
 
-Include: TypeAlias = Annotated[bool, _shown("--include", "-i", help="Status and headers before the body.")]
-Output: TypeAlias = Annotated[str | None, _shown("--output", "-o", metavar="FILE", help="The body into a file.")]
-Trace: TypeAlias = Annotated[bool, _shown("--trace", "-t", help="Each attempt as it happens, on stderr.")]
+Include: TypeAlias = Annotated[
+    bool, _output_option("--include", "-i", help="Print status and headers before the body.")
+]
+Output: TypeAlias = Annotated[
+    str | None, _output_option("--output", "-o", metavar="FILE", help="Write the body to a file.")
+]
+Trace: TypeAlias = Annotated[bool, _output_option("--trace", "-t", help="Print each attempt as it happens, on stderr.")]
 Explain: TypeAlias = Annotated[
-    bool, _shown("--explain", help="What the call would go through, and who set what; sends nothing.")
+    bool, _output_option("--explain", help="Print the chain and the settings of the call; sends nothing.")
 ]

@@ -1,6 +1,6 @@
-"""Where text goes: data to stdout, progress and errors to stderr, colour only where somebody looks.
+"""The consoles: stdout for data, stderr for progress and errors.
 
-rich honours ``NO_COLOR``, ``TERM=dumb`` and pipes by itself; here is what it leaves open.
+rich honours ``NO_COLOR``, ``TERM=dumb`` and pipes by itself. This module adds what rich leaves to the program.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from rich.console import Console
 
 
 class _Console(Console):
-    """A console that tells of a broken pipe instead of exiting on the spot."""
+    """A console that raises on a broken pipe, where rich's own would exit at once."""
 
     def on_broken_pipe(self) -> NoReturn:
-        """Let the one place that ends commands end this one, too."""
+        """Raise, so that ``errors.exit_code_of`` ends the command."""
         raise BrokenPipeError
 
 
 def out() -> Console:
-    """The console for data: stdout as it is now."""
+    """Return the console for data. It writes to the current ``sys.stdout``."""
     return _console(sys.stdout)
 
 
 def err() -> Console:
-    """The console for progress and errors: stderr as it is now."""
+    """Return the console for progress and errors. It writes to the current ``sys.stderr``."""
     return _console(sys.stderr)
 
 
 def _console(stream: TextIO) -> Console:
-    """Text is taken as it is: what came from elsewhere may look like markup."""
+    # Markup is off because text from a server may look like it.
     return _Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
-def lively(console: Console) -> bool:
-    """Whether somebody looks who can be shown a picture that moves."""
+def supports_live(console: Console) -> bool:
+    """Whether ``console`` is a terminal that can show a moving picture."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
-def coloured(console: Console) -> bool:
-    """Whether colours can tell things apart: not through a pipe, with ``NO_COLOR`` or on a dumb terminal."""
+def supports_colour(console: Console) -> bool:
+    """Whether ``console`` shows colours: not through a pipe, with ``NO_COLOR`` or on a dumb terminal."""
     return console.color_system is not None and not console.no_color

@@ -1,7 +1,6 @@
-"""What a reply looks like: raw bytes through a pipe, readable on a terminal.
+"""Writes a reply: the bytes of the body to a pipe, a readable form to a terminal.
 
-A terminal gets JSON indented and coloured, text without anything that would command it, and of a binary body only its
-size and type. A pipe gets the bytes of the body and nothing else.
+On a terminal JSON is indented and coloured, text is sanitized, and a binary body is replaced by its size and type.
 """
 
 from __future__ import annotations
@@ -15,24 +14,24 @@ from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from resilient_client._cli.output import err, out
-from resilient_client._cli.text import harmless, shown_status, status_style
+from resilient_client._cli.text import format_status, sanitize, status_style
 from resilient_client._core.response import Response
 
-_LONGEST_COLOURED = 1 << 20  # bytes of JSON; colouring more takes seconds, and nobody reads it
+_LONGEST_COLOURED = 1 << 20  # bytes of JSON. Colouring more would take seconds
 _TEXTUAL = ("text/", "application/json", "application/xml", "application/javascript", "application/x-www-form")
 
 
-def show(response: Response, *, include: bool, with_body: bool = True) -> None:
-    """Write a reply to stdout, as suits who reads it.
+def show_reply(response: Response, *, include: bool, with_body: bool = True) -> None:
+    """Write a reply to stdout.
 
     Args:
-        response: What came.
-        include: Whether status and headers are shown, too.
-        with_body: Whether its body is; ``False`` if that went elsewhere.
+        response: The reply.
+        include: Whether to write status and headers before the body.
+        with_body: Whether to write the body, or ``False`` if it went to a file.
     """
     console = out()
     if include:
-        console.print(head(response.status, response.headers), soft_wrap=True)
+        console.print(format_head(response.status, response.headers), soft_wrap=True)
         if response.content and with_body:
             console.print()
     if console.is_terminal and with_body and (response.content or not include):
@@ -44,23 +43,23 @@ def show(response: Response, *, include: bool, with_body: bool = True) -> None:
         err().print(f"only the first {len(response.content):,} bytes of this error body were read", style="yellow")
 
 
-def head(status: int, headers: CIMultiDictProxy[str]) -> Text:
-    """Status line and headers, as they came."""
-    text = Text(shown_status(status), style=f"bold {status_style(status)}")
+def format_head(status: int, headers: CIMultiDictProxy[str]) -> Text:
+    """Format the status line and the headers, in the order in which they were received."""
+    text = Text(format_status(status), style=f"bold {status_style(status)}")
     for name, value in headers.items():
-        text.append(f"\n{harmless(name)}", style="not bold cyan").append(
-            f": {harmless(value)}", style="not bold default"
+        text.append(f"\n{sanitize(name)}", style="not bold cyan").append(
+            f": {sanitize(value)}", style="not bold default"
         )
     return text
 
 
-def body(content: bytes, content_type: str, text: str) -> Text | None:
-    """A body for people, or ``None`` for one that only programs can read.
+def format_body(content: bytes, content_type: str, text: str) -> Text | None:
+    """Format a body for a terminal, or ``None`` if it is binary.
 
     Args:
-        content: Its bytes.
-        content_type: Its media type as declared, or ``""``.
-        text: The bytes decoded as declared.
+        content: The bytes of the body.
+        content_type: The declared media type, or ``""``.
+        text: The bytes decoded with the declared encoding.
     """
     media = content_type.partition(";")[0].strip().lower()
     if not media.startswith(_TEXTUAL) and not media.endswith(("+json", "+xml")) and not _looks_like_text(content):
@@ -69,21 +68,21 @@ def body(content: bytes, content_type: str, text: str) -> Text | None:
         try:
             indented = json.dumps(json.loads(content), indent=2, ensure_ascii=False)
         except (ValueError, RecursionError):
-            return Text(harmless(text).rstrip("\n"))
-        return JSONHighlighter()(harmless(indented))
-    return Text(harmless(text).rstrip("\n"))
+            return Text(sanitize(text).rstrip("\n"))
+        return JSONHighlighter()(sanitize(indented))
+    return Text(sanitize(text).rstrip("\n"))
 
 
 def _show_body(console: Console, response: Response) -> None:
     media = response.headers.get("content-type", "")
-    shown = body(response.content, media, response.text)
+    body = format_body(response.content, media, response.text)
     if not response.content:
-        err().print(f"{shown_status(response.status)}, no body", style="dim")
-    elif shown is None:
-        size, kind = f"{len(response.content):,} bytes", f" of {harmless(media)}" if media else ""
+        err().print(f"{format_status(response.status)}, no body", style="dim")
+    elif body is None:
+        size, kind = f"{len(response.content):,} bytes", f" of {sanitize(media)}" if media else ""
         err().print(f"{size}{kind}, not for a terminal: save them with --output FILE", style="yellow")
     else:
-        console.print(shown, soft_wrap=True)
+        console.print(body, soft_wrap=True)
 
 
 def _looks_like_text(content: bytes) -> bool:

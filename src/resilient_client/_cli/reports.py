@@ -1,4 +1,4 @@
-"""What a health check writes where nobody watches: plain lines, JSON, OpenMetrics; once a check, when it is over."""
+"""The output of a health check through a pipe: plain lines, JSON or OpenMetrics, written when a check is finished."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from datetime import UTC
 
 from rich.cells import cell_len
 
-from resilient_client._cli.table import reason
-from resilient_client._cli.text import shown_seconds
+from resilient_client._cli.table import status_reason
+from resilient_client._cli.text import format_seconds
 from resilient_client.health import HealthReport, HealthState, ProbeResult
 
 
-def plain(report: HealthReport, *, dated: bool) -> Iterator[str]:
-    """An aligned line a target, in their order: state, name, status, time, reason.
+def plain_lines(report: HealthReport, *, dated: bool) -> Iterator[str]:
+    """Yield one aligned line per target, in their order: state, name, status, time, reason.
 
     Args:
-        report: What came of the check.
+        report: The report of the check.
         dated: Whether each line begins with the time of the check, in UTC.
     """
     width = max(cell_len(result.name) for result in report)
@@ -28,41 +28,41 @@ def plain(report: HealthReport, *, dated: bool) -> Iterator[str]:
     for result in report:
         state = result.state.upper() if result.state is HealthState.DOWN else result.state.value
         status = "-" if result.status is None else str(result.status)
-        took = shown_seconds(result.elapsed) if result.attempts else "-"
+        took = format_seconds(result.elapsed) if result.attempts else "-"
         name = result.name + " " * (width - cell_len(result.name))
-        line = f"{date}{state:<8}  {name}  {status:>3}  {took:>7}  {reason(result)}"
+        line = f"{date}{state:<8}  {name}  {status:>3}  {took:>7}  {status_reason(result)}"
         yield line.rstrip()
 
 
 def as_lines(report: HealthReport, *, dated: bool = False) -> str:
-    """The report as plain lines."""
-    return "".join(f"{line}\n" for line in plain(report, dated=dated))
+    """Return the report as plain lines."""
+    return "".join(f"{line}\n" for line in plain_lines(report, dated=dated))
 
 
 def as_json(report: HealthReport) -> str:
-    """The report as one JSON object in one line; ``schema`` tells its version."""
+    """Return the report as one JSON object in one line. ``schema`` holds the version of its structure."""
     return json.dumps(report.to_dict(), ensure_ascii=False) + "\n"
 
 
-class Written:
-    """Writes each report to stdout in one form."""
+class ReportWriter:
+    """A ``Screen`` that writes each finished report to stdout."""
 
     def __init__(self, form: Callable[[HealthReport], str] = as_lines) -> None:
         self._form = form
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Do nothing."""
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to restore."""
+        """Do nothing."""
 
-    def expect(self, results: Iterable[ProbeResult]) -> None:
-        """Nothing to write yet."""
+    def on_start(self, results: Iterable[ProbeResult]) -> None:
+        """Do nothing."""
 
-    def learned(self, result: ProbeResult) -> None:
-        """Nothing to write yet: lines stand in the order of the targets, not of their answers."""
+    def on_result(self, result: ProbeResult) -> None:
+        """Do nothing: lines are written in the order of the targets, not in that of their answers."""
 
-    def finished(self, report: HealthReport) -> None:
-        """Write a report, at once even into a pipe."""
+    def on_report(self, report: HealthReport) -> None:
+        """Write a report and flush it, because the next one may be an hour away."""
         sys.stdout.write(self._form(report))
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""How a signal ends the program. Loads nothing: it holds before typer and rich are there, and until the end."""
+"""How SIGTERM ends the program. Imports neither typer nor rich: it is in effect before they are loaded."""
 
 from __future__ import annotations
 
@@ -10,75 +10,76 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
 TERMINATED = 143
-"""Somebody asked us to end: 128 + SIGTERM."""
+"""The exit code after SIGTERM: 128 + SIGTERM."""
 
 T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the program as Ctrl-C does, so that a terminal gets its cursor back.
+def handle_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the program as Ctrl-C does, so that ``finally`` blocks restore the terminal.
 
     Raises:
-        SystemExit: It came.
+        SystemExit: SIGTERM was received.
     """
-    if not _may_handle():
+    if not _can_handle_signals():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _end)
+    previous = signal.signal(signal.SIGTERM, _exit)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """``asyncio.run`` for which SIGTERM is what Ctrl-C is: a cancellation, where the program waits.
+    """Run a coroutine like ``asyncio.run``, but cancel it on SIGTERM as on Ctrl-C.
 
-    An exception raised by a signal handler strikes anywhere, such as between a connection and the one who would
-    close it. Only when asked a second time the program does not wait for what holds it up.
+    A cancellation is raised where the program awaits. An exception from a signal handler could be raised between any
+    two instructions, such as after a connection was opened and before it was assigned. The handler is restored
+    after the first SIGTERM, so that a second one ends a program whose cleanup hangs.
 
     Raises:
-        SystemExit: The signal came, and what was open is closed.
+        SystemExit: SIGTERM was received, and the coroutine has cleaned up.
     """
     import asyncio
 
-    came = False
+    received = False
 
     async def cancellable() -> T:
         loop, task = asyncio.get_running_loop(), cast("asyncio.Task[T]", asyncio.current_task())
-        before = signal.getsignal(signal.SIGTERM)
+        previous = signal.getsignal(signal.SIGTERM)
 
         def cancel() -> None:
-            nonlocal came
-            came = True
+            nonlocal received
+            received = True
             task.cancel()
-            hand_back()
+            restore()
 
-        def hand_back() -> None:
+        def restore() -> None:
             if loop.remove_signal_handler(signal.SIGTERM):
-                signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+                signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
-        if not _may_handle():
+        if not _can_handle_signals():
             return await main
         loop.add_signal_handler(signal.SIGTERM, cancel)
         try:
             return await main
         finally:
-            hand_back()
+            restore()
 
     try:
         return asyncio.run(cancellable())
     except asyncio.CancelledError:
-        if came:
-            _end()
+        if received:
+            _exit()
         raise
 
 
-def _may_handle() -> bool:
-    """Only the main thread may, and Windows knows no such signal."""
+def _can_handle_signals() -> bool:
+    """Whether this thread may set signal handlers: only the main thread may, and Windows has no SIGTERM."""
     return threading.current_thread() is threading.main_thread() and sys.platform != "win32"
 
 
-def _end(*_: object) -> NoReturn:
+def _exit(*_: object) -> NoReturn:
     raise SystemExit(TERMINATED)

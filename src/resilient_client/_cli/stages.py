@@ -1,4 +1,4 @@
-"""The stages in which an attempt spends its time: their order, their colours, their bar. Pure functions."""
+"""The stages in which an attempt spends its time: their order, colours and bar. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from resilient_client._core.timings import Timings
 
 STAGES = {"pool": "blue", "dns": "cyan", "connect": "yellow", "tls": "magenta", "first_byte": "green", "body": "white"}
 """The stages in order, with their colours."""
-_NOTEWORTHY_WAIT = 0.001  # seconds in the pool; a call on its own never waits there
+_NOTEWORTHY_WAIT = 0.001  # seconds in the pool. A single call never waits there, but the stage is timed
 
 
-def spent(timings: Timings) -> list[tuple[str, float]]:
-    """The stages that took place, with their seconds; waiting for the pool only where there was a wait."""
+def stage_times(timings: Timings) -> list[tuple[str, float]]:
+    """Return the stages that took place, with their seconds. The pool is left out unless the attempt waited there."""
     return [
         (stage, seconds)
         for stage, seconds in zip(timings._fields, timings, strict=True)
@@ -20,18 +20,18 @@ def spent(timings: Timings) -> list[tuple[str, float]]:
     ]
 
 
-def label(stage: str) -> str:
-    """What people call a stage."""
+def stage_label(stage: str) -> str:
+    """Return the name of a stage for people."""
     return stage.replace("_", " ")
 
 
-def bar(stages: list[tuple[str, float]], whole: float, cells: int) -> Text:
-    """The stages one after another, to scale; the last cell of a bar that is not empty is always to be seen.
+def stage_bar(stages: list[tuple[str, float]], whole: float, cells: int) -> Text:
+    """Draw the stages one after another, to scale. At least one cell is drawn if there are stages.
 
     Args:
-        stages: As ``spent`` gives them.
-        whole: Seconds that stand for all cells.
-        cells: How many there are.
+        stages: The stages from ``stage_times``.
+        whole: The seconds that fill all cells.
+        cells: The width.
     """
     line, end, drawn = Text(), 0.0, 0
     for stage, seconds in stages:
@@ -44,9 +44,9 @@ def bar(stages: list[tuple[str, float]], whole: float, cells: int) -> Text:
     return line
 
 
-def legend(names: list[str]) -> Text:
-    """Which colour is which stage."""
+def stage_legend(names: list[str]) -> Text:
+    """Return the key to the colours of the stages."""
     line = Text()
     for name in names:
-        line.append("  " if line else "").append("━ ", style=STAGES[name]).append(label(name), style="dim")
+        line.append("  " if line else "").append("━ ", style=STAGES[name]).append(stage_label(name), style="dim")
     return line

@@ -1,7 +1,7 @@
-"""The table of a health check, for a terminal: a line a target, and below it what is wrong with it. Pure functions.
+"""The table of a health check for a terminal: one line per target, and below it the reason if it is not up.
 
-The columns fit the width: every terminal gets state, status and time; bar, history, certificate and each stage come
-as there is room. What does not fit the height is left out, well targets first.
+Pure functions. Every terminal gets state, status and time; bar, history, certificate and stages are added as the width
+allows. If the height does not suffice, healthy targets are left out first.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Group
 from rich.text import Text
 
-from resilient_client._cli.stages import STAGES, bar, label, legend, spent
-from resilient_client._cli.text import shortened, shown_seconds
+from resilient_client._cli.stages import STAGES, stage_bar, stage_label, stage_legend, stage_times
+from resilient_client._cli.text import format_seconds, shorten_middle
 from resilient_client.health import HealthState, ProbeResult
 
 MARKS = {
@@ -24,19 +24,19 @@ MARKS = {
     HealthState.DOWN: ("✗", "red"),
     HealthState.UNKNOWN: ("○", "dim"),
 }
-"""The mark and the colour of a state; the word stands beside it, for those who see no colours."""
-_NAME = 32  # cells that a name gets before anything optional does
+"""The mark and the colour of a state. Its name is always printed, too: colour alone would not be enough."""
+_NAME = 32  # cells that a name gets before any optional column does
 _GAP = "  "
 _SPARKS = "▁▂▃▄▅▆▇"
 
 
 class Row(NamedTuple):
-    """What is known of a target.
+    """A target in the table.
 
     Attributes:
-        result: Its latest result; of state unknown before the first.
-        pending: Whether it is being asked now.
-        history: Its earlier looks, the latest last: seconds, or ``None`` for one that failed.
+        result: The latest result. Before the first check its state is unknown.
+        pending: Whether the target is being checked now.
+        history: The results of the checks, the latest last: seconds, or ``None`` for a failed check.
     """
 
     result: ProbeResult
@@ -54,64 +54,66 @@ class _Column(NamedTuple):
 class _Layout(NamedTuple):
     stages: bool
     certificate: bool
-    looks: int
+    checks: int
     bar: int
 
 
 _LAYOUTS = (
-    _Layout(stages=True, certificate=True, looks=30, bar=24),
-    _Layout(stages=False, certificate=True, looks=20, bar=24),
-    _Layout(stages=False, certificate=True, looks=10, bar=16),
-    _Layout(stages=False, certificate=False, looks=10, bar=8),
-    _Layout(stages=False, certificate=False, looks=10, bar=0),
-    _Layout(stages=False, certificate=False, looks=0, bar=0),
+    _Layout(stages=True, certificate=True, checks=30, bar=24),
+    _Layout(stages=False, certificate=True, checks=20, bar=24),
+    _Layout(stages=False, certificate=True, checks=10, bar=16),
+    _Layout(stages=False, certificate=False, checks=10, bar=8),
+    _Layout(stages=False, certificate=False, checks=10, bar=0),
+    _Layout(stages=False, certificate=False, checks=0, bar=0),
 )
-"""From the richest to the poorest: whether stages and certificate have columns, how many looks, how long a bar."""
+"""The layouts, widest first: columns for stages and certificate, checks in the history, cells of the bar."""
 
 
 def table(rows: Sequence[Row], summary: Text, *, width: int, height: int | None = None, colours: bool = True) -> Group:
-    """The whole picture.
+    """Draw the whole table.
 
     Args:
-        rows: One a target, in order.
+        rows: One per target, in order.
         summary: The line at the bottom.
         width: Columns of the terminal.
-        height: Lines that there are; ``None``: as many as it takes.
-        colours: Whether colours tell the stages apart; without, there are no bars.
+        height: Lines of the terminal, or ``None`` for no limit.
+        colours: Whether there are colours. Without them there are no bars, because only colours distinguish the stages.
     """
     columns = _columns(rows, width, colours=colours)
     named = [name for name in STAGES if name in _stages_of(rows)]
-    keys = [legend(named)] if named and columns[-1].title == "" else []
+    keys = [stage_legend(named)] if named and columns[-1].title == "" else []
     kept = rows if height is None else _fitting(rows, height - 3 - len(keys))
     lines = [Text(_GAP.join(_cell(c.title, c) for c in columns).rstrip(), style="dim")]
     for row in kept:
         lines.append(_line(row, columns))
-        if why := reason(row.result):
-            lines.append(Text(f"  └ {shortened(why, width - 4)}", style="dim"))
+        if reason := status_reason(row.result):
+            lines.append(Text(f"  └ {shorten_middle(reason, width - 4)}", style="dim"))
     if left_out := len(rows) - len(kept):
         lines.append(Text(f"  … and {left_out} more", style="dim"))
     return Group(*lines, Text(), *keys, summary)
 
 
-def summed_up(rows: Sequence[Row], state: HealthState, elapsed: float) -> Text:
-    """How all targets stand, in one line."""
+def summary_line(rows: Sequence[Row], state: HealthState, elapsed: float) -> Text:
+    """Return the overall state, the number of targets in each state, and the duration, in one line."""
     counts = Counter(row.result.state for row in rows)
-    told = ", ".join(f"{counts[each]} {each}" for each in HealthState if counts[each])
+    counted = ", ".join(f"{counts[each]} {each}" for each in HealthState if counts[each])
     mark, style = MARKS[state]
-    return Text.assemble((f"{mark} {_word(state)}", f"bold {style}"), (f"  {told} · {shown_seconds(elapsed)}", "dim"))
+    return Text.assemble(
+        (f"{mark} {_word(state)}", f"bold {style}"), (f"  {counted} · {format_seconds(elapsed)}", "dim")
+    )
 
 
-def reason(result: ProbeResult) -> str:
-    """Why a target is not simply up, as far as anybody knows; ``""`` if it is."""
+def status_reason(result: ProbeResult) -> str:
+    """Return why a target is not simply up, or ``""`` if it is up, or if no reason is known."""
     text = result.reason
-    if result.streak:  # the latest looks speak against the state, but are not enough to turn it
+    if result.streak:  # the latest checks contradict the state, but are too few to change it
         times = "once" if result.streak == 1 else f"{result.streak} times in a row"
-        text = f"answered {times}, not yet taken for up" if result.ok else f"failed {times}: {text}"
+        text = f"answered {times}, not yet counted as up" if result.ok else f"failed {times}: {text}"
     return f"not critical: {text}" if text and not result.critical else text
 
 
 def sparkline(history: Sequence[float | None], cells: int) -> Text:
-    """The latest looks as little bars, to the scale of the slowest of them; a failed one is a red cross."""
+    """Draw the latest checks as small bars, scaled to the slowest of them. A failed check is a red cross."""
     latest = history[-cells:]
     slowest = max((seconds for seconds in latest if seconds is not None), default=0.0)
     line = Text()
@@ -125,7 +127,7 @@ def sparkline(history: Sequence[float | None], cells: int) -> Text:
 
 
 def _columns(rows: Sequence[Row], width: int, *, colours: bool) -> list[_Column]:
-    """The columns of the richest layout that leaves room for the names."""
+    """Return the columns of the widest layout that leaves enough space for the names."""
     longest = max(cell_len(title) for title in ["target", *(row.result.name for row in rows)])
     columns, room = [], 0
     for layout in _LAYOUTS:
@@ -147,17 +149,19 @@ def _beside_names(rows: Sequence[Row], layout: _Layout, *, colours: bool) -> lis
         columns += [_stage(name) for name in STAGES if name in _stages_of(rows)]
     if layout.certificate and any(row.result.days_left is not None for row in rows):
         columns.append(_Column("cert", 6, _days, right=True))
-    if layout.looks and any(row.history for row in rows):
-        columns.append(_Column("history", layout.looks, lambda row: sparkline(row.history, layout.looks)))
+    if layout.checks and any(row.history for row in rows):
+        columns.append(_Column("history", layout.checks, lambda row: sparkline(row.history, layout.checks)))
     if layout.bar and colours:
         slowest = max((row.result.elapsed for row in rows), default=0.0)
-        columns.append(_Column("", layout.bar, lambda row: bar(spent(row.result.timings), slowest, layout.bar)))
+        columns.append(
+            _Column("", layout.bar, lambda row: stage_bar(stage_times(row.result.timings), slowest, layout.bar))
+        )
     return columns
 
 
 def _stages_of(rows: Sequence[Row]) -> set[str]:
-    """The stages in which any target spent time."""
-    return {stage for row in rows for stage, _ in spent(row.result.timings)}
+    """Return the stages in which any target spent time."""
+    return {stage for row in rows for stage, _ in stage_times(row.result.timings)}
 
 
 def _line(row: Row, columns: Sequence[_Column]) -> Text:
@@ -177,7 +181,7 @@ def _cell(title: str, column: _Column) -> str:
 
 def _name(row: Row, width: int) -> Text:
     mark, style = ("·", "dim") if row.pending else MARKS[row.result.state]
-    return Text.assemble((mark, style), " ", (shortened(row.result.name, width), "dim" if row.pending else ""))
+    return Text.assemble((mark, style), " ", (shorten_middle(row.result.name, width), "dim" if row.pending else ""))
 
 
 def _state(row: Row) -> Text:
@@ -192,15 +196,15 @@ def _word(state: HealthState) -> str:
 
 
 def _time(row: Row) -> Text:
-    return Text(shown_seconds(row.result.elapsed) if row.result.attempts else "", style="dim" if row.pending else "")
+    return Text(format_seconds(row.result.elapsed) if row.result.attempts else "", style="dim" if row.pending else "")
 
 
 def _stage(name: str) -> _Column:
     def cell(row: Row) -> Text:
         seconds = getattr(row.result.timings, name)
-        return Text("" if seconds is None else shown_seconds(seconds), style="dim")
+        return Text("" if seconds is None else format_seconds(seconds), style="dim")
 
-    return _Column(label(name), 10, cell, right=True)
+    return _Column(stage_label(name), 10, cell, right=True)
 
 
 def _days(row: Row) -> Text:
@@ -209,8 +213,8 @@ def _days(row: Row) -> Text:
 
 
 def _fitting(rows: Sequence[Row], lines: int) -> Sequence[Row]:
-    """The rows for which there is room, in their order; what is not well goes before what is pending or well."""
-    cost = [2 if reason(row.result) else 1 for row in rows]
+    """Return the rows that fit, in their order. Unhealthy targets take precedence over pending and healthy ones."""
+    cost = [2 if status_reason(row.result) else 1 for row in rows]
     if sum(cost) <= lines:
         return rows
     room, kept = lines - 1, set[int]()

@@ -1,25 +1,25 @@
-"""From a TOML file to targets. Says which file, which table and which key is wrong, and what was meant.
+"""Reads targets from a TOML file. Its errors name the file, the table and the key, and suggest the nearest valid name.
 
 ::
 
     timeout = 2                # seconds for a whole check
-    concurrency = 100          # targets asked at once
-    rise = 2                   # with --watch: good looks in a row until a target is up again
-    fall = 3                   # and bad ones until it is down
+    concurrency = 100          # targets checked at once
+    rise = 2                   # with --watch: good checks in a row until a target is up again
+    fall = 3                   # with --watch: failed checks in a row until a target is down
 
     [targets]
     users = "https://users.example.com/health"
 
     [targets.search]
     url = "https://search.example.com/health"
-    critical = false           # the whole is not down when this one is
-    expect_status = [200, 204] # one status, several, or a span such as "200-299"; 200-399 if left out
+    critical = false           # the overall state is not down when this target is
+    expect_status = [200, 204] # a status, a list, or a range such as "200-299"; default 200-399
     expect_body = "ready"      # a text that the body must contain
-    timeout = "500ms"          # for this target alone
+    timeout = "500ms"          # for this target only
     slow = 0.2                 # seconds above which a good answer is degraded
     method = "GET"
     headers = { Accept = "application/json" }
-    certificate_days = 14      # days before the certificate expires from which on it is degraded
+    certificate_days = 14      # degraded from this many days before the certificate expires
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from resilient_client._core.validation import suggest
 from resilient_client.health import Probe
 
 _TOP = ("timeout", "concurrency", "rise", "fall", "targets")
-_SPAN = re.compile(r"\s*(\d{3})\s*-\s*(\d{3})\s*")
+_RANGE = re.compile(r"\s*(\d{3})\s*-\s*(\d{3})\s*")
 
 
 class TargetFile(NamedTuple):
-    """What a file asks for.
+    """The content of a file.
 
     Attributes:
         probes: The targets, in the order of the file.
-        options: How to check them, as far as the file says it: ``timeout``, ``concurrency``, ``rise``, ``fall``.
+        options: The options of the check that the file sets: ``timeout``, ``concurrency``, ``rise``, ``fall``.
     """
 
     probes: tuple[Probe, ...]
@@ -54,7 +54,7 @@ def read_targets(path: str) -> TargetFile:
     """Read a file of targets.
 
     Raises:
-        ConfigurationError: It cannot be read, is no TOML, or something in it cannot be.
+        ConfigurationError: The file cannot be read, is not TOML, or has an unknown key or an invalid value.
     """
     table = _parsed(path)
     for key in table:
@@ -77,28 +77,28 @@ def _parsed(path: str) -> dict[str, Any]:
         return tomllib.loads(content.decode("utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         end = f"at line {len(content.splitlines())}, the end of the file"
-        message = str(error).replace("at end of document", end)  # else it says: (at line 3, column 5)
-        raise ConfigurationError(f"{path} is no TOML: {message[:1].lower()}{message[1:]}") from None
+        message = str(error).replace("at end of document", end)  # other errors already name line and column
+        raise ConfigurationError(f"{path} is not TOML: {message[:1].lower()}{message[1:]}") from None
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path} is no TOML: byte {error.start} is not UTF-8") from None
+        raise ConfigurationError(f"{path} is not TOML: byte {error.start} is not UTF-8") from None
     except RecursionError:
-        raise ConfigurationError(f"{path} is no TOML: nested too deeply") from None
-    except ValueError:  # what Python makes of it; TOML itself ends at 64 bits
-        raise ConfigurationError(f"{path} is no TOML: a number of too many digits") from None
+        raise ConfigurationError(f"{path} is not TOML: nested too deeply") from None
+    except ValueError:  # Python limits the digits of an int
+        raise ConfigurationError(f"{path} is not TOML: a number has too many digits") from None
 
 
 def _probes(path: str, targets: Mapping[str, object]) -> Iterator[Probe]:
-    for name, given in targets.items():
+    for name, value in targets.items():
         where = f"{path}: targets.{name}"
-        entry = {"url": given} if isinstance(given, str) else given
+        entry = {"url": value} if isinstance(value, str) else value
         if not isinstance(entry, Mapping):
-            raise ConfigurationError(f"{where} is {given!r:.80}; give a URL, or a table with a url")
+            raise ConfigurationError(f"{where} is {value!r:.80}; give a URL, or a table with a url")
         for key in entry:
             if key not in _KEYS:
                 raise ConfigurationError(f"{where} has no key {key!r}; {suggest(key, _KEYS)}")
         if "url" not in entry:
             raise ConfigurationError(f"{where} has no url; add one such as url = 'https://users.example.com/health'")
-        values: dict[str, Any] = {key: _KEYS[key](f"{where}.{key}", value) for key, value in entry.items()}
+        values: dict[str, Any] = {key: _KEYS[key](f"{where}.{key}", entry[key]) for key in entry}
         try:
             yield Probe(values.pop("url"), name=name, **values)
         except (ConfigurationError, InvalidRequestError) as error:
@@ -138,20 +138,20 @@ def _count(where: str, value: object) -> int:
 
 
 def _statuses(where: str, value: object) -> Collection[int]:
-    given: Collection[object] = value if isinstance(value, list) else [value]
-    if isinstance(value, str) and (span := _SPAN.fullmatch(value)):
-        given = range(int(span[1]), int(span[2]) + 1)
-    statuses = [one for one in given if isinstance(one, int) and not isinstance(one, bool) and 100 <= one <= 599]
-    if not statuses or len(statuses) < len(given):
+    items: Collection[object] = value if isinstance(value, list) else [value]
+    if isinstance(value, str) and (match := _RANGE.fullmatch(value)):
+        items = range(int(match[1]), int(match[2]) + 1)
+    statuses = [item for item in items if isinstance(item, int) and not isinstance(item, bool) and 100 <= item <= 599]
+    if not statuses or len(statuses) < len(items):
         raise ConfigurationError(
-            f"{where} is {value!r:.80}; give a status, a list of them, or a span such as '200-299'"
+            f"{where} is {value!r:.80}; give a status, a list of them, or a range such as '200-299'"
         )
-    return given if isinstance(given, range) else statuses
+    return items if isinstance(items, range) else statuses
 
 
 def _headers(where: str, value: object) -> dict[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(one, str) for one in value.values()):
-        raise ConfigurationError(f"{where} is no table of texts; give one such as {{ Accept = 'application/json' }}")
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for text in value.values()):
+        raise ConfigurationError(f"{where} is not a table of texts; give one such as {{ Accept = 'application/json' }}")
     return dict(value)
 
 
@@ -166,4 +166,4 @@ _KEYS = {
     "headers": _headers,
     "certificate_days": _number,
 }
-"""What a target may say, and how each is read."""
+"""The keys of a target, and the function that reads each value."""

@@ -1,7 +1,7 @@
-"""``resilient-client get URL`` and its siblings: one call through the whole default chain.
+"""``resilient-client get URL`` and the other verbs: one call through the whole default chain.
 
-The body goes to stdout, everything about the call to stderr. The exit code is 0 for a status below 400 and 1 for
-whatever else becomes of a call that was sent; input that is wrong raises before anything is.
+The body goes to stdout, everything about the call to stderr. The exit code is 0 for a status below 400 and 1 for any
+other result. Wrong input raises before anything is sent.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import typer
 
 from resilient_client._cli import inputs, options, reply
-from resilient_client._cli.errors import FAILED, OK, complain
-from resilient_client._cli.explain import explanation
+from resilient_client._cli.errors import FAILED, OK, print_error
+from resilient_client._cli.explain import render_explanation
 from resilient_client._cli.output import err, out
 from resilient_client._cli.signals import run
 from resilient_client._cli.trace import Trace
@@ -36,18 +36,20 @@ _REMEDIES = {
     "pass follow_redirects='any'": "give --redirects any",
     "give idempotency_key='auto' or idempotent=True": "give --idempotency-key auto",
 }
-"""What errors advise in Python, and what it is called here."""
-_ENDS = "Exit code: 0 below status 400, 1 for any failure, 2 for wrong input (nothing was sent), 130 when interrupted."
+"""Advice of the library's errors, and the command-line option with the same effect."""
+_EPILOG = (
+    "Exit code: 0 below status 400, 1 for any failure, 2 for wrong input (nothing was sent), 130 when interrupted."
+)
 
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 
 def register(app: typer.Typer) -> None:
-    """Add a command for each verb."""
+    """Add one command per method to ``app``."""
     for name in METHODS:
-        what = "status and headers go" if name == "head" else "body goes"
-        help_ = f"Make one {name.upper()} call; its {what} to stdout."
-        app.command(name, help=help_, epilog=_ENDS)(_verb(name.upper()))
+        output = "status and headers" if name == "head" else "the body of the reply"
+        help_ = f"Send one {name.upper()} call and print {output}."
+        app.command(name, help=help_, epilog=_EPILOG)(_verb(name.upper()))
 
 
 def _verb(method: str) -> Callable[..., int]:
@@ -69,16 +71,16 @@ def _verb(method: str) -> Callable[..., int]:
         trace: options.Trace = False,
         explain: options.Explain = False,
     ) -> int:
-        given: dict[str, Any] = {
+        call_options: dict[str, Any] = {
             "headers": inputs.header_pairs(header or ()),
             "params": inputs.param_pairs(param or ()),
-            **inputs.timeout_of(timeout, attempt_timeout),
-            **inputs.retry_of(max_attempts, no_retry),
+            **inputs.timeout_option(timeout, attempt_timeout),
+            **inputs.retry_option(max_attempts, no_retry),
         }
         if idempotency_key is not None:
-            given["idempotency_key"] = idempotency_key
-        _put_body(given, json, data)
-        call: Call[Response] = Call(method, inputs.checked_url(url), **given)
+            call_options["idempotency_key"] = idempotency_key
+        _add_body(call_options, json, data)
+        call: Call[Response] = Call(method, inputs.checked_url(url), **call_options)
         api = APIClient(
             auth=BasicAuth(*inputs.credentials(user)) if user is not None else None,
             follow_redirects=_REDIRECTS[redirects],
@@ -87,41 +89,45 @@ def _verb(method: str) -> Callable[..., int]:
             return _explain(api, call)
         if trace:
             api.subscribe(Trace(err()))
-        return _finish(api, call, include=include or method == "HEAD", destination=inputs.checked_destination(output))
+        return _send_and_write(
+            api, call, include=include or method == "HEAD", destination=inputs.checked_destination(output)
+        )
 
     return command
 
 
-def _put_body(given: dict[str, Any], json: str | None, data: str | None) -> None:
-    """Add the body to the options of a call, and its media type unless a header says another."""
+def _add_body(call_options: dict[str, Any], json: str | None, data: str | None) -> None:
+    """Add the body to the options of a call, and its media type unless a header sets it."""
     if json is not None and data is not None:
         raise ConfigurationError("--json and --data exclude each other; give one")
     if json is not None:
-        given["content"] = inputs.json_body(json)
-        if not any(name.lower() == "content-type" for name, _ in given["headers"]):
-            given["headers"].append(("Content-Type", "application/json"))
+        call_options["content"] = inputs.json_body(json)
+        if not any(name.lower() == "content-type" for name, _ in call_options["headers"]):
+            call_options["headers"].append(("Content-Type", "application/json"))
     elif data is not None:
-        given["content"] = inputs.raw_body(data)
+        call_options["content"] = inputs.raw_body(data)
 
 
 def _explain(api: APIClient, call: Call[Response]) -> int:
     console = out()
-    told = api.explain(call.method, call.path, **call.given)
-    console.print(explanation(told) if console.is_terminal else str(told), soft_wrap=not console.is_terminal)
+    explained = api.explain(call.method, call.path, **call.given)
+    console.print(
+        render_explanation(explained) if console.is_terminal else str(explained), soft_wrap=not console.is_terminal
+    )
     return OK
 
 
-def _finish(api: APIClient, call: Call[Response], *, include: bool, destination: Path | None) -> int:
-    """Make the call, show what came of it, and give the exit code.
+def _send_and_write(api: APIClient, call: Call[Response], *, include: bool, destination: Path | None) -> int:
+    """Send the call, write the reply, and return the exit code.
 
-    An error reply goes to stdout even if its body was meant for a file, which may hold something better.
+    An error reply goes to stdout even with ``--output``: the file may hold the body of an earlier success.
     """
     try:
-        response = run(_make(api, call))
+        response = run(_send(api, call))
     except InvalidRequestError:
         raise
     except APIStatusError as error:
-        reply.show(error.response, include=include)
+        reply.show_reply(error.response, include=include)
         return _failed(error)
     except APIError as error:
         return _failed(error)
@@ -129,8 +135,10 @@ def _finish(api: APIClient, call: Call[Response], *, include: bool, destination:
         try:
             destination.write_bytes(response.content)
         except OSError as error:
-            return complain(f"--output: {str(destination)!r} cannot be written: {inputs.reason(error)}", FAILED)
-    reply.show(response, include=include, with_body=destination is None)
+            return print_error(
+                f"--output: {str(destination)!r} cannot be written: {inputs.os_error_reason(error)}", FAILED
+            )
+    reply.show_reply(response, include=include, with_body=destination is None)
     return OK
 
 
@@ -138,9 +146,9 @@ def _failed(error: APIError) -> int:
     sentence = str(error)
     for python, here in _REMEDIES.items():
         sentence = sentence.replace(python, here)
-    return complain(sentence, FAILED)
+    return print_error(sentence, FAILED)
 
 
-async def _make(api: APIClient, call: Call[Response]) -> Response:
+async def _send(api: APIClient, call: Call[Response]) -> Response:
     async with api:
         return await api.send(call)

@@ -1,4 +1,4 @@
-"""Short comparisons that several tests look at."""
+"""A short comparison that several tests share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ arrivals = 10
 
 @cache
 def compared(*compare: str, seeds: int = 1) -> tuple[Experiment, tuple[Result, ...]]:
-    """The short scenario under these settings."""
+    """Run the short scenario under these settings. The result is cached."""
     file = parsed_scenario(SHORT, "short.toml", "short")
     command = "resilient-client simulate short.toml"
     experiment = Experiment(file.scenario, file.about, variants(compare), tuple(range(1, 1 + seeds)), command)

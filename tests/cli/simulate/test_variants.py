@@ -1,4 +1,4 @@
-"""What ``--compare`` asks for."""
+"""The variants that ``--compare`` selects."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from pathlib import Path
 import pytest
 
 from resilient_client import ClientConfig, ConfigurationError
-from resilient_client._cli.simulate.variants import AS_IT_IS, variants
+from resilient_client._cli.simulate.variants import UNCHANGED, variants
 from resilient_client.simulation import DEFAULT, NAIVE, NONE
 
 
-def test_compare_left_out_is_the_scenario_as_it_is() -> None:
-    """Nothing is laid over it."""
-    assert variants([]) == (AS_IT_IS,)
+def test_no_compare_is_the_unchanged_scenario() -> None:
+    """No settings are applied."""
+    assert variants([]) == (UNCHANGED,)
 
 
 @pytest.mark.parametrize("what", ["retry", "client"])
-def test_compare_knows_three_whole_ways_to_live(what: str) -> None:
-    """None, naive and default are the presets of the simulation."""
+def test_compare_knows_three_presets(what: str) -> None:
+    """``none``, ``naive`` and ``default`` are the presets of the simulation."""
     assert [each.config for each in variants([f"{what}=none,naive,default"])] == [NONE, NAIVE, DEFAULT]
 
 
-def test_compare_of_off_switches_this_one_pattern_off() -> None:
-    """``retry=off`` leaves the circuit, which ``retry=none`` does not."""
+def test_off_disables_one_pattern() -> None:
+    """``retry=off`` keeps the circuit, which ``retry=none`` does not."""
     (off,) = variants(["retry=off"])
     assert (off.config.retry, off.config.model_fields_set) == (None, {"retry"})
 
@@ -40,15 +40,15 @@ def test_compare_of_off_switches_this_one_pattern_off() -> None:
         ("raise_for_status=false", {"raise_for_status": False}),
     ],
 )
-def test_compare_of_a_value_sets_what_the_settings_call_so(text: str, config: dict[str, object]) -> None:
+def test_value_sets_the_setting_of_that_name(text: str, config: dict[str, object]) -> None:
     """Names and values are those of ``ClientConfig``."""
     (one,) = variants([text])
     assert one.config == ClientConfig(**config)
     assert one.config.model_fields_set == set(config)
 
 
-def test_several_compares_make_every_combination() -> None:
-    """Named by what differs."""
+def test_several_compares_are_combined() -> None:
+    """A combination is named by its values."""
     both = variants(["retry_budget=off,default", "circuit_breaker=off,default"])
     assert [each.name for each in both] == [
         "retry_budget=off, circuit_breaker=off",
@@ -59,8 +59,8 @@ def test_several_compares_make_every_combination() -> None:
     assert both[0].config.model_fields_set == {"retry_budget", "circuit_breaker"}
 
 
-def test_compare_of_a_file_takes_its_settings(tmp_path: Path) -> None:
-    """Your own, under the name of the file."""
+def test_file_of_settings_is_a_variant(tmp_path: Path) -> None:
+    """The variant has the name of the file."""
     (tmp_path / "mine.toml").write_text("[retry]\nmax_attempts = 7\n")
     (one,) = variants([f"client={tmp_path}/mine.toml"])
     assert one.name == "mine"
@@ -89,8 +89,8 @@ def test_compare_of_a_file_takes_its_settings(tmp_path: Path) -> None:
         (["retry.max_attempts=1,2,3,4", "timeout=1,2,3,4"], "asks for 16 combinations; at most 12"),
     ],
 )
-def test_compare_that_cannot_be_says_why_and_what_was_meant(texts: list[str], words: str) -> None:
-    """In one sentence."""
+def test_invalid_compare_is_refused_with_advice(texts: list[str], words: str) -> None:
+    """The message is one sentence."""
     with pytest.raises(ConfigurationError) as caught:
         variants(texts)
     assert words in str(caught.value)

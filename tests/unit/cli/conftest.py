@@ -1,4 +1,4 @@
-"""What the unit tests of the command line share."""
+"""Fixtures for the unit tests of the command line."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from tests.cli.background import BackgroundServer, running
 
 @pytest.fixture
 def upstream() -> Iterator[BackgroundServer]:
-    """A misbehaving upstream in a thread, whose hit counter is the oracle for what was sent."""
+    """A misbehaving upstream in a thread. Its hit counter is the reference for what was sent."""
     with running() as server:
         yield server

@@ -1,4 +1,4 @@
-"""What the unit tests of the command line share."""
+"""Helpers for the unit tests of the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resilient_client._cli import main
 
 
 class Ran(NamedTuple):
-    """How a command ended, and what it wrote where."""
+    """The exit code of a command, and what it wrote to stdout and stderr."""
 
     code: int
     out: str
@@ -22,7 +22,7 @@ class Ran(NamedTuple):
 
 
 def ran(*arguments: str) -> Ran:
-    """Run a command in this process, with streams that are no terminal."""
+    """Run a command in this process, with streams that are not a terminal."""
     with _streams() as (out, err):
         code = main(arguments)
         sys.stdout.flush()
@@ -30,7 +30,7 @@ def ran(*arguments: str) -> Ran:
 
 
 def drawn(picture: RenderableType, width: int = 80, *, colours: bool = False) -> list[str]:
-    """The lines of a picture as a terminal of this width shows them; without colours unless asked for."""
+    """Return the lines of a picture on a terminal of this width."""
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=colours, color_system="standard" if colours else None)
     console.print(picture, soft_wrap=False)

@@ -1,4 +1,4 @@
-"""Whatever becomes of a command, it ends with an exit code and at most a word about it."""
+"""The exit code and the message for each way in which a command can end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from resilient_client import ConfigurationError
-from resilient_client._cli.errors import ending
+from resilient_client._cli.errors import exit_code_of
 
 
 def _raising(error: BaseException) -> int:
@@ -14,7 +14,7 @@ def _raising(error: BaseException) -> int:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "printed"),
     [
         (typer.Exit(3), 3, ""),
         (ConfigurationError("wrong [bold]field[/]"), 2, "error: wrong [bold]field[/]\n"),
@@ -22,21 +22,21 @@ def _raising(error: BaseException) -> int:
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
-def test_command_that_raises_ends_with_its_code(
-    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, told: str
+def test_exception_determines_the_exit_code(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, printed: str
 ) -> None:
-    """One sentence on stderr, nothing on stdout, no markup taken for such."""
-    assert ending(lambda: _raising(error)) == code
-    assert capsys.readouterr() == ("", told)
+    """One sentence on stderr, nothing on stdout, and text that looks like markup is printed as it is."""
+    assert exit_code_of(lambda: _raising(error)) == code
+    assert capsys.readouterr() == ("", printed)
 
 
-def test_bug_is_told_with_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    """What nobody foresaw is exit code 70, apart from a check that failed."""
-    assert ending(lambda: _raising(RuntimeError("a bug"))) == 70
+def test_unexpected_exception_prints_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 70 distinguishes a bug from a failed check."""
+    assert exit_code_of(lambda: _raising(RuntimeError("a bug"))) == 70
     assert "RuntimeError: a bug" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("result", "code"), [(1, 1), (None, 0)])
-def test_result_of_a_command_is_its_code(result: int | None, code: int) -> None:
-    """A command that says nothing ended well."""
-    assert ending(lambda: result) == code
+def test_result_of_a_command_is_its_exit_code(result: int | None, code: int) -> None:
+    """A command that returns ``None`` succeeded."""
+    assert exit_code_of(lambda: result) == code

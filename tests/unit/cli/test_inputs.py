@@ -1,4 +1,4 @@
-"""What is typed is understood, or complained of in one sentence before anything is sent."""
+"""Converting the input of the command line, and the errors that come before anything is sent."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from resilient_client._core.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "printed"),
     [
         ("", "the URL is empty"),
         ("api.example.com/users", "has no scheme; write 'https://api.example.com/users'"),
         ("localhost:8080", "or 'http://localhost:8080'"),
         ("ftp://example.com/x", "has the scheme 'ftp'"),
-        ("file:///etc/passwd", "the URL has the scheme 'file'; only http and https are called"),
-        ("https:///users", "names no host"),
+        ("file:///etc/passwd", "the URL has the scheme 'file'; only http and https are supported"),
+        ("https:///users", "has no host"),
         ("http://[::1", "cannot be read"),
         ("http://example.com/a b", "quote it, as %20 for a space"),
         ("http://example.com/a\\b", "quote it"),
-        ("http://example.com/\udcff", "no UTF-8; quote it"),
+        ("http://example.com/\udcff", "not UTF-8; quote it"),
         ("https://ada:secret@example.com/", "--user NAME:PASSWORD"),
     ],
 )
-def test_url_that_cannot_be_called_is_refused_with_the_remedy(text: str, told: str) -> None:
-    """Whatever is no absolute http(s) URL is refused, and the sentence says what to write."""
+def test_invalid_url_is_refused_with_a_remedy(text: str, printed: str) -> None:
+    """Anything but an absolute http(s) URL is refused, and the message says what to write."""
     with pytest.raises(ConfigurationError, match=r"the URL") as refused:
         inputs.checked_url(text)
-    assert told in str(refused.value)
+    assert printed in str(refused.value)
     assert "secret" not in str(refused.value)
 
 
-def test_url_without_scheme_hides_the_values_of_its_query() -> None:
-    """The suggestion repeats the URL, but not what its query carries."""
+def test_url_without_scheme_hides_query_values() -> None:
+    """The suggestion repeats the URL, but not the values of its query."""
     with pytest.raises(ConfigurationError) as refused:
         inputs.checked_url("example.com/x?token=secret")
     assert "secret" not in str(refused.value)
 
 
-def test_braces_in_a_url_are_sent_as_they_are_typed(upstream: BackgroundServer) -> None:
-    """On the command line braces are no placeholders."""
+def test_braces_in_a_url_are_sent_literally(upstream: BackgroundServer) -> None:
+    """On the command line braces are not placeholders."""
     assert ran("get", f"{upstream.url}/a/{{b}}").code == 0
     assert upstream.requests[0].path == "/a/%7Bb%7D"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (["--header", "X-Token secret"], "--header number 1 has no colon"),
         (["--header", "bad name: secret"], "is not an HTTP token"),
@@ -58,10 +58,10 @@ def test_braces_in_a_url_are_sent_as_they_are_typed(upstream: BackgroundServer) 
         (["--param", "secret"], "--param number 1 has no equals sign"),
         (["--param", "a=1", "--param", "=secret"], "--param number 2 has no name; write NAME=VALUE"),
         (["--user", "secret"], "--user has no colon"),
-        (["--json", '{"secret'], "--json is no JSON: Unterminated string starting at line 1, column 2"),
+        (["--json", '{"secret'], "--json is not JSON: Unterminated string starting at line 1, column 2"),
         (["--json", "{", "--data", "x"], "--json and --data exclude each other"),
         (["--data", "@no-such-file"], "'no-such-file' cannot be read: no such file or directory"),
-        (["--json", "[NaN]"], "--json is no JSON: NaN is no value in it"),
+        (["--json", "[NaN]"], "--json is not JSON: NaN is not a JSON value"),
         (["--json", "[" * 100_000], "--json is nested too deep"),
         (["--timeout", "0"], "--timeout is '0'; give seconds above 0"),
         (["--attempt-timeout", "soon"], "--attempt-timeout is 'soon'; give seconds above 0, such as 2 or '500ms'"),
@@ -75,40 +75,40 @@ def test_braces_in_a_url_are_sent_as_they_are_typed(upstream: BackgroundServer) 
         (["--nonsense"], "no such option: --nonsense"),
     ],
 )
-def test_wrong_option_ends_with_one_sentence_and_nothing_sent(
-    upstream: BackgroundServer, arguments: list[str], told: str
+def test_wrong_option_is_reported_before_sending(
+    upstream: BackgroundServer, arguments: list[str], printed: str
 ) -> None:
     """Wrong input is exit code 2, one line on stderr, nothing on stdout, nothing on the wire, no secret shown."""
     end = ran("get", upstream.url, *arguments)
     assert (end.code, end.out, upstream.hits) == (2, "", 0)
     assert end.err.startswith("error: ")
     assert end.err.count("\n") == 1
-    assert told in end.err
+    assert printed in end.err
     assert "secret" not in end.err
 
 
-def test_json_is_sent_as_it_was_typed(upstream: BackgroundServer) -> None:
-    """Nothing of it is read as Python would: neither digits nor a trailing zero get lost."""
+def test_json_is_sent_as_typed(upstream: BackgroundServer) -> None:
+    """The JSON is not converted: digits and trailing zeros are kept."""
     text = f'{{"n": {"1" * 5000}, "price": 1.10}}'
     assert ran("post", upstream.url, "--json", text).code == 0
     assert upstream.requests[0].body == text.encode()
 
 
-def test_file_as_body_is_sent_byte_for_byte(upstream: BackgroundServer, tmp_path: Path) -> None:
-    """``--data @FILE`` sends the file as it is."""
+def test_file_as_body_is_sent_unchanged(upstream: BackgroundServer, tmp_path: Path) -> None:
+    """``--data @FILE`` sends the bytes of the file."""
     (tmp_path / "body").write_bytes(bytes(range(256)))
     assert ran("post", upstream.url, "--data", f"@{tmp_path / 'body'}").code == 0
     assert upstream.requests[0].body == bytes(range(256))
 
 
 @pytest.mark.parametrize(("value", "expected"), [(2, 2.0), ("500ms", 0.5), ("1.5m", 90.0)])
-def test_duration_is_read_as_settings_read_it(value: object, expected: float) -> None:
-    """Numbers are seconds, text may have a unit."""
+def test_duration_is_parsed_like_a_setting(value: object, expected: float) -> None:
+    """Numbers are seconds, and text may have a unit."""
     assert inputs.seconds("--watch", value) == expected
 
 
 @pytest.mark.parametrize("value", [0, -1, "soon", True, None, float("nan")])
-def test_duration_that_is_none_is_refused(value: object) -> None:
-    """Zero, less, and what is no duration cannot be."""
+def test_invalid_duration_is_refused(value: object) -> None:
+    """Zero, negative numbers and anything that is not a duration are refused."""
     with pytest.raises(ConfigurationError, match=r"--watch is .*; give seconds above 0"):
         inputs.seconds("--watch", value)

@@ -1,4 +1,4 @@
-"""Many targets from the command line: what is asked, what is written, how it ends."""
+"""``probe``: what is sent, what is written, and the exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing_extensions import Buffer
 from resilient_client import HealthState
 from resilient_client._cli.board import Board
 from resilient_client._cli.probe import _check as watch
-from resilient_client._cli.reports import Written, as_json, as_lines
+from resilient_client._cli.reports import ReportWriter, as_json, as_lines
 from resilient_client.health import HealthReport, Prober, ProbeResult, openmetrics
 from resilient_client.testing._virtual_time import run_virtual
 from resilient_client.testing.faults import reply
@@ -33,59 +33,59 @@ def partly_down(upstream: BackgroundServer) -> BackgroundServer:
 
 
 def test_all_up_is_exit_code_zero(upstream: BackgroundServer) -> None:
-    """Each target is asked once."""
+    """Each target is checked once."""
     assert ran("probe", f"{upstream.url}/a", f"{upstream.url}/b").code == 0
     assert sorted(request.path for request in upstream.requests) == ["/a", "/b"]
 
 
 def test_critical_and_down_is_exit_code_one(partly_down: BackgroundServer) -> None:
-    """Targets are critical unless said otherwise."""
+    """Targets are critical by default."""
     assert ran("probe", partly_down.url, f"{partly_down.url}/down").code == 1
 
 
 def test_not_critical_and_down_is_exit_code_zero(partly_down: BackgroundServer) -> None:
-    """What may be down does not fail the check, and the line says so."""
+    """A target that may be down does not fail the check, and its line says so."""
     end = ran("probe", partly_down.url, "--not-critical", f"{partly_down.url}/down")
     assert end.code == 0
     assert "not critical: status 503" in end.out
 
 
-def test_file_and_arguments_add_up(upstream: BackgroundServer, tmp_path: Path) -> None:
-    """Targets of the file come first."""
+def test_targets_of_file_and_arguments_are_combined(upstream: BackgroundServer, tmp_path: Path) -> None:
+    """The targets of the file come first."""
     (tmp_path / "t.toml").write_text(f'[targets]\nfile = "{upstream.url}/file"\n')
     end = ran("probe", f"{upstream.url}/argument", "-c", str(tmp_path / "t.toml"))
     assert [line.split()[1] for line in end.out.splitlines()] == ["file", f"127.0.0.1:{upstream.port}/argument"]
 
 
-def test_targets_of_one_name_are_told_apart(upstream: BackgroundServer) -> None:
-    """Names hold neither scheme nor query; the second of a kind gets a number."""
+def test_equal_target_names_are_numbered(upstream: BackgroundServer) -> None:
+    """Names hold neither scheme nor query, so the second target of a name gets a number."""
     end = ran("probe", f"{upstream.url}/?a=1", f"{upstream.url}/?a=2")
     assert [line.split()[2] for line in end.out.splitlines()] == ["200", "#2"]
 
 
-def test_lines_with_wide_characters_keep_their_columns() -> None:
-    """A Japanese name takes two cells for each character."""
+def test_lines_align_wide_characters() -> None:
+    """A Japanese character is two cells wide."""
     results = [ProbeResult(name, "", True, HealthState.UP, True, status=200, attempts=1) for name in ("日本", "west")]
     wide, narrow = as_lines(HealthReport(results)).splitlines()
     assert cell_len(wide) == cell_len(narrow)
 
 
-def test_json_is_one_object_in_one_line(partly_down: BackgroundServer) -> None:
-    """With the version of its form, whatever the exit code."""
+def test_json_is_one_line(partly_down: BackgroundServer) -> None:
+    """The object has the version of its schema, whatever the exit code is."""
     end = ran("probe", f"{partly_down.url}/down", "--json")
-    told = json.loads(end.out)
-    assert (end.code, end.out.count("\n"), told["schema"], told["targets"][0]["status"]) == (1, 1, 1, 503)
+    printed = json.loads(end.out)
+    assert (end.code, end.out.count("\n"), printed["schema"], printed["targets"][0]["status"]) == (1, 1, 1, 503)
 
 
-def test_openmetrics_ends_with_its_mark(partly_down: BackgroundServer) -> None:
-    """A scraper can read it."""
+def test_openmetrics_ends_with_eof(partly_down: BackgroundServer) -> None:
+    """The format requires a final ``# EOF``."""
     end = ran("probe", f"{partly_down.url}/down", "--openmetrics")
     assert end.out.endswith("# EOF\n")
     assert any(line.startswith("probe_success{") and line.endswith(" 0") for line in end.out.splitlines())
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         ([], "there are no targets; give URLs, or a file of them with --config"),
         (["--json", "--openmetrics"], "--json and --openmetrics exclude each other"),
@@ -100,30 +100,28 @@ def test_openmetrics_ends_with_its_mark(partly_down: BackgroundServer) -> None:
         (["--config", "none.toml"], "'none.toml' cannot be read: no such file or directory"),
     ],
 )
-def test_wrong_input_ends_with_one_sentence(arguments: list[str], told: str) -> None:
+def test_wrong_input_ends_with_one_sentence(arguments: list[str], printed: str) -> None:
     """Exit code 2, one line on stderr, nothing on stdout."""
     end = ran("probe", *arguments)
     assert (end.code, end.out) == (2, "")
     assert end.err.startswith("error: ")
     assert end.err.count("\n") == 1
-    assert told in end.err
+    assert printed in end.err
 
 
 @pytest.mark.parametrize("form", [as_lines, as_json, openmetrics])
-def test_report_goes_into_a_pipe_as_soon_as_the_check_is_over(
-    monkeypatch: pytest.MonkeyPatch, form: Callable[[HealthReport], str]
-) -> None:
-    """Who reads it shall act on it, and the next check may be an hour away: it does not stay in a buffer."""
+def test_report_is_flushed_into_a_pipe(monkeypatch: pytest.MonkeyPatch, form: Callable[[HealthReport], str]) -> None:
+    """The next check may be an hour away, so a report must not stay in a buffer."""
     pipe = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(_Raw(pipe)), encoding="utf-8"))
     report = HealthReport([ProbeResult("late", "http://late/", True, HealthState.UNKNOWN, False)])
-    Written(form).finished(report)
+    ReportWriter(form).on_report(report)
     assert pipe.getvalue().decode() == form(report)
 
 
 @pytest.mark.parametrize(("takes", "begins"), [(0.4, [0, 1, 2, 3]), (1.5, [0, 1.5, 3, 4.5])])
-def test_watch_begins_a_check_every_so_many_seconds(takes: float, begins: list[float]) -> None:
-    """From beginning to beginning, however long one takes; a late one is followed at once, and none is made up."""
+def test_watch_interval_is_from_start_to_start(takes: float, begins: list[float]) -> None:
+    """The next check starts on time, or at once after a check that took too long. Missed checks are not made up."""
     began: list[float] = []
 
     async def target() -> None:
@@ -133,32 +131,32 @@ def test_watch_begins_a_check_every_so_many_seconds(takes: float, begins: list[f
         await asyncio.sleep(takes)
 
     with pytest.raises(KeyboardInterrupt):
-        run_virtual(watch(Prober([target]), Written(lambda _: ""), 1.0))
+        run_virtual(watch(Prober([target]), ReportWriter(lambda _: ""), 1.0))
     assert began == pytest.approx(begins)
 
 
-def test_lines_name_what_was_never_asked() -> None:
-    """Without a look there is neither status nor time."""
+def test_unchecked_target_has_neither_status_nor_time() -> None:
+    """Both columns hold a dash."""
     report = HealthReport([ProbeResult("late", "http://late/", True, HealthState.UNKNOWN, False, "no time was left")])
     assert as_lines(report, dated=True) == "unknown   late    -        -  no time was left\n"
 
 
-def test_board_shows_progress_then_the_whole() -> None:
-    """The last line counts answers first, and sums up at the end; a single check has no history."""
+def test_board_shows_progress_then_the_summary() -> None:
+    """The last line counts answers during the check and sums up after it. A single check has no history."""
     console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=80, height=20)
     board = Board(console, every=None)
     unknown = ProbeResult("users", "http://users/", True, HealthState.UNKNOWN, False)
     up = unknown._replace(state=HealthState.UP, ok=True, status=200, elapsed=0.02, attempts=1)
-    board.expect([unknown])
+    board.on_start([unknown])
     assert " 0 of 1 answered · " in _last_line(board)
-    board.learned(up)
+    board.on_result(up)
     assert " 1 of 1 answered · " in _last_line(board)
-    board.finished(HealthReport([up], elapsed=0.02))
+    board.on_report(HealthReport([up], elapsed=0.02))
     assert _last_line(board) == "● up  1 up · 20 ms"
 
 
 class _Raw(io.RawIOBase):
-    """What stands behind a pipe: only what is written through arrives."""
+    """The raw end of a pipe. It receives only what is flushed."""
 
     def __init__(self, arrived: io.BytesIO) -> None:
         self._arrived = arrived
@@ -172,5 +170,5 @@ class _Raw(io.RawIOBase):
 
 def _last_line(board: Board) -> str:
     plain = Console(file=io.StringIO(), width=80)
-    plain.print(board.picture())
+    plain.print(board.render())
     return str(plain.file.getvalue()).splitlines()[-1].rstrip()  # type: ignore[attr-defined]  # the StringIO above

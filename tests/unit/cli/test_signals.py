@@ -1,4 +1,4 @@
-"""A signal ends a command as it ends any orderly program."""
+"""How SIGTERM ends a command."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import threading
 
 import pytest
 
-from resilient_client._cli.signals import run, terminable
+from resilient_client._cli.signals import handle_sigterm, run
 
 
-def test_sigterm_unwinds_the_program_and_its_handler_is_restored() -> None:
-    """What is open is closed; afterwards the signal is handled as before."""
+def test_sigterm_unwinds_and_its_handler_is_restored() -> None:
+    """``finally`` blocks run, and afterwards the signal has its previous handler."""
     before, closed = signal.getsignal(signal.SIGTERM), []
-    with pytest.raises(SystemExit) as end, terminable():
+    with pytest.raises(SystemExit) as end, handle_sigterm():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             threading.Event().wait(5)
@@ -25,11 +25,11 @@ def test_sigterm_unwinds_the_program_and_its_handler_is_restored() -> None:
 
 
 def test_program_runs_in_any_thread() -> None:
-    """Only the main thread may handle signals; elsewhere nothing is touched."""
+    """Only the main thread may handle signals. In another thread no handler is touched."""
     handlers: list[object] = []
 
     def program() -> None:
-        with terminable():
+        with handle_sigterm():
             handlers.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=program)
@@ -39,7 +39,7 @@ def test_program_runs_in_any_thread() -> None:
 
 
 def test_sigterm_cancels_a_coroutine_where_it_waits() -> None:
-    """Never between two statements, where what was just opened belongs to nobody yet."""
+    """The cancellation is raised at an ``await``, never between two statements."""
     before, seen = signal.getsignal(signal.SIGTERM), []
 
     async def program() -> None:
@@ -57,8 +57,8 @@ def test_sigterm_cancels_a_coroutine_where_it_waits() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_sigterm_wakes_a_loop_that_sleeps() -> None:
-    """Whoever waits for an upstream hears of it at once."""
+def test_sigterm_wakes_a_sleeping_loop() -> None:
+    """A program that waits for an upstream ends at once."""
     started = threading.Event()
 
     async def program() -> None:
@@ -76,8 +76,8 @@ def test_sigterm_wakes_a_loop_that_sleeps() -> None:
     thread.join()
 
 
-def test_second_sigterm_waits_for_nothing() -> None:
-    """A program that is held up while it closes ends when asked again."""
+def test_second_sigterm_interrupts_the_cleanup() -> None:
+    """A program whose cleanup hangs ends at the second signal."""
 
     async def program() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -87,13 +87,13 @@ def test_second_sigterm_waits_for_nothing() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.Event().wait()
 
-    with pytest.raises(SystemExit) as end, terminable():
+    with pytest.raises(SystemExit) as end, handle_sigterm():
         run(program())
     assert end.value.code == 143
 
 
-def test_cancellation_of_another_kind_is_no_signal() -> None:
-    """What a program does to itself stays what it is; and what it returns is given."""
+def test_other_cancellation_is_not_a_signal() -> None:
+    """A cancellation without SIGTERM is raised unchanged, and a result is returned."""
 
     async def cancelled() -> None:
         raise asyncio.CancelledError

@@ -1,4 +1,4 @@
-"""A file of targets is understood, or complained of: file, table, key, and what to write."""
+"""Reading a file of targets, and the errors that name file, table, key and remedy."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from resilient_client._core.errors import ConfigurationError
 
 
 def written(folder: Path, text: str) -> str:
-    """The name of a file with this text."""
+    """Write a file with this text, and return its name."""
     path = folder / "targets.toml"
     path.write_text(text)
     return str(path)
 
 
-def test_file_gives_targets_and_options(tmp_path: Path) -> None:
-    """Everything that a file may say arrives where it belongs."""
+def test_file_holds_targets_and_options(tmp_path: Path) -> None:
+    """Every key is read into the option or the target that it belongs to."""
     file = read_targets(
         written(
             tmp_path,
@@ -53,23 +53,23 @@ def test_file_gives_targets_and_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "expected"), [("204", {204}), ("[200, 404]", {200, 404}), ('"200 - 204"', set(range(200, 205)))]
 )
-def test_expected_status_is_one_or_several_or_a_span(tmp_path: Path, given: str, expected: set[int]) -> None:
-    """Three ways to say which statuses are good."""
+def test_expected_status_has_three_forms(tmp_path: Path, given: str, expected: set[int]) -> None:
+    """A status, a list and a range are allowed."""
     file = read_targets(written(tmp_path, f'[targets.a]\nurl = "http://a/"\nexpect_status = {given}'))
     assert set(file.probes[0].expect_status) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "printed"),
     [
         ("", "there are no targets"),
         ("targets = 1", "there are no targets"),
         ("timeot = 1", "there is no key 'timeot' at the top; did you mean 'timeout'?"),
         ("timeout = 0", "timeout is 0; give seconds above 0"),
-        ("[targets.a]\nurl = x", "is no TOML: invalid value (at line 2, column 7)"),
-        ("a = " + "[" * 10_000, "is no TOML: nested too deeply"),
-        ("a = " + "9" * 5_000, "is no TOML: a number of too many digits"),
-        ("[targets.a]\nurl = ", "is no TOML: invalid value (at line 2, the end of the file)"),
+        ("[targets.a]\nurl = x", "is not TOML: invalid value (at line 2, column 7)"),
+        ("a = " + "[" * 10_000, "is not TOML: nested too deeply"),
+        ("a = " + "9" * 5_000, "is not TOML: a number has too many digits"),
+        ("[targets.a]\nurl = ", "is not TOML: invalid value (at line 2, the end of the file)"),
         ("[targets]\na = 1", "targets.a is 1; give a URL, or a table with a url"),
         ("[targets.a]\ncritical = true", "targets.a has no url"),
         ('[targets.a]\nurl = "ftp://a/"', "targets.a.url: the URL has the scheme 'ftp'"),
@@ -85,36 +85,36 @@ def test_expected_status_is_one_or_several_or_a_span(tmp_path: Path, given: str,
         ('[targets.a]\nurl = "http://u:secret@a/"', "targets.a.url: the URL of a carries credentials; give an Auth"),
         ("concurrency = 0", "concurrency is 0; give a whole number, 1 or more"),
         ("rise = true", "rise is True; give a whole number, 1 or more"),
-        ('[targets.a]\nurl = "http://a/"\nheaders = { A = 1 }', "targets.a.headers is no table of texts"),
+        ('[targets.a]\nurl = "http://a/"\nheaders = { A = 1 }', "targets.a.headers is not a table of texts"),
         ('[targets.a]\nurl = "http://a/"\ncertificate_days = "x"', "targets.a.certificate_days is 'x'; give a number"),
         ('[targets.a]\nurl = "http://a/"\nmethod = "HEAD"\nexpect_body = "x"', "targets.a: expect_body needs a body"),
     ],
 )
-def test_mistake_in_a_file_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
-    """The sentence names the file, the table, the key and what to do."""
+def test_error_in_a_file_names_its_place(tmp_path: Path, text: str, printed: str) -> None:
+    """The message names the file, the table, the key and the remedy."""
     path = written(tmp_path, text)
     with pytest.raises(ConfigurationError) as refused:
         read_targets(path)
     assert str(refused.value).startswith(path)
     assert str(refused.value).count(path) == 1
-    assert told in str(refused.value)
+    assert printed in str(refused.value)
     assert str(refused.value).count(path) == 1
 
 
-def test_file_that_is_not_text_is_told(tmp_path: Path) -> None:
-    """Bytes that are no UTF-8 are no TOML."""
+def test_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are not TOML."""
     (tmp_path / "targets.toml").write_bytes(b"\xff")
-    with pytest.raises(ConfigurationError, match="is no TOML: byte 0 is not UTF-8"):
+    with pytest.raises(ConfigurationError, match="is not TOML: byte 0 is not UTF-8"):
         read_targets(str(tmp_path / "targets.toml"))
 
 
 def test_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
-    """Some editors put one at the beginning."""
+    """Some editors write one at the beginning."""
     (tmp_path / "targets.toml").write_bytes(b'\xef\xbb\xbf[targets]\na = "http://a/"')
     assert [target.name for target in read_targets(str(tmp_path / "targets.toml")).probes] == ["a"]
 
 
-def test_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    """The sentence says which file and why."""
+def test_unreadable_file_is_refused(tmp_path: Path) -> None:
+    """The message names the file and the reason."""
     with pytest.raises(ConfigurationError, match=r"--config: '.*/none.toml' cannot be read: no such file or directory"):
         read_targets(str(tmp_path / "none.toml"))

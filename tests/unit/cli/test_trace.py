@@ -1,11 +1,11 @@
-"""What is told of each event of a call."""
+"""The lines of ``--trace`` for each event of a call."""
 
 from __future__ import annotations
 
 import pytest
 
 from resilient_client import AttemptRecord, Endpoint, ErrorKind
-from resilient_client._cli.trace import lines
+from resilient_client._cli.trace import event_lines
 from resilient_client._core.events import (
     AttemptFinished,
     AttemptStarted,
@@ -26,13 +26,13 @@ CIRCUIT = {"client": "c", "at": 0.0, "endpoint": END}
 
 
 def record(**values: object) -> AttemptRecord:
-    """A finished attempt."""
+    """Return the record of a finished attempt."""
     return AttemptRecord(1, END, 0.0, 0.05)._replace(**values)
 
 
-def told(event: Event, *, bars: bool = False) -> list[str]:
-    """The lines, as plain text."""
-    return [line.plain.strip() for line in lines(event, bars=bars)]
+def printed(event: Event, *, bars: bool = False) -> list[str]:
+    """Return the lines for an event, as plain text."""
+    return [line.plain.strip() for line in event_lines(event, bars=bars)]
 
 
 @pytest.mark.parametrize(
@@ -58,42 +58,42 @@ def told(event: Event, *, bars: bool = False) -> list[str]:
         ),
     ],
 )
-def test_event_is_told_in_one_line(event: Event, expected: str) -> None:
-    """Each event says in one line what happened."""
-    assert told(event) == [expected]
+def test_event_is_one_line(event: Event, expected: str) -> None:
+    """The line says what happened."""
+    assert printed(event) == [expected]
 
 
-def test_event_of_no_interest_is_not_told() -> None:
-    """What is no part of a call's story is left out."""
-    assert told(TokenRefreshed(client="c", at=0.0, ok=True)) == []
+def test_unrelated_event_has_no_line() -> None:
+    """An event that is not part of a call's course is left out."""
+    assert printed(TokenRefreshed(client="c", at=0.0, ok=True)) == []
 
 
-def test_stages_of_an_attempt_are_told_in_order() -> None:
-    """Each stage that took place stands with its time; a wait for the pool only if there was one."""
+def test_stages_of_an_attempt_are_in_order() -> None:
+    """Each stage that took place has its time. The pool is left out if the attempt did not wait there."""
     spent = Timings(pool=0.0, dns=0.002, connect=0.011, tls=0.024, first_byte=0.131, body=0.0004)
-    first, *_ = told(AttemptFinished(**CALL, record=record(status=200, timings=spent)))
+    first, *_ = printed(AttemptFinished(**CALL, record=record(status=200, timings=spent)))
     assert first == "dns 2.0 ms · connect 11 ms · tls 24 ms · first byte 131 ms · body 0.4 ms"
 
 
 def test_bar_is_drawn_to_scale() -> None:
     """A stage that took half of the time takes half of the bar."""
     spent = Timings(connect=0.025, first_byte=0.025)
-    _, bar, _ = list(lines(AttemptFinished(**CALL, record=record(status=200, timings=spent)), bars=True))
+    _, bar, _ = list(event_lines(AttemptFinished(**CALL, record=record(status=200, timings=spent)), bars=True))
     assert [(span.end - span.start, span.style) for span in bar.spans] == [(24, "yellow"), (24, "green")]
 
 
-def test_kept_connection_and_redirects_are_told() -> None:
-    """What explains missing stages, and where the attempt went, stands in the trace."""
-    told_lines = told(
+def test_kept_connection_and_redirects_are_shown() -> None:
+    """The trace explains missing stages, and lists where the attempt was redirected."""
+    printed_lines = printed(
         AttemptFinished(
             **CALL,
             record=record(status=200, reused=True, timings=Timings(body=0.001), redirects=("https://x/y",)),
         )
     )
-    assert told_lines == ["kept connection · body 1.0 ms", "↪ redirected to https://x/y", "✓ 200 OK · 50 ms"]
+    assert printed_lines == ["kept connection · body 1.0 ms", "↪ redirected to https://x/y", "✓ 200 OK · 50 ms"]
 
 
-def test_text_from_the_upstream_cannot_command_the_terminal() -> None:
-    """Escape sequences in what came from elsewhere are replaced."""
+def test_text_from_the_upstream_is_sanitized() -> None:
+    """Escape sequences in an error are replaced."""
     event = AttemptFinished(**CALL, record=record(kind=ErrorKind.PROTOCOL, error="bad \x1b[2J"))
-    assert "\x1b" not in told(event)[0]
+    assert "\x1b" not in printed(event)[0]

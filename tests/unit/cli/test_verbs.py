@@ -1,4 +1,4 @@
-"""One call from the command line: what is sent, what goes where, how it ends."""
+"""One call from the command line: what is sent, what is written where, and the exit code."""
 
 from __future__ import annotations
 
@@ -15,57 +15,57 @@ from resilient_client.testing.faults import drop, echo, hang_before_headers, red
 
 @pytest.mark.parametrize("name", METHODS)
 def test_verb_sends_its_method(upstream: BackgroundServer, name: str) -> None:
-    """Each command makes one request of the method it is named by."""
+    """Each command sends one request with the method of its name."""
     assert ran(name, upstream.url).code == 0
     assert [request.method for request in upstream.requests] == [name.upper()]
 
 
-def test_everything_given_arrives(upstream: BackgroundServer) -> None:
-    """Headers, parameters, credentials, key and JSON body reach the server."""
+def test_all_inputs_reach_the_server(upstream: BackgroundServer) -> None:
+    """Headers, parameters, credentials, key and JSON body are sent."""
     upstream.script(echo())
     end = ran(
         *("post", f"{upstream.url}/pay?a=1", "-H", "X-One: 1", "-p", "b=2", "-p", "c=x=y", "--user", "ada:pw"),
         *("--idempotency-key", "k1", "--json", '{"amount": 5}'),
     )
-    told = json.loads(end.out)
-    assert told["query"] == {"a": "1", "b": "2", "c": "x=y"}
-    assert told["body"] == '{"amount": 5}'
+    printed = json.loads(end.out)
+    assert printed["query"] == {"a": "1", "b": "2", "c": "x=y"}
+    assert printed["body"] == '{"amount": 5}'
     expected = {
         "x-one": "1",
         "authorization": "Basic YWRhOnB3",
         "idempotency-key": "k1",
         "content-type": "application/json",
     }
-    assert told["headers"].items() >= expected.items()
+    assert printed["headers"].items() >= expected.items()
 
 
-def test_content_type_of_the_caller_wins_over_that_of_json(upstream: BackgroundServer) -> None:
-    """``--json`` declares its type only where no header does."""
+def test_content_type_header_overrides_that_of_json(upstream: BackgroundServer) -> None:
+    """``--json`` sets a media type only if no header does."""
     ran("patch", upstream.url, "--json", "[]", "-H", "Content-Type: application/json-patch+json")
     assert upstream.requests[0].headers.getall("Content-Type") == ["application/json-patch+json"]
 
 
-def test_body_through_a_pipe_is_the_bytes_that_came(upstream: BackgroundServer) -> None:
-    """Nothing is added to a body or taken from it, not even a line break."""
+def test_piped_body_is_byte_for_byte(upstream: BackgroundServer) -> None:
+    """Nothing is added to a body or removed from it, not even a line break."""
     upstream.script(reply(body=b'{"b":1,  "a":2}', headers={"Content-Type": "application/json"}))
     assert ran("get", upstream.url) == (0, '{"b":1,  "a":2}', "")
 
 
 def test_include_shows_status_and_headers_first(upstream: BackgroundServer) -> None:
-    """``--include`` writes them to stdout, before the body."""
+    """``--include`` writes them to stdout before the body."""
     upstream.script(reply(201, body=b"x", headers={"X-One": "1"}))
     assert ran("get", upstream.url, "-i").out == "201 Created\nX-One: 1\nContent-Length: 1\n\nx"
 
 
-def test_head_shows_headers_unasked(upstream: BackgroundServer) -> None:
-    """A HEAD has nothing else to show."""
+def test_head_includes_headers_by_default(upstream: BackgroundServer) -> None:
+    """The reply to a HEAD has nothing else to show."""
     upstream.script(reply(200, headers={"X-One": "1"}))
     assert "X-One: 1\n" in ran("head", upstream.url).out
 
 
 @pytest.mark.parametrize("status", [404, 503])
-def test_error_status_is_exit_code_one_with_body_and_reason(upstream: BackgroundServer, status: int) -> None:
-    """A 4xx or 5xx still shows its body; the sentence on stderr says what it means."""
+def test_error_status_prints_body_and_reason(upstream: BackgroundServer, status: int) -> None:
+    """The body of a 4xx or 5xx goes to stdout, the reason to stderr, and the exit code is 1."""
     upstream.script(reply(status, body=b"why"))
     end = ran("get", upstream.url, "--no-retry")
     assert (end.code, end.out) == (1, "why")
@@ -73,7 +73,7 @@ def test_error_status_is_exit_code_one_with_body_and_reason(upstream: Background
 
 
 def test_call_without_reply_is_exit_code_one(upstream: BackgroundServer) -> None:
-    """A lost connection is a failure with a reason, and an empty stdout."""
+    """A lost connection is a failure with a reason, and stdout stays empty."""
     upstream.script(drop())
     end = ran("post", upstream.url)
     assert (end.code, end.out, upstream.hits) == (1, "", 1)
@@ -81,16 +81,16 @@ def test_call_without_reply_is_exit_code_one(upstream: BackgroundServer) -> None
     assert "give --idempotency-key auto if a repeat is harmless" in end.err
 
 
-def test_flaky_upstream_is_asked_again(upstream: BackgroundServer) -> None:
-    """The call goes through the whole chain: two failures are healed by the third attempt."""
+def test_flaky_upstream_is_retried(upstream: BackgroundServer) -> None:
+    """The call goes through the whole chain: the third attempt succeeds after two failures."""
     upstream.script(reply(503), reply(503), reply(body=b"ok"))
     assert ran("get", upstream.url)[:2] == (0, "ok")
     assert upstream.hits == 3
 
 
 @pytest.mark.parametrize(("arguments", "hits"), [(["--no-retry"], 1), (["--max-attempts", "2"], 2)])
-def test_attempts_are_bounded_as_asked(upstream: BackgroundServer, arguments: list[str], hits: int) -> None:
-    """``--no-retry`` is one request on the wire, ``--max-attempts`` as many as it says."""
+def test_attempts_are_bounded_by_the_options(upstream: BackgroundServer, arguments: list[str], hits: int) -> None:
+    """``--no-retry`` sends one request, ``--max-attempts N`` at most N."""
     upstream.script(reply(503))
     assert ran("get", upstream.url, *arguments).code == 1
     assert upstream.hits == hits
@@ -104,15 +104,15 @@ def test_timeout_ends_the_call(upstream: BackgroundServer) -> None:
     assert "the call was not done after 0.1 s" in end.err
 
 
-def test_redirect_to_another_origin_is_refused_in_words_of_the_command_line(upstream: BackgroundServer) -> None:
-    """What is not followed names the option that would."""
+def test_cross_origin_redirect_names_the_option(upstream: BackgroundServer) -> None:
+    """The error names the option that would allow the redirect."""
     upstream.script(redirect("http://localhost:1/"))
     end = ran("get", upstream.url)
     assert end.code == 1
     assert "give --redirects any" in end.err
 
 
-def test_redirects_none_gives_the_redirect_itself(upstream: BackgroundServer) -> None:
+def test_redirects_none_prints_the_redirect(upstream: BackgroundServer) -> None:
     """``--redirects none`` shows the 302."""
     upstream.script(redirect("/elsewhere"))
     assert ran("get", upstream.url, "-i", "--redirects", "none").out.startswith("302 Found\n")
@@ -125,16 +125,16 @@ def test_output_writes_the_body_to_a_file(upstream: BackgroundServer, tmp_path: 
     assert (tmp_path / "body").read_bytes() == b"\x00\x01"
 
 
-def test_output_is_kept_when_the_call_fails(upstream: BackgroundServer, tmp_path: Path) -> None:
-    """An error body never replaces what a file held; it goes to stdout."""
+def test_output_file_is_kept_if_the_call_fails(upstream: BackgroundServer, tmp_path: Path) -> None:
+    """An error body never replaces the content of the file. It goes to stdout."""
     (tmp_path / "body").write_bytes(b"precious")
     upstream.script(reply(404, body=b"why"))
     assert ran("get", upstream.url, "-o", str(tmp_path / "body"))[:2] == (1, "why")
     assert (tmp_path / "body").read_bytes() == b"precious"
 
 
-def test_explain_shows_chain_and_layers_and_sends_nothing(upstream: BackgroundServer) -> None:
-    """``--explain`` tells each value and who set it, without secrets, and leaves the wire alone."""
+def test_explain_shows_settings_and_sends_nothing(upstream: BackgroundServer) -> None:
+    """``--explain`` shows each value and its layer, without secrets."""
     end = ran("get", f"{upstream.url}/x?k=secret", "--timeout", "3", "--user", "ada:secret", "--explain")
     lines = [line.split() for line in end.out.splitlines()]
     assert end.code == 0
@@ -145,8 +145,8 @@ def test_explain_shows_chain_and_layers_and_sends_nothing(upstream: BackgroundSe
     assert "secret" not in end.out
 
 
-def test_trace_tells_each_attempt_on_stderr_and_leaves_stdout_alone(upstream: BackgroundServer) -> None:
-    """The body can still be piped; secrets of the call are in no line."""
+def test_trace_goes_to_stderr_without_secrets(upstream: BackgroundServer) -> None:
+    """Stdout holds nothing but the body."""
     upstream.script(reply(503), reply(body=b"ok"))
     end = ran("get", f"{upstream.url}/?k=secret", "-H", "X-Token: secret", "--user", "ada:secret", "--trace")
     assert end.out == "ok"

@@ -1,7 +1,12 @@
-"""``resilient-client demo``: an order service whose three upstreams fail in turn, as a live picture.
+"""``resilient-client demo``: an order service whose three upstreams fail in turn, shown live.
 
-Real sockets on the loopback, the real client, nothing scripted on its side. Reading order: ``timetable`` (what goes
-wrong and when), ``upstreams`` (the servers), ``orders`` (the client at work), ``tally`` and ``journal`` (its events as
-numbers and as words), ``snapshot`` (one moment of it all), ``picture`` and ``plain`` (how it is shown), ``books`` (what
-the client says against what the servers saw), ``stage`` (all of it together) and ``command``.
+It uses real sockets on the loopback and the real client. Only the upstreams follow a script.
+
+::
+
+    upstreams    what fails when, and the servers that fail
+    orders       the client at work, and the reconciliation of its reports with what the servers counted
+    state        the client's events as counters and as text, and a snapshot of everything
+    view         a snapshot as a live picture, as plain lines and as SVG
+    command      the command's options, and the run itself
 """

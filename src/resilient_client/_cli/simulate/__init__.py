@@ -1,12 +1,13 @@
-"""``resilient-client simulate``: a system in trouble, in virtual time, under one or several settings side by side.
+"""``resilient-client simulate``: runs a failing system in virtual time and compares it under several settings.
 
 ::
 
-    command      the options, and the order of what follows
-    variants     --compare: which settings to lay over the scenario
-    experiment   run every variant with every seed
-    numbers      what is compared, with its spread over the seeds
-    series       what is drawn: one upstream, second by second
-    table, timeline, as_json        for a terminal, a pipe, a program
-    figure, page                    PNG, SVG, and one HTML file that holds it all
+    command      the options, and the steps below in their order
+    variants     --compare: the settings to apply to the scenario
+    experiment   runs every variant with every seed
+    numbers      the measures that are compared, and their spread over the seeds
+    series       the load on one upstream and the state of its circuits, second by second
+    report       the result as text: table, timeline, legend
+    as_json      the result as JSON
+    drawing      the result as a file: figure draws PNG and SVG, page makes HTML
 """

@@ -1,4 +1,4 @@
-"""A comparison as one JSON object. ``schema`` tells its version: it changes only when the meaning of a field does."""
+"""A comparison as one JSON object. ``schema`` is its version: it changes only when the meaning of a field changes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, Final
 
 from resilient_client._cli.simulate.experiment import Experiment, Result
 from resilient_client._cli.simulate.numbers import MEASURES, spread
-from resilient_client._cli.simulate.series import in_focus, series, troubles
+from resilient_client._cli.simulate.series import focus_upstream, incidents_of, series_of
 from resilient_client.simulation import Run
 
 SCHEMA: Final = 1
 
 
 def as_json(experiment: Experiment, results: Sequence[Result]) -> str:
-    """The object, in one line."""
+    """Return the object in one line."""
     scenario = experiment.scenario
-    focus = in_focus(scenario)
+    focus = focus_upstream(scenario)
     return json.dumps(
         {
             "schema": SCHEMA,
@@ -28,7 +28,7 @@ def as_json(experiment: Experiment, results: Sequence[Result]) -> str:
             "duration": scenario.duration,
             "seeds": experiment.seeds,
             "upstream": focus,
-            "troubles": [trouble._asdict() for trouble in troubles(scenario, focus)],
+            "troubles": [incident._asdict() for incident in incidents_of(scenario, focus)],
             "variants": [_variant(result, focus) for result in results],
         },
         ensure_ascii=False,
@@ -52,10 +52,10 @@ def _run(run: Run, focus: str) -> dict[str, Any]:
         "seed": run.seed,
         "totals": {name: _number(value) for name, value in asdict(run.totals).items()},
         "failures": dict(sorted(run.kinds.items())),
-        "series": series(run, focus)._asdict(),
+        "series": series_of(run, focus)._asdict(),
     }
 
 
 def _number(value: float | None) -> float | None:
-    """JSON knows neither ``nan`` (nothing to measure) nor ``inf`` (never): both are ``null``."""
+    """Return ``None`` for ``nan`` (nothing to measure) and ``inf`` (never), which JSON does not have."""
     return None if value is None or not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""``resilient-client simulate``: its options, and how it ends."""
+"""``resilient-client simulate``: its options, its steps and its exit code."""
 
 from __future__ import annotations
 
@@ -13,59 +13,61 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resilient_client._cli import inputs
-from resilient_client._cli.errors import FAILED, OK, complain
-from resilient_client._cli.output import err, lively, out
+from resilient_client._cli.errors import FAILED, OK, print_error
+from resilient_client._cli.output import err, out, supports_live
 from resilient_client._core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from resilient_client._cli.simulate.experiment import Experiment, Result
     from resilient_client.simulation._files import ScenarioFile
 
-_which = partial(typer.Option, rich_help_panel="What is run")
-_shown = partial(typer.Option, rich_help_panel="What is shown")
+_run_option = partial(typer.Option, rich_help_panel="Run")
+_output_option = partial(typer.Option, rich_help_panel="Output")
 
-_MOST_SEEDS = 1000
-_ENDS = "Exit code: 0 if it was run, 1 if it could not be, 2 for wrong input (nothing was run), 130 when interrupted."
+_MAX_SEEDS = 1000
+_EPILOG = "Exit code: 0 if it was run, 1 if it could not be, 2 for wrong input (nothing was run), 130 if interrupted."
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("simulate", help="Order an outage at your desk: a system in trouble, in virtual time.", epilog=_ENDS)(
+    """Add the command to ``app``."""
+    app.command("simulate", help="Simulate a failing system in virtual time, and compare settings.", epilog=_EPILOG)(
         simulate
     )
 
 
 def simulate(
     what: Annotated[
-        str | None, typer.Argument(metavar="[FILE|NAME]", help="A scenario as TOML, or one of --list.")
+        str | None, typer.Argument(metavar="[FILE|NAME]", help="A scenario as a TOML file, or one of --list.")
     ] = None,
     compare: Annotated[
         list[str] | None,
-        _which(
+        _run_option(
             "--compare",
             "-c",
             metavar="WHAT=VALUE,...",
             help="Settings side by side: retry=none,naive,default, circuit_breaker=off,default, "
-            "retry.max_attempts=2,5, client=default,mine.toml. Several make every combination.",
+            "retry.max_attempts=2,5, client=default,mine.toml. Repeatable: runs every combination.",
         ),
     ] = None,
     seed: Annotated[
-        int | None, _which("--seed", metavar="N", help="Where chance begins; the scenario's own if left out.")
+        int | None, _run_option("--seed", metavar="N", help="Seeds the randomness; default: the scenario's seed.")
     ] = None,
     seeds: Annotated[
-        int, _which("--seeds", metavar="N", help="Run N seeds, and show medians with the lowest and highest.")
+        int, _run_option("--seeds", metavar="N", help="Run N seeds, and show medians with lowest and highest.")
     ] = 1,
     duration: Annotated[
-        str | None, _which("--duration", metavar="TIME", help="Instead of the scenario's: 30, 2m.")
+        str | None, _run_option("--duration", metavar="TIME", help="Replaces the scenario's: 30, 2m.")
     ] = None,
     output: Annotated[
-        str | None, _shown("--output", "-o", metavar="FILE", help="A picture: .png, .svg or .html.")
+        str | None, _output_option("--output", "-o", metavar="FILE", help="Write a picture: .png, .svg or .html.")
     ] = None,
-    json: Annotated[bool, _shown("--json", help="One JSON object, in one line.")] = False,
-    listed: Annotated[bool, _shown("--list", help="The ready scenarios, and nothing is run.")] = False,
-    printed: Annotated[bool, _shown("--print", help="The scenario's file, to copy; nothing is run.")] = False,
+    json: Annotated[bool, _output_option("--json", help="Print one JSON object, in one line.")] = False,
+    listed: Annotated[bool, _output_option("--list", help="List the ready scenarios; runs nothing.")] = False,
+    printed: Annotated[
+        bool, _output_option("--print", help="Print the scenario's file, to copy; runs nothing.")
+    ] = False,
 ) -> int:
-    """Run a scenario under one or several settings, and show what became of it."""
+    """Run a scenario under one or several settings, and show the results side by side."""
     if listed:
         return _list()
     if what is None:
@@ -74,13 +76,13 @@ def simulate(
     if printed:
         sys.stdout.write(file.text)
         return OK
-    draw = _drawing(output)
+    draw = _picture_writer(output)
     experiment = _experiment(file, compare or [], seed, seeds, duration, _command(what, compare, seed, seeds, duration))
     results = _run(experiment)
     try:
         draw(experiment, results)
     except OSError as error:
-        return complain(f"--output: {output!r} cannot be written: {inputs.reason(error)}", FAILED)
+        return print_error(f"--output: {output!r} cannot be written: {inputs.os_error_reason(error)}", FAILED)
     _show(experiment, results, json)
     return OK
 
@@ -95,7 +97,7 @@ def _list() -> int:
 
 
 def _scenario(what: str) -> ScenarioFile:
-    """A file if it looks like one, else a ready scenario."""
+    """Read a file if ``what`` looks like a path or is a file, else take the ready scenario of that name."""
     from resilient_client.simulation._files import read_scenario
     from resilient_client.simulation._ready import READY, ready_scenario
 
@@ -110,8 +112,8 @@ def _experiment(
     from resilient_client._cli.simulate.experiment import Experiment
     from resilient_client._cli.simulate.variants import variants
 
-    if not 1 <= seeds <= _MOST_SEEDS:
-        raise ConfigurationError(f"--seeds is {seeds}; give 1 to {_MOST_SEEDS}")
+    if not 1 <= seeds <= _MAX_SEEDS:
+        raise ConfigurationError(f"--seeds is {seeds}; give 1 to {_MAX_SEEDS}")
     scenario = file.scenario
     if duration is not None:
         scenario = scenario.model_copy(update={"duration": inputs.seconds("--duration", duration)})
@@ -126,15 +128,15 @@ def _run(experiment: Experiment) -> tuple[Result, ...]:
     try:
         with _progress(experiment.seconds) as on_second:
             return run_all(experiment, on_second)
-    except LawBrokenError as broken:  # a bug, of ours or of a middleware; nothing that follows from it is true
-        raise typer.Exit(complain(str(broken), FAILED)) from None
+    except LawBrokenError as broken:  # a bug in the library or in a middleware: the results are wrong
+        raise typer.Exit(print_error(str(broken), FAILED)) from None
 
 
 @contextlib.contextmanager
 def _progress(seconds: int) -> Iterator[Callable[[], object]]:
-    """A bar on stderr while it runs, if somebody looks; it leaves nothing behind."""
+    """Show a progress bar on stderr if that is a terminal. Yield the function to call per simulated second."""
     console = err()
-    if not lively(console):
+    if not supports_live(console):
         yield lambda: None
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -163,18 +165,18 @@ def _show(experiment: Experiment, results: tuple[Result, ...], json: bool) -> No
         console.print(line, soft_wrap=True)
 
 
-def _drawing(output: str | None) -> Callable[[Experiment, tuple[Result, ...]], None]:
-    """What draws the picture at the end; whether it can be drawn is found out now, before anything is run."""
+def _picture_writer(output: str | None) -> Callable[[Experiment, tuple[Result, ...]], None]:
+    """Return the function that writes the picture, or raise before the run if that is impossible."""
     destination = inputs.checked_destination(output)
     if destination is None:
         return lambda _experiment, _results: None
-    from resilient_client._cli.simulate.drawing import drawing
+    from resilient_client._cli.simulate.drawing import picture_writer
 
-    return drawing(destination)
+    return picture_writer(destination)
 
 
 def _command(what: str, compare: list[str] | None, seed: int | None, seeds: int, duration: str | None) -> str:
-    """The command line that runs the same again."""
+    """Return the command line that repeats this run."""
     parts = ["resilient-client", "simulate", what]
     for text in compare or ():
         parts += ["--compare", text]

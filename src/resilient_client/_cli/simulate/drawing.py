@@ -1,4 +1,4 @@
-"""From a file's name to what draws it: ``.png``, ``.svg``, ``.html``. Knows before anything is run if it cannot."""
+"""Chooses by a file's suffix how a picture is written: ``.png``, ``.svg`` or ``.html``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from resilient_client._core.errors import ConfigurationError, MissingExtraError
 FORMATS = (".png", ".svg", ".html")
 
 
-def drawing(path: Path) -> Callable[[Experiment, Sequence[Result]], None]:
-    """What draws a comparison into ``path``.
+def picture_writer(path: Path) -> Callable[[Experiment, Sequence[Result]], None]:
+    """Return the function that draws a comparison into ``path``.
 
     Raises:
-        ConfigurationError: The name tells no format that is known.
+        ConfigurationError: The suffix is not a known format.
         MissingExtraError: matplotlib is not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise ConfigurationError(f"--output: {str(path)!r} is no picture; name a file that ends in {_or(FORMATS)}")
+        raise ConfigurationError(f"--output: {str(path)!r} is not a picture; name a file that ends in {_or(FORMATS)}")
     if find_spec("matplotlib") is None:
         raise MissingExtraError("pictures need matplotlib; install with: pip install 'resilient-client[cli,figures]'")
 

@@ -1,4 +1,4 @@
-"""Every variant with every seed: the same calls at the same times for all of them."""
+"""Runs every variant with every seed. All variants get the same calls at the same times."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from resilient_client.simulation import Run, Scenario, simulate
 
 
 class Result(NamedTuple):
-    """What became of one variant.
+    """The runs of one variant.
 
     Attributes:
-        name: What it is called.
-        runs: One for each seed, in their order.
+        name: The name of the variant.
+        runs: One run per seed, in the order of the seeds.
     """
 
     name: str
@@ -22,14 +22,14 @@ class Result(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """What is run, and how.
+    """A scenario with the variants and seeds to run.
 
     Attributes:
-        scenario: What befalls whom.
-        about: What its file says of it.
-        variants: The settings laid over it.
-        seeds: Where chance comes from, run by run.
-        command: The command that runs it.
+        scenario: The system and its incidents.
+        about: The description in the scenario's file, or ``""``.
+        variants: The settings to apply to the scenario.
+        seeds: One seed per run of a variant.
+        command: The command line that runs the experiment.
     """
 
     scenario: Scenario
@@ -40,19 +40,19 @@ class Experiment(NamedTuple):
 
     @property
     def seconds(self) -> int:
-        """Of all runs together, in virtual time."""
+        """The virtual time of all runs together, in whole seconds."""
         return int(self.scenario.duration) * len(self.variants) * len(self.seeds)
 
 
 def run_all(experiment: Experiment, on_second: Callable[[], object] = lambda: None) -> tuple[Result, ...]:
-    """Run it.
+    """Run an experiment.
 
     Args:
-        experiment: What to run.
-        on_second: Is told of each second of virtual time that has passed, as many as ``experiment.seconds``.
+        experiment: The experiment.
+        on_second: Called for each second of virtual time, ``experiment.seconds`` times in total.
 
     Raises:
-        LawBrokenError: A law of conservation does not hold.
+        LawBrokenError: An invariant of the simulation does not hold.
     """
     return tuple(
         Result(variant.name, _runs(experiment.scenario.with_config(variant.config), experiment.seeds, on_second))

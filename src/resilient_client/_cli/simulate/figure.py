@@ -1,7 +1,7 @@
-"""A comparison as a picture: a panel for each variant, loads above, circuits below, all on the same scales.
+"""A comparison as a picture: one panel per variant, loads above, circuits below, all on the same scales.
 
-The only importer of matplotlib. The colours are those of Okabe and Ito, which people with any colour vision tell
-apart; lines differ in dashes and width as well. The same results give the same bytes.
+Only this module imports matplotlib. The colours are those of Okabe and Ito, which can be distinguished with any colour
+vision. Lines also differ in dashes and width. The same results give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from resilient_client._cli.simulate.experiment import Experiment, Result
-from resilient_client._cli.simulate.numbers import MEASURES, Spread, over_seeds, shown, spread
-from resilient_client._cli.simulate.series import Series, Trouble, in_focus, series, troubles
+from resilient_client._cli.simulate.numbers import MEASURES, Spread, describe_seeds, format_spread, spread
+from resilient_client._cli.simulate.series import Incident, Series, focus_upstream, incidents_of, series_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,19 +42,19 @@ STYLE: Final[dict[Any, Any]] = {  # matplotlib types it as a literal of every na
     "xtick.color": GREY,
     "ytick.color": GREY,
     "legend.frameon": False,
-    "svg.hashsalt": "resilient-client",  # else the names of its parts differ from run to run
+    "svg.hashsalt": "resilient-client",  # without it the identifiers differ from run to run
 }
 _BAND: Final = "#eceff1"
 
 
 def figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
-    """The picture; over several seeds, lines are medians and bands reach from the lowest to the highest."""
+    """Draw a comparison. Over several seeds, lines are medians and bands reach from the lowest to the highest."""
     with mpl.rc_context(STYLE):
         return _figure(experiment, results)
 
 
 def saved(picture: Figure, kind: str) -> bytes:
-    """A figure as a file, without a date: drawn again, it is the same."""
+    """Return a figure as the bytes of a ``png`` or ``svg`` file, without a date, so that a repeat is identical."""
     taken = BytesIO()
     with mpl.rc_context(STYLE):
         metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
@@ -64,7 +64,7 @@ def saved(picture: Figure, kind: str) -> bytes:
 
 def _figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
     scenario = experiment.scenario
-    focus = in_focus(scenario)
+    focus = focus_upstream(scenario)
     across = 2 if len(results) == 4 else min(3, len(results))
     down = math.ceil(len(results) / across)
     picture = Figure(figsize=(max(5.6, 3.9 * across), 3.3 * down + 0.9), layout="constrained")
@@ -74,9 +74,9 @@ def _figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
     top = 1.0
     for number, result in enumerate(results):
         row, column = 2 * (number // across), number % across
-        runs = [series(run, focus) for run in result.runs]
+        runs = [series_of(run, focus) for run in result.runs]
         top = max(top, *(max(*one.attempts, *one.offered) for one in runs))
-        _panel(grid[row][column], grid[row + 1][column], result, runs, troubles(scenario, focus))
+        _panel(grid[row][column], grid[row + 1][column], result, runs, incidents_of(scenario, focus))
         if column == 0:
             grid[row][column].set_ylabel(f"requests to {focus} per second")
             grid[row + 1][column].set_ylabel("circuits\nopen, %")
@@ -93,24 +93,24 @@ def _figure(experiment: Experiment, results: Sequence[Result]) -> Figure:
     picture.legend(handles, labels, loc="outside upper right", ncols=len(labels))
     picture.suptitle(f"{scenario.name}", x=0.01, ha="left", fontweight="bold")
     picture.supxlabel(
-        f"{experiment.command}\n{over_seeds(experiment.seeds)}", fontsize=7.5, color=GREY, x=0.01, ha="left"
+        f"{experiment.command}\n{describe_seeds(experiment.seeds)}", fontsize=7.5, color=GREY, x=0.01, ha="left"
     )
     return picture
 
 
-def _panel(loads: Axes, circuits: Axes, result: Result, runs: Sequence[Series], found: Sequence[Trouble]) -> None:
+def _panel(loads: Axes, circuits: Axes, result: Result, runs: Sequence[Series], found: Sequence[Incident]) -> None:
     loads.set_title(result.name, loc="left", fontweight="bold", fontsize=9.5 if len(result.name) < 30 else 8, pad=18)
     loads.annotate(
-        _in_short(result), (0, 1), xycoords="axes fraction", xytext=(0, 5), textcoords="offset points", fontsize=8,
+        _short_result(result), (0, 1), xycoords="axes fraction", xytext=(0, 5), textcoords="offset points", fontsize=8,
         color=GREY,
-    )  # fmt: skip  # one name a line says no more
-    for trouble in found:
+    )  # fmt: skip  # one argument per line is not easier to read
+    for incident in found:
         for axes in (loads, circuits):
-            axes.axvspan(trouble.begins, trouble.ends, color=_BAND, zorder=0, linewidth=0)
+            axes.axvspan(incident.begins, incident.ends, color=_BAND, zorder=0, linewidth=0)
         loads.annotate(
-            trouble.name, ((trouble.begins + trouble.ends) / 2, 1), xycoords=("data", "axes fraction"),
+            incident.name, ((incident.begins + incident.ends) / 2, 1), xycoords=("data", "axes fraction"),
             xytext=(0, -3), textcoords="offset points", ha="center", va="top", fontsize=8, color=GREY,
-        )  # fmt: skip  # one name a line says no more
+        )  # fmt: skip  # one argument per line is not easier to read
     _line(loads, runs, lambda one: one.offered, color=GREY, label="offered", linestyle=(0, (4, 2)), linewidth=1.2)
     _line(loads, runs, lambda one: one.attempts, color=ORANGE, label="attempts", linewidth=1.4)
     _line(loads, runs, lambda one: one.goodput, color=BLUE, label="goodput", linewidth=2.0)
@@ -137,15 +137,15 @@ def _line(axes: Axes, runs: Sequence[Series], of: Callable[[Series], Sequence[fl
 
 
 def _medians(runs: Sequence[Sequence[float]]) -> tuple[list[float], list[float], list[float]]:
-    """Second by second over the seeds: the median, the lowest and the highest."""
+    """Return, second by second over the seeds, the median, the lowest and the highest value."""
     columns = list(zip(*runs, strict=True))
     return [statistics.median(c) for c in columns], [min(c) for c in columns], [max(c) for c in columns]
 
 
-def _in_short(result: Result) -> str:
-    told = {measure.key: (measure, spread(result, measure).median) for measure in MEASURES}
+def _short_result(result: Result) -> str:
+    measures = {measure.key: (measure, spread(result, measure).median) for measure in MEASURES}
     success, recovery = (
-        shown(measure, Spread(*[median] * 3)) for measure, median in (told["success"], told["recovery"])
+        format_spread(measure, Spread(*[median] * 3)) for measure, median in (measures["success"], measures["recovery"])
     )
     back = {"-": "", "never": " · never recovers"}.get(recovery, f" · back in {recovery} s")
     return f"success {success} %{back}"

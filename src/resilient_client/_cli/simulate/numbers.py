@@ -1,7 +1,7 @@
-"""What is compared: a few numbers of a run, and their spread over the seeds. Pure.
+"""The measures that are compared, and their spread over the seeds. Pure functions.
 
-Over several seeds a number is told as its median, with the lowest and the highest: with so few runs, nothing finer
-would be honest. ``inf`` stands for a recovery that never came, ``nan`` for what there was nothing to measure of.
+Over several seeds a measure is shown as its median, lowest and highest value: the runs are too few for quantiles.
+``inf`` is a recovery that never came. ``nan`` means that there was nothing to measure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from resilient_client.simulation._report import WINDOW, Totals
 
 
 class Spread(NamedTuple):
-    """One number over all seeds; all three are the same if there was one."""
+    """The values of a measure over all seeds. All three are equal for a single seed."""
 
     median: float
     lowest: float
@@ -25,15 +25,15 @@ class Spread(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """One line of the table.
+    """A measure: one line of the table.
 
     Attributes:
-        key: What programs call it.
-        name: What people call it.
-        unit: Of what is shown; may be empty.
-        of: From the totals of a run to the number.
-        scale: What the number is multiplied by to be shown in ``unit``.
-        places: Decimals that are shown; ``None``: three digits that count.
+        key: The name in JSON.
+        name: The name in the table.
+        unit: The unit in which it is shown, or ``""``.
+        of: Takes the value from the totals of a run.
+        scale: Converts the value to ``unit``, as a factor.
+        places: Decimals that are shown, or ``None`` for three significant digits.
     """
 
     key: str
@@ -56,40 +56,41 @@ MEASURES: Final = (
     Measure("rejected", "rejected", "calls", lambda t: t.rejected, places=0),
     Measure("wasted", "wasted", "requests", lambda t: t.wasted, places=0),
 )
-"""In the order of the table."""
+"""The measures, in the order of the table."""
 
 LEGEND: Final = (
-    "goodput: successful calls a second; amplification: requests for each that would have been made, had nobody "
-    "repeated or refused any; recovery: seconds from the end of the trouble until calls succeeded as before; p50 to "
-    "p99.9: of successful calls; rejected: refused by the client, nothing sent; wasted: requests done for clients that "
-    "had left."
+    "goodput: successful calls per second; amplification: requests made for each request that would be needed without "
+    "retries and refusals; recovery: seconds from the end of the incident until calls succeed as before; p50 to p99.9: "
+    "of successful calls; rejected: refused by the client, nothing sent; wasted: requests completed after their client "
+    "had given up."
 )
 
 
 def value(run: Run, measure: Measure) -> float:
-    """The number of one run; ``inf`` or ``nan`` as said above."""
+    """Return a measure of one run, which may be ``inf`` or ``nan`` (see the module's docstring)."""
     number = measure.of(run.totals)
     if number is not None:
         return number
-    trouble = run.scenario.trouble
-    told = trouble is not None and run.scenario.duration - trouble[1] > WINDOW
-    return math.inf if told else math.nan
+    # Only the recovery can be None: it never came, or the run ended too soon after the incident to see it.
+    incident = run.scenario.trouble
+    observed = incident is not None and run.scenario.duration - incident[1] > WINDOW
+    return math.inf if observed else math.nan
 
 
 def spread(result: Result, measure: Measure) -> Spread:
-    """The number over all seeds. Runs with nothing to measure do not count, unless it is all of them."""
+    """Return the spread of a measure over all seeds. Runs with nothing to measure are left out, unless all are."""
     known = [number for run in result.runs if not math.isnan(number := value(run, measure))]
     return Spread(_median(known), min(known), max(known)) if known else Spread(math.nan, math.nan, math.nan)
 
 
-def shown(measure: Measure, of: Spread) -> str:
-    """As a cell of a table: ``39.6``, or ``39.6 (38.9–40.1)`` if seeds differ."""
-    middle, low, high = (digits(number * measure.scale, measure.places) for number in of)
+def format_spread(measure: Measure, of: Spread) -> str:
+    """Format a cell of the table: ``39.6``, or ``39.6 (38.9–40.1)`` if the seeds differ."""
+    middle, low, high = (format_number(number * measure.scale, measure.places) for number in of)
     return middle if low == high else f"{middle} ({low}–{high})"
 
 
-def digits(number: float, places: int | None = None) -> str:
-    """A number with so many decimals; without: with three digits that count."""
+def format_number(number: float, places: int | None = None) -> str:
+    """Format a number with this many decimals, or with three significant digits."""
     if math.isnan(number):
         return "-"
     if math.isinf(number):
@@ -97,17 +98,17 @@ def digits(number: float, places: int | None = None) -> str:
     if places is not None:
         return f"{number:.{places}f}"
     if 99 <= number < 100:
-        return f"{min(number, 99.99):.2f}"  # 99.999 % is not all
+        return f"{min(number, 99.99):.2f}"  # 99.999 % must not be shown as 100
     return f"{number:.{3 if number < 1 else 2 if number < 10 else 1 if number < 100 else 0}f}"
 
 
-def over_seeds(seeds: Sequence[int]) -> str:
-    """How the numbers are to be read."""
+def describe_seeds(seeds: Sequence[int]) -> str:
+    """Describe which seeds the numbers are from, and what is shown of them."""
     if len(seeds) == 1:
         return f"seed {seeds[0]}"
     return f"median (lowest–highest) of {len(seeds)} seeds, {seeds[0]} to {seeds[-1]}"
 
 
 def _median(numbers: Sequence[float]) -> float:
-    """The lower of the two in the middle if there are two: the mean of 9 and never is no number."""
+    """Return the median, or the lower middle value of an even number: the mean of 9 and ``inf`` means nothing."""
     return statistics.median_low(numbers)

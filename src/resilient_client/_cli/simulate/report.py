@@ -1,4 +1,4 @@
-"""A comparison as text, whole: what was run, the table, the course of things, and how to read it. Pure."""
+"""A comparison as text: the scenario, the table, the timelines and the legend. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resilient_client._cli.simulate.timeline import timelines
 
 
 def report(experiment: Experiment, results: Sequence[Result], width: int) -> Iterator[Text]:
-    """All lines, none wider than ``width`` unless a name is."""
+    """Yield all lines. A line exceeds ``width`` (at least 60) only if a name does."""
     width = max(60, width)
     yield from heading(experiment, width)
     yield Text()

@@ -1,6 +1,6 @@
-"""What is drawn of a run: one upstream and those who call, second by second. Pure.
+"""The part of a run that is drawn: one upstream and its callers, second by second. Pure functions.
 
-A scenario may hold many upstreams; the picture is of one: that which trouble befalls, else the first.
+Of several upstreams the first one with an incident is drawn, or the first one if none has any.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 class Series(NamedTuple):
-    """A run, second by second; all as long as the scenario.
+    """A run, second by second. All series have one value per second of the scenario.
 
     Attributes:
-        offered: Requests the upstream would get if every call were sent once.
-        attempts: Requests on their way to it.
-        goodput: Calls of the callers that succeeded, in the unit of ``offered``: counted as often as a call asks it.
-        open: The share of its callers' circuits that are open, 0 to 1; ``None``: there are none.
-        half_open: The share that is half-open.
+        offered: Requests that the upstream would get if every call were sent once.
+        attempts: Requests sent to it.
+        goodput: Successful calls, in the unit of ``offered``: a call counts once per request that it needs.
+        open: The share of its callers' circuits that are open, 0 to 1, or ``None`` if there are no circuits.
+        half_open: The share of the circuits that are half-open, 0 to 1.
     """
 
     offered: tuple[float, ...]
@@ -33,45 +33,45 @@ class Series(NamedTuple):
     half_open: tuple[float, ...] | None
 
 
-class Trouble(NamedTuple):
-    """A stretch in which something is wrong, or more is asked."""
+class Incident(NamedTuple):
+    """A period in which the upstream does not work as usual, or its callers call more or less than usual."""
 
     name: str
     begins: float
     ends: float
 
 
-def in_focus(scenario: Scenario) -> str:
-    """The upstream that is drawn."""
-    troubled = (upstream.name for upstream in scenario.upstreams if upstream.changes)
-    return next(troubled, scenario.upstreams[0].name)
+def focus_upstream(scenario: Scenario) -> str:
+    """Return the name of the upstream that is drawn."""
+    affected = (upstream.name for upstream in scenario.upstreams if upstream.changes)
+    return next(affected, scenario.upstreams[0].name)
 
 
-def series(run: Run, upstream: str) -> Series:
-    """What there is to draw."""
+def series_of(run: Run, upstream: str) -> Series:
+    """Return the series of ``upstream`` in ``run``."""
     scenario = run.scenario
     length = math.ceil(scenario.duration)
     demand = scenario.demand(upstream)
     groups = [(run.calls[group], each) for group, each in demand.items()]
     opened = half = None
     if count := _circuits(scenario, upstream):
-        states = _fitted(run.circuits(upstream), length, (0, 0))
+        states = _resize(run.circuits(upstream), length, (0, 0))
         opened = tuple(min(1.0, number / count) for number, _ in states)
         half = tuple(min(1.0, number / count) for _, number in states)
     return Series(
-        _sum(((tally.offered, each) for tally, each in groups), length),
-        tuple(map(float, _fitted(run.upstreams[upstream].load, length, 0))),
-        _sum(((tally.goodput, each) for tally, each in groups), length),
+        _sum(((calls.offered, each) for calls, each in groups), length),
+        tuple(map(float, _resize(run.upstreams[upstream].load, length, 0))),
+        _sum(((calls.goodput, each) for calls, each in groups), length),
         opened,
         half,
     )
 
 
-def troubles(scenario: Scenario, upstream: str) -> list[Trouble]:
-    """What befalls the upstream, and when its callers call more or less, in order of time."""
+def incidents_of(scenario: Scenario, upstream: str) -> list[Incident]:
+    """Return the incidents of the upstream and of its callers' rates, in order of time."""
     end = scenario.duration
     found = [
-        Trouble(change.kind, change.at, min(end, change.ends))
+        Incident(change.kind, change.at, min(end, change.ends))
         for each in scenario.upstreams
         if each.name == upstream
         for change in each.changes
@@ -80,18 +80,18 @@ def troubles(scenario: Scenario, upstream: str) -> list[Trouble]:
         if isinstance(group.arrivals, Poisson | Steady):
             usual = group.arrivals.rate
             found += [
-                Trouble("spike" if change.rate > usual else "lull", change.at, min(end, change.ends))
+                Incident("spike" if change.rate > usual else "lull", change.at, min(end, change.ends))
                 for change in group.arrivals.changes
             ]
         elif isinstance(group.arrivals, Herd):
-            found.append(Trouble("herd", group.arrivals.at, group.arrivals.at + 1))
+            found.append(Incident("herd", group.arrivals.at, group.arrivals.at + 1))
     return sorted(
-        (trouble for trouble in found if trouble.begins < end), key=lambda trouble: (trouble.begins, trouble.ends)
+        (incident for incident in found if incident.begins < end), key=lambda incident: (incident.begins, incident.ends)
     )
 
 
 def _circuits(scenario: Scenario, upstream: str) -> int:
-    """How many circuits for the upstream there are."""
+    """Return how many circuits there are for the upstream, over all its callers."""
     groups = [(group.config, group.clients) for group in scenario.callers if group.calls == upstream]
     groups += [(each.config, each.replicas) for each in scenario.upstreams if upstream in each.calls]
     return sum(count for config, count in groups if _has_circuit(config))
@@ -101,13 +101,13 @@ def _has_circuit(config: ClientConfig) -> bool:
     return config.circuit_breaker is not None and config.circuit_breaker.mode != "disabled"
 
 
-def _sum(tallies: Iterable[tuple[Sequence[int], int]], length: int) -> tuple[float, ...]:
+def _sum(counts: Iterable[tuple[Sequence[int], int]], length: int) -> tuple[float, ...]:
     total = [0.0] * length
-    for numbers, each in tallies:
+    for numbers, each in counts:
         for second, number in enumerate(numbers[:length]):
             total[second] += number * each
     return tuple(total)
 
 
-def _fitted(numbers: Sequence[T], length: int, filler: T) -> list[T]:
+def _resize(numbers: Sequence[T], length: int, filler: T) -> list[T]:
     return [*numbers[:length], *([filler] * (length - len(numbers)))]

@@ -1,4 +1,4 @@
-"""The table of a comparison: a line for each number, a column for each variant. Pure text; colour only adds."""
+"""The table of a comparison: one line per measure, one column per variant. Pure. Colour only repeats the text."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from resilient_client._cli.simulate.experiment import Experiment, Result
-from resilient_client._cli.simulate.numbers import LEGEND, MEASURES, over_seeds, shown, spread
-from resilient_client._cli.text import harmless
+from resilient_client._cli.simulate.numbers import LEGEND, MEASURES, describe_seeds, format_spread, spread
+from resilient_client._cli.text import sanitize
 
 _GAP = 2
 
 
 def heading(experiment: Experiment, width: int) -> Iterator[Text]:
-    """What was run, in what words the file has for it, and how to read the numbers."""
+    """Yield the name and description of the scenario, and which seeds the numbers are from."""
     scenario = experiment.scenario
-    told = f"{scenario.name}: {experiment.about}" if experiment.about else scenario.name
-    for number, line in enumerate(textwrap.wrap(harmless(told), width)):
+    title = f"{scenario.name}: {experiment.about}" if experiment.about else scenario.name
+    for number, line in enumerate(textwrap.wrap(sanitize(title), width)):
         yield Text(line, style="bold" if number == 0 else "")
-    yield Text(f"{scenario.duration:g} s; {over_seeds(experiment.seeds)}", style="dim")
+    yield Text(f"{scenario.duration:g} s; {describe_seeds(experiment.seeds)}", style="dim")
 
 
 def table(results: Sequence[Result], width: int) -> Iterator[Text]:
-    """The numbers, as many tables below one another as the width needs."""
+    """Yield the lines of the table. Variants that do not fit the width go to further tables below."""
     labels = [f"{measure.name}, {measure.unit}" for measure in MEASURES]
     first = max(map(cell_len, labels))
     columns = [_column(result) for result in results]
@@ -52,7 +52,7 @@ def table(results: Sequence[Result], width: int) -> Iterator[Text]:
 
 
 def legend(width: int) -> Iterator[Text]:
-    """What the lines of the table mean."""
+    """Yield the explanation of the measures."""
     for line in textwrap.wrap(LEGEND, width):
         yield Text(line, style="dim")
 
@@ -66,12 +66,12 @@ class _Column(NamedTuple):
 def _column(result: Result) -> _Column:
     head = [f"{part}," for part in result.name.split(", ")]
     head[-1] = head[-1].removesuffix(",")
-    cells = [shown(measure, spread(result, measure)) for measure in MEASURES]
+    cells = [format_spread(measure, spread(result, measure)) for measure in MEASURES]
     return _Column(head, cells, max(map(cell_len, (*head, *cells))) + _GAP)
 
 
 def _fitting(columns: Sequence[_Column], room: int) -> int:
-    """How many columns there is room for, at least one."""
+    """Return how many columns fit, at least one."""
     taken = 0
     for column in columns:
         room -= column.width

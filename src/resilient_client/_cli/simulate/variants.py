@@ -1,9 +1,10 @@
-"""The grammar of ``--compare``: which settings are laid over those of the scenario, side by side.
+"""Parses ``--compare``: the settings to apply to the scenario, as variants that are run side by side.
 
-``WHAT=VALUE,VALUE,...``, where WHAT is a setting as ``ClientConfig`` names it (``circuit_breaker``,
-``retry.max_attempts``) and a VALUE is one of it, ``off``, or ``default``: the scenario as it is. ``retry`` knows two
-whole ways to live besides: ``none`` (one request a call, no circuit) and ``naive`` (three attempts at once, no budget,
-no circuit). ``client`` knows these, too, and files of settings. Several ``--compare`` make every combination.
+The form is ``WHAT=VALUE,VALUE,...``. WHAT is a setting as ``ClientConfig`` names it (``circuit_breaker``,
+``retry.max_attempts``). A VALUE is a value of that setting, ``off``, or ``default`` for the scenario unchanged.
+``retry`` has two more values that change several settings: ``none`` (one request per call, no circuit) and ``naive``
+(three attempts without pause, no budget, no circuit). ``client`` takes these values and TOML files of settings. Several
+``--compare`` make every combination.
 """
 
 from __future__ import annotations
@@ -20,46 +21,48 @@ from resilient_client._settings.config import ClientConfig
 from resilient_client.simulation import DEFAULT, NAIVE, NONE
 from resilient_client.simulation._files import in_toml, read_config
 
-MOST: Final = 12
-"""Variants of one comparison: more can be neither seen nor awaited."""
-_WAYS: Final = {"none": NONE, "naive": NAIVE, "default": DEFAULT}
+MAX_VARIANTS: Final = 12
+"""Variants of one comparison; more would take too long and fit on no screen."""
+_PRESETS: Final = {"none": NONE, "naive": NAIVE, "default": DEFAULT}
 _EXAMPLE: Final = "write WHAT=VALUE,VALUE such as retry=none,naive,default"
 
 
 class Variant(NamedTuple):
-    """Settings to lay over those of a scenario.
+    """Settings to apply to a scenario.
 
     Attributes:
-        name: What it is called, short.
-        config: The settings.
+        name: A short name.
+        config: The settings. Those that are not set are the scenario's.
     """
 
     name: str
     config: ClientConfig
 
 
-AS_IT_IS: Final = Variant("as it is", DEFAULT)
+UNCHANGED: Final = Variant("as it is", DEFAULT)
 
 
 def variants(texts: Sequence[str]) -> tuple[Variant, ...]:
-    """All that the given ``--compare`` ask for; the scenario as it is if there are none.
+    """Parse the texts of all ``--compare`` options. Without any, the scenario is run unchanged.
 
     Raises:
-        ConfigurationError: One cannot be; says which, why, and what was meant.
+        ConfigurationError: A text is not valid. The message names it and suggests what to write.
     """
     if not texts:
-        return (AS_IT_IS,)
+        return (UNCHANGED,)
     settings = [_setting(text) for text in texts]
     names = [name for name, _ in settings]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigurationError(f"--compare has {twice!r} twice; write all of its values after one")
     combinations = list(itertools.product(*(values for _, values in settings)))
-    if len(combinations) > MOST:
-        raise ConfigurationError(f"--compare asks for {len(combinations)} combinations; at most {MOST} are compared")
-    return tuple(_together(names, combination) for combination in combinations)
+    if len(combinations) > MAX_VARIANTS:
+        raise ConfigurationError(
+            f"--compare asks for {len(combinations)} combinations; at most {MAX_VARIANTS} are compared"
+        )
+    return tuple(_combine(names, combination) for combination in combinations)
 
 
-def _together(names: Sequence[str], parts: Sequence[Variant]) -> Variant:
+def _combine(names: Sequence[str], parts: Sequence[Variant]) -> Variant:
     config = DEFAULT
     for part in parts:
         config = config.merge(part.config)
@@ -69,31 +72,31 @@ def _together(names: Sequence[str], parts: Sequence[Variant]) -> Variant:
 
 
 def _setting(text: str) -> tuple[str, list[Variant]]:
-    """What one ``--compare`` says: the name of a setting, and its values."""
+    """Parse one ``--compare``: return the name of the setting, and a variant per value."""
     what, equals, rest = text.partition("=")
     what, values = what.strip(), [value.strip() for value in rest.split(",")]
     if not equals or not all(values):
         raise ConfigurationError(f"--compare is {text!r}; {_EXAMPLE}")
     known = {"client", *_paths(ClientConfig)}
     if what not in known:
-        raise ConfigurationError(f"--compare: there is no setting {what!r}; {_suggested(what, known)}")
+        raise ConfigurationError(f"--compare: there is no setting {what!r}; {_suggest_setting(what, known)}")
     if twice := next((value for value in values if values.count(value) > 1), None):
         raise ConfigurationError(f"--compare: {what} has {twice!r} twice; give each value once")
     return what, [
-        Variant(Path(value).stem if value.endswith(".toml") else value, _laid(what, value)) for value in values
+        Variant(Path(value).stem if value.endswith(".toml") else value, _config_of(what, value)) for value in values
     ]
 
 
-def _laid(what: str, value: str) -> ClientConfig:
-    """The settings that one value stands for."""
+def _config_of(what: str, value: str) -> ClientConfig:
+    """Return the settings for one value."""
     if value == "default":
         return DEFAULT
-    if what in ("client", "retry") and value in _WAYS:
-        return _WAYS[value]
+    if what in ("client", "retry") and value in _PRESETS:
+        return _PRESETS[value]
     try:
         if what == "client":
-            return _whole(value)
-        nested: Any = None if value == "off" else _read(value)
+            return _client_config(value)
+        nested: Any = None if value == "off" else _parse_value(value)
         for step in reversed(what.split(".")):
             nested = {step: nested}
         return ClientConfig(**nested)
@@ -102,22 +105,22 @@ def _laid(what: str, value: str) -> ClientConfig:
 
 
 def _remedy(what: str, value: str) -> str | None:
-    """What to write instead of a word that is no whole pattern; ``None``: the setting knows better."""
+    """Return the advice for a word in place of a whole pattern, or ``None`` if the settings' own error is better."""
     inner = [path for path in _paths(ClientConfig) if path.startswith(f"{what}.")]
-    if not inner or "." in what or value == "off" or not isinstance(_read(value), str):
+    if not inner or "." in what or value == "off" or not isinstance(_parse_value(value), str):
         return None
-    words = ["off", *(_WAYS if what == "retry" else ["default"])]
+    words = ["off", *(_PRESETS if what == "retry" else ["default"])]
     return f"{suggest(value, words)} or one of its settings, such as {inner[0]}"
 
 
-def _whole(value: str) -> ClientConfig:
+def _client_config(value: str) -> ClientConfig:
     if value.endswith(".toml"):
         return read_config(value)
-    raise ConfigurationError(f"{suggest(value, _WAYS)}; or name a TOML file of settings")
+    raise ConfigurationError(f"{suggest(value, _PRESETS)}; or name a TOML file of settings")
 
 
-def _read(value: str) -> object:
-    """A number where it looks like one, true or false; else text, such as ``500ms`` or ``full_jitter``."""
+def _parse_value(value: str) -> object:
+    """Parse a number or a boolean. Anything else stays text, such as ``500ms`` or ``full_jitter``."""
     if value in ("true", "false"):
         return value == "true"
     for kind in (int, float):
@@ -128,16 +131,16 @@ def _read(value: str) -> object:
     return value
 
 
-def _suggested(what: str, known: set[str]) -> str:
-    """The closest of all settings; if none is close, those at the top."""
+def _suggest_setting(what: str, known: set[str]) -> str:
+    """Suggest the closest of all settings, or list the top-level ones if none is close."""
     hint = suggest(what, known)
     return hint if hint.startswith("did") else f"allowed are: {', '.join(sorted(k for k in known if '.' not in k))}"
 
 
-def _paths(model: type[Settings], before: str = "") -> Iterator[str]:
-    """Every setting, and every setting inside one: ``retry``, ``retry.backoff``, ``retry.backoff.initial``."""
+def _paths(model: type[Settings], prefix: str = "") -> Iterator[str]:
+    """Yield every setting with its nested settings: ``retry``, ``retry.backoff``, ``retry.backoff.initial``."""
     for name, field in model.model_fields.items():
-        yield f"{before}{name}"
+        yield f"{prefix}{name}"
         for inner in (field.annotation, *get_args(field.annotation)):
             if isinstance(inner, type) and issubclass(inner, Settings):
-                yield from _paths(inner, f"{before}{name}.")
+                yield from _paths(inner, f"{prefix}{name}.")
