@@ -39,20 +39,20 @@ def outage(*, clients: int, rate: float, lasting: float, before: float = 10.0, a
 
 def load_in_outage(run: Run, upstream: str = "api") -> float:
     """Requests for each call, in the seconds of the outage."""
-    assert run.scenario.trouble is not None
-    began, ended = map(int, run.scenario.trouble)
+    assert run.scenario.incident is not None
+    began, ended = map(int, run.scenario.incident)
     (group,) = run.scenario.callers
     return sum(run.upstreams[upstream].load[began:ended]) / sum(run.calls[group.name].offered[began:ended])
 
 
-def at_the_edge(trouble: str, *, clients: int = 1) -> Scenario:
+def at_the_edge(incident: str, *, clients: int = 1) -> Scenario:
     """40 calls a second to what takes 1 s and 10 ms more for each request in hand; clients leave after 3 s.
 
     It lives with 67 requests in hand; at 200 everything takes 3 s, and whoever waits has left. ``spike``: twice the
     calls for 5 s. ``stall``: frozen for 10 s. What clients have left behind is worked on all the same.
     """
-    spike = [RateChange(at=20, lasting=5, rate=80 / clients)] if trouble == "spike" else []
-    stall = [Stall(at=20, lasting=10)] if trouble == "stall" else []
+    spike = [RateChange(at=20, lasting=5, rate=80 / clients)] if incident == "spike" else []
+    stall = [Stall(at=20, lasting=10)] if incident == "stall" else []
     return Scenario(
         upstreams=[Upstream(name="api", service=LoadDependent(base=1.0, per_request=0.010), changes=stall)],
         callers=[

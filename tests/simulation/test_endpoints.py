@@ -35,7 +35,7 @@ class RecordedTrace(NamedTuple):
     share_afterwards: float
 
 
-def scenario(balancing: LoadBalancing, *, trouble: bool, how: str, clients: int) -> Scenario:
+def scenario(balancing: LoadBalancing, *, incident: bool, how: str, clients: int) -> Scenario:
     """Calls by chance, 100 a second by one client or 10 by each of many, to four copies; lognormal, median 20 ms."""
     changes = {
         SLOW: (Slowdown(at=SLOW_FROM, lasting=SLOW_TO - SLOW_FROM, factor=50),),
@@ -47,7 +47,7 @@ def scenario(balancing: LoadBalancing, *, trouble: bool, how: str, clients: int)
             Upstream(
                 name=name,
                 service=Lognormal(median=0.02, sigma=0.5),
-                changes=changes.get(name, ()) if trouble else (),
+                changes=changes.get(name, ()) if incident else (),
             )
             for name in NAMES
         ],
@@ -72,10 +72,10 @@ def share(run: Run, name: str, begins: int, ends: int) -> float:
 
 
 def told(
-    label: str, seed: int, balancing: LoadBalancing, *, trouble: bool, how: str = "refuse", clients: int = 1
+    label: str, seed: int, balancing: LoadBalancing, *, incident: bool, how: str = "refuse", clients: int = 1
 ) -> RecordedTrace:
     """A run in numbers, as a line of the table, too."""
-    run = simulate(scenario(balancing, trouble=trouble, how=how, clients=clients), seed=seed)
+    run = simulate(scenario(balancing, incident=incident, how=how, clients=clients), seed=seed)
     totals = run.totals
     result = RecordedTrace(
         failed=totals.failed,
@@ -96,14 +96,14 @@ def told(
 @cache
 def healthy(seed: int) -> RecordedTrace:
     """The same without any trouble."""
-    return told("healthy", seed, LEAST_LOADED, trouble=False)
+    return told("healthy", seed, LEAST_LOADED, incident=False)
 
 
 @pytest.mark.parametrize("how", ["refuse", "reset", "hang", "unreachable", "error"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_one_of_four_endpoints_slow_and_one_dead_is_noticed_by_nobody(how: str, seed: int) -> None:
     """However it dies: no call fails, p99 is within twice the healthy one, the sick get under 5 % meanwhile."""
-    sick = told(f"least loaded, {how}", seed, LEAST_LOADED, trouble=True, how=how)
+    sick = told(f"least loaded, {how}", seed, LEAST_LOADED, incident=True, how=how)
     assert sick.failed == 0
     assert sick.p99 <= 2 * healthy(seed).p99
     assert sick.slow_share < 0.05
@@ -114,7 +114,7 @@ def test_one_of_four_endpoints_slow_and_one_dead_is_noticed_by_nobody(how: str, 
 @pytest.mark.parametrize("how", ["refuse", "hang"])
 def test_one_of_four_endpoints_slow_and_one_dead_is_not_noticed_by_a_fleet_either(how: str) -> None:
     """Twenty clients that make a tenth of the calls each, and so learn later."""
-    sick = told(f"fleet, {how}", 1, LEAST_LOADED, trouble=True, how=how, clients=20)
+    sick = told(f"fleet, {how}", 1, LEAST_LOADED, incident=True, how=how, clients=20)
     assert sick.failed == 0
     assert sick.p99 <= 2 * healthy(1).p99
     assert sick.slow_share < 0.05
@@ -123,7 +123,7 @@ def test_one_of_four_endpoints_slow_and_one_dead_is_not_noticed_by_a_fleet_eithe
 
 def test_one_of_four_endpoints_slow_and_one_dead_in_turn_without_ejection_harms_many() -> None:
     """Negative control: who gives each its turn, whatever it does with it, fails calls and waits for the slow one."""
-    sick = told("in turn, no ejection", 1, UNMINDFUL, trouble=True)
+    sick = told("in turn, no ejection", 1, UNMINDFUL, incident=True)
     assert sick.failed > 0
     assert sick.p99 > 10 * healthy(1).p99
     assert sick.slow_share > 0.2
@@ -131,7 +131,7 @@ def test_one_of_four_endpoints_slow_and_one_dead_in_turn_without_ejection_harms_
 
 def test_round_robin_with_ejection_leaves_the_sick_out_too() -> None:
     """What each endpoint's replies tell is enough, without a look at its load: later, but soon enough for most."""
-    sick = told("in turn", 1, LoadBalancing(strategy="round_robin"), trouble=True)
+    sick = told("in turn", 1, LoadBalancing(strategy="round_robin"), incident=True)
     assert sick.failed == 0
     assert sick.p99 <= 2 * healthy(1).p99
     assert sick.slow_share < 0.05

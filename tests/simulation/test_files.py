@@ -132,15 +132,15 @@ def test_settings_of_a_group_are_those_it_set() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("duration = = 3", "x.toml is no TOML: invalid value (at line 1, column 12)"),
+        ("duration = = 3", "x.toml is not valid TOML: invalid value (at line 1, column 12)"),
         ("[upstreams.api]\nname = 'x", 'expected "\'" (at line 2, the end of the file)'),
         ("duraton = 3", "x.toml has no key 'duraton'; did you mean 'duration'?"),
-        ("about = 3", "x.toml: about is 3; give a text"),
+        ("about = 3", "x.toml: about is 3; give text"),
         (MINIMAL.replace("duration = 3", ""), "x.toml: Scenario.duration is missing"),
         (MINIMAL.replace("3", "'3 days'"), "x.toml: Scenario.duration is '3 days', but must be a valid number"),
         ("duration = 3", "x.toml: upstreams: there are none; add one, such as [upstreams.shop]"),
         ("duration = 3\n[upstreams.api]", "x.toml: callers: there are none; add one, such as [callers.shop]"),
-        ("[upstreams.API]", "x.toml: upstreams.API: names are of small letters, digits and dashes"),
+        ("[upstreams.API]", "x.toml: upstreams.API: a name consists of at most 40 lower-case letters, digits"),
         ("upstreams = 3", "x.toml: upstreams: there are none"),
         ("[upstreams]\napi = 3", "x.toml: upstreams.api is 3; give a table"),
         ("[upstreams.api]\nsevers = 3", "x.toml: upstreams.api has no key 'severs'; did you mean 'servers'?"),
@@ -165,7 +165,7 @@ def test_settings_of_a_group_are_those_it_set() -> None:
         ("[client]\nretry = 5", "client: retry is 5; give { max_attempts=3 }, or 'off' for no retries"),
         ("client = 5", "x.toml: client is 5; give a table of settings"),
         ("[network]\nroundtrip = 1", "x.toml: network has no key 'roundtrip'; did you mean 'round_trip'?"),
-        (MINIMAL.replace("'api'", "'ap'"), "'shop' calls 'ap', which is no upstream; there are: api"),
+        (MINIMAL.replace("'api'", "'ap'"), "'shop' calls 'ap', which is not an upstream; there are: api"),
         (MINIMAL + "arrivals = { kind = 'herd', every = 0 }", "Herd.every is 0, but must be greater than 0"),
         (MINIMAL + "arrivals = -1", "Poisson.rate is -1, but must be greater than or equal to 0"),
     ],
@@ -206,7 +206,7 @@ def test_ready_scenario_runs_and_its_laws_hold(name: str) -> None:
 
 def _through_the_beginning(scenario: Scenario) -> float:
     """Up to the first seconds of the trouble."""
-    return 5.0 if scenario.trouble is None else min(scenario.duration, scenario.trouble[0] + 3)
+    return 5.0 if scenario.incident is None else min(scenario.duration, scenario.incident[0] + 3)
 
 
 def test_ready_scenario_that_does_not_exist_names_the_closest() -> None:

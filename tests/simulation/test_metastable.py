@@ -21,22 +21,22 @@ pytestmark = pytest.mark.slow
 JITTER_ALONE = ClientConfig(retry=Retry(backoff=Backoff()), retry_budget=None, circuit_breaker=None)
 FEW = range(1, 4)
 
-each = pytest.mark.parametrize(("trouble", "clients"), [("spike", 1), ("stall", 1), ("spike", 40), ("stall", 40)])
+each = pytest.mark.parametrize(("incident", "clients"), [("spike", 1), ("stall", 1), ("spike", 40), ("stall", 40)])
 
 
 @cache
-def twenty(trouble: str, clients: int, preset: str) -> list[Run]:
+def twenty(incident: str, clients: int, preset: str) -> list[Run]:
     """One run for each seed; several tests look at the same."""
-    return runs(at_the_edge(trouble, clients=clients), {"default": DEFAULT, "none": NONE}[preset])
+    return runs(at_the_edge(incident, clients=clients), {"default": DEFAULT, "none": NONE}[preset])
 
 
 def goodput_after(run: Run, seconds: int) -> float:
     """Successful calls for each call offered, from so long after the end of the trouble."""
-    assert run.scenario.trouble is not None
-    begin = int(run.scenario.trouble[1]) + seconds
+    assert run.scenario.incident is not None
+    begin = int(run.scenario.incident[1]) + seconds
     end = int(run.scenario.duration)
-    tally = run.calls["shop"]
-    return sum(tally.goodput[begin:end]) / sum(tally.offered[begin:end])
+    stats = run.calls["shop"]
+    return sum(stats.goodput[begin:end]) / sum(stats.offered[begin:end])
 
 
 def lost(ours: list[Run], bare: list[Run]) -> float:
@@ -46,9 +46,9 @@ def lost(ours: list[Run], bare: list[Run]) -> float:
 
 
 @each
-def test_trouble_under_the_defaults_is_over_15_s_after_its_cause(trouble: str, clients: int) -> None:
+def test_trouble_under_the_defaults_is_over_15_s_after_its_cause(incident: str, clients: int) -> None:
     """On each of 20 seeds calls succeed as before, and goodput is 95 % of what is offered, within 15 s."""
-    for run in twenty(trouble, clients, "default"):
+    for run in twenty(incident, clients, "default"):
         recovery = run.recovery()
         assert recovery is not None
         assert recovery <= 15
@@ -56,16 +56,16 @@ def test_trouble_under_the_defaults_is_over_15_s_after_its_cause(trouble: str, c
 
 
 @each
-def test_trouble_under_the_defaults_costs_hardly_more_than_without_retries(trouble: str, clients: int) -> None:
+def test_trouble_under_the_defaults_costs_hardly_more_than_without_retries(incident: str, clients: int) -> None:
     """Over 20 seeds, success is at most one percentage point below that of one request a call."""
-    assert lost(twenty(trouble, clients, "default"), twenty(trouble, clients, "none")) <= 1
+    assert lost(twenty(incident, clients, "default"), twenty(incident, clients, "none")) <= 1
 
 
-@pytest.mark.parametrize("trouble", ["spike", "stall"])
+@pytest.mark.parametrize("incident", ["spike", "stall"])
 @pytest.mark.parametrize("config", [NAIVE, JITTER_ALONE], ids=["naive", "jitter alone"])
-def test_trouble_under_retries_without_a_budget_never_ends(trouble: str, config: ClientConfig) -> None:
+def test_trouble_under_retries_without_a_budget_never_ends(incident: str, config: ClientConfig) -> None:
     """Negative control: three attempts, with jittered pauses or without, and nobody is served any more."""
-    for run in runs(at_the_edge(trouble), config, FEW):
+    for run in runs(at_the_edge(incident), config, FEW):
         assert run.recovery() is None
         assert goodput_after(run, 15) < 0.05
 

@@ -18,7 +18,7 @@ from resilient_client.simulation import (
     Errors,
     Exponential,
     Herd,
-    LawBrokenError,
+    InvariantBrokenError,
     Network,
     Outage,
     Reply,
@@ -260,7 +260,7 @@ def test_layer_that_dies_abandons_its_own_calls() -> None:
 def test_call_without_any_time_limit_to_what_never_answers_breaks_a_law() -> None:
     """A call that would never end is reported, with the remedy, and does not hang the run."""
     with pytest.raises(
-        LawBrokenError, match="1 calls have not ended 3600 s after the scenario; give their clients a T"
+        InvariantBrokenError, match="1 calls have not ended 3600 s after the scenario; give their clients a T"
     ):
         calling_at(0, config=NONE.merge(ClientConfig(timeout=None)), changes=[Outage(at=0, how="hang")])
 

@@ -12,7 +12,7 @@ from tests.cli.simulate.kit import SHORT
 from tests.cli.terminal import Terminal, piped
 
 from resilient_client._cli import main
-from resilient_client.simulation import LawBrokenError
+from resilient_client.simulation import InvariantBrokenError
 from resilient_client.simulation._ready import READY
 
 THREE = ("--compare", "retry=none,naive,default")
@@ -149,8 +149,8 @@ def test_law_that_is_broken_ends_with_1(
     """A bug in what was run is told, not shown as a result."""
 
     def broken(*_: object) -> None:
-        raise LawBrokenError("1 tasks are still running")
+        raise InvariantBrokenError("1 tasks are still running")
 
-    monkeypatch.setattr("resilient_client.simulation._laws.check", broken)
+    monkeypatch.setattr("resilient_client.simulation._invariants.check", broken)
     assert main(["simulate", short]) == 1
     assert capsys.readouterr() == ("", "error: 1 tasks are still running\n")

@@ -121,12 +121,12 @@ def _experiment(
 
 def _run(experiment: Experiment) -> tuple[Result, ...]:
     from resilient_client._cli.simulate.experiment import run_all
-    from resilient_client.simulation import LawBrokenError
+    from resilient_client.simulation import InvariantBrokenError
 
     try:
         with _progress(experiment.seconds) as on_second:
             return run_all(experiment, on_second)
-    except LawBrokenError as broken:  # a bug, of ours or of a middleware; nothing that follows from it is true
+    except InvariantBrokenError as broken:  # a bug, of ours or of a middleware; nothing that follows from it is true
         raise typer.Exit(complain(str(broken), FAILED)) from None
 
 

@@ -71,7 +71,7 @@ def value(run: Run, measure: Measure) -> float:
     number = measure.of(run.totals)
     if number is not None:
         return number
-    trouble = run.scenario.trouble
+    trouble = run.scenario.incident
     told = trouble is not None and run.scenario.duration - trouble[1] > WINDOW
     return math.inf if told else math.nan
 

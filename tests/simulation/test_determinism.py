@@ -60,7 +60,7 @@ def test_trace_of_another_seed_is_another() -> None:
 def test_trace_does_not_depend_on_the_process(hash_seed: str) -> None:
     """A fresh interpreter with another hash seed writes the same bytes: no set decides any order."""
     code = (
-        "from hashlib import sha256; from tests.simulation.test_repeatable import EVERYTHING, trace_of; "
+        "from hashlib import sha256; from tests.simulation.test_determinism import EVERYTHING, trace_of; "
         "print(sha256(trace_of(EVERYTHING).encode()).hexdigest())"
     )
     shown = subprocess.run(  # noqa: S603 -- our own interpreter on our own code
