@@ -81,7 +81,7 @@ def test_json_holds_numbers_series_and_spread(short: str, capsys: pytest.Capture
     """One object of schema 1; what is not there is null, never NaN."""
     told = json.loads(written(capsys, short, "--json", *THREE, "--seeds", "2"), parse_constant=pytest.fail)
     assert (told["schema"], told["scenario"], told["seeds"], told["upstream"]) == (1, "short", [1, 2], "api")
-    assert told["troubles"] == [{"name": "outage", "begins": 3.0, "ends": 6.0}]
+    assert told["incidents"] == [{"name": "outage", "begins": 3.0, "ends": 6.0}]
     assert [variant["name"] for variant in told["variants"]] == ["none", "naive", "default"]
     naive = told["variants"][1]
     assert [run["seed"] for run in naive["runs"]] == [1, 2]

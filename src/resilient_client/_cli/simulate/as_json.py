@@ -28,7 +28,7 @@ def as_json(experiment: Experiment, results: Sequence[Result]) -> str:
             "duration": scenario.duration,
             "seeds": experiment.seeds,
             "upstream": focus,
-            "troubles": [trouble._asdict() for trouble in troubles(scenario, focus)],
+            "incidents": [trouble._asdict() for trouble in troubles(scenario, focus)],
             "variants": [_variant(result, focus) for result in results],
         },
         ensure_ascii=False,
