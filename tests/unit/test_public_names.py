@@ -33,8 +33,8 @@ faults install_aioresponses_compat record_events refused_url reply run_virtual
 """
 SIMULATION = """
 CallStats Callers Capacity ClosedLoop Constant DEFAULT Errors Exponential Herd InvariantBrokenError LoadDependent
-Lognormal Mixture NAIVE NONE Network Outage Poisson RateChange Reply Run Scenario ScenarioFile Share Slowdown Stall Steady
-Totals Transition Upstream UpstreamStats Visit read_scenario ready_scenario simulate
+Lognormal Mixture NAIVE NONE Network Outage Poisson RateChange Reply Run Scenario ScenarioFile Share Slowdown Stall
+Steady Totals Transition Upstream UpstreamStats Visit read_scenario ready_scenario simulate
 """
 EXTRAS = {
     "aioresponses",
