@@ -1,9 +1,9 @@
-"""What a fan-out costs: memory above the start, and CPU beside a pool of workers of one's own.
+"""The cost of a fan-out: memory above the start, and CPU compared with a hand-written pool of workers.
 
-The server of the package, on a core of its own, answers 1 KB of JSON over loopback; 100 calls are under way at once.
-Memory is that of a fresh process each: the peak of its resident set and of what Python allocated (two runs: tracing is
-slow). CPU is measured as the ratio of neighbouring slices in one process and on one loop, so that drifts of the machine
-cancel out; ``bare again`` shows what the method can resolve.
+The server of the package, on its own core, answers 1 KB of JSON over loopback, to 100 concurrent calls. Each memory
+figure is measured in a new process: the peak of its resident set, and the peak of what Python allocated (in another
+process, because tracing is slow). CPU is measured as the ratio of neighbouring slices in one process and on one loop,
+so that drift of the machine cancels out. ``bare again`` shows the resolution of this method.
 
     python -m benchmarks.fanout [--calls N] [--slices N] [--loop uvloop|asyncio] [--only cpu|memory]
 """
@@ -29,31 +29,31 @@ import aiohttp
 
 from benchmarks.machine import cores, pin, run
 from benchmarks.payloads import BODIES
-from benchmarks.results import beside, interval
+from benchmarks.results import interval, ratio_to_neighbours
 from benchmarks.server import serving
 from resilient_client import APIClient, Call, Response
 
 CONCURRENT = 100
-CALLS_A_SLICE = 1_000
-MOST_HELD = 100_000  # calls whose results are held, or whose memory is traced
+CALLS_PER_SLICE = 1_000
+MAX_HELD = 100_000  # calls of a run that keeps all results, or that traces memory
 PATH = "/1k"  # of the server of the package: an order in 1 KB of JSON
 
 
-# -- the ways to make many calls ---------------------------------------------------------------------------------------
+# -- the methods -------------------------------------------------------------------------------------------------------
 
 
 def calls(count: int) -> Iterator[Call[Response]]:
-    """One after the other, never all at once."""
+    """Yield the calls lazily, so that they are never in memory all at once."""
     return (Call.get(PATH) for _ in range(count))
 
 
-async def pool(make: Callable[[], Awaitable[object]], count: int) -> None:
-    """What people write themselves: workers that share what is left to do."""
-    left = iter(range(count))
+async def pool(send: Callable[[], Awaitable[object]], count: int) -> None:
+    """Send the calls with a hand-written pool: workers that share an iterator."""
+    remaining = iter(range(count))
 
     async def worker() -> None:
-        for _ in left:
-            await make()
+        for _ in remaining:
+            await send()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(CONCURRENT):
@@ -61,7 +61,7 @@ async def pool(make: Callable[[], Awaitable[object]], count: int) -> None:
 
 
 def bare(session: aiohttp.ClientSession, url: str) -> Callable[[int], Awaitable[None]]:
-    """That pool on bare aiohttp."""
+    """Return this pool with bare aiohttp."""
 
     async def get() -> None:
         async with session.get(url) as reply:
@@ -70,13 +70,13 @@ def bare(session: aiohttp.ClientSession, url: str) -> Callable[[int], Awaitable[
     return lambda count: pool(get, count)
 
 
-def own_pool(api: APIClient) -> Callable[[int], Awaitable[None]]:
-    """That pool on our client: what a call costs without a fan-out."""
+def client_pool(api: APIClient) -> Callable[[int], Awaitable[None]]:
+    """Return this pool with ``APIClient``: the cost of its calls without a fan-out."""
     return lambda count: pool(lambda: api.get(PATH), count)
 
 
 def streamed(api: APIClient) -> Callable[[int], Awaitable[None]]:
-    """``as_completed``."""
+    """Return ``as_completed``."""
 
     async def fan_out(count: int) -> None:
         async with api.as_completed(calls(count), concurrency=CONCURRENT) as outcomes:
@@ -88,7 +88,7 @@ def streamed(api: APIClient) -> Callable[[int], Awaitable[None]]:
 
 
 def gathered(api: APIClient) -> Callable[[int], Awaitable[None]]:
-    """``gather``, all results held to the end."""
+    """Return ``gather``, which keeps all results to the end."""
 
     async def fan_out(count: int) -> None:
         result = await api.gather(calls(count), concurrency=CONCURRENT)
@@ -99,14 +99,14 @@ def gathered(api: APIClient) -> Callable[[int], Awaitable[None]]:
 
 
 @asynccontextmanager
-async def ways(url: str) -> AsyncIterator[dict[str, Callable[[int], Awaitable[None]]]]:
-    """All of them; the first is the base."""
+async def methods(url: str) -> AsyncIterator[dict[str, Callable[[int], Awaitable[None]]]]:
+    """Open the clients, and yield all methods by name. The first one is the base."""
     connector = aiohttp.TCPConnector(limit=CONCURRENT)
     async with aiohttp.ClientSession(connector=connector) as session, APIClient(url) as api:
         yield {
             "a pool of bare aiohttp": bare(session, f"{url}{PATH}"),
             "bare again": bare(session, f"{url}{PATH}"),
-            "the same pool of our calls": own_pool(api),
+            "the same pool with resilient_client": client_pool(api),
             "as_completed": streamed(api),
             "gather": gathered(api),
         }
@@ -116,32 +116,32 @@ async def ways(url: str) -> AsyncIterator[dict[str, Callable[[int], Awaitable[No
 
 
 async def cpu(work: Callable[[int], Awaitable[None]]) -> float:
-    """CPU seconds of a slice that begins with nothing to collect."""
+    """Return the CPU seconds of a slice. Garbage is collected before it starts."""
     gc.collect()
     began = time.process_time()
-    await work(CALLS_A_SLICE)
+    await work(CALLS_PER_SLICE)
     return time.process_time() - began
 
 
 async def compare(url: str, slices: int) -> None:
-    """Take the slices in turn and print the ratios."""
-    async with ways(url) as works:
+    """Run the slices of all methods in turn, and print the ratios."""
+    async with methods(url) as works:
         for work in works.values():
-            await work(CALLS_A_SLICE)  # connections, caches
+            await work(CALLS_PER_SLICE)  # warm up connections and caches
         base = next(iter(works.values()))
         times: dict[str, list[float]] = {name: [] for name in works}
         ratios: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(slices):
             before = await cpu(base)
             for name, work in list(works.items())[1:]:
-                own, after = await cpu(work), await cpu(base)
-                times[name].append(own)
-                ratios[name].append(beside(before, own, after))
+                own_cpu, after = await cpu(work), await cpu(base)
+                times[name].append(own_cpu)
+                ratios[name].append(ratio_to_neighbours(before, own_cpu, after))
                 before = after
-    print("| what | µs of CPU a call | ratio to the bare pool | 95 % interval |\n|---|---|---|---|")
+    print("| method | µs of CPU per call | ratio to the bare pool | 95 % interval |\n|---|---|---|---|")
     for name in list(works)[1:]:
         low, high = interval(ratios[name], random.Random(1))
-        micros = statistics.median(times[name]) / CALLS_A_SLICE * 1e6
+        micros = statistics.median(times[name]) / CALLS_PER_SLICE * 1e6
         print(f"| {name} | {micros:.0f} | {statistics.median(ratios[name]):.3f} | {low:.3f}–{high:.3f} |")
 
 
@@ -149,72 +149,72 @@ async def compare(url: str, slices: int) -> None:
 
 
 def resident(field: str) -> float:
-    """A figure of this process from the system, in MiB; ``VmHWM`` is the peak of ``VmRSS``."""
+    """Return a memory figure of this process, in MiB; ``VmHWM`` is the peak of ``VmRSS`` (``man 5 proc``)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
 
 
-def begin_peak() -> None:
-    """Let the peak of the resident set begin anew (``man 5 proc``)."""
+def reset_peak() -> None:
+    """Reset the peak of the resident set (``man 5 proc``)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
-async def peak(url: str, way: str, count: int, *, traced: bool) -> None:
-    """Print the peak above the start as JSON: what the memory run of a process of its own does."""
-    async with ways(url) as works:
-        await works[way](1)  # what is loaded and cached once, and one connection
+async def peak(url: str, method: str, count: int, *, traced: bool) -> None:
+    """Print the peak above the start as JSON. This is the main function of a memory process."""
+    async with methods(url) as works:
+        await works[method](1)  # warm up: modules, caches, and one connection
         gc.collect()
-        begin_peak()
+        reset_peak()
         start = resident("VmRSS")
         if traced:
             tracemalloc.start()
-        await works[way](count)
+        await works[method](count)
         above = tracemalloc.get_traced_memory()[1] / 2**20 if traced else resident("VmHWM") - start
     print(json.dumps(above))
 
 
 def memory(url: str, count: int, loop: str) -> None:
-    """One process for each figure."""
-    print("| what | calls | peak resident set above the start, MiB | peak of what Python allocated, MiB |")
+    """Measure each figure in a new process, and print the table."""
+    print("| method | calls | peak resident set above the start, MiB | peak of what Python allocated, MiB |")
     print("|---|---|---|---|")
-    held = min(count, MOST_HELD)
-    for way, some in (
+    held = min(count, MAX_HELD)
+    for method, some in (
         ("a pool of bare aiohttp", held),
         ("as_completed", count // 10),
         ("as_completed", count),
         ("gather", held),
     ):
-        command = [sys.executable, "-m", "benchmarks.fanout", "--peak", url, way, str(some), "--loop", loop]
-        runs = [command, [*command, "--traced"]] if some <= MOST_HELD else [command]
+        command = [sys.executable, "-m", "benchmarks.fanout", "--peak", url, method, str(some), "--loop", loop]
+        runs = [command, [*command, "--traced"]] if some <= MAX_HELD else [command]
         figures = [json.loads(subprocess.run(each, stdout=subprocess.PIPE, check=True).stdout) for each in runs]
         shown = [f"{figure:.1f}" for figure in figures] + ["too slow"] * (2 - len(figures))
-        print(f"| {way} | {some:,} | {' | '.join(shown)} |", flush=True)
+        print(f"| {method} | {some:,} | {' | '.join(shown)} |", flush=True)
 
 
 def main() -> int:
-    """Parse, start the upstream, measure, end it."""
+    """Parse the command line, start the server, measure, and stop it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=100_000, help="calls of the memory runs (default: 100,000)")
-    parser.add_argument("--slices", type=int, default=40, help="slices of each way (default: 40, about 40 s)")
+    parser.add_argument("--slices", type=int, default=40, help="slices of each method (default: 40, about 40 s)")
     parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
     parser.add_argument("--only", choices=("cpu", "memory"))
-    parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)  # what the children are asked
+    parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)  # for the memory processes
     parser.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.peak:
-        url, way, count = given.peak
-        run(peak(url, way, int(count), traced=given.traced), given.loop)
+    args = parser.parse_args()
+    if args.peak:
+        url, method, count = args.peak
+        run(peak(url, method, int(count), traced=args.traced), args.loop)
         return 0
-    own = cores()
-    with serving(BODIES, own.server) as server:
-        pin(own.client)
-        python = f"Python {platform.python_version()}, aiohttp {aiohttp.__version__}, {given.loop}"
+    pinned = cores()
+    with serving(BODIES, pinned.server) as server:
+        pin(pinned.client)
+        python = f"Python {platform.python_version()}, aiohttp {aiohttp.__version__}, {args.loop}"
         print(f"{python}, {platform.machine()}; {CONCURRENT} at once, 1 KB\n")
-        if given.only != "memory":
-            run(compare(server.url, given.slices), given.loop)
+        if args.only != "memory":
+            run(compare(server.url, args.slices), args.loop)
             print()
-        if given.only != "cpu":
-            memory(server.url, given.calls, given.loop)
+        if args.only != "cpu":
+            memory(server.url, args.calls, args.loop)
     return 0
 
 

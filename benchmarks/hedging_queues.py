@@ -1,9 +1,9 @@
-"""What hedging does to replicas that queue, and go on with what nobody waits for: hedged beside unhedged, run by run.
+"""The effect of hedging on replicas with queues that continue to work for clients that have left, in pairs of runs.
 
-Ten replicas serve one request after the other, most in 20 ms, one in twenty in 200 ms on average. Each seed is run
-twice, with ``Hedging()`` and without: the same calls come at the same times. The table shows the mean of the logarithm
-of the quotient, hedged to unhedged, in per cent: below 0 hedging helps, above it harms. ``±`` is twice the standard
-error of that mean. All in virtual time, so a seed gives the same figures everywhere.
+Ten replicas serve one request at a time, most in 20 ms on average, one in twenty in 200 ms on average. Each seed is run
+twice, with ``Hedging()`` and without, with the same calls at the same times. The table shows the mean of the logarithm
+of the quotient, hedged to unhedged, in per cent: below 0 hedging helps, above 0 it harms. ``±`` is twice the standard
+error of that mean. All runs are in virtual time, so a seed gives the same figures on every machine.
 
     python -m benchmarks.hedging_queues [--seeds N] [--first SEED] [--seconds S] [--utilisations 0.3,0.9]
 """
@@ -23,11 +23,11 @@ MEAN = 0.95 * 0.02 + 0.05 * 0.2
 REPLICAS = 10
 UTILISATIONS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 NOT_WORSE = ("p99", "p99.9", "mean")
-"""What must not be worse by more than chance: three standard errors, for there are many figures in the table."""
+"""Figures that must not be worse by more than three standard errors. With so many figures, two are often exceeded."""
 
 
 def queues(utilisation: float, hedging: Hedging | None, seconds: float) -> Scenario:
-    """The replicas, and who calls them."""
+    """Return the scenario at this utilisation."""
     settings = ClientConfig(hedging=hedging, connection=ConnectionSettings(pool_size=0))
     rate = utilisation * REPLICAS / MEAN
     return Scenario(
@@ -38,14 +38,14 @@ def queues(utilisation: float, hedging: Hedging | None, seconds: float) -> Scena
 
 
 def figures(run: Run) -> dict[str, float]:
-    """What is compared."""
+    """Return the compared figures of a run."""
     latencies = run.calls["shop"].latencies
     totals = run.totals
     return {"p50": totals.p50, "p99": totals.p99, "p99.9": totals.p999, "mean": sum(latencies) / len(latencies)}
 
 
 def compare(utilisation: float, seeds: range, seconds: float) -> tuple[dict[str, tuple[float, float]], float]:
-    """For each figure the mean of the logarithms and twice its standard error; and the share of extra requests."""
+    """Return, per figure, the mean of the logarithms and twice its standard error, and the share of extra requests."""
     found: dict[str, list[float]] = {"p50": [], "p99": [], "p99.9": [], "mean": []}
     calls = requests = 0
     for seed in seeds:
@@ -63,19 +63,19 @@ def compare(utilisation: float, seeds: range, seconds: float) -> tuple[dict[str,
 
 
 def main() -> int:
-    """Parse, run, print; 1 if something got worse."""
+    """Parse the command line, run, and print the table. Return 1 if a figure got worse."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]  # it has one
     parser.add_argument("--seeds", type=int, default=10, help="pairs of runs for each utilisation (default: 10)")
     parser.add_argument("--first", type=int, default=1, help="the first seed (default: 1)")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of a run (default: 30)")
     parser.add_argument("--utilisations", default=",".join(map(str, UTILISATIONS)))
-    given = parser.parse_args()
-    seeds = range(given.first, given.first + given.seeds)
-    print(f"seeds {seeds[0]} to {seeds[-1]}, {given.seconds:g} s each\n")
+    args = parser.parse_args()
+    seeds = range(args.first, args.first + args.seeds)
+    print(f"seeds {seeds[0]} to {seeds[-1]}, {args.seconds:g} s each\n")
     print("| utilisation | p50 | p99 | p99.9 | mean | extra requests |\n|---|---|---|---|---|---|")
     worse = []
-    for utilisation in map(float, given.utilisations.split(",")):
-        summary, extra = compare(utilisation, seeds, given.seconds)
+    for utilisation in map(float, args.utilisations.split(",")):
+        summary, extra = compare(utilisation, seeds, args.seconds)
         cells = " | ".join(f"{100 * mean:+.1f} ± {100 * error:.1f} %" for mean, error in summary.values())
         print(f"| {utilisation} | {cells} | {extra:.2%} |", flush=True)
         worse += [f"{name} at {utilisation}" for name in NOT_WORSE if summary[name][0] > 1.5 * summary[name][1]]

@@ -1,9 +1,9 @@
-"""What importing resilient_client costs: ``python -m benchmarks.import_time``.
+"""The CPU time of importing resilient_client: ``python -m benchmarks.import_time``.
 
-CPU time of fresh interpreters, in turn, the best of each: the least disturbed run. The bound is ours: all public names
-at most a quarter of what they stand on, which is aiohttp, tenacity, and pydantic with one model (pydantic itself loads
-most of its machinery at the first model, so a bare ``import pydantic`` would blame us for it). Where the bound is
-missed, ``python -X importtime -c "from resilient_client import *"`` says who it is.
+New interpreters run the variants in turn, and the best run of each counts, since it was disturbed least. All public
+names may cost at most a quarter of their dependencies: aiohttp, tenacity, and pydantic with one model. (Pydantic loads
+most of its code at the first model, so a bare ``import pydantic`` would charge that to this library.) If the bound is
+missed, ``python -X importtime -c "from resilient_client import *"`` shows the cause.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 RUNS = 15
-BOUND = 0.25  # of what the library stands on
+BOUND = 0.25  # of the time of the dependencies
 
 BASE = """
 import aiohttp, tenacity
@@ -33,15 +33,15 @@ VARIANTS = {
 
 
 def cpu_time(code: str) -> float:
-    """Seconds of CPU that a fresh interpreter spends on ``code``, start included."""
+    """Return the CPU seconds that a new interpreter spends on ``code``, its start included."""
     code += "\nimport time; print(time.process_time())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(run.stdout)
 
 
 def main() -> None:
-    """Measure and tell; exit with 1 when the bound is missed."""
-    compileall.compile_dir(Path(__file__).parents[1] / "src", quiet=1)  # an import reads compiled modules
+    """Measure and report. Exit with 1 if the bound is missed."""
+    compileall.compile_dir(Path(__file__).parents[1] / "src", quiet=1)  # imports usually read compiled modules
     times: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for _ in range(RUNS + 1):
         for name, code in VARIANTS.items():
@@ -49,11 +49,11 @@ def main() -> None:
     best = {name: min(runs[1:]) for name, runs in times.items()}  # the first run may have to compile
     for name, seconds in best.items():
         print(f"{name:30} {seconds * 1000:6.1f} ms")
-    foundation = best["aiohttp, tenacity, pydantic"] - best["nothing"]
+    dependencies = best["aiohttp, tenacity, pydantic"] - best["nothing"]
     ours = best["and all public names"] - best["aiohttp, tenacity, pydantic"]
-    print(f"\nours: {ours * 1000:.1f} ms, {ours / foundation:.2f} of what it stands on, at most {BOUND}")
+    print(f"\nours: {ours * 1000:.1f} ms, {ours / dependencies:.2f} of the dependencies, at most {BOUND}")
     print(f"plugin: {(best['the pytest plugin, in pytest'] - best['pytest alone']) * 1000:.1f} ms")
-    sys.exit(ours > BOUND * foundation)
+    sys.exit(ours > BOUND * dependencies)
 
 
 if __name__ == "__main__":

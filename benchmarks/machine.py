@@ -1,4 +1,4 @@
-"""The machine under the benchmarks: its cores, its event loops, its versions."""
+"""The machine that runs the benchmarks: its cores, its event loops, its versions."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ PACKAGES = (
     *("aiohttp", "yarl", "multidict", "pydantic", "uvloop", "prometheus-client", "aiohttp-retry", "tenacity"),
     *("aiobreaker", "pyresilience", "clientwright", "httpx", "wreq"),
 )
-"""What the figures depend on."""
+"""Packages whose versions are printed with the results."""
 
 
 class Cores(NamedTuple):
-    """Where client and server run; ``None``: anywhere, for there is only one core or no way to choose."""
+    """The cores of client and server. ``None``: any core, because there is only one or it cannot be chosen."""
 
     client: int | None
     server: int | None
 
 
 def cores() -> Cores:
-    """One core for each, where the system can."""
+    """Return one core for each, if the system has two and can pin processes."""
     found = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return Cores(found[0], found[1]) if len(found) > 1 else Cores(None, None)
 
 
 def pin(core: int | None, process: int = 0) -> None:
-    """Keep a process, this one unless told otherwise, on one core."""
+    """Pin a process to one core. The default, 0, is this process."""
     if core is not None:
         os.sched_setaffinity(process, {core})
 
 
 def loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes an event loop of that name."""
+    """Return the factory of the event loop of this name."""
     if loop == "uvloop":
         import uvloop
 
@@ -48,13 +48,13 @@ def loop_factory(loop: str) -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def run(main: Coroutine[Any, Any, T], loop: str) -> T:
-    """What ``main`` gives, run on the named event loop."""
+    """Run ``main`` on the named event loop, and return its result."""
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         return runner.run(main)
 
 
 def versions() -> dict[str, str]:
-    """The packages that are installed, and Python itself."""
+    """Return the versions of Python and of the installed packages."""
     found = {"Python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -65,7 +65,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """The model of the CPU, as well as the system knows it, and how many there are."""
+    """Return the model of the CPU as far as the system reports it, and the number of cores."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""What travels: an order in 1 KB of JSON, pages of 14 KB and 100 KB of them, and the models they decode to."""
+"""The payloads: an order in 1 KB of JSON, pages of orders in 14 KB and 100 KB, and their models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 
 class Address(BaseModel):
-    """Where to."""
+    """The address of a customer."""
 
     name: str
     street: str
@@ -18,7 +18,7 @@ class Address(BaseModel):
 
 
 class Line(BaseModel):
-    """What, how many, at which price."""
+    """One line of an order."""
 
     sku: str
     title: str
@@ -28,7 +28,7 @@ class Line(BaseModel):
 
 
 class Order(BaseModel):
-    """About 1 KB: what a detail view asks for."""
+    """An order, about 1 KB, as for a detail view."""
 
     id: int
     status: Literal["open", "paid", "sent"]
@@ -42,7 +42,7 @@ class Order(BaseModel):
 
 
 class Page(BaseModel):
-    """What a list asks for."""
+    """A page of orders, as for a list."""
 
     items: list[Order]
     total: int
@@ -50,7 +50,7 @@ class Page(BaseModel):
 
 
 def order(number: int) -> Order:
-    """One that differs a little from the others."""
+    """Make an order whose values depend on its number."""
     return Order(
         id=number,
         status=("open", "paid", "sent")[number % 3],
@@ -73,12 +73,12 @@ def order(number: int) -> Order:
 
 
 def page(orders: int) -> Page:
-    """So many orders."""
+    """Make a page of this many orders."""
     return Page(items=[order(n) for n in range(1, orders + 1)], total=orders, following=f"/orders?after={orders}")
 
 
 def body(value: BaseModel) -> bytes:
-    """The JSON of it, without blanks, as services send it."""
+    """Return compact JSON, as services send it."""
     return value.model_dump_json().encode()
 
 

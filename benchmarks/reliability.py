@@ -1,8 +1,8 @@
-"""What the defaults do to calls in every trouble there is, beside other clients: the table of docs/reliability.md.
+"""The defaults compared with other clients in all scenarios: the table of docs/reliability.md.
 
-Per cent of all calls that succeed, and in brackets the requests for each; the mean of many seeds. Every cell of a line
-meets the same calls at the same times. ``python benchmarks/reliability.py [NAME ...] [--seeds N]``: with names, these
-lines alone. All of it at 10 seeds takes some minutes.
+A cell has the per cent of all calls that succeed, and in brackets the requests per call, as means of many seeds. All
+cells of a line have the same calls at the same times. ``python benchmarks/reliability.py [NAME ...] [--seeds N]``: with
+names, only these lines are printed. The whole table with 10 seeds takes some minutes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ CLIENTS = {
 }
 
 
-def alone(name: str, change: Errors | Outage) -> Scenario:
-    """Ten clients with five calls a second each, and an upstream that something befalls for 30 s."""
+def faulty_upstream(name: str, change: Errors | Outage) -> Scenario:
+    """Return a scenario of ten clients with five calls per second each, and an upstream with a fault of 30 s."""
     upstream = Upstream(name="api", service=0.05, changes=[change])
     callers = Callers(name="shop", calls="api", clients=10, arrivals=5)
     return Scenario(name=name, upstreams=[upstream], callers=[callers], duration=80)
@@ -43,14 +43,17 @@ def alone(name: str, change: Errors | Outage) -> Scenario:
 
 SCENARIOS = {
     **{name: ready_scenario(name).scenario for name in READY},
-    **{f"{rate} % fail": alone("errors", Errors(at=20, lasting=30, rate=rate / 100)) for rate in (20, 50, 80, 90)},
-    "all refused": alone("refused", Outage(at=20, lasting=30, how="refuse")),
-    "all hang": alone("hanging", Outage(at=20, lasting=30, how="hang")),
+    **{
+        f"{rate} % fail": faulty_upstream("errors", Errors(at=20, lasting=30, rate=rate / 100))
+        for rate in (20, 50, 80, 90)
+    },
+    "all refused": faulty_upstream("refused", Outage(at=20, lasting=30, how="refuse")),
+    "all hang": faulty_upstream("hanging", Outage(at=20, lasting=30, how="hang")),
 }
 
 
 def cell(scenario: Scenario, config: ClientConfig, seeds: range) -> str:
-    """Success and load, on average."""
+    """Return the mean success and load."""
     totals = [simulate(scenario.with_config(config), seed=seed).totals for seed in seeds]
     success = statistics.mean(each.success for each in totals)
     load = statistics.mean(each.amplification for each in totals)
@@ -58,16 +61,16 @@ def cell(scenario: Scenario, config: ClientConfig, seeds: range) -> str:
 
 
 def main() -> None:
-    """Print the table, line by line."""
+    """Parse the command line, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(SCENARIOS)}".replace("%", "%%"))
-    parser.add_argument("--seeds", type=int, default=10, help="runs for each cell (10)")
-    given = parser.parse_args()
-    if unknown := set(given.names) - set(SCENARIOS):
+    parser.add_argument("--seeds", type=int, default=10, help="runs per cell (default: 10)")
+    args = parser.parse_args()
+    if unknown := set(args.names) - set(SCENARIOS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     print("| | " + " | ".join(CLIENTS) + " |\n|---|" + "---|" * len(CLIENTS), flush=True)
-    for name in given.names or SCENARIOS:
-        cells = (cell(SCENARIOS[name], config, range(1, given.seeds + 1)) for config in CLIENTS.values())
+    for name in args.names or SCENARIOS:
+        cells = (cell(SCENARIOS[name], config, range(1, args.seeds + 1)) for config in CLIENTS.values())
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 

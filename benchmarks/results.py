@@ -1,4 +1,4 @@
-"""From the CPU of slices to figures: the median of ratios to neighbours, and how sure it is."""
+"""The arithmetic: from the CPU of slices to the median of ratios, and its confidence interval."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ RESAMPLES = 1000
 
 
 class Row(NamedTuple):
-    """A variant in one workload."""
+    """The result of a variant in one workload."""
 
     variant: str
     ratio: float | None = None
-    """CPU of a call, beside the base; ``None``: it was not measured."""
+    """CPU per call, as a ratio to the base. ``None``: it was not measured."""
     low: float | None = None
     high: float | None = None
     """The 95 % interval of the ratio."""
     micros: float | None = None
-    """CPU of a call, in microseconds."""
+    """CPU per call, in microseconds."""
     rounds: int = 0
-    """How many ratios that is the median of."""
+    """The number of samples of which the ratio is the median."""
     fault: str | None = None
     """Why it was not measured."""
 
 
 class Comparison(NamedTuple):
-    """All variants in one workload."""
+    """The results of all variants in one workload."""
 
     workload: Workload
     loop: str
     base: str
     micros: float
-    """CPU of a call of the base, in microseconds."""
+    """CPU per call of the base, in microseconds."""
     rows: list[Row]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON wants it."""
+        """Return the values for JSON."""
         return self._asdict() | {"workload": self.workload._asdict(), "rows": [row._asdict() for row in self.rows]}
 
 
-def beside(before: float, own: float, after: float) -> float:
-    """A slice, as a ratio to the two slices of the base around it."""
+def ratio_to_neighbours(before: float, own: float, after: float) -> float:
+    """Return the ratio of a slice to the mean of the base slices before and after it."""
     return 2 * own / (before + after)
 
 
 def interval(ratios: Sequence[float], rng: random.Random) -> tuple[float, float]:
-    """The bootstrap interval of the median: where 95 % of equally many draws, with replacement, have theirs."""
+    """Return the 95 % bootstrap interval of the median: resamples of the same size, drawn with replacement."""
     medians = sorted(statistics.median(rng.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
     tail = RESAMPLES // 40
     return medians[tail], medians[-tail - 1]

@@ -1,7 +1,7 @@
-"""What failing costs: a refusal by an open circuit, ten thousand circuits, a retry.
+"""The cost of failures: a refusal by an open circuit, ten thousand circuits, a retry.
 
-Everything is in memory, so that only the library is measured: the wire is an object that answers at once. CPU time of
-one core, the best of several rounds: noise only ever adds.
+The transport is an object in memory that answers at once, so that only the library is measured. A result is the CPU
+time of the best round, because noise only adds to it.
 
     python -m benchmarks.under_failure [--rounds N]
 """
@@ -35,24 +35,24 @@ Round = Callable[[], Awaitable[None]]
 
 
 class Wire:
-    """A transport that answers at once: with so many 503s, then with 200."""
+    """A transport that answers at once: 503 as often as ``failures`` says, then 200."""
 
     def __init__(self) -> None:
         self.failures = 0
 
     async def send(self, request: Request) -> Response:
-        """Answer."""
+        """Return a response at once."""
         if self.failures:
             self.failures -= 1
             return Response(503, HEADERS, b"", request.url)
         return Response(200, HEADERS, b"{}", request.url)
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is no connection to close."""
 
 
 async def micros(work: Round, calls: int, rounds: int) -> float:
-    """Microseconds of CPU a call, in the best round."""
+    """Return the microseconds of CPU per call, in the best round."""
     best = float("inf")
     for _ in range(rounds):
         began = time.process_time()
@@ -61,21 +61,21 @@ async def micros(work: Round, calls: int, rounds: int) -> float:
     return best / calls * 1e6
 
 
-async def a_request() -> Request:
-    """The request of a call, as its middlewares see it."""
+async def captured_request() -> Request:
+    """Return the request of a call as its middlewares receive it."""
     seen: list[Request] = []
 
-    async def look(request: Request, call_next: Handler) -> Response:
+    async def capture(request: Request, call_next: Handler) -> Response:
         seen.append(request)
         return await call_next(request)
 
-    async with APIClient(URL, transport=Wire(), middleware=[look]) as api:
+    async with APIClient(URL, transport=Wire(), middleware=[capture]) as api:
         await api.get("/items/1")
     return seen[0]
 
 
-async def in_turn(call: Callable[[], Awaitable[object]]) -> None:
-    """Calls that all fail."""
+async def send_failing(call: Callable[[], Awaitable[object]]) -> None:
+    """Run calls that all fail, one after the other."""
     for _ in range(CALLS):
         try:
             await call()
@@ -84,8 +84,8 @@ async def in_turn(call: Callable[[], Awaitable[object]]) -> None:
 
 
 async def refusals(rounds: int) -> None:
-    """By the circuit alone, with the error that the middleware raises, and as whole calls."""
-    request = await a_request()
+    """Measure refusals by the circuit alone, with the error of its middleware, and as whole calls."""
+    request = await captured_request()
     circuits: Circuits[Endpoint] = Circuits(CircuitBreaker(), random.Random(1))
     circuit = circuits.use(request.endpoint)
     circuit.force_open()
@@ -101,18 +101,18 @@ async def refusals(rounds: int) -> None:
         next(iter(api.circuits.values())).force_open()
         rows = {
             "the circuit alone": await micros(alone, CALLS, rounds),
-            "its middleware: the error made, raised and caught": await micros(
-                lambda: in_turn(lambda: middleware(request)), CALLS, rounds
+            "its middleware: the error created, raised and caught": await micros(
+                lambda: send_failing(lambda: middleware(request)), CALLS, rounds
             ),
-            "a whole call of a client": await micros(lambda: in_turn(lambda: api.send(call)), CALLS, rounds),
+            "a whole call of a client": await micros(lambda: send_failing(lambda: api.send(call)), CALLS, rounds),
         }
-    print("| a refusal by an open circuit | µs of CPU | a second, on one core |\n|---|---|---|")
+    print("| a refusal by an open circuit | µs of CPU | per second, on one core |\n|---|---|---|")
     for name, cost in rows.items():
         print(f"| {name} | {cost:.2f} | {1e6 / cost:,.0f} |")
 
 
 def circuits_size() -> None:
-    """What a circuit holds, its key, its place in the map and its window included."""
+    """Print the memory of a circuit, including its key, its entry in the registry and its window."""
 
     def held(calls: int, *, failing: bool) -> float:
         tracemalloc.start()
@@ -134,12 +134,12 @@ def circuits_size() -> None:
 
 
 async def retries(rounds: int) -> None:
-    """A call that is answered 503, then 200, less two calls that are answered 200."""
+    """Measure a call that is answered 503, then 200, minus two calls that are answered 200."""
     wire = Wire()
     budget = RetryBudget(ratio=1, initial=1e6, burst=1e6)
-    breaker = CircuitBreaker(failure_ratio=1.0)  # half of the attempts fail here, and shall go on
-    at_once = Retry(backoff=lambda _: 0.0)
-    async with APIClient(URL, transport=wire, retry=at_once, retry_budget=budget, circuit_breaker=breaker) as api:
+    breaker = CircuitBreaker(failure_ratio=1.0)  # half of the attempts fail here, which must not open the circuit
+    no_delay = Retry(backoff=lambda _: 0.0)
+    async with APIClient(URL, transport=wire, retry=no_delay, retry_budget=budget, circuit_breaker=breaker) as api:
         call = Call.get("/items/1")
 
         async def twice() -> None:
@@ -154,25 +154,25 @@ async def retries(rounds: int) -> None:
                 assert reply.attempts == 2
 
         two, one = await micros(twice, CALLS, rounds), await micros(repeated, CALLS, rounds)
-    print("\n| a retry, without a pause | µs of CPU |\n|---|---|")
+    print("\n| a retry, without delay | µs of CPU |\n|---|---|")
     print(f"| two calls | {two:.1f} |\n| one call of two attempts | {one:.1f} |")
-    print(f"| **what a retry adds beside its attempt** | **{one - two:.1f}** |")
+    print(f"| **a retry, in addition to its attempt** | **{one - two:.1f}** |")
 
 
 async def measure(rounds: int) -> None:
-    """Measure and print."""
+    """Run all measurements, and print them."""
     await refusals(rounds)
     circuits_size()
     await retries(rounds)
 
 
 def main() -> int:
-    """Read the options and measure."""
+    """Parse the command line, and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
-    given = parser.parse_args()
-    print(f"Python {platform.python_version()}, asyncio, {platform.machine()}, {given.rounds} rounds\n")
-    asyncio.run(measure(given.rounds))
+    args = parser.parse_args()
+    print(f"Python {platform.python_version()}, asyncio, {platform.machine()}, {args.rounds} rounds\n")
+    asyncio.run(measure(args.rounds))
     return 0
 
 

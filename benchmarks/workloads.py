@@ -1,4 +1,4 @@
-"""What is asked: the sizes, the methods, how many at once, what fails, what is decoded."""
+"""The workloads: methods, sizes, concurrency, failures, and decoding."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Workload(NamedTuple):
     kind: Kind = "plain"
     method: Literal["GET", "POST"] = "GET"
     size: str = "1k"
-    """Of the reply; of a POST: of the body that is sent, the reply has 1 KB."""
+    """The size of the reply. For a POST: of the request body; the reply has 1 KB."""
     concurrency: int = 32
     loop: str = "uvloop"
     quick: float = 0.0
-    """Seconds it gets in a quick run; 0: it is left out."""
+    """Seconds in a quick run. 0: a quick run leaves it out."""
 
 
 class Job(NamedTuple):
-    """What a variant has to do in each call: ask ``url``, retry what fails, give the body or the value."""
+    """The task of a call: request ``url``, retry failures, and return the body or the decoded value."""
 
     base: str
     path: str
@@ -35,20 +35,20 @@ class Job(NamedTuple):
     model: type[BaseModel] | None
     failing: bool
     answer: object
-    """What every call has to give in the end."""
+    """The result that every call must return."""
     attempts: int
-    """How many, the first included. Where every tenth reply is a 503, so many that no call fails in the end."""
+    """The maximum, the first attempt included. Where every tenth reply is a 503, it is so high that no call fails."""
     pause: float
-    """Seconds before each further attempt; fixed, for all variants the same."""
+    """Seconds before each further attempt: a fixed delay, the same for all variants."""
 
     @property
     def url(self) -> str:
-        """Where to."""
+        """The URL of the requests."""
         return self.base + self.path
 
 
 def job(workload: Workload, base: str) -> Job:
-    """What a variant has to do for a workload, on a server at ``base``."""
+    """Return the task of a workload, for a server at ``base``."""
     name = "1k" if workload.method == "POST" else workload.size
     failing, typed = workload.kind == "failing", workload.kind == "typed"
     return Job(
@@ -79,4 +79,4 @@ WORKLOADS = [
     Workload("GET 1 KB, 32 at once, asyncio", loop="asyncio"),
     *_plain()[1:],
 ]
-"""Those of a full run, the most telling first."""
+"""The workloads of a full run, the most important ones first."""

@@ -1,6 +1,6 @@
-"""What each variant costs beside bare aiohttp, as bars; drawn by ``python -m benchmarks --figure FILE``.
+"""Draw the CPU of each variant, compared with bare aiohttp, as bars: ``python -m benchmarks --figure FILE``.
 
-Or from figures that were taken before: ``python benchmarks/figures/comparison.py FIGURES.json FILE``.
+Results that were saved before can be drawn too: ``python benchmarks/figures/comparison.py RESULTS.json FILE``.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FARTHEST = 3.0
-"""Longer bars are cut, and say how long they are."""
+"""The longest bar. Longer ones are cut, and labelled with their value."""
 INK = "#202124"
 
 
 def write(data: dict[str, Any], path: Path) -> None:
-    """Draw what was measured, to a file of the kind that its name says."""
+    """Draw the results to a file, in the format of its suffix."""
     with mpl.rc_context(STYLE):
         path.write_bytes(saved(draw(data), path.suffix[1:]))
 
 
 def draw(data: dict[str, Any]) -> Figure:
-    """A panel for each of the workloads that a quick run has; where there is none of them, for those there are."""
+    """Draw a panel per workload of a quick run, or of all workloads if none of these was measured."""
     measured = [each for each in data["comparisons"] if any(row["ratio"] for row in each["rows"])]
     shown = [each for each in measured if each["workload"]["quick"]] or measured
     rows = [[row for row in each["rows"] if row["ratio"] is not None] for each in shown]
@@ -40,18 +40,18 @@ def draw(data: dict[str, Any]) -> Figure:
     panels = picture.subplots(len(shown), 1, squeeze=False, height_ratios=[len(each) + 1.5 for each in rows])
     for (axes,), comparison, bars in zip(panels, shown, rows, strict=True):
         panel(axes, comparison, bars)
-    panels[-1][0].set_xlabel("CPU a call, beside bare aiohttp")
+    panels[-1][0].set_xlabel("CPU per call, compared with bare aiohttp")
     machine = data["machine"]
     about = f"{machine['machine']}, Python {machine['Python']}, aiohttp {machine['aiohttp']}"
     picture.supxlabel(
         f"python -m benchmarks --figure FILE\n{about}; the dark lines are 95 % intervals, 1 is {shown[0]['base']}",
         x=0.01, ha="left", fontsize=7.5, color=GREY,
-    )  # fmt: skip  # one name a line says no more
+    )  # fmt: skip  # one argument per line is harder to read
     return picture
 
 
 def panel(axes: Axes, comparison: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """One workload: a bar and an interval for each variant."""
+    """Draw one workload: a bar and an interval per variant."""
     axes.set_title(f"{comparison['workload']['name']} ({comparison['loop']})", loc="left", fontweight="bold")
     for place, row in enumerate(rows):
         end = min(row["ratio"], FARTHEST)
@@ -62,7 +62,7 @@ def panel(axes: Axes, comparison: dict[str, Any], rows: list[dict[str, Any]]) ->
         axes.annotate(
             label, (beyond, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8.5, color=INK,
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
-        )  # fmt: skip  # one name a line says no more
+        )  # fmt: skip  # one argument per line is harder to read
     axes.axvline(1, color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
     axes.set(yticks=range(len(rows)), yticklabels=[row["variant"] for row in rows], xlim=(0, FARTHEST * 1.12))
     axes.grid(visible=False, axis="y")
@@ -71,7 +71,7 @@ def panel(axes: Axes, comparison: dict[str, Any], rows: list[dict[str, Any]]) ->
 
 
 def color(variant: str) -> str:
-    """Ours, bare, or a peer."""
+    """Return the colour of this library, of bare aiohttp, or of another library."""
     return BLUE if variant.startswith("resilient_client") else GREY if variant.startswith("bare") else ORANGE
 
 

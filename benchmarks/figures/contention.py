@@ -1,7 +1,8 @@
-"""A hundred clients change one row at once, under five laws of pauses; draws the figure of docs/reliability.md.
+"""A hundred clients change one row at once, with five kinds of backoff; draws the figure of docs/reliability.md.
 
-The experiment of *Exponential Backoff And Jitter* (Brooker, AWS, 2015), with our chain: each client reads a version
-and writes on condition that it is unchanged; who loses waits and starts again. Run it with the file to draw.
+This is the experiment of *Exponential Backoff And Jitter* (Brooker, AWS, 2015) with the real chain. Each client reads a
+version, and writes if the version is unchanged. If it has changed, the client waits and starts again. The argument is
+the file to draw.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from resilient_client.simulation._presets import at_once
 
 CLIENTS = 100
 SEEDS = range(1, 9)
-LAWS: dict[str, Backoff | Callable[[object], float]] = {
+BACKOFFS: dict[str, Backoff | Callable[[object], float]] = {
     "no pause": at_once,
     "exponential": Backoff(kind="exponential", initial=0.010, maximum=2),
     "decorrelated": Backoff(kind="decorrelated", initial=0.005, maximum=2),
@@ -35,14 +36,14 @@ LAWS: dict[str, Backoff | Callable[[object], float]] = {
 
 
 class Contest(NamedTuple):
-    """How one run went: when each write came, and when the last client had won."""
+    """The result of a run: the time of each write, and when the last client had succeeded."""
 
     writes: list[float]
     settled: float
 
 
 class Row:
-    """A row of a database with a version."""
+    """A row of a database, with a version."""
 
     def __init__(self) -> None:
         self.version = 0
@@ -50,36 +51,39 @@ class Row:
         self.settled = 0.0
 
     async def update(self, visit: Visit) -> int:
-        """Read, and write if nobody else did meanwhile; arrival was a hop, and each way back and forth is one more."""
+        """Read, and write if the version is unchanged.
+
+        The arrival of the request is one hop. The answer to the read, the write and its answer are one hop each.
+        """
         seen = self.version
-        await asyncio.sleep(hop(visit.rng) + hop(visit.rng))
+        await asyncio.sleep(hop_delay(visit.rng) + hop_delay(visit.rng))
         self.writes.append(asyncio.get_running_loop().time())
         won = self.version == seen
         if won:
             self.version += 1
             self.settled = self.writes[-1]
-        await asyncio.sleep(hop(visit.rng))
+        await asyncio.sleep(hop_delay(visit.rng))
         return 200 if won else 409
 
 
-def hop(rng: Random, _in_flight: int = 1) -> float:
-    """One way over the network: 10 ms, more or less."""
+def hop_delay(rng: Random, _in_flight: int = 1) -> float:
+    """Draw the time of one way over the network: about 10 ms."""
     return abs(rng.normalvariate(0.010, 0.002))
 
 
-def contend(law: Backoff | Callable[[object], float], seed: int) -> Contest:
-    """One run, until everybody has won."""
+def contend(backoff: Backoff | Callable[[object], float], seed: int) -> Contest:
+    """Run the experiment until all clients have succeeded."""
     row = Row()
-    retry = Retry(max_attempts=100, statuses={409}, backoff=law)
+    retry = Retry(max_attempts=100, statuses={409}, backoff=backoff)
     config = ClientConfig(timeout=None, retry=retry, retry_budget=None, circuit_breaker=None)
-    upstream = Upstream(name="row", service=hop, handler=row.update)
+    upstream = Upstream(name="row", service=hop_delay, handler=row.update)
     writers = Callers(name="writer", calls="row", clients=CLIENTS, arrivals=Herd(), method="PUT", config=config)
     simulate(Scenario(upstreams=[upstream], callers=[writers], network=Network(round_trip=0), duration=1), seed=seed)
     return Contest(row.writes, row.settled)
 
 
 def draw(contests: dict[str, Sequence[Contest]]) -> Figure:
-    """Left: when writes come, in the first run. Right: how many it took, and how long, over all runs."""
+    """Draw the times of the writes in the first run, and the number of writes and the time over all runs."""
     picture = Figure(figsize=(9.2, 4.4), layout="constrained")
     FigureCanvasAgg(picture)
     when, calls, seconds = picture.subplots(1, 3, sharey=True, width_ratios=(3, 1.4, 1.4))
@@ -114,11 +118,13 @@ def draw(contests: dict[str, Sequence[Contest]]) -> Figure:
     picture.supxlabel(
         f"python benchmarks/figures/contention.py FILE\nmedian of {len(SEEDS)} seeds; the dark lines reach from the "
         "lowest to the highest", x=0.01, ha="left", fontsize=7.5, color=GREY,
-    )  # fmt: skip  # one name a line says no more
+    )  # fmt: skip  # one argument per line is harder to read
     return picture
 
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
     with mpl.rc_context(STYLE):
-        path.write_bytes(saved(draw({n: [contend(law, s) for s in SEEDS] for n, law in LAWS.items()}), path.suffix[1:]))
+        path.write_bytes(
+            saved(draw({n: [contend(backoff, s) for s in SEEDS] for n, backoff in BACKOFFS.items()}), path.suffix[1:])
+        )

@@ -1,7 +1,7 @@
-"""An upstream that fails now and then, at rates from 0 to 100 %; draws the figure of docs/reliability.md.
+"""An upstream with random failures, at rates from 0 to 100 %; draws the figure of docs/reliability.md.
 
-What the retries of the defaults save, and what they cost, beside clients that never and that always repeat. The
-circuit is off in all three, so that the budget is seen at work. Run it with the file to draw.
+It shows the gains and costs of the default retries, compared with clients that never and that always repeat. The
+circuit is off in all three, to show the effect of the budget. The argument is the file to draw.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CLIENTS = {
 
 
 def totals(config: ClientConfig, rate: float, seed: int) -> Totals:
-    """Five clients with ten calls a second each, for a minute."""
+    """Run five clients with ten calls per second each, for a minute."""
     upstream = Upstream(name="api", service=0.05, error_rate=rate)
     callers = Callers(name="shop", calls="api", clients=5, arrivals=10)
     over = config.merge(ClientConfig(circuit_breaker=CircuitBreaker(mode="disabled")))
@@ -40,7 +40,7 @@ def totals(config: ClientConfig, rate: float, seed: int) -> Totals:
 
 
 def draw() -> Figure:
-    """Left: the share of calls that succeed. Right: the requests for each call."""
+    """Draw, left, the share of calls that succeed, and right, the requests per call."""
     picture = Figure(figsize=(8.4, 4.0), layout="constrained")
     FigureCanvasAgg(picture)
     success, load = picture.subplots(1, 2)
@@ -57,12 +57,12 @@ def draw() -> Figure:
     picture.supxlabel(
         f"python benchmarks/figures/random_failures.py FILE\nmedian of {len(SEEDS)} seeds, the band reaches from the "
         "lowest to the highest; circuit breaker off", x=0.01, ha="left", fontsize=7.5, color=GREY,
-    )  # fmt: skip  # one name a line says no more
+    )  # fmt: skip  # one argument per line is harder to read
     return picture
 
 
 def line(axes: Axes, x: list[float], runs: list[list[float]], name: str, style: dict[str, object]) -> None:
-    """The median of several runs, and how far they reach."""
+    """Draw the median of the runs, and the band from the lowest to the highest."""
     axes.plot(x, [statistics.median(each) for each in runs], label=name, markersize=4, **style)
     axes.fill_between(
         x, [min(each) for each in runs], [max(each) for each in runs], color=str(style["color"]), alpha=0.2

@@ -1,4 +1,4 @@
-"""The upstream of the benchmarks: its own process, on a core of its own; C where it compiles, else Python."""
+"""The server of the benchmarks, in its own process and on its own core: in C where it compiles, else in Python."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BACKLOG = 1024
 
 
 class Server(NamedTuple):
-    """Where it is, and what it is written in."""
+    """The URL of the server, and its language."""
 
     url: str
     language: str
@@ -33,9 +33,9 @@ def serving(
     """Serve each body under its name, below ``/`` and, with every tenth reply a 503, below ``/fail10/``.
 
     Args:
-        bodies: What is answered, by name.
-        core: Where the server shall run; ``None``: anywhere.
-        compiler: What compiles the C program; ``None``: the Python one is wanted.
+        bodies: The bodies of the replies, by name.
+        core: The core of the server. ``None``: any core.
+        compiler: The compiler of the C program. ``None``: use the Python server.
     """
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
         replies = Path(folder, "replies")
@@ -50,16 +50,16 @@ def serving(
             pin(core, process.pid)
             yield Server(f"http://127.0.0.1:{listener.getsockname()[1]}", "C" if program else "Python")
         finally:
-            process.communicate()  # ends its input, and so the server
+            process.communicate()  # closes its standard input, which ends the server
 
 
 def compiled(compiler: str | None, target: Path) -> str | None:
-    """The path of the compiled server; ``None`` where it cannot be compiled."""
+    """Compile the server, and return its path; ``None`` if it cannot be compiled."""
     if compiler is None or shutil.which(compiler) is None:
         return None
     command = [compiler, "-O2", "-o", str(target), str(HERE / "server.c")]
     run = subprocess.run(command, check=False, capture_output=True, text=True)
     if run.returncode:
-        print(f"the Python server serves, for the C one does not compile:\n{run.stderr}", file=sys.stderr)
+        print(f"using the Python server, because the C server does not compile:\n{run.stderr}", file=sys.stderr)
         return None
     return str(target)

@@ -1,7 +1,7 @@
-"""The same as ``server.c``, for where it cannot be compiled: ``python fallback.py FD FOLDER``.
+"""The same server as ``server.c``, where that cannot be compiled: ``python fallback.py FD FOLDER``.
 
-Answers, in the order of their requests, with replies made in advance. It takes several times the CPU of the C program,
-on its own core; ratios stay true, but a client as fast as wreq has to wait for it.
+It answers requests in their order, with replies made in advance. It needs several times the CPU of the C program, on
+its own core. Ratios stay valid, but a client as fast as wreq has to wait for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 def reply(status: bytes, kind: bytes, body: bytes) -> bytes:
-    """A whole reply."""
+    """Return a whole reply."""
     return b"HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s" % (status, kind, len(body), body)
 
 
@@ -25,20 +25,20 @@ NONE = reply(b"404 Not Found", b"text/plain", b"none")
 
 
 class Routes:
-    """The replies by name, and how often ``/fail10/`` was asked."""
+    """The replies by name, and the number of requests below ``/fail10/``."""
 
     def __init__(self, folder: Path) -> None:
         self.replies = {
             file.name.encode(): reply(b"200 OK", b"application/json", file.read_bytes()) for file in folder.iterdir()
         }
-        self.asked = 0
+        self.fail10_requests = 0
 
     def find(self, path: bytes) -> bytes:
-        """What is answered."""
+        """Return the reply to a path."""
         name = path.partition(b"?")[0].removeprefix(b"/")
         if name.startswith(b"fail10/"):
-            self.asked += 1
-            if self.asked % 10 == 0:
+            self.fail10_requests += 1
+            if self.fail10_requests % 10 == 0:
                 return BUSY
         return self.replies.get(name.removeprefix(b"fail10/"), NONE)
 
@@ -53,11 +53,11 @@ class Connection(asyncio.Protocol):
         self.body = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
+        """Keep the transport for the replies."""
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer what is complete."""
+        """Answer all complete requests."""
         self.rest += data
         while self.reply is not None or self.read_head():
             taken = min(self.body, len(self.rest))
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
             self.reply = None
 
     def read_head(self) -> bool:
-        """Take a complete head off the input, and note what it asks for."""
+        """Take a complete head from the input, and look up its reply. Return False if there is none."""
         head, end, rest = self.rest.partition(b"\r\n\r\n")
         if not end:
             return False
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
 
 
 async def main(fd: int, folder: Path) -> None:
-    """Serve until standard input ends, with whoever started this."""
+    """Serve until standard input ends, which is when the parent process ends."""
     loop = asyncio.get_running_loop()
     routes, ended = Routes(folder), asyncio.Event()
     loop.add_reader(sys.stdin, ended.set)

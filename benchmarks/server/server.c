@@ -1,10 +1,10 @@
-/* An upstream that is not the bottleneck: a reply made in advance for every request, and no more HTTP than that.
+/* A server that is not the bottleneck: every reply is made in advance, and only the necessary HTTP is supported.
  *
  *     server FD FOLDER
  *
- * FD is a listening socket. /NAME is answered with the file NAME of FOLDER; /fail10/NAME too, but every tenth time with
- * a 503. A request is answered when its body is complete. Ends with its standard input, so with whoever started it.
- * fallback.py does the same where this cannot be compiled; epoll is of Linux.
+ * FD is a listening socket. /NAME is answered with the file NAME of FOLDER. So is /fail10/NAME, but every tenth time with
+ * a 503. A request is answered when its body is complete. The server ends when its standard input ends, which is when its
+ * parent process ends. fallback.py does the same where this cannot be compiled: epoll exists only on Linux.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -27,10 +27,10 @@
 struct reply { char name[256]; char *text; size_t size; };
 struct connection {
     int fd;
-    const struct reply *reply;  /* what the request under way will get */
-    size_t body;                /* bytes of its body still to come */
-    const char *out;            /* the reply under way ... */
-    size_t left;                /* ... and what is left of it */
+    const struct reply *reply;  /* the reply to the request that is being read */
+    size_t body;                /* bytes of its body that have not arrived */
+    const char *out;            /* the reply that is being sent ... */
+    size_t left;                /* ... and how many bytes of it remain */
     size_t have;                /* bytes in `in` */
     char in[65536];
 };
@@ -63,9 +63,9 @@ static void load(const char *folder) {
 }
 
 static const struct reply *find(const char *path) {
-    static unsigned long asked;
+    static unsigned long fail10_requests;
     int may_fail = !strncmp(path, "/fail10/", 8);
-    if (may_fail && ++asked % 10 == 0) return &busy;
+    if (may_fail && ++fail10_requests % 10 == 0) return &busy;
     const char *name = path + (may_fail ? 8 : 1);
     size_t length = strcspn(name, " ?");
     for (int i = 0; i < known; i++)
@@ -77,7 +77,7 @@ static void consume(struct connection *c, size_t bytes) {
     memmove(c->in, c->in + bytes, c->have -= bytes);
 }
 
-/* Take a complete head off the input, and note what it asks for. */
+/* Take a complete head from the input, and look up its reply; 0 if there is none. */
 static int read_head(struct connection *c) {
     char *end = memmem(c->in, c->have, "\r\n\r\n", 4);
     if (!end) return 0;
@@ -90,8 +90,8 @@ static int read_head(struct connection *c) {
     return 1;
 }
 
-/* Go on with a connection until it has nothing to read or takes nothing more; 0 when it is over. */
-static int go_on(struct connection *c) {
+/* Read and write until the socket would block; 0 when the connection has ended. */
+static int proceed(struct connection *c) {
     for (;;) {
         if (c->left) {
             ssize_t sent = send(c->fd, c->out, c->left, MSG_NOSIGNAL);
@@ -112,7 +112,7 @@ static int go_on(struct connection *c) {
             continue;
         }
         if (!c->reply && read_head(c)) continue;
-        if (c->have == sizeof c->in) return 0; /* no head is that long */
+        if (c->have == sizeof c->in) return 0; /* the head is too long */
         ssize_t got = recv(c->fd, c->in + c->have, sizeof c->in - c->have, 0);
         if (got < 0) return errno == EAGAIN;
         if (got == 0) return 0;
@@ -146,7 +146,7 @@ int main(int argc, char **argv) {
             struct connection *c = events[i].data.ptr;
             if ((void *)c == &input) return 0;
             if (!c) admit(poll, listener);
-            else if (!go_on(c)) { close(c->fd); free(c); }
+            else if (!proceed(c)) { close(c->fd); free(c); }
         }
     }
 }

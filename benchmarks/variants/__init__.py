@@ -1,8 +1,8 @@
-"""Who is compared: a small module a library, a function a variant, the table of them here.
+"""The compared variants: one small module per library, one function per variant, and the table of all of them.
 
-A variant is an async context manager that opens a client for a ``Job`` and gives the function that makes one call. The
-modules are imported by those who measure: a library that is missing here costs its row, and nothing else. Everybody
-keeps the defaults of his library, but for what the name of the variant says and what ``Job`` asks for.
+A variant is an async context manager that opens a client for a ``Job`` and yields the function that makes one call. Its
+module is imported only when it is measured, so that a missing library costs only its own row. Each variant uses the
+defaults of its library, except for what its name says and what ``Job`` requires.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Call = Callable[[], Awaitable[object]]
 Make = Callable[[Job], AbstractAsyncContextManager[Call]]
 
 OURS = "resilient_client"
-"""What the names of our own variants begin with."""
+"""The prefix of the names of this library's variants."""
 
 
 class Variant(NamedTuple):
@@ -26,37 +26,37 @@ class Variant(NamedTuple):
 
     name: str
     home: str
-    """Module and function."""
+    """The module and the function, separated by a colon."""
     kinds: frozenset[Kind]
-    """The workloads it has something for: who does not retry is no answer to failures."""
+    """The workloads that it takes part in: a variant without retries is not measured with failures."""
 
     @property
     def make(self) -> Make:
-        """The function, imported now.
+        """Import the function, and return it.
 
         Raises:
-            ImportError: The library is not installed, or not for this Python.
+            ImportError: The library is not installed, or does not support this Python.
         """
         module, _, name = self.home.partition(":")
         return cast("Make", getattr(import_module(f"{__name__}.{module}"), name))
 
 
-_ASKS: frozenset[Kind] = frozenset({"plain"})
+_PLAIN: frozenset[Kind] = frozenset({"plain"})
 _RETRIES: frozenset[Kind] = frozenset({"plain", "failing"})
 _DECODES: frozenset[Kind] = frozenset({"typed"})
 
 BASES: dict[Kind, Variant] = {
-    "plain": Variant("bare aiohttp", "bare:default", _ASKS),
-    "failing": Variant("bare aiohttp, without retries", "bare:default", _ASKS),
+    "plain": Variant("bare aiohttp", "bare:default", _PLAIN),
+    "failing": Variant("bare aiohttp, without retries", "bare:default", _PLAIN),
     "typed": Variant("bare aiohttp, json() and model_validate", "bare:by_json", _DECODES),
 }
-"""What the others are compared with: what people write today."""
+"""The bases of the ratios: bare aiohttp in its usual form."""
 
 VARIANTS = (
-    Variant("bare aiohttp, tuned like ours", "bare:tuned", _ASKS),
+    Variant("bare aiohttp, tuned like ours", "bare:tuned", _PLAIN),
     Variant("bare aiohttp, read() and model_validate_json", "bare:by_bytes", _DECODES),
     Variant(f"{OURS}, the defaults", "ours:defaults", _RETRIES | _DECODES),
-    Variant(f"{OURS}, through aiohttp's session", "ours:through_session", _ASKS),
+    Variant(f"{OURS}, through aiohttp's session", "ours:through_session", _PLAIN),
     Variant(f"{OURS}, auth", "ours:authenticated", _RETRIES),
     Variant(f"{OURS}, auth and every limit", "ours:limited", _RETRIES | _DECODES),
     Variant(f"{OURS}, Prometheus by a subscriber", "ours:observed", _RETRIES),
@@ -65,7 +65,7 @@ VARIANTS = (
     Variant("tenacity + aiobreaker + aiohttp", "aiobreaker:default", _RETRIES),
     Variant("pyresilience + aiohttp, every pattern", "pyresilience:everything", _RETRIES),
     Variant("clientwright on aiohttp", "clientwright:default", _RETRIES),
-    Variant("httpx", "httpx:default", _ASKS),
+    Variant("httpx", "httpx:default", _PLAIN),
     Variant("tenacity + httpx", "httpx:with_tenacity", _RETRIES),
-    Variant("wreq (Rust)", "wreq:default", _ASKS),
+    Variant("wreq (Rust)", "wreq:default", _PLAIN),
 )

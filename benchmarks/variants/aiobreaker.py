@@ -1,4 +1,4 @@
-"""tenacity around aiobreaker around aiohttp: retries and a circuit breaker, put together by hand."""
+"""tenacity around aiobreaker around aiohttp: retries and a circuit breaker, combined by hand."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import aiohttp
 from aiobreaker import CircuitBreaker
 
 from benchmarks.variants import Call
-from benchmarks.variants.bare import ask
+from benchmarks.variants.bare import call_with
 from benchmarks.variants.tenacity import retried
 from benchmarks.workloads import Job
 
 
 @asynccontextmanager
 async def default(job: Job) -> AsyncIterator[Call]:
-    """A breaker that sees every attempt."""
+    """A circuit breaker around every attempt."""
     breaker = CircuitBreaker()
     async with aiohttp.ClientSession(raise_for_status=True) as session:
-        once = ask(session, job)
+        once = call_with(session, job)
 
         async def guarded() -> object:
             return await breaker.call_async(once)

@@ -1,4 +1,4 @@
-"""aiohttp_retry: a session that repeats."""
+"""aiohttp_retry: a session with retries."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from aiohttp_retry import ExponentialRetry, RetryClient
 
 from benchmarks.variants import Call
-from benchmarks.variants.bare import ask
+from benchmarks.variants.bare import call_with
 from benchmarks.workloads import Job
 
 
 @asynccontextmanager
 async def default(job: Job) -> AsyncIterator[Call]:
-    """Its usual policy."""
+    """The exponential policy, with a fixed delay."""
     options = ExponentialRetry(attempts=job.attempts, start_timeout=job.pause, factor=1)
     async with RetryClient(retry_options=options) as client:
-        yield ask(client, job)
+        yield call_with(client, job)

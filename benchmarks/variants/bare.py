@@ -1,4 +1,4 @@
-"""aiohttp as it is, and as it is when somebody knows where its time goes."""
+"""aiohttp with its defaults, and with options that save time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.workloads import Job
 JSON = {"Content-Type": "application/json"}
 
 
-def ask(client: Any, job: Job) -> Call:
-    """What people write, for a session or anything that is used like one."""
+def call_with(client: Any, job: Job) -> Call:
+    """Return the usual call with a session, or with an object that has the same interface."""
     url, data = job.url, job.data
 
     async def get() -> object:
@@ -33,14 +33,14 @@ def ask(client: Any, job: Job) -> Call:
 
 @asynccontextmanager
 async def default(job: Job) -> AsyncIterator[Call]:
-    """A session as it comes."""
+    """A session with its defaults."""
     async with aiohttp.ClientSession() as session:
-        yield ask(session, job)
+        yield call_with(session, job)
 
 
 @asynccontextmanager
 async def tuned(job: Job) -> AsyncIterator[Call]:
-    """What ours does to its session by public means, and a timer around, so that it has a deadline too."""
+    """A session with the options that this library sets by public means, and a timeout around each call."""
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=15, ttl_dns_cache=10),
         timeout=aiohttp.ClientTimeout(total=None, connect=5),
@@ -61,7 +61,7 @@ async def tuned(job: Job) -> AsyncIterator[Call]:
 
 @asynccontextmanager
 async def by_json(job: Job) -> AsyncIterator[Call]:
-    """JSON to Python, and Python to the model."""
+    """Decode the JSON to Python objects, and these to the model."""
     url, model = job.url, job.model
     assert model is not None
 
@@ -76,7 +76,7 @@ async def by_json(job: Job) -> AsyncIterator[Call]:
 
 @asynccontextmanager
 async def by_bytes(job: Job) -> AsyncIterator[Call]:
-    """JSON to the model in one step."""
+    """Decode the JSON to the model in one step."""
     url, model = job.url, job.model
     assert model is not None
 

@@ -13,8 +13,8 @@ from benchmarks.variants.tenacity import retried
 from benchmarks.workloads import Job
 
 
-def ask(client: httpx.AsyncClient, job: Job) -> Call:
-    """What people write."""
+def call_with(client: httpx.AsyncClient, job: Job) -> Call:
+    """Return the usual call."""
     url, data = job.url, job.data
 
     async def get() -> bytes:
@@ -28,13 +28,13 @@ def ask(client: httpx.AsyncClient, job: Job) -> Call:
 
 @asynccontextmanager
 async def default(job: Job) -> AsyncIterator[Call]:
-    """A client as it comes."""
+    """A client with its defaults."""
     async with httpx.AsyncClient() as client:
-        yield ask(client, job)
+        yield call_with(client, job)
 
 
 @asynccontextmanager
 async def with_tenacity(job: Job) -> AsyncIterator[Call]:
-    """The same, repeated."""
+    """The same with retries."""
     async with httpx.AsyncClient() as client:
-        yield retried(job, ask(client, job), httpx.HTTPError)
+        yield retried(job, call_with(client, job), httpx.HTTPError)

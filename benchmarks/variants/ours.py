@@ -1,4 +1,4 @@
-"""This library: as it comes, with a token, with every limit, and watched."""
+"""This library: with its defaults, with a token, with every limit, and with metrics."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from resilient_client import APIClient, Backoff, BearerAuth, Bulkhead, RateLimit
 from resilient_client._transport import fast_path
 
 
-def ask(client: APIClient, job: Job) -> Call:
-    """A call for the body, or for the value."""
+def call_with(client: APIClient, job: Job) -> Call:
+    """Return the call that returns the body, or the decoded value."""
     path, data, model = job.path, job.data, job.model
 
     async def get() -> bytes:
@@ -33,7 +33,7 @@ def ask(client: APIClient, job: Job) -> Call:
 
 
 def client_for(job: Job, **settings: Any) -> APIClient:
-    """A client of the defaults; where replies fail, with the pause and the patience everybody has there."""
+    """Return a client with the defaults. Where replies fail, it has the delay and the attempts of all variants."""
     if job.failing:
         backoff = Backoff(kind="fixed", initial=job.pause)
         settings["retry"] = Retry(max_attempts=job.attempts, backoff=backoff)
@@ -44,16 +44,16 @@ def client_for(job: Job, **settings: Any) -> APIClient:
 async def defaults(job: Job) -> AsyncIterator[Call]:
     """``APIClient(url)``: deadline, attempt timeout, retry, budget, circuit breaker."""
     async with client_for(job) as client:
-        yield ask(client, job)
+        yield call_with(client, job)
 
 
 @asynccontextmanager
 async def through_session(job: Job) -> AsyncIterator[Call]:
-    """The defaults, by documented means alone: as with a release of aiohttp that is not known inside."""
+    """The defaults on the session path: as with a release of aiohttp whose internals are not known."""
     async with client_for(job) as client:
-        call = ask(client, job)
+        call = call_with(client, job)
         with patch.object(fast_path, "is_tested_release", lambda: False):
-            await call()  # the way is chosen when the session is made
+            await call()  # the path is chosen when the session is made
         yield call
 
 
@@ -61,7 +61,7 @@ async def through_session(job: Job) -> AsyncIterator[Call]:
 async def authenticated(job: Job) -> AsyncIterator[Call]:
     """The defaults, and a token."""
     async with client_for(job, auth=BearerAuth("secret")) as client:
-        yield ask(client, job)
+        yield call_with(client, job)
 
 
 @asynccontextmanager
@@ -73,7 +73,7 @@ async def limited(job: Job) -> AsyncIterator[Call]:
         bulkhead=Bulkhead(max_concurrent=100, max_queue=1000),
         rate_limit=RateLimit(rate=1_000_000, burst=10_000),
     ) as client:
-        yield ask(client, job)
+        yield call_with(client, job)
 
 
 @asynccontextmanager
@@ -83,4 +83,4 @@ async def observed(job: Job) -> AsyncIterator[Call]:
 
     async with client_for(job) as client:
         client.subscribe(Metrics())
-        yield ask(client, job)
+        yield call_with(client, job)

@@ -1,4 +1,4 @@
-"""A subscriber that keeps Prometheus metrics. It stands in for a sink of the library's own, which there is not yet."""
+"""A subscriber that keeps Prometheus metrics. The library does not provide one yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from resilient_client.events import AttemptFinished, CallEvent, CallFinished, Ev
 
 
 class Metrics:
-    """A histogram of calls and a counter of attempts, by client, method, route, and what came of them."""
+    """A histogram of calls and a counter of attempts, by client, method, route and result."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -20,14 +20,14 @@ class Metrics:
         self.children: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, event: Event) -> None:
-        """Count what has ended."""
+        """Count a finished call or attempt."""
         if isinstance(event, CallFinished):
             self.child(self.calls, event, event.kind or event.status).observe(event.elapsed)
         elif isinstance(event, AttemptFinished):
             self.child(self.attempts, event, event.record.kind or event.record.status).inc()
 
     def child(self, metric: Histogram | Counter, event: CallEvent, result: object) -> Any:
-        """The metric with its labels; kept, for ``labels()`` is the dearest part."""
+        """Return the metric with its labels. It is cached, because ``labels()`` is the most expensive part."""
         key = (metric, event.client, event.method, event.route, result)
         found = self.children.get(key)
         if found is None:

@@ -1,4 +1,4 @@
-"""pyresilience around aiohttp: its policy for HTTP, and its limits."""
+"""pyresilience around aiohttp: its policies for HTTP, and its limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import aiohttp
 from pyresilience import BulkheadConfig, RateLimiterConfig, RetryBudgetConfig, http_policy, resilient
 
 from benchmarks.variants import Call
-from benchmarks.variants.bare import ask
+from benchmarks.variants.bare import call_with
 from benchmarks.workloads import Job
 
 
@@ -23,4 +23,4 @@ async def everything(job: Job) -> AsyncIterator[Call]:
     policy["bulkhead"] = BulkheadConfig(max_concurrent=100, max_wait=10)
     policy["rate_limiter"] = RateLimiterConfig(max_calls=1_000_000)
     async with aiohttp.ClientSession(raise_for_status=True) as session:
-        yield resilient(**policy)(ask(session, job))
+        yield resilient(**policy)(call_with(session, job))

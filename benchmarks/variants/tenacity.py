@@ -1,4 +1,4 @@
-"""tenacity around aiohttp: the recipe most people know."""
+"""tenacity around aiohttp: the best-known recipe."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import aiohttp
 import tenacity
 
 from benchmarks.variants import Call
-from benchmarks.variants.bare import ask
+from benchmarks.variants.bare import call_with
 from benchmarks.workloads import Job
 
 
 def retried(job: Job, call: Call, *errors: type[Exception]) -> Call:
-    """The call, repeated after these errors."""
+    """Return the call with retries after these errors."""
     return tenacity.retry(
         stop=tenacity.stop_after_attempt(job.attempts),
         wait=tenacity.wait_fixed(job.pause),
@@ -25,6 +25,6 @@ def retried(job: Job, call: Call, *errors: type[Exception]) -> Call:
 
 @asynccontextmanager
 async def around_aiohttp(job: Job) -> AsyncIterator[Call]:
-    """A session whose error replies raise, so that there is something to repeat."""
+    """A session that raises for error replies, so that they are retried."""
     async with aiohttp.ClientSession(raise_for_status=True) as session:
-        yield retried(job, ask(session, job), aiohttp.ClientError, TimeoutError)
+        yield retried(job, call_with(session, job), aiohttp.ClientError, TimeoutError)

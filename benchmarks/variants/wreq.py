@@ -1,4 +1,4 @@
-"""wreq: a client in Rust, with threads of its own. It shows how far below Python one can get."""
+"""wreq: a client in Rust, with its own threads. It shows the cost of a client that is not written in Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.workloads import Job
 
 @asynccontextmanager
 async def default(job: Job) -> AsyncIterator[Call]:
-    """A client as it comes."""
+    """A client with its defaults."""
     url, data = job.url, job.data
     async with wreq.Client() as client:
 

@@ -1,4 +1,4 @@
-"""The upstream of the benchmarks answers right, in C and in Python."""
+"""The server of the benchmarks, in C and in Python."""
 
 from __future__ import annotations
 
@@ -23,53 +23,53 @@ COMPILER = shutil.which("cc") if sys.platform == "linux" else None
     ]
 )
 def address(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
-    """Host and port of a running server."""
+    """Yield host and port of a running server."""
     with serving(BODIES, compiler=request.param) as server:
         assert server.language == ("C" if request.param else "Python")
-        where = urlsplit(server.url)
-        yield str(where.hostname), int(where.port or 0)
+        url = urlsplit(server.url)
+        yield str(url.hostname), int(url.port or 0)
 
 
 @pytest.fixture
 def connection(address: tuple[str, int]) -> Iterator[HTTPConnection]:
-    """One connection, kept alive."""
+    """Yield one kept-alive connection."""
     found = HTTPConnection(*address, timeout=5)
     yield found
     found.close()
 
 
-def ask(connection: HTTPConnection, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    """Status and body."""
+def send(connection: HTTPConnection, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    """Send a request, and return the status and the body of its reply."""
     connection.request("GET" if body is None else "POST", path, body)
     reply = connection.getresponse()
     return reply.status, reply.read()
 
 
-def test_server_asked_by_name_gives_the_body(connection: HTTPConnection) -> None:
-    """Every body is served under its name, one after the other on one connection."""
-    assert [ask(connection, f"/{name}") for name in BODIES] == [(200, body) for body in BODIES.values()]
+def test_server_returns_the_body_of_a_name(connection: HTTPConnection) -> None:
+    """Every body is returned under its name, one after the other on one connection."""
+    assert [send(connection, f"/{name}") for name in BODIES] == [(200, body) for body in BODIES.values()]
 
 
-def test_server_asked_for_an_unknown_name_says_404(connection: HTTPConnection) -> None:
-    """A misspelt path is no empty success."""
-    assert ask(connection, "/2k")[0] == 404
+def test_server_returns_404_for_an_unknown_name(connection: HTTPConnection) -> None:
+    """A misspelt path is an error."""
+    assert send(connection, "/2k")[0] == 404
 
 
-def test_server_posted_a_large_body_answers_and_goes_on(connection: HTTPConnection) -> None:
-    """A body longer than any buffer is swallowed whole: the next request on the connection is understood."""
-    assert ask(connection, "/1k", b"x" * 300_000) == (200, BODIES["1k"])
-    assert ask(connection, "/1k") == (200, BODIES["1k"])
+def test_server_reads_a_large_body(connection: HTTPConnection) -> None:
+    """A body longer than the buffer is read to its end, and the next request on the connection is answered."""
+    assert send(connection, "/1k", b"x" * 300_000) == (200, BODIES["1k"])
+    assert send(connection, "/1k") == (200, BODIES["1k"])
 
 
-def test_server_asked_below_fail10_fails_every_tenth_time(connection: HTTPConnection) -> None:
-    """Each tenth reply is a 503, exactly, and the next one is good again."""
-    statuses = [ask(connection, "/fail10/1k")[0] for _ in range(31)]
+def test_server_fails_every_tenth_request_below_fail10(connection: HTTPConnection) -> None:
+    """Exactly every tenth reply is a 503."""
+    statuses = [send(connection, "/fail10/1k")[0] for _ in range(31)]
     assert [number for number, status in enumerate(statuses, start=1) if status == 503] == [10, 20, 30]
     assert set(statuses) == {200, 503}
 
 
-def test_server_given_heads_in_pieces_answers_each_once(address: tuple[str, int]) -> None:
-    """Requests are told apart by their heads, however TCP cuts them."""
+def test_server_answers_heads_in_pieces_once(address: tuple[str, int]) -> None:
+    """Heads are recognised, wherever TCP splits them."""
     head = b"GET /1k HTTP/1.1\r\nHost: a\r\n\r\n"
     with socket.create_connection(address, timeout=5) as client:
         client.sendall(head + head[:10])
@@ -81,8 +81,8 @@ def test_server_given_heads_in_pieces_answers_each_once(address: tuple[str, int]
     assert second == first
 
 
-def test_server_left_is_gone(address: tuple[str, int]) -> None:
-    """It serves as long as its context lasts."""
+def test_server_ends_with_its_context(address: tuple[str, int]) -> None:
+    """After the context, connections are refused."""
     with serving(BODIES, compiler=None) as server:
         port = urlsplit(server.url).port
     with pytest.raises(ConnectionRefusedError):

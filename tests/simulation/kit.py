@@ -1,4 +1,4 @@
-"""Scenarios that several proofs share."""
+"""Scenarios that several test modules share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEEDS = range(1, 21)
 def plain(
     *changes: object, rate: float = 10.0, clients: int = 1, duration: float = 30.0, **upstream: object
 ) -> Scenario:
-    """One group of callers, one upstream."""
+    """A scenario of one group of callers and one upstream."""
     return Scenario(
         upstreams=[Upstream(name="api", changes=changes, **upstream)],
         callers=[Callers(name="shop", calls="api", clients=clients, arrivals=rate)],
@@ -31,28 +31,30 @@ def plain(
 
 
 def outage(*, clients: int, rate: float, lasting: float, before: float = 10.0, after: float = 10.0) -> Scenario:
-    """A total outage: every request is answered 503 at once."""
+    """A scenario with a total outage: every request is answered 503 at once."""
     return plain(
         Outage(at=before, lasting=lasting, how="error"), rate=rate, clients=clients, duration=before + lasting + after
     )
 
 
 def load_in_outage(run: Run, upstream: str = "api") -> float:
-    """Requests for each call, in the seconds of the outage."""
-    assert run.scenario.trouble is not None
-    began, ended = map(int, run.scenario.trouble)
+    """Requests per call, in the seconds of the outage."""
+    assert run.scenario.incident is not None
+    began, ended = map(int, run.scenario.incident)
     (group,) = run.scenario.callers
     return sum(run.upstreams[upstream].load[began:ended]) / sum(run.calls[group.name].offered[began:ended])
 
 
-def at_the_edge(trouble: str, *, clients: int = 1) -> Scenario:
-    """40 calls a second to what takes 1 s and 10 ms more for each request in hand; clients leave after 3 s.
+def near_capacity(incident: str, *, clients: int = 1) -> Scenario:
+    """A scenario of an upstream close to its capacity, with a ``spike`` or a ``stall``.
 
-    It lives with 67 requests in hand; at 200 everything takes 3 s, and whoever waits has left. ``spike``: twice the
-    calls for 5 s. ``stall``: frozen for 10 s. What clients have left behind is worked on all the same.
+    It gets 40 calls per second. A request takes 1 s, and 10 ms more for each request in progress, and clients leave
+    after 3 s. The upstream is stable with 67 requests in progress. With 200 of them every request takes 3 s, so that
+    its client has left when it is answered. ``spike``: twice the calls for 5 s. ``stall``: frozen for 10 s. The
+    upstream continues to work for clients that have left.
     """
-    spike = [RateChange(at=20, lasting=5, rate=80 / clients)] if trouble == "spike" else []
-    stall = [Stall(at=20, lasting=10)] if trouble == "stall" else []
+    spike = [RateChange(at=20, lasting=5, rate=80 / clients)] if incident == "spike" else []
+    stall = [Stall(at=20, lasting=10)] if incident == "stall" else []
     return Scenario(
         upstreams=[Upstream(name="api", service=LoadDependent(base=1.0, per_request=0.010), changes=stall)],
         callers=[
@@ -69,5 +71,5 @@ def at_the_edge(trouble: str, *, clients: int = 1) -> Scenario:
 
 
 def runs(scenario: Scenario, over: ClientConfig, seeds: range = SEEDS) -> list[Run]:
-    """The scenario under settings laid over its own, once for each seed."""
+    """Run the scenario with ``over`` overriding its settings, once per seed."""
     return [simulate(scenario.with_config(over), seed=seed) for seed in seeds]

@@ -1,4 +1,4 @@
-"""Calls come when they should, and chance follows the laws it is said to follow."""
+"""Arrival processes and distributions, and the validation of scenarios."""
 
 from __future__ import annotations
 
@@ -34,40 +34,40 @@ def before(end: float, arrivals: Poisson | Steady | Herd, clients: int = 1) -> l
     return list(takewhile(lambda moment: moment[0] < end, arrivals.moments(Random(7), clients)))
 
 
-def test_poisson_arrivals_are_as_many_and_as_uneven_as_they_should_be() -> None:
-    """Per second: mean and variance are the rate; the clients share them evenly."""
+def test_poisson_arrivals_have_mean_and_variance_of_the_rate() -> None:
+    """Mean and variance of the calls per second are the rate, and each client gets an equal share."""
     moments = before(2000, Poisson(rate=5), clients=4)
     seconds = [0] * 2000
     for at, _ in moments:
         seconds[int(at)] += 1
     assert statistics.mean(seconds) == pytest.approx(20, rel=0.02)
     assert statistics.variance(seconds) == pytest.approx(20, rel=0.1)
-    assert [sum(client == who for _, client in moments) / len(moments) for who in range(4)] == pytest.approx(
+    assert [sum(client == number for _, client in moments) / len(moments) for number in range(4)] == pytest.approx(
         [0.25] * 4, abs=0.01
     )
 
 
-def test_rate_changes_hold_while_they_last() -> None:
-    """Twice the rate from 10 to 20, none from 30 on."""
-    law = Steady(rate=10, changes=[RateChange(at=10, lasting=10, rate=20), RateChange(at=30, rate=0)])
-    times = [at for at, _ in before(100, law)]
+def test_rate_changes_apply_while_they_last() -> None:
+    """The rate is doubled from 10 to 20 s, and 0 from 30 s on."""
+    steady = Steady(rate=10, changes=[RateChange(at=10, lasting=10, rate=20), RateChange(at=30, rate=0)])
+    times = [at for at, _ in before(100, steady)]
     counts = [sum(begin <= at < begin + 10 for at in times) for begin in (0, 10, 20, 30)]
     assert counts == pytest.approx([100, 200, 100, 0], abs=1)
 
 
-def test_rate_of_zero_at_first_gives_way_to_what_follows() -> None:
-    """Nothing until the change, then the full rate: no call is owed from before."""
+def test_rate_of_zero_first_starts_with_the_change() -> None:
+    """There are no calls until the change, and the full rate after it: no call is carried over."""
     times = [at for at, _ in before(12, Steady(rate=0, changes=[RateChange(at=10, rate=2)]))]
     assert times == [10.5, 11.0, 11.5]
 
 
-def test_herd_calls_together_and_again() -> None:
-    """All clients at one time, and again every period."""
+def test_herd_calls_at_once_and_every_period() -> None:
+    """All clients call at the same time, and again in every period."""
     assert before(12, Herd(at=1, every=10), clients=2) == [(1, 0), (1, 1), (11, 0), (11, 1)]
 
 
 def test_closed_loop_never_has_more_calls_than_workers() -> None:
-    """Workers wait for their answers: what slows down is called less often."""
+    """Workers wait for their answers, so a slow upstream is called less often."""
     run = simulate(
         Scenario(
             upstreams=[Upstream(name="api", service=4)],
@@ -80,7 +80,7 @@ def test_closed_loop_never_has_more_calls_than_workers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("law", "mean"),
+    ("distribution", "mean"),
     [
         (Constant(seconds=2), 2),
         (Exponential(mean=2), 2),
@@ -89,47 +89,47 @@ def test_closed_loop_never_has_more_calls_than_workers() -> None:
         (LoadDependent(base=1, per_request=0.1), 1.3),
         (Mixture(parts=[Share(share=3, of=1), Share(share=1, of=Exponential(mean=9))]), 3),
     ],
-    ids=lambda law: getattr(law, "kind", ""),
+    ids=lambda value: getattr(value, "kind", ""),
 )
-def test_distributions_have_their_mean(law: Exponential, mean: float) -> None:
-    """Each law draws around the mean that follows from its numbers, with 3 requests in hand."""
+def test_distributions_have_their_mean(distribution: Exponential, mean: float) -> None:
+    """The mean of many draws is the one that follows from the parameters, with 3 requests in progress."""
     rng = Random(3)
-    assert statistics.mean(law.draw(rng, 3) for _ in range(40_000)) == pytest.approx(mean, rel=0.03)
+    assert statistics.mean(distribution.draw(rng, 3) for _ in range(40_000)) == pytest.approx(mean, rel=0.03)
 
 
-def test_numbers_and_texts_stand_for_the_usual_laws() -> None:
-    """A number is a constant time, or a Poisson rate; a text is a duration."""
+def test_numbers_and_texts_stand_for_common_models() -> None:
+    """A number is a constant time or a Poisson rate, and a text is a duration."""
     assert Upstream(name="api", service="50ms").service == Constant(seconds=0.05)
     assert Callers(name="shop", calls="api", arrivals=3).arrivals == Poisson(rate=3)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("invalid", "message"),
     [
         ({"upstreams": [{"name": "Api"}]}, r"Upstream.name is 'Api'"),
         ({"upstreams": [{"name": "api", "service": {"kind": "gamma"}}]}, r"service .*'constant', 'exponential'"),
         ({"upstreams": [{"name": "api", "changes": [{"kind": "outage", "at": 1, "haw": 2}]}]}, "did you mean 'how'"),
-        ({"callers": [{"name": "shop", "calls": "db"}]}, "'shop' calls 'db', which is no upstream; there are: api"),
-        ({"callers": [{"name": "api", "calls": "api"}]}, "'api' names two things"),
+        ({"callers": [{"name": "shop", "calls": "db"}]}, "'shop' calls 'db', which is not an upstream; there are: api"),
+        ({"callers": [{"name": "api", "calls": "api"}]}, "the name 'api' is used twice"),
         ({"upstreams": [{"name": "api", "calls": ["api"]}]}, "'api' calls itself"),
         ({"duration": None}, "Scenario.duration is None"),
     ],
 )
-def test_scenario_that_cannot_be_is_refused_in_words(wrong: dict[str, object], says: str) -> None:
-    """What is wrong with a scenario is said before anything runs."""
-    right = {"upstreams": [{"name": "api"}], "callers": [{"name": "shop", "calls": "api"}], "duration": 1}
-    with pytest.raises(ConfigurationError, match=says):
-        Scenario(**right | wrong)
+def test_scenario_invalid_is_rejected(invalid: dict[str, object], message: str) -> None:
+    """An invalid scenario is rejected with a message before anything runs."""
+    valid = {"upstreams": [{"name": "api"}], "callers": [{"name": "shop", "calls": "api"}], "duration": 1}
+    with pytest.raises(ConfigurationError, match=message):
+        Scenario(**valid | invalid)
 
 
-def test_scenario_without_a_duration_is_told_so() -> None:
-    """What is missing is called missing."""
+def test_scenario_without_duration_is_rejected() -> None:
+    """The message names the missing field."""
     with pytest.raises(ConfigurationError, match=r"Scenario\.duration is missing"):
         Scenario(upstreams=[Upstream(name="api")], callers=[Callers(name="shop", calls="api")])
 
 
-def test_settings_laid_over_a_scenario_leave_the_others_alone() -> None:
-    """``with_config`` lays over field by field, for callers and services alike."""
+def test_with_config_keeps_other_settings() -> None:
+    """``with_config`` overrides field by field, for callers and for services."""
     scenario = plain().with_config(NONE)
     assert scenario.callers[0].config.retry is scenario.upstreams[0].config.retry is None
     assert scenario.callers[0].config.timeout == plain().callers[0].config.timeout

@@ -1,7 +1,7 @@
-"""Half of an upstream is gone for a minute: what is left of it serves as much as it can, if clients let it.
+"""An upstream loses half of its capacity for a minute: adaptive concurrency keeps the other half useful.
 
-Callers go on to call 150 times a second what serves 200, then only 100, then 200 again. Whoever waits for more than 2 s
-leaves, and the servers, who do not notice, work on for nobody.
+Callers send 150 calls per second to an upstream that serves 200 of them, then only 100, then 200 again. Clients leave
+after 2 s, and the servers continue to work for clients that have left.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from resilient_client.simulation import Callers, Capacity, Exponential, Poisson,
 pytestmark = pytest.mark.slow
 
 BEGAN, ENDED = 15, 75
-LEFT = 100.0
-"""Requests a second that half of the upstream serves: 5 servers, 50 ms each on average."""
+REMAINING = 100.0
+"""Requests per second that half of the upstream serves: 5 servers, 50 ms each on average."""
 SEEDS = [1, 2]
 ADAPTIVE = AdaptiveConcurrency()
 
 
 @cache
 def half_gone(bulkhead: Bulkhead | AdaptiveConcurrency | None, seed: int = 1, clients: int = 5) -> Run:
-    """The minute, with 15 s before it and 25 s after."""
+    """Run the minute, with 15 s before it and 25 s after it."""
     halved = Capacity(at=BEGAN, lasting=ENDED - BEGAN, servers=5)
     config = ClientConfig(timeout=Timeout(attempt=2), bulkhead=bulkhead)
     return simulate(
@@ -44,12 +44,12 @@ def half_gone(bulkhead: Bulkhead | AdaptiveConcurrency | None, seed: int = 1, cl
 
 
 def goodput(run: Run, begin: int, end: int) -> float:
-    """Successful calls a second."""
+    """Successful calls per second."""
     return sum(run.calls["shop"].goodput[begin:end]) / (end - begin)
 
 
 def figures(run: Run) -> tuple[float, float, float, int]:
-    """A line of the table: goodput before, in the minute, and 10 s after it; the most requests over there."""
+    """A line of the table: goodput before, during and 10 s after the minute, and the peak of requests in progress."""
     return (
         goodput(run, 5, BEGAN),
         goodput(run, BEGAN, ENDED),
@@ -60,47 +60,47 @@ def figures(run: Run) -> tuple[float, float, float, int]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("clients", [1, 5, 20])
-def test_goodput_with_adaptive_concurrency_stays_at_what_is_left(clients: int, seed: int) -> None:
-    """At least 90 % of it, however many clients share it and none knows of the others."""
-    assert goodput(half_gone(ADAPTIVE, seed, clients), BEGAN, ENDED) >= 0.9 * LEFT
+def test_adaptive_concurrency_keeps_goodput(clients: int, seed: int) -> None:
+    """Goodput is at least 90 % of the remaining capacity, for any number of clients that share it."""
+    assert goodput(half_gone(ADAPTIVE, seed, clients), BEGAN, ENDED) >= 0.9 * REMAINING
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_goodput_without_a_bulkhead_collapses(seed: int) -> None:
-    """Negative control: retries, budget and circuits alone leave less than two thirds of it."""
-    assert goodput(half_gone(None, seed), BEGAN, ENDED) < 0.67 * LEFT
+    """Negative control: with retries, budget and circuits only, goodput is below two thirds of the capacity."""
+    assert goodput(half_gone(None, seed), BEGAN, ENDED) < 0.67 * REMAINING
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_queue_with_adaptive_concurrency_stays_short_over_there(seed: int) -> None:
-    """One second of work at the most; without it, more than five."""
-    assert half_gone(ADAPTIVE, seed).upstreams["api"].peak <= LEFT
-    assert half_gone(None, seed).upstreams["api"].peak > 5 * LEFT
+def test_adaptive_concurrency_keeps_the_queue_short(seed: int) -> None:
+    """The queue of the upstream holds at most one second of work; without a bulkhead, more than five."""
+    assert half_gone(ADAPTIVE, seed).upstreams["api"].peak <= REMAINING
+    assert half_gone(None, seed).upstreams["api"].peak > 5 * REMAINING
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("clients", [1, 5, 20])
-def test_goodput_with_adaptive_concurrency_is_back_within_10_s(clients: int, seed: int) -> None:
-    """Calls succeed as before, for good."""
+def test_adaptive_concurrency_recovers_within_10_s(clients: int, seed: int) -> None:
+    """Calls succeed as before, to the end of the run."""
     recovery = half_gone(ADAPTIVE, seed, clients).recovery()
     assert recovery is not None
     assert recovery <= 10
 
 
-def test_small_clients_with_much_room_to_grow_keep_the_upstream_overloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: four attempts of room for each of 20 clients, as in the original law, cost a tenth more."""
+def test_large_growth_of_small_clients_overloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: room for four attempts in each of 20 clients, as in the original formula, costs a tenth."""
     monkeypatch.setattr(adaptive, "_SMALL_ROOM", math.inf)
-    assert goodput(half_gone.__wrapped__(ADAPTIVE, clients=20), BEGAN, ENDED) < 0.85 * LEFT
+    assert goodput(half_gone.__wrapped__(ADAPTIVE, clients=20), BEGAN, ENDED) < 0.85 * REMAINING
 
 
-def test_attempts_that_wait_for_all_their_time_bring_the_collapse_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control of a wait's bound: who is sent at the last moment is given up before the answer can come."""
+def test_unbounded_wait_for_a_permit_collapses_goodput(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of the max wait: attempts sent too late are given up before the answer can arrive."""
     monkeypatch.setattr(middleware, "_max_wait", lambda _request, _permits: math.inf)
-    assert goodput(half_gone.__wrapped__(ADAPTIVE), BEGAN, ENDED) < 0.5 * LEFT
+    assert goodput(half_gone.__wrapped__(ADAPTIVE), BEGAN, ENDED) < 0.5 * REMAINING
 
 
-def test_table_of_the_docs_is_that_of_the_simulation() -> None:
-    """Give or take a tenth, which changes elsewhere in the chain may move."""
+def test_table_in_docs_matches_simulation() -> None:
+    """The numbers agree within a tenth, so that small changes of the chain do not need new docs."""
     fixed = Bulkhead(max_concurrent=2, max_queue=20)
     table = {
         "neither": figures(half_gone(None)),
@@ -110,5 +110,5 @@ def test_table_of_the_docs_is_that_of_the_simulation() -> None:
     for name, (before, meanwhile, after, peak) in table.items():
         print(f"| {name} | {before:.0f} | {meanwhile:.0f} | {after:.0f} | {peak} |")
     lines = {cells[0]: cells[1:] for cells in rows(ROOT / "docs" / "bulkhead.md")}
-    told = {name: tuple(float(cell) for cell in lines[name]) for name in table}
-    assert told == {name: pytest.approx(line, rel=0.1) for name, line in table.items()}
+    documented = {name: tuple(float(cell) for cell in lines[name]) for name in table}
+    assert documented == {name: pytest.approx(line, rel=0.1) for name, line in table.items()}

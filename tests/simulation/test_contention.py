@@ -1,7 +1,7 @@
 """A hundred clients change one row at once: the figures of *Exponential Backoff And Jitter* (Brooker, AWS, 2015).
 
-Each client reads a version and writes on condition that it is unchanged; who loses starts again. The original
-simulator, run a hundred times, gives the calls and seconds below. Ours runs our real chain.
+Each client reads a version, and writes if the version is unchanged. If it has changed, the client starts again. The
+calls and seconds below are means of a hundred runs of the article's simulator. These tests run the real chain.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def hop(rng: Random, _in_flight: int = 1) -> float:
 
 
 class Row:
-    """A row of a database with a version."""
+    """A row of a database, with a version."""
 
     def __init__(self) -> None:
         self.version = 0
@@ -42,7 +42,10 @@ class Row:
         self.settled_at = 0.0
 
     async def update(self, visit: Visit) -> int:
-        """Read, and write if nobody else did meanwhile; arrival was a hop, and each way back and forth is one more."""
+        """Read, and write if the version is unchanged.
+
+        The arrival of the request is one hop. The answer to the read, the write and its answer are one hop each.
+        """
         seen = self.version
         await asyncio.sleep(hop(visit.rng) + hop(visit.rng))
         self.writes += 1
@@ -54,7 +57,7 @@ class Row:
 
 
 def contend(backoff: Backoff | Callable[[object], float], seed: int) -> tuple[int, float]:
-    """The writes it took until all had won, and when the last one had."""
+    """Return the number of writes until all clients had succeeded, and when the last one succeeded."""
     row = Row()
     retry = Retry(max_attempts=100, statuses={409}, backoff=backoff)
     config = ClientConfig(timeout=None, retry=retry, retry_budget=None, circuit_breaker=None)
@@ -76,27 +79,27 @@ def on_average(backoff: Backoff | Callable[[object], float]) -> tuple[float, flo
     return statistics.mean(writes for writes, _ in results), statistics.mean(settled for _, settled in results)
 
 
-def law(kind: str) -> Backoff | Callable[[object], float]:
-    """The laws with the numbers of the original: base 5 ms, cap 2 s; its exponent is 1 after the first failure."""
+def backoff_of(kind: str) -> Backoff | Callable[[object], float]:
+    """The backoff with the parameters of the original: base 5 ms, cap 2 s, exponent 1 after the first failure."""
     if kind == "none":
         return at_once
     return Backoff(kind=kind, initial=0.005 if kind == "decorrelated" else 0.010, maximum=2)
 
 
 @pytest.mark.parametrize("kind", ORIGINAL)
-def test_contention_under_each_law_takes_the_calls_and_the_time_of_the_original(kind: str) -> None:
-    """Our chain on the simulated network takes what his took: within 5 % of the calls and 10 % of the time."""
+def test_contention_matches_the_original(kind: str) -> None:
+    """The real chain on the simulated network takes the same calls within 5 %, and the same time within 10 %."""
     calls, seconds = ORIGINAL[kind]
-    assert on_average(law(kind)) == (pytest.approx(calls, rel=0.05), pytest.approx(seconds, rel=0.10))
+    assert on_average(backoff_of(kind)) == (pytest.approx(calls, rel=0.05), pytest.approx(seconds, rel=0.10))
 
 
-def test_contention_under_the_default_law_takes_the_calls_of_full_jitter() -> None:
-    """The default law of pauses is as good as the best one known: within 10 calls of full jitter."""
+def test_contention_with_default_backoff_is_full_jitter() -> None:
+    """The default backoff is within 10 calls of full jitter, the best formula of the article."""
     assert on_average(Backoff(initial=0.010, maximum=2))[0] == pytest.approx(ORIGINAL["full_jitter"][0], abs=10)
 
 
-def test_contention_under_jitter_that_is_added_is_as_bad_as_none() -> None:
-    """Negative control: a little chance on top of a growing pause leaves the herd a herd."""
+def test_contention_with_additive_jitter_is_slow() -> None:
+    """Negative control: a little jitter on top of a growing delay does not spread the retries enough."""
     calls, seconds = on_average(Backoff(kind="additive_jitter", initial=0.010, maximum=2))
     assert calls > 1.8 * ORIGINAL["full_jitter"][0]
     assert seconds > 10 * ORIGINAL["full_jitter"][1]

@@ -1,8 +1,8 @@
-"""The defaults on everything there is: never worse than not retrying, and better wherever a repeat can help.
+"""The defaults in all scenarios: not worse than without retries, and better wherever a repeat can help.
 
-Each ready scenario, and partial and hanging outages besides, under the defaults, under the same client with retries
-off, and under one that has time limits only (no retries, no circuit). Run with ``-s`` to see the table;
-``benchmarks/reliability.py`` makes the same with more seeds for docs/reliability.md.
+The scenarios are the ready ones, and partial and hanging outages. Each is run with the defaults, with the same client
+without retries, and with a client that has timeouts only (no retries, no circuit). Run with ``-s`` to see the table.
+``benchmarks/reliability.py`` makes the same table with more seeds for docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ pytestmark = pytest.mark.slow
 
 SEEDS = range(1, 6)
 OFF = ClientConfig(retry=None)
-"""The same client, not retrying."""
+"""The same client without retries."""
 EARLY = ClientConfig(
     circuit_breaker=CircuitBreaker(
         failure_ratio=0.5, minimum_calls=10, window=30, break_duration=2, max_break_duration=10, half_open_probes=3
     )
 )
-"""Circuits that open at half the failures, in breaks that double: what was the default before these tests."""
+"""Circuits that open at 50 % failures, with breaks that double: the default before these tests existed."""
 CONFIGS = {"default": DEFAULT, "retries off": OFF, "time limits only": NONE, "early": EARLY}
 
 
 def scenario(name: str) -> Scenario:
-    """A ready one; or one in which a share of all requests fails, for half a minute or always, or all hang."""
+    """A ready scenario, or one in which a share of all requests fails for 30 s or always, or all hang."""
     kind, _, rate = name.partition(" ")
     if kind == "always":
         return plain(clients=10, rate=5, duration=60, error_rate=float(rate) / 100)
@@ -44,8 +44,8 @@ def scenario(name: str) -> Scenario:
 
 
 @cache
-def told(name: str, config: str) -> list[Run]:
-    """A run for each seed, as a line of the table, too."""
+def runs_of(name: str, config: str) -> list[Run]:
+    """Run the scenario once per seed, and print a line of the table."""
     runs = [simulate(scenario(name).with_config(CONFIGS[config]), seed=seed) for seed in SEEDS]
     load = statistics.mean(run.totals.amplification for run in runs)
     print(f"| {name:16} | {config:16} | {mean(runs):6.2f} % | {load:.2f} |")
@@ -53,13 +53,13 @@ def told(name: str, config: str) -> list[Run]:
 
 
 def mean(runs: list[Run]) -> float:
-    """Calls that succeed, in per cent."""
+    """Calls that succeed, in per cent, on average."""
     return 100 * statistics.mean(run.totals.success for run in runs)
 
 
 def gain(name: str, *, over: str, config: str = "default") -> float:
-    """Percentage points of success that ``config`` has more than ``over``, on average."""
-    return mean(told(name, config)) - mean(told(name, over))
+    """The success of ``config`` minus that of ``over``, in percentage points, on average."""
+    return mean(runs_of(name, config)) - mean(runs_of(name, over))
 
 
 @pytest.mark.parametrize("over", ["retries off", "time limits only"])
@@ -74,46 +74,46 @@ def gain(name: str, *, over: str, config: str = "default") -> float:
         ("always 50", 5),
     ],
 )
-def test_defaults_where_a_repeat_can_help_are_better_than_none(name: str, least: float, over: str) -> None:
-    """So many more of all calls succeed, in per cent."""
+def test_defaults_help_where_a_repeat_can_help(name: str, least: float, over: str) -> None:
+    """More calls succeed than without retries, by at least ``least`` percentage points."""
     assert gain(name, over=over) > least
 
 
 @pytest.mark.parametrize("over", ["retries off", "time limits only"])
 @pytest.mark.parametrize("name", ["brownout", "tail", "errors 90"])
-def test_defaults_where_a_repeat_can_hardly_help_harm_nobody(name: str, over: str) -> None:
-    """What can be served is served, whoever asks again for the rest; nothing to heal; a tenth that gets through."""
+def test_defaults_do_no_harm_where_repeats_are_useless(name: str, over: str) -> None:
+    """No fewer calls succeed where the capacity limits success, where nothing fails, and where 90 % fail."""
     assert gain(name, over=over) >= 0
 
 
 @pytest.mark.parametrize(("name", "noise"), [("outage", 0.2), ("hanging", 0.2)])
-def test_defaults_in_a_total_outage_are_as_good_as_the_same_client_without_retries(name: str, noise: float) -> None:
-    """No repeat can succeed, and none is to blame for a failure: equal, but for chance."""
+def test_defaults_in_total_outage_equal_no_retries(name: str, noise: float) -> None:
+    """No repeat can succeed, and none makes a call fail, so the results are equal within random noise."""
     assert gain(name, over="retries off") >= -noise
 
 
 @pytest.mark.parametrize("name", ["outage", "hanging"])
-def test_circuit_costs_a_second_of_a_total_outage(name: str) -> None:
-    """The price of the circuit: calls between the end and the first probe. At most 1 % of these 60 and 80 s."""
+def test_circuit_costs_a_second_after_total_outage(name: str) -> None:
+    """The circuit refuses calls between the end of the outage and the first probe: at most 1 % of 60 or 80 s."""
     assert gain(name, over="time limits only") >= -1
 
 
 def test_circuits_of_four_layers_cost_some_seconds() -> None:
-    """Each of them has to find out in turn: at most 2.5 % of 45 s, of which hardly any for the retries."""
+    """The circuits recover one after the other: at most 2.5 % of 45 s, of which retries cause at most 1 %."""
     assert gain("layered-retries", over="time limits only") >= -2.5
     assert gain("layered-retries", over="retries off") >= -1
 
 
 @pytest.mark.parametrize("name", ["spike", "stall"])
-def test_defaults_in_a_spike_and_a_stall_cost_at_most_a_point(name: str) -> None:
-    """At the edge of capacity, where naive clients fall for good."""
+def test_defaults_in_spike_and_stall_cost_at_most_a_point(name: str) -> None:
+    """Close to the capacity, where naive clients never recover, the defaults lose at most one percentage point."""
     assert gain(name, over="time limits only") >= -1
 
 
 @pytest.mark.parametrize("name", ["outage", "hanging"])
-def test_outage_under_the_defaults_is_noticed_to_be_over_within_two_seconds(name: str) -> None:
-    """On each seed."""
-    for run in told(name, "default"):
+def test_defaults_recover_within_two_seconds(name: str) -> None:
+    """After an outage, calls succeed as before within two seconds, with each seed."""
+    for run in runs_of(name, "default"):
         recovery = run.recovery()
         assert recovery is not None
         assert recovery <= 2
@@ -122,15 +122,13 @@ def test_outage_under_the_defaults_is_noticed_to_be_over_within_two_seconds(name
 @pytest.mark.parametrize(
     ("name", "loss"), [("outage", 3), ("errors 80", 5), ("always 50", 25), ("layered-retries", 15)]
 )
-def test_early_circuits_with_long_breaks_cost_more_than_they_save(name: str, loss: float) -> None:
-    """Negative control: of all calls, so many per cent fail that would be answered with no retries and no circuit."""
+def test_early_circuits_with_long_breaks_lose_calls(name: str, loss: float) -> None:
+    """Negative control: more than ``loss`` per cent of all calls fail that succeed with timeouts only."""
     assert gain(name, over="time limits only", config="early") < -loss
 
 
-def test_hanging_outage_under_a_circuit_that_waits_for_its_probes_outlives_itself(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Negative control: a probe that hangs would keep everybody out until it is given up, ten seconds later."""
+def test_circuit_that_waits_for_probes_recovers_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: a hanging probe would keep all callers out until it times out, ten seconds later."""
     passes = Circuit._passes
 
     def waiting(circuit: Circuit, now: float) -> bool:
@@ -143,7 +141,7 @@ def test_hanging_outage_under_a_circuit_that_waits_for_its_probes_outlives_itsel
     assert recovery > 2
 
 
-def test_calls_are_the_same_for_all_who_are_compared() -> None:
-    """The calls offered depend on the seed alone: settings are compared on equal terms."""
-    for ours, bare in zip(told("blip", "default"), told("blip", "retries off"), strict=True):
+def test_offered_calls_depend_on_the_seed_alone() -> None:
+    """The offered calls are the same with all settings, so that settings can be compared."""
+    for ours, bare in zip(runs_of("blip", "default"), runs_of("blip", "retries off"), strict=True):
         assert ours.calls["shop"].offered == bare.calls["shop"].offered

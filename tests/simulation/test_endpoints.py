@@ -1,6 +1,6 @@
-"""Four endpoints: one turns fifty times slower, then another dies. Callers must notice neither.
+"""Four endpoints, of which one becomes fifty times slower and another one dies. Callers must not notice.
 
-Run with ``-s`` to see the table of each run.
+Run with ``-s`` to see a line of numbers per run.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ NAMES = ("api-0", "api-1", "api-2", "api-3")
 SLOW, DEAD = NAMES[:2]
 SLOW_FROM, SLOW_TO = 20, 80
 DEAD_FROM, DEAD_TO = 50, 70
-WELL_BY = 110  # an ejection lasts 37.5 s at the most, and half of the slow start is enough
+RECOVERED_BY = 110  # an ejection lasts at most 37.5 s, and half of the slow start is enough
 LEAST_LOADED = LoadBalancing()
-UNMINDFUL = LoadBalancing(strategy="round_robin", eject_failures=None, eject_slow=None)
+NO_EJECTION = LoadBalancing(strategy="round_robin", eject_failures=None, eject_slow=None)
 
 
-class RecordedTrace(NamedTuple):
-    """What a run came to."""
+class Result(NamedTuple):
+    """The numbers of a run."""
 
     failed: int
     p50: float
@@ -35,8 +35,11 @@ class RecordedTrace(NamedTuple):
     share_afterwards: float
 
 
-def scenario(balancing: LoadBalancing, *, trouble: bool, how: str, clients: int) -> Scenario:
-    """Calls by chance, 100 a second by one client or 10 by each of many, to four copies; lognormal, median 20 ms."""
+def scenario(balancing: LoadBalancing, *, faults: bool, how: str, clients: int) -> Scenario:
+    """Four copies with lognormal service times (median 20 ms), and random calls to them.
+
+    A single client sends 100 calls per second; each of several clients sends 10.
+    """
     changes = {
         SLOW: (Slowdown(at=SLOW_FROM, lasting=SLOW_TO - SLOW_FROM, factor=50),),
         DEAD: (Outage(at=DEAD_FROM, lasting=DEAD_TO - DEAD_FROM, how=how),),
@@ -47,7 +50,7 @@ def scenario(balancing: LoadBalancing, *, trouble: bool, how: str, clients: int)
             Upstream(
                 name=name,
                 service=Lognormal(median=0.02, sigma=0.5),
-                changes=changes.get(name, ()) if trouble else (),
+                changes=changes.get(name, ()) if faults else (),
             )
             for name in NAMES
         ],
@@ -66,24 +69,24 @@ def scenario(balancing: LoadBalancing, *, trouble: bool, how: str, clients: int)
 
 
 def share(run: Run, name: str, begins: int, ends: int) -> float:
-    """Of the requests in these seconds, those to one endpoint."""
+    """The share of the requests in these seconds that went to one endpoint."""
     loads = {each: sum(run.upstreams[each].load[begins:ends]) for each in NAMES}
     return loads[name] / sum(loads.values())
 
 
-def told(
-    label: str, seed: int, balancing: LoadBalancing, *, trouble: bool, how: str = "refuse", clients: int = 1
-) -> RecordedTrace:
-    """A run in numbers, as a line of the table, too."""
-    run = simulate(scenario(balancing, trouble=trouble, how=how, clients=clients), seed=seed)
+def measure(
+    label: str, seed: int, balancing: LoadBalancing, *, faults: bool, how: str = "refuse", clients: int = 1
+) -> Result:
+    """Run the scenario, and print a line of the table."""
+    run = simulate(scenario(balancing, faults=faults, how=how, clients=clients), seed=seed)
     totals = run.totals
-    result = RecordedTrace(
+    result = Result(
         failed=totals.failed,
         p50=totals.p50,
         p99=totals.p99,
         slow_share=share(run, SLOW, SLOW_FROM, SLOW_TO),
         dead_share=share(run, DEAD, DEAD_FROM, DEAD_TO),
-        share_afterwards=share(run, SLOW, WELL_BY, 130),
+        share_afterwards=share(run, SLOW, RECOVERED_BY, 130),
     )
     print(
         f"{label:<26} seed {seed}  failed {result.failed:>4}  p50 {result.p50 * 1e3:>5.1f} ms  "
@@ -94,45 +97,45 @@ def told(
 
 
 @cache
-def healthy(seed: int) -> RecordedTrace:
-    """The same without any trouble."""
-    return told("healthy", seed, LEAST_LOADED, trouble=False)
+def healthy(seed: int) -> Result:
+    """The same scenario without faults."""
+    return measure("healthy", seed, LEAST_LOADED, faults=False)
 
 
 @pytest.mark.parametrize("how", ["refuse", "reset", "hang", "unreachable", "error"])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_one_of_four_endpoints_slow_and_one_dead_is_noticed_by_nobody(how: str, seed: int) -> None:
-    """However it dies: no call fails, p99 is within twice the healthy one, the sick get under 5 % meanwhile."""
-    sick = told(f"least loaded, {how}", seed, LEAST_LOADED, trouble=True, how=how)
-    assert sick.failed == 0
-    assert sick.p99 <= 2 * healthy(seed).p99
-    assert sick.slow_share < 0.05
-    assert sick.dead_share < 0.05
-    assert sick.share_afterwards > 0.1
+def test_slow_and_dead_endpoint_do_not_affect_callers(how: str, seed: int) -> None:
+    """No call fails, p99 at most doubles, and the faulty endpoints get less than 5 % of the requests meanwhile."""
+    faulty = measure(f"least loaded, {how}", seed, LEAST_LOADED, faults=True, how=how)
+    assert faulty.failed == 0
+    assert faulty.p99 <= 2 * healthy(seed).p99
+    assert faulty.slow_share < 0.05
+    assert faulty.dead_share < 0.05
+    assert faulty.share_afterwards > 0.1
 
 
 @pytest.mark.parametrize("how", ["refuse", "hang"])
-def test_one_of_four_endpoints_slow_and_one_dead_is_not_noticed_by_a_fleet_either(how: str) -> None:
-    """Twenty clients that make a tenth of the calls each, and so learn later."""
-    sick = told(f"fleet, {how}", 1, LEAST_LOADED, trouble=True, how=how, clients=20)
-    assert sick.failed == 0
-    assert sick.p99 <= 2 * healthy(1).p99
-    assert sick.slow_share < 0.05
-    assert sick.dead_share < 0.05
+def test_slow_and_dead_endpoint_do_not_affect_a_fleet(how: str) -> None:
+    """The same holds for twenty clients with a tenth of the calls each, which detect faults later."""
+    faulty = measure(f"fleet, {how}", 1, LEAST_LOADED, faults=True, how=how, clients=20)
+    assert faulty.failed == 0
+    assert faulty.p99 <= 2 * healthy(1).p99
+    assert faulty.slow_share < 0.05
+    assert faulty.dead_share < 0.05
 
 
-def test_one_of_four_endpoints_slow_and_one_dead_in_turn_without_ejection_harms_many() -> None:
-    """Negative control: who gives each its turn, whatever it does with it, fails calls and waits for the slow one."""
-    sick = told("in turn, no ejection", 1, UNMINDFUL, trouble=True)
-    assert sick.failed > 0
-    assert sick.p99 > 10 * healthy(1).p99
-    assert sick.slow_share > 0.2
+def test_round_robin_without_ejection_affects_callers() -> None:
+    """Negative control: calls go to each endpoint in turn, so some fail and some wait for the slow one."""
+    faulty = measure("round robin, no ejection", 1, NO_EJECTION, faults=True)
+    assert faulty.failed > 0
+    assert faulty.p99 > 10 * healthy(1).p99
+    assert faulty.slow_share > 0.2
 
 
-def test_round_robin_with_ejection_leaves_the_sick_out_too() -> None:
-    """What each endpoint's replies tell is enough, without a look at its load: later, but soon enough for most."""
-    sick = told("in turn", 1, LoadBalancing(strategy="round_robin"), trouble=True)
-    assert sick.failed == 0
-    assert sick.p99 <= 2 * healthy(1).p99
-    assert sick.slow_share < 0.05
-    assert sick.dead_share < 0.05
+def test_round_robin_with_ejection_avoids_faulty_endpoints() -> None:
+    """Ejection by replies alone, without regard to the load, takes longer and is still fast enough."""
+    faulty = measure("round robin", 1, LoadBalancing(strategy="round_robin"), faults=True)
+    assert faulty.failed == 0
+    assert faulty.p99 <= 2 * healthy(1).p99
+    assert faulty.slow_share < 0.05
+    assert faulty.dead_share < 0.05

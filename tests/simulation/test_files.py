@@ -1,4 +1,4 @@
-"""Scenarios from TOML files."""
+"""Scenarios read from TOML files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from resilient_client.simulation._files import parsed_scenario, read_config, rea
 from resilient_client.simulation._ready import READY, ready_scenario
 
 WHOLE = """
-about = "everything that can be said"
+about = "every key there is"
 duration = "1m"
 seed = 7
 
@@ -82,12 +82,12 @@ method = "PUT"
 MINIMAL = "duration = 3\n[upstreams.api]\n[callers.shop]\ncalls = 'api'\n"
 
 
-def test_file_says_what_the_models_say() -> None:
-    """The same names, the same meaning; ``client`` tables are settings, those of all below those of one."""
+def test_file_has_the_names_of_the_models() -> None:
+    """Keys have the names and meanings of the models, and a group's ``client`` table overrides ``[client]``."""
     file = parsed_scenario(WHOLE, "x.toml", "x")
     base = ClientConfig(retry=None, timeout=Timeout(total=10))
     parts = (Share(share=9, of=0.01), Share(share=1, of=Lognormal(median=1)))
-    assert file.about == "everything that can be said"
+    assert file.about == "every key there is"
     assert file.scenario == Scenario(
         name="x",
         duration=60,
@@ -123,24 +123,24 @@ def test_file_says_what_the_models_say() -> None:
     )
 
 
-def test_settings_of_a_group_are_those_it_set() -> None:
-    """What is laid over a scenario later, field by field, finds unset what no file set."""
+def test_settings_of_a_group_are_only_those_in_the_file() -> None:
+    """Fields that the file does not set stay unset, so that ``with_config`` can merge field by field."""
     (shop, _) = parsed_scenario(WHOLE, "x.toml", "x").scenario.callers
     assert shop.config.model_fields_set == {"retry", "timeout"}
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
-        ("duration = = 3", "x.toml is no TOML: invalid value (at line 1, column 12)"),
+        ("duration = = 3", "x.toml is not valid TOML: invalid value (at line 1, column 12)"),
         ("[upstreams.api]\nname = 'x", 'expected "\'" (at line 2, the end of the file)'),
         ("duraton = 3", "x.toml has no key 'duraton'; did you mean 'duration'?"),
-        ("about = 3", "x.toml: about is 3; give a text"),
+        ("about = 3", "x.toml: about is 3; give text"),
         (MINIMAL.replace("duration = 3", ""), "x.toml: Scenario.duration is missing"),
         (MINIMAL.replace("3", "'3 days'"), "x.toml: Scenario.duration is '3 days', but must be a valid number"),
         ("duration = 3", "x.toml: upstreams: there are none; add one, such as [upstreams.shop]"),
         ("duration = 3\n[upstreams.api]", "x.toml: callers: there are none; add one, such as [callers.shop]"),
-        ("[upstreams.API]", "x.toml: upstreams.API: names are of small letters, digits and dashes"),
+        ("[upstreams.API]", "x.toml: upstreams.API: a name consists of at most 40 lower-case letters, digits"),
         ("upstreams = 3", "x.toml: upstreams: there are none"),
         ("[upstreams]\napi = 3", "x.toml: upstreams.api is 3; give a table"),
         ("[upstreams.api]\nsevers = 3", "x.toml: upstreams.api has no key 'severs'; did you mean 'servers'?"),
@@ -165,51 +165,51 @@ def test_settings_of_a_group_are_those_it_set() -> None:
         ("[client]\nretry = 5", "client: retry is 5; give { max_attempts=3 }, or 'off' for no retries"),
         ("client = 5", "x.toml: client is 5; give a table of settings"),
         ("[network]\nroundtrip = 1", "x.toml: network has no key 'roundtrip'; did you mean 'round_trip'?"),
-        (MINIMAL.replace("'api'", "'ap'"), "'shop' calls 'ap', which is no upstream; there are: api"),
+        (MINIMAL.replace("'api'", "'ap'"), "'shop' calls 'ap', which is not an upstream; there are: api"),
         (MINIMAL + "arrivals = { kind = 'herd', every = 0 }", "Herd.every is 0, but must be greater than 0"),
         (MINIMAL + "arrivals = -1", "Poisson.rate is -1, but must be greater than or equal to 0"),
     ],
 )
-def test_file_that_cannot_be_says_where_and_what_was_meant(text: str, words: str) -> None:
-    """File, table, name, value, what is allowed; in one sentence."""
+def test_file_invalid_is_rejected(text: str, message: str) -> None:
+    """The message is one sentence with the file, the table, the key, the value, and what is allowed."""
     with pytest.raises(ConfigurationError) as caught:
         parsed_scenario(text, "x.toml", "x")
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_file_that_is_not_there_or_no_text_says_so(tmp_path: Path) -> None:
-    """Of scenarios and of settings."""
+def test_file_missing_or_binary_is_rejected(tmp_path: Path) -> None:
+    """Both files of scenarios and files of settings are checked."""
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    for path, words in ((tmp_path / "no.toml", "no such file or directory"), (tmp_path / "binary.toml", "byte 0")):
+    for path, message in ((tmp_path / "no.toml", "no such file or directory"), (tmp_path / "binary.toml", "byte 0")):
         for read in (read_scenario, read_config):
-            with pytest.raises(ConfigurationError, match=words):
+            with pytest.raises(ConfigurationError, match=message):
                 read(path)
 
 
-def test_file_is_called_as_its_name_says(tmp_path: Path) -> None:
-    """There is no other place for a name."""
+def test_file_name_becomes_the_name_of_the_scenario(tmp_path: Path) -> None:
+    """A scenario has the name of its file, without the suffix."""
     (tmp_path / "mine.toml").write_text(MINIMAL)
     assert read_scenario(tmp_path / "mine.toml").scenario.name == "mine"
 
 
 @pytest.mark.parametrize("name", READY)
-def test_ready_scenario_runs_and_its_laws_hold(name: str) -> None:
-    """The shipped file is right, says what it is about, and its beginning runs (a run asserts the laws)."""
+def test_ready_scenario_runs(name: str) -> None:
+    """The shipped file is valid and has a description, and its beginning runs without breaking an invariant."""
     file = ready_scenario(name)
     assert 20 <= len(file.about) <= 110
     assert file.scenario.name == name
-    run = simulate(file.scenario.model_copy(update={"duration": _through_the_beginning(file.scenario)}))
+    run = simulate(file.scenario.model_copy(update={"duration": _beginning_of(file.scenario)}))
     assert isinstance(run, Run)
     assert run.totals.succeeded
 
 
-def _through_the_beginning(scenario: Scenario) -> float:
-    """Up to the first seconds of the trouble."""
-    return 5.0 if scenario.trouble is None else min(scenario.duration, scenario.trouble[0] + 3)
+def _beginning_of(scenario: Scenario) -> float:
+    """The duration up to the first seconds of the incident."""
+    return 5.0 if scenario.incident is None else min(scenario.duration, scenario.incident[0] + 3)
 
 
-def test_ready_scenario_that_does_not_exist_names_the_closest() -> None:
-    """Or all of them."""
+def test_ready_scenario_unknown_suggests_the_closest() -> None:
+    """The message suggests the closest name."""
     with pytest.raises(ConfigurationError, match="no ready scenario 'stal'; did you mean 'stall'"):
         ready_scenario("stal")

@@ -1,4 +1,4 @@
-"""Hedging where replicas queue, where everything is down, and at scale: what it gains, and what it costs."""
+"""Gains and costs of hedging: with queueing replicas, in a full outage, and at scale."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ SEEDS = (1, 2, 3)
 EXTRA = 0.05
 
 
-# --- replicas that queue, and go on with what nobody waits for ---
+# --- replicas with queues, which continue to work for clients that have left ---
 
 
 def queues(utilisation: float, hedging: Hedging | None, **config: Any) -> Scenario:
-    """Ten replicas that serve one request after the other: most in 20 ms, one in twenty in 200 ms on average."""
+    """Ten replicas that serve one request at a time: most in 20 ms on average, one in twenty in 200 ms."""
     service = Mixture(parts=[Share(share=0.95, of=Exponential(mean=0.02)), Share(share=0.05, of=Exponential(mean=0.2))])
     settings = ClientConfig(hedging=hedging, connection=ConnectionSettings(pool_size=0), **config)
     return Scenario(
@@ -72,7 +72,7 @@ def queues(utilisation: float, hedging: Hedging | None, **config: Any) -> Scenar
 
 
 class Figures(NamedTuple):
-    """What is compared of runs with and without hedging: means over the seeds, in seconds; and the requests."""
+    """The compared numbers: means over the seeds, in seconds, and the calls and extra requests of each seed."""
 
     p50: float
     p99: float
@@ -83,7 +83,7 @@ class Figures(NamedTuple):
 
 
 def figures(utilisation: float, hedging: Hedging | None) -> Figures:
-    """One run for each seed."""
+    """Run the scenario once per seed."""
     runs = [simulate(queues(utilisation, hedging), seed=seed) for seed in SEEDS]
     totals = [run.totals for run in runs]
     return Figures(
@@ -98,15 +98,15 @@ def figures(utilisation: float, hedging: Hedging | None) -> Figures:
 
 @cache
 def paired(utilisation: float) -> tuple[Figures, Figures]:
-    """Unhedged and hedged: the same calls at the same times."""
+    """Return the figures without and with hedging, for the same calls at the same times."""
     return figures(utilisation, None), figures(utilisation, Hedging())
 
 
 @pytest.mark.parametrize("utilisation", [0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
-def test_hedging_of_queueing_replicas_is_never_worse_than_none(utilisation: float) -> None:
-    """Hedges would queue like all others, and losers be worked on: p99 stays within 1 %, p99.9 and the mean within 2 %.
+def test_hedging_does_not_harm_queueing_replicas(utilisation: float) -> None:
+    """p99 stays within 1 %, p99.9 and the mean within 2 %, although hedges queue too and losers are worked on.
 
-    So much is chance with three seeds. ``benchmarks/hedging_queues.py`` tells more with more of them.
+    These bounds are the random noise of three seeds. ``benchmarks/hedging_queues.py`` uses more seeds.
     """
     none, hedged = paired(utilisation)
     print(f"| {utilisation} | {none.p99:.3f} s | {hedged.p99:.3f} s | {sum(hedged.extra) / sum(hedged.calls):.2%} |")
@@ -118,31 +118,31 @@ def test_hedging_of_queueing_replicas_is_never_worse_than_none(utilisation: floa
 
 
 @pytest.mark.parametrize("utilisation", [0.9, 0.95])
-def test_hedges_cease_where_queues_are_what_makes_the_tail(utilisation: float) -> None:
-    """One in a thousand calls is hedged at the most, and even the median does not notice."""
+def test_hedges_stop_where_queues_cause_the_tail(utilisation: float) -> None:
+    """At most one in a thousand calls is hedged, and the median rises by at most 1 %."""
     none, hedged = paired(utilisation)
     assert sum(hedged.extra) <= 0.001 * sum(hedged.calls)
     assert hedged.p50 <= 1.01 * none.p50
 
 
 def test_hedging_of_idle_replicas_shortens_the_tail() -> None:
-    """At a utilisation of 0.3 it is worth its load: p99 falls by an eighth at the least."""
+    """At a utilisation of 0.3, p99 falls by at least an eighth."""
     none, hedged = paired(0.3)
     assert hedged.p99 <= 0.875 * none.p99
 
 
-def test_hedges_that_promise_nothing_make_busy_replicas_worse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: with both budgets, but without a look at what is gained, all wait longer for one another."""
+def test_hedges_without_gain_harm_busy_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: with both budgets, but without regard to the gain, latencies rise."""
     monkeypatch.setattr(HedgingRoute, "is_worthwhile", lambda _route, _waited: True)
     none, _ = paired(0.9)
     hedged = figures(0.9, Hedging())
-    print(f"| 0.9, whatever they gain | {none.mean:.3f} s | {hedged.mean:.3f} s in the mean |")
+    print(f"| 0.9, without regard to the gain | {none.mean:.3f} s | {hedged.mean:.3f} s in the mean |")
     assert hedged.mean > 1.02 * none.mean
     assert hedged.p50 > 1.04 * none.p50
 
 
-def test_hedging_of_busy_replicas_without_budgets_makes_them_worse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: as many hedges as are wanted, whatever they gain, and a p99 that was bad doubles."""
+def test_hedging_without_budgets_harms_busy_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: with unlimited hedges, without regard to the gain, p99 doubles."""
     monkeypatch.setattr(HedgingRoute, "is_worthwhile", lambda _route, _waited: True)
     monkeypatch.setattr(HedgeTokens, "try_spend", lambda _: True)
     none = simulate(queues(0.6, None), seed=1).totals
@@ -155,7 +155,7 @@ def test_hedging_of_busy_replicas_without_budgets_makes_them_worse(monkeypatch: 
 
 
 def hedges_in_outage(**config: Any) -> tuple[int, int]:
-    """Hedges while an upstream answers, and from 10 s into an outage on in which it answers nothing."""
+    """Count hedges before an outage in which nothing is answered, and from 10 s after its start."""
     before = late = 0
 
     def count(event: Event) -> None:
@@ -164,7 +164,7 @@ def hedges_in_outage(**config: Any) -> tuple[int, int]:
             before += event.at < 20
             late += event.at >= 30
 
-    def watched(*args: Any, **options: Any) -> APIClient:
+    def observed(*args: Any, **options: Any) -> APIClient:
         api = APIClient(*args, **options)
         api.subscribe(count)
         return api
@@ -175,23 +175,23 @@ def hedges_in_outage(**config: Any) -> tuple[int, int]:
     simulate(
         Scenario(
             upstreams=[Upstream(name="api", service=slow_at_times, changes=[Outage(at=20, lasting=40, how="hang")])],
-            callers=[Callers(name="shop", calls="api", arrivals=50.0, config=settings, client=watched)],
+            callers=[Callers(name="shop", calls="api", arrivals=50.0, config=settings, client=observed)],
             duration=60,
         )
     )
     return before, late
 
 
-def test_hedges_cease_in_a_full_outage() -> None:
-    """Nothing is answered, nothing is deposited: after what was saved there is not one, with the circuit off."""
+def test_hedges_stop_in_a_full_outage() -> None:
+    """Without answers there are no deposits: when the budget is spent there are no hedges, even without circuit."""
     before, late = hedges_in_outage()
     print(f"hedges in 20 s before: {before}; in the last 30 s of the outage: {late}")
     assert before > 5
     assert late == 0
 
 
-def test_hedges_without_their_budgets_double_the_load_of_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: one for every attempt, to an upstream that is down."""
+def test_hedges_without_budgets_double_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: every attempt to an upstream that is down is hedged."""
     monkeypatch.setattr(HedgingRoute, "is_worthwhile", lambda _route, _waited: True)
     monkeypatch.setattr(HedgeTokens, "try_spend", lambda _: True)
     _, late = hedges_in_outage(retry_budget=None)
@@ -200,25 +200,25 @@ def test_hedges_without_their_budgets_double_the_load_of_an_outage(monkeypatch: 
 
 # --- the tail at scale ---
 
-SOMEWHERE = URL("http://api.example.com/key")
-ORIGIN = Endpoint.of(SOMEWHERE)
-REPLY = Response(200, CIMultiDictProxy(CIMultiDict()), b"", SOMEWHERE)
+URL_OF_KEY = URL("http://api.example.com/key")
+ORIGIN = Endpoint.of(URL_OF_KEY)
+REPLY = Response(200, CIMultiDictProxy(CIMultiDict()), b"", URL_OF_KEY)
 FAN_OUT = 1000
 
 
 def latency(rng: Random) -> float:
-    """1 ms in the middle, 2 % above 10 ms, and one in 100,000 stalls for 0.5 to 2 s."""
+    """Draw a latency: 1 ms is the median, 2 % are above 10 ms, and one in 100,000 takes 0.5 to 2 s."""
     return rng.uniform(0.5, 2.0) if rng.random() < 1e-5 else rng.lognormvariate(math.log(0.001), 1.12)
 
 
 def unhedged(fan_outs: int) -> list[float]:
-    """How long each fan-out takes: as long as its slowest call."""
+    """Return how long each fan-out takes: as long as its slowest call. In ascending order."""
     rng = Random(1)
     return sorted(max(latency(rng) for _ in range(FAN_OUT)) for _ in range(fan_outs))
 
 
 def hedged(hedging: Hedging, fan_outs: int) -> tuple[list[float], float]:
-    """The same through retry, hedging and attempt, with their budgets; and the share of extra requests."""
+    """Return the same with hedging and its budgets, and the share of extra requests."""
     sent = 0
 
     async def run() -> list[float]:
@@ -241,47 +241,49 @@ def hedged(hedging: Hedging, fan_outs: int) -> tuple[list[float], float]:
         chain = compose((RetryMiddleware(budgets), HedgingMiddleware(budgets), AttemptMiddleware()), upstream)
         call, settings = Call.get("/key"), CallSettings(Timeout().limits(), Retry(), hedging=hedging)
 
-        async def ask() -> None:
+        async def send() -> None:
             context = CallContext(call, client, settings, loop.time(), loop.time() + 30.0)
             context.upstream = ORIGIN
-            await chain(Request("GET", SOMEWHERE, CIMultiDict(), None, context, None, ORIGIN))
+            await chain(Request("GET", URL_OF_KEY, CIMultiDict(), None, context, None, ORIGIN))
 
-        taken: list[float] = []
+        durations: list[float] = []
         for _ in range(fan_outs):
             began = loop.time()
-            await asyncio.gather(*(ask() for _ in range(FAN_OUT)))
-            taken.append(loop.time() - began)
-        return sorted(taken)
+            await asyncio.gather(*(send() for _ in range(FAN_OUT)))
+            durations.append(loop.time() - began)
+        return sorted(durations)
 
-    gc.disable()  # a million calls leave no garbage, and it would look through their tasks for a third of the time
+    gc.disable()  # a million calls leave no garbage, and scanning their tasks would take a third of the time
     try:
         return run_virtual(run()), sent / (fan_outs * FAN_OUT) - 1
     finally:
         gc.enable()
 
 
-def row(name: str, taken: list[float]) -> str:
-    return f"| {name} | " + " | ".join(f"{quantile(taken, share) * 1000:.0f} ms" for share in (0.5, 0.95, 0.99, 0.999))
+def row(name: str, durations: list[float]) -> str:
+    return f"| {name} | " + " | ".join(
+        f"{quantile(durations, share) * 1000:.0f} ms" for share in (0.5, 0.95, 0.99, 0.999)
+    )
 
 
 def test_tail_at_scale_is_cut_by_few_requests() -> None:
     """1,000 fan-outs of 1,000 calls, hedged after 10 ms: p99.9 at most 74 ms with at most 2.1 % more requests."""
-    taken, more = hedged(Hedging(delay=0.01), fan_outs=1000)
-    print(f"{row('hedged after 10 ms', taken)} | {more:.2%} |")
-    assert quantile(taken, 0.999) <= 0.074
+    durations, more = hedged(Hedging(delay=0.01), fan_outs=1000)
+    print(f"{row('hedged after 10 ms', durations)} | {more:.2%} |")
+    assert quantile(durations, 0.999) <= 0.074
     assert more <= 0.021
 
 
-def test_tail_at_scale_is_cut_at_a_learnt_percentile_too() -> None:
-    """At p98, which nobody told the client is 10 ms: 1,000 fan-outs with the same bounds, the first one included."""
-    taken, more = hedged(Hedging(delay="p98"), fan_outs=1000)
-    print(f"{row('hedged at p98', taken)} | {more:.2%} |")
-    assert quantile(taken, 0.999) <= 0.074
+def test_tail_at_scale_is_cut_at_a_learnt_percentile() -> None:
+    """Hedged at p98, which the client learns to be 10 ms, 1,000 fan-outs have the same bounds from the first on."""
+    durations, more = hedged(Hedging(delay="p98"), fan_outs=1000)
+    print(f"{row('hedged at p98', durations)} | {more:.2%} |")
+    assert quantile(durations, 0.999) <= 0.074
     assert more <= 0.021
 
 
 def test_tail_at_scale_unhedged_takes_two_seconds() -> None:
-    """Negative control: one in a hundred of these fan-outs has a stall among its calls, and waits for it."""
-    taken = unhedged(fan_outs=5000)
-    print(row("unhedged", taken))
-    assert quantile(taken, 0.999) > 1.7
+    """Negative control: one in a hundred of these fan-outs contains a stalled call, and waits for it."""
+    durations = unhedged(fan_outs=5000)
+    print(row("unhedged", durations))
+    assert quantile(durations, 0.999) > 1.7

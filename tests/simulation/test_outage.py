@@ -1,4 +1,4 @@
-"""What a total outage costs an upstream: the load of our clients beside that of naive ones."""
+"""The load on an upstream during a total outage: our clients compared with naive clients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TINY = outage(clients=1000, rate=0.1, lasting=300, before=60, after=1)
 
 
 def layers(lasting: float) -> Scenario:
-    """Three layers of services above a database that fails; each calls the next with a client of its own."""
+    """Two services above a database that fails, so that three layers of clients retry."""
     return Scenario(
         upstreams=[
             Upstream(name="front", calls=["middle"], replicas=3),
@@ -31,26 +31,26 @@ def layers(lasting: float) -> Scenario:
     )
 
 
-def test_outage_of_a_minute_with_the_budget_alone_costs_at_most_a_quarter_more() -> None:
-    """100 clients with 10 calls a second, circuit off: at most 1.25 times the offered load."""
+def test_outage_with_budget_alone_adds_a_quarter() -> None:
+    """100 clients with 10 calls per second, without circuits: at most 1.25 times the offered load."""
     assert load_in_outage(simulate(MANY.with_config(WITHOUT_CIRCUIT))) <= 1.25
 
 
-def test_outage_of_a_minute_under_the_defaults_costs_far_less_than_the_calls() -> None:
-    """The same with the circuit on: a third of the offered load at the most."""
+def test_outage_with_defaults_reduces_the_load() -> None:
+    """The same with circuits: at most a third of the offered load."""
     assert load_in_outage(simulate(MANY)) <= 0.33
 
 
-def test_outage_of_a_minute_under_the_defaults_is_over_when_it_is() -> None:
-    """Circuits do not keep it up: all calls succeed again within 15 s, on each of 5 seeds."""
+def test_outage_with_defaults_recovers_within_15_s() -> None:
+    """Circuits do not prolong the outage: calls succeed as before within 15 s, with each of 5 seeds."""
     for seed in range(1, 6):
         recovery = simulate(ENDING, seed=seed).recovery()
         assert recovery is not None
         assert recovery <= 15
 
 
-def test_outage_of_a_minute_under_long_breaks_outlives_itself() -> None:
-    """Negative control: breaks that double up to a minute keep callers out for half a minute after the end."""
+def test_outage_with_long_breaks_recovers_late() -> None:
+    """Negative control: with breaks that double up to a minute, callers are refused for 30 s after the end."""
     long_breaks = ClientConfig(circuit_breaker=CircuitBreaker(break_duration=5, max_break_duration=60))
     recovery = simulate(ENDING.with_config(long_breaks)).recovery()
     assert recovery is not None
@@ -58,32 +58,32 @@ def test_outage_of_a_minute_under_long_breaks_outlives_itself() -> None:
 
 
 def test_outage_without_budget_and_circuit_triples_the_load() -> None:
-    """Negative control: pauses and jitter alone leave three requests for every call."""
+    """Negative control: with backoff and jitter only, there are three requests per call."""
     assert load_in_outage(simulate(outage(clients=100, rate=10, lasting=5).with_config(WITHOUT_BUDGET))) > 2.8
 
 
-def test_outage_met_by_a_fleet_of_tiny_clients_costs_at_most_half_more() -> None:
-    """1,000 clients with a call every 10 s, for 5 minutes, circuit off: at most 1.5 times the offered load."""
+def test_outage_with_fleet_of_tiny_clients_adds_a_half() -> None:
+    """1,000 clients with a call every 10 s, for 5 minutes, without circuits: at most 1.5 times the load."""
     assert load_in_outage(simulate(TINY.with_config(WITHOUT_CIRCUIT))) <= 1.5
 
 
-def test_outage_met_by_a_fleet_whose_budgets_have_a_floor_doubles_the_load() -> None:
-    """Negative control: a tenth of a token a second for each process, harmless as it looks, defeats the budget."""
+def test_outage_with_refilled_budgets_doubles_the_load() -> None:
+    """Negative control: a refill of 0.1 tokens per second and process, which looks harmless, defeats the budget."""
     floor = ClientConfig(circuit_breaker=None, retry_budget=RetryBudget(min_per_second=0.1))
-    fewer = outage(clients=300, rate=0.1, lasting=300, before=60, after=1)  # a fleet is as bad as each of its clients
+    fewer = outage(clients=300, rate=0.1, lasting=300, before=60, after=1)  # the ratio does not depend on their number
     assert load_in_outage(simulate(fewer.with_config(floor))) > 1.9
 
 
-def test_outage_below_three_layers_with_the_budget_alone_at_most_doubles_the_load() -> None:
-    """Every layer retries, circuits off, and the database still gets at most two requests for each call."""
+def test_outage_below_layers_with_budget_alone_doubles() -> None:
+    """Where every layer retries, without circuits, the database gets at most two requests per call."""
     assert load_in_outage(simulate(layers(60).with_config(WITHOUT_CIRCUIT)), "db") <= 2
 
 
-def test_outage_below_three_layers_under_the_defaults_costs_far_less_than_the_calls() -> None:
-    """With circuits on, the database gets a third of the calls at the most."""
+def test_outage_below_layers_with_defaults_reduces_load() -> None:
+    """With circuits, the database gets at most a third of a request per call."""
     assert load_in_outage(simulate(layers(60).with_config(DEFAULT)), "db") <= 0.33
 
 
-def test_outage_below_three_naive_layers_multiplies_the_load_by_27() -> None:
-    """Negative control: three attempts in each of three layers are 27 requests where there was one."""
+def test_outage_below_naive_layers_multiplies_load_by_27() -> None:
+    """Negative control: three attempts in each of three layers are 27 requests per call."""
     assert load_in_outage(simulate(layers(5).with_config(NAIVE)), "db") > 25

@@ -1,4 +1,4 @@
-"""A simulated call is cheap: bounded by what can be counted, whatever the machine."""
+"""The cost of a simulated call, bounded by counts that do not depend on the machine."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.simulation.kit import plain
 from resilient_client.simulation import Exponential, simulate
 
 
-def test_call_takes_few_turns_and_timers_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four timers (arrival, wire, service; a shared alarm) and seven turns of the loop a call at most, and one task.
+def test_call_takes_few_iterations_and_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call takes at most four timers (arrival, wire, service, shared timeout), seven loop iterations and one task.
 
-    ``python -m benchmarks.simulation_speed`` measures what that comes to in calls a second.
+    ``python -m benchmarks.simulation_speed`` measures the resulting calls per second.
     """
-    counted = {"turns": 0, "timers": 0, "tasks": 0}
+    counted = {"iterations": 0, "timers": 0, "tasks": 0}
 
     def counting(name: str, method: str) -> None:
         original = getattr(asyncio.SelectorEventLoop, method)
@@ -26,10 +26,10 @@ def test_call_takes_few_turns_and_timers_of_the_loop(monkeypatch: pytest.MonkeyP
 
         monkeypatch.setattr(asyncio.SelectorEventLoop, method, count)
 
-    counting("turns", "_run_once")
+    counting("iterations", "_run_once")
     counting("timers", "call_at")
     counting("tasks", "create_task")
     calls = simulate(plain(clients=5, rate=40, duration=20, service=Exponential(mean=0.02))).totals.calls
-    assert counted["turns"] <= 7 * calls
+    assert counted["iterations"] <= 7 * calls
     assert counted["timers"] <= 4 * calls
     assert counted["tasks"] <= calls + 10

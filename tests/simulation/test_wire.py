@@ -1,4 +1,4 @@
-"""The simulated wire keeps the limits of a client as the real one does: idle, connect, pool; and knows who is there."""
+"""The simulated wire respects the limits of a client as the real transport does: idle, connect and pool."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resilient_client.simulation import NONE, Callers, Network, Outage, Run, Sce
 
 
 def calling_at(*times: float, config: ClientConfig, round_trip: float = 0, **upstream: object) -> Run:
-    """One client that calls at these times; a service of 1 s."""
+    """Run one client that calls at these times, with a service time of 1 s."""
 
     def moments(_rng: Random, _clients: int) -> Iterator[tuple[float, int]]:
         return ((time, 0) for time in times)
@@ -28,21 +28,21 @@ def calling_at(*times: float, config: ClientConfig, round_trip: float = 0, **ups
 
 
 @pytest.mark.parametrize(("idle", "kinds"), [(0.4, {ErrorKind.TIMEOUT: 1}), (1.5, {})])
-def test_silence_ends_at_the_idle_limit(idle: float, kinds: dict[ErrorKind, int]) -> None:
-    """The server works for a second; who does not hear from it for so long gives up."""
+def test_silent_server_ends_at_the_idle_timeout(idle: float, kinds: dict[ErrorKind, int]) -> None:
+    """The server works for 1 s without sending anything, which a shorter ``idle`` timeout does not allow."""
     run = calling_at(0, config=ClientConfig(timeout=Timeout(idle=idle)))
     assert run.kinds == kinds
     assert list(run.calls["shop"].waits) == [idle] * len(kinds)
 
 
-def test_call_waits_for_a_place_in_the_pool() -> None:
-    """With one connection, calls come one after the other."""
+def test_call_waits_for_a_slot_in_the_pool() -> None:
+    """With one connection, calls are sent one after the other."""
     run = calling_at(0, 0, 0, config=ClientConfig(connection=ConnectionSettings(pool_size=1)), servers=5)
     assert list(run.calls["shop"].latencies) == [1, 2, 3]
 
 
-def test_call_that_waits_too_long_for_a_place_has_sent_nothing() -> None:
-    """It is our own pool that is full, and the upstream never hears of it."""
+def test_call_that_waits_too_long_sends_nothing() -> None:
+    """A call whose deadline passes while it waits for the pool does not reach the upstream."""
     narrow = ClientConfig(timeout=Timeout(total=1.5), connection=ConnectionSettings(pool_size=1))
     run = calling_at(0, 0, 0, config=narrow, servers=5)
     assert run.kinds == {ErrorKind.DEADLINE: 2}
@@ -51,16 +51,16 @@ def test_call_that_waits_too_long_for_a_place_has_sent_nothing() -> None:
 
 @pytest.mark.parametrize("how", ["refuse", "unreachable"])
 def test_attempt_to_connect_ends_with_its_call(how: str) -> None:
-    """Whoever is out of time does not wait for the word of the network."""
+    """A call whose deadline passes does not wait for the result of the connection attempt."""
     limits = ClientConfig(timeout=Timeout(total=0.5))
     run = calling_at(0, config=limits, round_trip=2, changes=[Outage(at=0, how=how)])
     assert run.kinds == {ErrorKind.DEADLINE: 1}
     assert list(run.calls["shop"].waits) == [0.5]
 
 
-@pytest.mark.parametrize(("service", "dropped"), [(0.4, 1), (1, 2)], ids=["one waits", "one is worked on, too"])
-def test_server_that_notices_who_leaves_drops_their_requests(service: float, dropped: int) -> None:
-    """What waits in its queue and what it works on: the next call finds it idle."""
+@pytest.mark.parametrize(("service", "dropped"), [(0.4, 1), (1, 2)], ids=["one in the queue", "one in progress too"])
+def test_server_drops_requests_of_clients_that_left(service: float, dropped: int) -> None:
+    """With ``keeps_working=False`` it drops requests in its queue and those in progress."""
     limits = ClientConfig(timeout=Timeout(total=0.5))
     run = calling_at(0, 0, config=limits, keeps_working=False, servers=1, service=service)
     assert run.kinds == {ErrorKind.DEADLINE: dropped}

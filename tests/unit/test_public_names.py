@@ -38,9 +38,9 @@ DeadlockError FaultServer MockRequest MockUpstream ReceivedRequest VirtualTimeLo
 faults install_aioresponses_compat record_events refused_url reply run_virtual
 """
 SIMULATION = """
-CallTally Callers Capacity ClosedLoop Constant DEFAULT Errors Exponential Herd LawBrokenError LoadDependent Lognormal
-Mixture NAIVE NONE Network Outage Poisson RateChange Reply Run Scenario ScenarioFile Share Slowdown Stall Steady Totals
-Transition Upstream UpstreamTally Visit read_scenario ready_scenario simulate
+CallStats Callers Capacity ClosedLoop Constant DEFAULT Errors Exponential Herd InvariantBrokenError LoadDependent
+Lognormal Mixture NAIVE NONE Network Outage Poisson RateChange Reply Run Scenario ScenarioFile Share Slowdown Stall
+Steady Totals Transition Upstream UpstreamStats Visit read_scenario ready_scenario simulate
 """
 ERRORS = """
 APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError AuthenticationError

@@ -1,21 +1,21 @@
-"""Whole systems in virtual time, running the real chain: try an outage at your desk.
+"""Simulate whole systems in virtual time, with the real middleware chain.
 
 ::
 
-    Scenario      who calls whom, how often, and what goes wrong     upstream, changes, arrivals, distributions, files
-       │  simulate(scenario, seed=...)                               run
+    Scenario      callers, upstreams, load, and what goes wrong     upstream, changes, arrivals, distributions, files
+       │  simulate(scenario, seed=...)                              run
        ▼
-    callers ──► APIClient, its unchanged chain ──► wire in memory ──► servers with queues      crowd, wire, replica
-       │                        all in virtual time, all chance from one seed
+    callers ──► APIClient, its unchanged chain ──► network in memory ──► servers with queues      caller_group, wire,
+       │              in virtual time, with all randomness from one seed                          server, replica
        ▼
-    the laws of conservation, asserted                               laws
+    invariants, checked after every run                             invariants
        ▼
-    Run           series by the second, totals, time to recovery     tally, report
+    Run           series per second, totals, time to recovery       stats, report
 """
 
-from resilient_client.simulation._account import Transition
 from resilient_client.simulation._arrivals import ClosedLoop, Herd, Poisson, RateChange, Steady
 from resilient_client.simulation._changes import Capacity, Errors, Outage, Slowdown, Stall
+from resilient_client.simulation._client_counters import Transition
 from resilient_client.simulation._distributions import (
     Constant,
     Exponential,
@@ -25,20 +25,20 @@ from resilient_client.simulation._distributions import (
     Share,
 )
 from resilient_client.simulation._files import ScenarioFile, read_scenario
-from resilient_client.simulation._laws import LawBrokenError
+from resilient_client.simulation._invariants import InvariantBrokenError
 from resilient_client.simulation._presets import DEFAULT, NAIVE, NONE
 from resilient_client.simulation._ready import ready_scenario
 from resilient_client.simulation._report import Run, Totals
 from resilient_client.simulation._run import simulate
 from resilient_client.simulation._scenario import Callers, Network, Scenario
-from resilient_client.simulation._tally import CallTally, UpstreamTally
+from resilient_client.simulation._stats import CallStats, UpstreamStats
 from resilient_client.simulation._upstream import Reply, Upstream, Visit
 
 __all__ = [
     "DEFAULT",
     "NAIVE",
     "NONE",
-    "CallTally",
+    "CallStats",
     "Callers",
     "Capacity",
     "ClosedLoop",
@@ -46,7 +46,7 @@ __all__ = [
     "Errors",
     "Exponential",
     "Herd",
-    "LawBrokenError",
+    "InvariantBrokenError",
     "LoadDependent",
     "Lognormal",
     "Mixture",
@@ -65,7 +65,7 @@ __all__ = [
     "Totals",
     "Transition",
     "Upstream",
-    "UpstreamTally",
+    "UpstreamStats",
     "Visit",
     "read_scenario",
     "ready_scenario",

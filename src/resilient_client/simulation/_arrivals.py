@@ -1,7 +1,8 @@
-"""When callers call: the load that is offered, whatever becomes of it.
+"""Arrival processes: when callers start calls.
 
-In the open model (``Poisson``, ``Steady``, ``Herd``) calls come whether or not earlier ones have ended, as from a
-large public; that is what makes overload dangerous. In a ``ClosedLoop`` each worker waits for its answer first.
+In the open model (``Poisson``, ``Steady``, ``Herd``) calls arrive whether or not earlier calls have ended, as they do
+from many independent users. That is what makes overload dangerous. In a ``ClosedLoop`` each worker waits for its answer
+before it calls again.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from resilient_client._settings.base import PositiveSeconds, Seconds, Settings
 from resilient_client.simulation._distributions import Constant, Distribution
 
 Moment: TypeAlias = tuple[float, int]
-"""A call: when, in seconds of the run, and by which client, counted from 0."""
+"""The start of a call: its time in seconds of the run, and the number of the client, counted from 0."""
 Moments: TypeAlias = Callable[[Random, int], Iterator[Moment]]
-"""Arrivals of your own: the source of chance and the number of clients to moments in order of time, endless or not."""
+"""A custom arrival process: from the random generator and the number of clients to moments in order of time. The
+iterator may be endless."""
 
 Rate: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -30,29 +32,34 @@ class RateChange(Settings):
     at: Seconds
     """When it begins, in seconds of the run."""
     lasting: PositiveSeconds | None = None
-    """For how many seconds; ``None``: for good."""
+    """How many seconds it lasts. ``None``: until the end of the run."""
     rate: Rate
-    """Calls per second by each client, meanwhile; the latest of several that overlap counts."""
+    """Calls per second of each client during the change. Where changes overlap, the latest in the list applies."""
 
     @property
     def ends(self) -> float:
-        """When it is over; infinity if never."""
+        """When it ends, in seconds of the run; infinity if it does not end."""
         return math.inf if self.lasting is None else self.at + self.lasting
 
 
 class _Open(Settings):
-    """The base of arrivals that have a rate."""
+    """The base of arrival processes that have a rate."""
 
     rate: Rate
-    """Calls per second by each client."""
+    """Calls per second of each client."""
     changes: tuple[RateChange, ...] = ()
     """Other rates for a while."""
 
     def _walk(self, clients: int, step: Callable[[], float]) -> Iterator[float]:
-        """Times at which the expected number of calls has grown by another ``step()``; exact across rate changes."""
-        edges = sorted({0.0, *(c.at for c in self.changes), *(c.ends for c in self.changes)} - {math.inf})
+        """Yield each time at which the expected number of calls has grown by another ``step()``.
+
+        This is time rescaling: arrivals of rate 1 are stretched by the integral of the actual rate. What is left of a
+        step is carried over a change of the rate, so that arrivals are exact there. A new draw at each change would
+        bias them.
+        """
+        changes_at = sorted({0.0, *(c.at for c in self.changes), *(c.ends for c in self.changes)} - {math.inf})
         due = step()
-        for begins, ends in zip(edges, [*edges[1:], math.inf], strict=True):
+        for begins, ends in zip(changes_at, [*changes_at[1:], math.inf], strict=True):
             rate = self.rate_at(begins) * clients
             now = begins
             while rate and now + due / rate < ends:
@@ -62,44 +69,44 @@ class _Open(Settings):
             due -= rate * (ends - now) if rate else 0.0
 
     def rate_at(self, time: float) -> float:
-        """Calls per second by each client at this time."""
+        """Calls per second of each client at this time."""
         return next((c.rate for c in reversed(self.changes) if c.at <= time < c.ends), self.rate)
 
 
 class Poisson(_Open):
-    """Calls by chance, independent of one another: many people, each on their own."""
+    """Calls at random times, independent of one another, as from many users."""
 
     kind: Literal["poisson"] = "poisson"
 
     def moments(self, rng: Random, clients: int) -> Iterator[Moment]:
-        """When calls come, and whose they are."""
+        """Yield the time and the client of each call; the client is drawn at random."""
         for time in self._walk(clients, lambda: rng.expovariate(1.0)):
             yield time, rng.randrange(clients)
 
 
 class Steady(_Open):
-    """Calls like clockwork, the clients taking turns: a load generator."""
+    """Calls at equal intervals, by each client in turn, as from a load generator."""
 
     kind: Literal["steady"] = "steady"
 
     def moments(self, rng: Random, clients: int) -> Iterator[Moment]:
-        """When calls come, and whose they are."""
+        """Yield the time and the client of each call."""
         del rng
         for number, time in enumerate(self._walk(clients, lambda: 1.0)):
             yield time, number % clients
 
 
 class Herd(Settings):
-    """All clients at once: a restart, a cache that expires, a cron job on the hour."""
+    """One call of every client at the same time, as after a restart, when a cache expires, or from a cron job."""
 
     kind: Literal["herd"] = "herd"
     at: Seconds = 0.0
-    """When, in seconds of the run."""
+    """The time of the calls, in seconds of the run."""
     every: PositiveSeconds | None = None
-    """Again after so many seconds, for good; ``None``: once."""
+    """Seconds after which the calls are repeated, until the end of the run. ``None``: they are not repeated."""
 
     def moments(self, rng: Random, clients: int) -> Iterator[Moment]:
-        """When calls come, and whose they are."""
+        """Yield the time and the client of each call."""
         del rng
         time = self.at
         while True:
@@ -111,20 +118,20 @@ class Herd(Settings):
 
 
 class ClosedLoop(Settings):
-    """Workers that call, wait for the answer, pause, and call again: they cannot overload what slows down."""
+    """Workers that call, wait for the answer, pause, and call again: a slow upstream is called less often."""
 
     kind: Literal["closed_loop"] = "closed_loop"
     workers: Annotated[int, Field(ge=1)] = 1
     """Workers of each client."""
     pause: Distribution = Constant(seconds=1.0)
-    """Seconds between an answer and the next call, and before the first."""
+    """Seconds between an answer and the next call, and before the first call."""
 
 
 def _plain_rate(value: object) -> object:
-    """A number is a ``Poisson`` rate."""
+    """Read a number as the rate of a ``Poisson``."""
     return {"kind": "poisson", "rate": value} if isinstance(value, int | float) else value
 
 
 _Known: TypeAlias = Annotated[Poisson | Steady | Herd | ClosedLoop, Field(discriminator="kind")]
 Arrivals: TypeAlias = Annotated[_Known | Moments, BeforeValidator(_plain_rate)]
-"""Any of these, a plain number (the ``rate`` of a ``Poisson``), or a function of your own."""
+"""One of these models, a number (the ``rate`` of a ``Poisson``), or a custom function."""

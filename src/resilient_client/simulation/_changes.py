@@ -1,7 +1,8 @@
-"""What happens to an upstream in the course of a run: outages, stalls, less capacity, errors, slowness.
+"""Changes of an upstream during a run: outages, stalls, another capacity, errors, slowness.
 
-Descriptions only; ``server`` acts on them. Each has a beginning and, unless it lasts for good, an end. Where several
-overlap, all of them hold: factors multiply, the latest outage, error rate or capacity wins.
+These models only describe a change; ``server`` schedules it and ``replica`` applies it. Each change has a beginning
+and, unless it lasts until the end of the run, an end. Where changes overlap, all of them apply: factors multiply, and
+the latest outage, error rate or capacity in the list wins.
 """
 
 from __future__ import annotations
@@ -22,52 +23,52 @@ class _Change(Settings):
     at: Seconds
     """When it begins, in seconds of the run."""
     lasting: PositiveSeconds | None = None
-    """For how many seconds; ``None``: for good."""
+    """How many seconds it lasts. ``None``: until the end of the run."""
     replica: Annotated[int, Field(ge=0)] | None = None
-    """The one replica it befalls, counted from 0; ``None``: all of them."""
+    """The only replica that it affects, counted from 0. ``None``: all replicas."""
 
     @property
     def ends(self) -> float:
-        """When it is over; infinity if never."""
+        """When it ends, in seconds of the run; infinity if it does not end."""
         return math.inf if self.lasting is None else self.at + self.lasting
 
 
 class Outage(_Change):
-    """Nobody is served. What was in hand when it begins is lost, unless ``how`` is ``"error"``."""
+    """The upstream serves no request. Requests in progress when it begins are lost, unless ``how`` is ``"error"``."""
 
     kind: Literal["outage"] = "outage"
     how: Literal["refuse", "reset", "hang", "unreachable", "error"] = "refuse"
-    """``refuse``: connections are refused (the process is gone). ``reset``: requests are taken, and the connection
-    reset. ``hang``: requests are taken and never answered. ``unreachable``: not even connections come about (the
-    network is gone). ``error``: every request is answered at once, with ``status``."""
+    """``refuse``: connections are refused (the process is gone). ``reset``: requests are accepted, and the connection
+    is reset. ``hang``: requests are accepted and never answered. ``unreachable``: connections are not established
+    (the network is gone). ``error``: every request is answered at once, with ``status``."""
     status: Status = 503
-    """The answer of ``how="error"``."""
+    """The status of the answers with ``how="error"``."""
 
 
 class Stall(_Change):
-    """Frozen: requests are taken, nothing moves, and at the end all of it goes on (a long GC, a lock, a failover)."""
+    """The upstream freezes: it accepts requests, and all work pauses until the end (a long GC, a lock, a failover)."""
 
     kind: Literal["stall"] = "stall"
 
 
 class Capacity(_Change):
-    """Fewer servers, or more."""
+    """Another number of servers, lower or higher."""
 
     kind: Literal["capacity"] = "capacity"
     servers: Annotated[int, Field(ge=0)]
-    """Requests served at once by each replica, instead of ``Upstream.servers``."""
+    """Requests that each replica serves at once, instead of ``Upstream.servers``."""
 
 
 class Slowdown(_Change):
-    """Everything takes longer; what has begun already is not affected."""
+    """Longer service times. Requests that are being served when it begins are not affected."""
 
     kind: Literal["slowdown"] = "slowdown"
     factor: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    """What service times are multiplied by."""
+    """The factor by which service times are multiplied."""
 
 
 class Errors(_Change):
-    """A share of the requests fails, after the usual time."""
+    """A share of the requests fails, after the usual service time."""
 
     kind: Literal["errors"] = "errors"
     rate: Ratio

@@ -9,13 +9,13 @@ from resilient_client._settings.retry import Retry
 
 
 def at_once(_state: object) -> float:
-    """No pause."""
+    """Return a backoff delay of 0 seconds."""
     return 0.0
 
 
 DEFAULT: Final = ClientConfig()
-"""The scenario as it is: sets nothing."""
+"""The settings of the scenario: overrides nothing."""
 NONE: Final = ClientConfig(retry=None, circuit_breaker=None)
-"""Time limits only: one request a call, whatever comes of it."""
+"""Timeouts only: one request per call, and no circuit breaker."""
 NAIVE: Final = ClientConfig(retry=Retry(max_attempts=3, backoff=at_once), retry_budget=None, circuit_breaker=None)
-"""What is written by hand: three attempts at once, no budget, no circuit."""
+"""A typical hand-written retry loop: three attempts without delay, no retry budget, no circuit breaker."""

@@ -1,7 +1,14 @@
-"""One copy of an upstream, living: servers and a queue that take requests, work, fall over and come back.
+"""One running copy of an upstream: servers and a queue.
 
-Runs on timers of the loop alone; only handlers, and calls to further upstreams, are tasks. It never knows a policy:
-what it sees of clients are requests, and that some leave.
+The model is a queue with ``c`` servers and a bounded waiting line (G/G/c/K in Kendall's notation). A request goes
+through these states::
+
+    arrive ──► begin (a server is free) ──► served (its service time is over) ──► handler, if any ──► finish
+       ├─────► wait in the queue ──► begin
+       └─────► shed with 503 (the queue is full), or meet an outage
+
+Service times are timers of the loop. Only handlers, and calls to further upstreams, are tasks. The model knows nothing
+of the client's policies: it sees requests, and that the client of a request has left.
 """
 
 from __future__ import annotations
@@ -19,16 +26,17 @@ from resilient_client._core.call import Call
 from resilient_client._core.outcome import Failure
 from resilient_client._core.request import Request
 from resilient_client.simulation._changes import Capacity, Change, Errors, Outage, Slowdown, Stall
-from resilient_client.simulation._distributions import drawing
-from resilient_client.simulation._tally import UpstreamTally, count
+from resilient_client.simulation._distributions import draw_of
+from resilient_client.simulation._stats import UpstreamStats, count
 from resilient_client.simulation._upstream import Reply, Upstream, Visit
 
-_DIES = frozenset({"refuse", "reset", "hang", "unreachable"})
-_ENDLESS = 1 << 62
+_LOSES_REQUESTS = frozenset({"refuse", "reset", "hang", "unreachable"})
+"""Kinds of outages that lose the requests in progress when they begin."""
+_UNLIMITED = 1 << 62
 
 
 class Answer:
-    """What a client gets to see; ``None`` instead of one: its connection was reset."""
+    """An answer to a client. Where ``None`` stands in its place, the connection was reset."""
 
     __slots__ = ("headers", "status")
 
@@ -38,20 +46,20 @@ class Answer:
 
 
 class Job:
-    """One request in the hands of a replica.
+    """One request in a replica.
 
     Attributes:
-        request: What the client sent.
-        reply: Where the client waits.
-        left: Whether it does so no longer.
-        replica: Who has it.
-        timer: What ends its service.
-        rest: Seconds of service still to come, while frozen; ``None``: it has not begun.
-        task: Its handler, while that runs.
-        waiting: Whether it stands in the queue.
+        request: The request that the client sent.
+        reply: The future that the client waits for.
+        left: Whether the client has left, so that nothing waits for the answer any more.
+        replica: The replica that received the request.
+        timer: The timer that ends the service time, while it runs.
+        remaining: Seconds of service that remain when a stall ends. ``None``: the service had not begun.
+        task: The task of the handler, while it runs.
+        waiting: Whether the request is waiting in the queue.
     """
 
-    __slots__ = ("left", "replica", "reply", "request", "rest", "task", "timer", "waiting")
+    __slots__ = ("left", "remaining", "replica", "reply", "request", "task", "timer", "waiting")
 
     def __init__(self, replica: Replica, request: Request, reply: asyncio.Future[Answer | None]) -> None:
         self.replica = replica
@@ -59,22 +67,22 @@ class Job:
         self.reply = reply
         self.left = False
         self.timer: asyncio.TimerHandle | None = None
-        self.rest: float | None = None
+        self.remaining: float | None = None
         self.task: asyncio.Task[None] | None = None
         self.waiting = False
 
     def leave(self) -> None:
-        """The client is gone."""
+        """Note that the client has left."""
         self.left = True
-        self.replica.on_leave(self)
+        self.replica.on_client_left(self)
 
-    def give(self, answer: Answer | None) -> None:
-        """Let the client have its answer, if it still waits."""
+    def resolve(self, answer: Answer | None) -> None:
+        """Give the client its answer, if it still waits."""
         if not self.reply.done():
             self.reply.set_result(answer)
 
     def stop(self) -> None:
-        """End the work on it, whatever it is."""
+        """Stop the work on the request: its service time or its handler."""
         if self.timer is not None:
             self.timer.cancel()
         if self.task is not None:
@@ -82,45 +90,49 @@ class Job:
 
 
 class Replica:
-    """One copy of an upstream: its servers, its queue, and how it fares now."""
+    """One copy of an upstream: its servers, its queue, and the changes that are active now."""
 
     def __init__(
         self,
         upstream: Upstream,
         number: int,
-        tally: UpstreamTally,
+        stats: UpstreamStats,
         clients: Mapping[str, APIClient],
         rng: Random,
         on_bug: Callable[[BaseException], None],
     ) -> None:
-        """Serve, on the running loop.
+        """Start serving on the running loop.
 
         Args:
-            upstream: What it is a copy of.
-            number: Counted from 0.
-            tally: Where it counts.
-            clients: For the upstreams that it calls.
-            rng: Its source of chance.
-            on_bug: Is told of what a handler raises.
+            upstream: The description of the upstream.
+            number: The number of the replica, counted from 0.
+            stats: The statistics of the upstream, shared by its replicas.
+            clients: The clients for the upstreams that it calls, by name.
+            rng: The random generator of the replica.
+            on_bug: Called with every exception that a handler raises.
         """
         self._loop = asyncio.get_running_loop()
-        self._context = Context()  # a server does not inherit the caller's variables, such as its deadline
+        # Timers run in an empty context: over HTTP, a server does not inherit the caller's context variables either,
+        # such as its deadline.
+        self._context = Context()
         self._upstream = upstream
         self._number = number
-        self._tally = tally
+        self._stats = stats
         self._clients = clients
         self._rng = rng
         self._on_bug = on_bug
-        self._draw = drawing(upstream.service)
-        self._busy: dict[Job, None] = {}  # a dict, as a set has no order that repeats
+        self._draw = draw_of(upstream.service)
+        self._busy: dict[Job, None] = {}  # used as a set whose order is the same in every process
+        # Jobs whose client has left stay in the queue and are skipped later: to remove one from the middle takes O(n).
+        # So `_waiting`, not the length of the queue, is the number of waiting requests.
         self._queue: deque[Job] = deque()
         self._waiting = 0
-        self._held: list[tuple[Job, Answer]] = []
-        advice = {} if upstream.retry_after is None else {"Retry-After": f"{upstream.retry_after:g}"}
+        self._held: list[tuple[Job, Answer]] = []  # handlers that returned during a stall, with their answers
+        retry_after = {} if upstream.retry_after is None else {"Retry-After": f"{upstream.retry_after:g}"}
         self._ok = Answer(200, {})
-        self._full = Answer(503, advice)
-        self._failed = Answer(upstream.error_status, advice if upstream.error_status == 503 else {})
-        self.servers = _ENDLESS if upstream.servers is None else upstream.servers
+        self._full = Answer(503, retry_after)
+        self._failed = Answer(upstream.error_status, retry_after if upstream.error_status == 503 else {})
+        self.servers = _UNLIMITED if upstream.servers is None else upstream.servers
         self.error_rate = upstream.error_rate
         self.slowdown = 1.0
         self.frozen = False
@@ -129,13 +141,13 @@ class Replica:
     # -- requests ------------------------------------------------------------------------------------------------
 
     def arrive(self, job: Job) -> None:
-        """Take a request."""
-        tally = self._tally
-        count(tally.arrived, self._loop.time())
+        """Accept a request: begin it, put it into the queue, shed it, or let it meet an outage."""
+        stats = self._stats
+        count(stats.arrived, self._loop.time())
         if self.outage is not None:
-            self._fall(job, self.outage)
+            self._meet_outage(job, self.outage)
         elif job.left and not self._upstream.keeps_working:
-            tally.dropped += 1
+            stats.dropped += 1
         elif len(self._busy) < self.servers:
             self._begin(job)
         elif self._upstream.queue is None or self._waiting < self._upstream.queue:
@@ -143,29 +155,36 @@ class Replica:
             job.waiting = True
             self._queue.append(job)
         else:
-            tally.shed += 1
+            stats.shed += 1
             self._answer(job, self._full)
-        in_hand = len(self._busy) + self._waiting
-        tally.peak = max(tally.peak, in_hand)
+        stats.peak = max(stats.peak, self._in_progress)
 
-    def on_leave(self, job: Job) -> None:
-        """The client of a request is gone: most servers do not notice."""
+    def on_client_left(self, job: Job) -> None:
+        """Drop the request of a client that has left, unless the upstream ``keeps_working``."""
         if self._upstream.keeps_working:
             return
         if job.waiting:
-            job.waiting = False  # it is passed over when its turn comes
+            job.waiting = False  # it stays in the queue, and is skipped there
             self._waiting -= 1
-            self._tally.dropped += 1
+            self._stats.dropped += 1
         elif job in self._busy:
             del self._busy[job]
             job.stop()
-            self._tally.dropped += 1
-            self._next()
+            self._stats.dropped += 1
+            self._begin_waiting()
+
+    @property
+    def _in_progress(self) -> int:
+        return len(self._busy) + self._waiting
 
     def _begin(self, job: Job) -> None:
         self._busy[job] = None
-        if not self.frozen:
-            self._serve(job, self._draw(self._rng, len(self._busy) + self._waiting) * self.slowdown)
+        if not self.frozen:  # during a stall a request takes a server, and its service begins when the stall ends
+            self._serve(job, self._draw_service())
+
+    def _draw_service(self) -> float:
+        """Draw a service time at the current load, the request that begins now included."""
+        return self._draw(self._rng, self._in_progress) * self.slowdown
 
     def _serve(self, job: Job, seconds: float) -> None:
         job.timer = self._loop.call_later(seconds, self._served, job, context=self._context)
@@ -195,14 +214,15 @@ class Replica:
             self._finish(job, self._failed if answer == self._failed.status else Answer(answer, {}))
 
     def _finish(self, job: Job, answer: Answer) -> None:
-        if self.frozen:
+        if self.frozen:  # a handler runs on timers of its own, which a stall cannot stop, so its answer is held back
             self._held.append((job, answer))
             return
         del self._busy[job]
         self._answer(job, answer)
-        self._next()
+        self._begin_waiting()
 
-    def _next(self) -> None:
+    def _begin_waiting(self) -> None:
+        """Begin requests from the queue, in order, as long as servers are free."""
         while self._waiting and len(self._busy) < self.servers:
             job = self._queue.popleft()
             if job.waiting:
@@ -211,19 +231,19 @@ class Replica:
                 self._begin(job)
 
     def _answer(self, job: Job, answer: Answer) -> None:
-        tally = self._tally
+        stats = self._stats
         if job.left:
-            count(tally.wasted, self._loop.time())
+            count(stats.wasted, self._loop.time())
             return
-        count(tally.answered, self._loop.time())
+        count(stats.answered, self._loop.time())
         if answer.status >= 400:
-            tally.errors += 1
-        job.give(answer)
+            stats.errors += 1
+        job.resolve(answer)
 
-    # -- what befalls it -----------------------------------------------------------------------------------------
+    # -- changes -------------------------------------------------------------------------------------------------
 
-    def become(self, changes: list[Change]) -> None:
-        """Be in the state that these changes, and no others, make."""
+    def apply_changes(self, changes: list[Change]) -> None:
+        """Apply all changes that are active now; earlier ones that are not among them have ended."""
         upstream = self._upstream
         servers, self.error_rate, self.slowdown = upstream.servers, upstream.error_rate, 1.0
         outage, frozen = None, False
@@ -239,8 +259,9 @@ class Replica:
                     self.slowdown *= change.factor
                 case Errors():
                     self.error_rate = change.rate
-        self.servers = _ENDLESS if servers is None else servers
-        if outage is not None and outage is not self.outage and outage.how in _DIES:
+        self.servers = _UNLIMITED if servers is None else servers
+        # Requests are lost once, when the outage begins, and not again when another change begins during it.
+        if outage is not None and outage is not self.outage and outage.how in _LOSES_REQUESTS:
             self._lose_all(outage)
         self.outage = outage
         if frozen != self.frozen:
@@ -248,62 +269,62 @@ class Replica:
             if frozen:
                 self._freeze()
             else:
-                self._thaw()
-        self._next()
+                self._unfreeze()
+        self._begin_waiting()  # the capacity may have grown; a smaller one takes effect as servers become free
 
-    def _fall(self, job: Job, outage: Outage) -> None:
-        """Meet a request in an outage."""
+    def _meet_outage(self, job: Job, outage: Outage) -> None:
+        """Give a request the result that this kind of outage has for it."""
         if outage.how == "error":
             self._answer(job, Answer(outage.status, self._full.headers if outage.status == 503 else {}))
         elif outage.how in ("hang", "unreachable"):
-            self._tally.lost += 1
+            self._stats.lost += 1
         else:
-            self._tally.cut += 1
-            job.give(None)
+            self._stats.cut += 1
+            job.resolve(None)
 
     def _lose_all(self, outage: Outage) -> None:
-        jobs = [*self._busy, *(job for job in self._queue if job.waiting)]
-        self._clear()
-        for job in jobs:
+        for job in self._clear():
             job.stop()
-            self._fall(job, outage)
+            self._meet_outage(job, outage)
 
-    def _clear(self) -> None:
+    def _clear(self) -> list[Job]:
+        """Remove all requests in progress, and return them."""
+        jobs = [*self._busy, *(job for job in self._queue if job.waiting)]
         self._busy.clear()
         self._queue.clear()
         self._held.clear()
         self._waiting = 0
+        return jobs
 
     def _freeze(self) -> None:
+        """Stop all service times, and keep what remains of each."""
         now = self._loop.time()
         for job in self._busy:
             if job.timer is not None:
-                job.rest = job.timer.when() - now
+                job.remaining = job.timer.when() - now
                 job.timer.cancel()
                 job.timer = None
 
-    def _thaw(self) -> None:
+    def _unfreeze(self) -> None:
+        """Finish the requests that were held back, and resume all service times."""
         held, self._held = self._held, []
         for job, answer in held:
-            self._finish(job, answer)
+            self._finish(job, answer)  # this may begin requests from the queue, which then have a timer
         for job in [job for job in self._busy if job.task is None and job.timer is None]:
-            rest, job.rest = job.rest, None
-            if rest is None:
-                rest = self._draw(self._rng, len(self._busy) + self._waiting) * self.slowdown
-            self._serve(job, rest)
+            remaining, job.remaining = job.remaining, None
+            self._serve(job, self._draw_service() if remaining is None else remaining)
 
     async def close(self) -> None:
-        """Drop everything."""
-        jobs = [*self._busy, *(job for job in self._queue if job.waiting)]
-        self._tally.unfinished += len(jobs)
-        self._clear()
+        """Drop all requests in progress, and wait until their handlers have ended."""
+        jobs = self._clear()
+        self._stats.unfinished += len(jobs)
         for job in jobs:
             job.stop()
         await asyncio.gather(*(job.task for job in jobs if job.task is not None), return_exceptions=True)
 
 
 async def _call_all(visit: Visit) -> int:
-    """What a layer does: call everybody it depends on; 503 if one fails."""
+    """Call all upstreams that this one depends on, in order; return 503 if one of them fails."""
     for client in visit.clients.values():
         if isinstance(await client.run(_CALL), Failure):
             return 503

@@ -1,4 +1,4 @@
-"""What a run came to: series by the second, totals, and when things were well again. Only reads what was counted."""
+"""The result of a run: series per second, totals, and the time to recovery, computed from the collected statistics."""
 
 from __future__ import annotations
 
@@ -8,81 +8,81 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resilient_client._policies.circuit.circuit import CircuitState
-from resilient_client.simulation._account import Transition
+from resilient_client.simulation._client_counters import Transition
 from resilient_client.simulation._scenario import Scenario
-from resilient_client.simulation._tally import CallTally, UpstreamTally
+from resilient_client.simulation._stats import CallStats, UpstreamStats
 
-WELL = 0.95
-"""Things are well again when this share of what succeeded before the trouble succeeds again."""
+RECOVERED = 0.95
+"""A system has recovered when this share of the success rate before the incident is reached again."""
 WINDOW = 5
-"""Seconds over which that share is taken: chance makes single seconds jump."""
+"""Seconds over which the success rate is taken: in a single second it varies too much at random."""
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """A whole run in numbers. Shares are 0 to 1, times are seconds; ``nan`` where there was nothing to measure."""
+    """The numbers of a whole run. Shares are 0 to 1, times are in seconds; ``nan`` where nothing could be measured."""
 
     calls: int
-    """Calls that callers made."""
+    """Calls that callers sent."""
     succeeded: int
-    """Those that got an answer which is no error."""
+    """Calls that got an answer which is not an error."""
     failed: int
-    """Those that did not."""
+    """Calls that failed."""
     rejected: int
-    """Those refused by the client itself, nothing sent: a part of ``failed``."""
+    """Calls that the client refused without sending anything; they are included in ``failed``."""
     requests: int
-    """Requests on their way to any upstream, refused connections included."""
+    """Requests to all upstreams, including those whose connection was refused."""
     wasted: int
-    """Requests that were done for clients that had left."""
+    """Requests that were completed after their client had left."""
     success: float
     """The share of calls that succeeded."""
     goodput: float
-    """Successful calls a second, over the duration of the scenario."""
+    """Successful calls per second, over the duration of the scenario."""
     amplification: float
-    """Requests for each request that would have been made, had nobody repeated or refused any; of the upstream where
-    it is highest."""
+    """Requests per request that would have been sent without any repeats and refusals, for the upstream where this is
+    highest."""
     peak_load: int
-    """The most requests to one upstream in one second."""
+    """The highest number of requests to one upstream in one second."""
     p50: float
-    """Seconds within which half of the successful calls had their answer."""
+    """The median latency of successful calls, in seconds."""
     p99: float
-    """Those within which 99 of 100 had it."""
+    """The 99th percentile of their latencies."""
     p999: float
-    """Those within which 999 of 1000 had it."""
+    """The 99.9th percentile of their latencies."""
     recovery: float | None
-    """Seconds from the end of the trouble until calls succeeded as before, for good; ``None``: never, or there was
-    no trouble; see ``Run.recovery``."""
+    """Seconds from the end of the incident until calls succeed as before, to the end of the run. ``None``: they never
+    do, or the scenario has no incident; see ``Run.recovery``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run that is over; the laws of conservation held."""
+    """A finished run, after which all invariants held."""
 
     scenario: Scenario
-    """What was run."""
+    """The scenario that was run."""
     seed: int
-    """Where all chance came from."""
-    calls: Mapping[str, CallTally]
-    """The calls made by each group of callers and by each upstream that calls others, by name."""
-    upstreams: Mapping[str, UpstreamTally]
-    """What each upstream met, by name."""
+    """The seed of all random generators."""
+    calls: Mapping[str, CallStats]
+    """The calls of each group of callers, and of each upstream that calls others, by name."""
+    upstreams: Mapping[str, UpstreamStats]
+    """The requests to each upstream, by name."""
     transitions: tuple[Transition, ...]
-    """Every change of state of every circuit, in order."""
+    """Every change of the state of every circuit, in order."""
     ended: float
     """When the last call had ended, in seconds of the run."""
 
     @property
     def totals(self) -> Totals:
-        """The whole run in numbers, all groups of callers together."""
-        tallies = [self.calls[group.name] for group in self.scenario.callers]
-        calls, succeeded = _sum(t.offered for t in tallies), _sum(t.goodput for t in tallies)
-        latencies = sorted(latency for tally in tallies for latency in tally.latencies)
+        """The numbers of the whole run, over all groups of callers."""
+        groups = [self.calls[group.name] for group in self.scenario.callers]
+        calls, succeeded = _sum(g.offered for g in groups), _sum(g.goodput for g in groups)
+        latencies = sorted(latency for group in groups for latency in group.latencies)
         upstreams = self.upstreams.values()
         return Totals(
             calls=calls,
             succeeded=succeeded,
-            failed=_sum(t.failed for t in tallies),
-            rejected=_sum(t.rejected for t in tallies),
+            failed=_sum(g.failed for g in groups),
+            rejected=_sum(g.rejected for g in groups),
             requests=_sum(u.load for u in upstreams),
             wasted=_sum(u.wasted for u in upstreams),
             success=succeeded / calls if calls else math.nan,
@@ -97,36 +97,38 @@ class Run:
 
     @property
     def kinds(self) -> Counter[str]:
-        """How many calls failed, by kind."""
+        """The number of failed calls of each kind."""
         return sum((self.calls[group.name].kinds for group in self.scenario.callers), Counter[str]())
 
     def amplification(self, upstream: str) -> float:
-        """Requests to ``upstream`` for each that would have been made, had nobody repeated or refused any.
+        """Requests to ``upstream`` per request that would have been sent without any repeats and refusals.
 
-        Below 1 when clients refused to send, or layers above failed before they called.
+        It is below 1 where clients refused to send, or where services in between failed before they called it.
         """
         demand = self.scenario.demand(upstream)
-        wanted = sum(sum(self.calls[group].offered) * each for group, each in demand.items())
+        wanted = sum(sum(self.calls[group].offered) * factor for group, factor in demand.items())
         return sum(self.upstreams[upstream].load) / wanted if wanted else math.nan
 
-    def recovery(self, *, well: float = WELL, window: int = WINDOW) -> float | None:
-        """Seconds from the end of the trouble until calls succeeded as before, for good.
+    def recovery(self, *, threshold: float = RECOVERED, window: int = WINDOW) -> float | None:
+        """Seconds from the end of the incident until calls succeed as before, to the end of the run.
 
-        Judged by the calls that *begin* in a second: of those that begin within ``window`` seconds, a share of at
-        least ``well`` of what it was before the trouble succeeds, now and in every later window.
+        Calls are judged by the second in which they *start*. Calls succeed as before when the success rate of those
+        that start within ``window`` seconds is at least ``threshold`` times the rate before the incident, in this
+        window and in every later one.
 
         Returns:
-            Whole seconds; ``None`` if that never came, or nothing was ever wrong with the scenario.
+            Whole seconds. ``None`` if calls never succeed as before, or if the scenario has no incident.
         """
-        if self.scenario.trouble is None:
+        if self.scenario.incident is None:
             return None
-        began, ended = self.scenario.trouble
-        tallies = [self.calls[group.name] for group in self.scenario.callers]
-        offered, kept = _together(t.offered for t in tallies), _together(t.kept for t in tallies)
+        began, ended = self.scenario.incident
+        groups = [self.calls[group.name] for group in self.scenario.callers]
+        offered, kept = _add(g.offered for g in groups), _add(g.kept for g in groups)
         before = sum(offered[: int(began)])
-        level = well * (sum(kept[: int(began)]) / before if before else 1.0)
+        level = threshold * (sum(kept[: int(began)]) / before if before else 1.0)
         last = min(len(offered), int(self.scenario.duration)) - window
         first = math.ceil(ended)
+        # Search backwards for the latest bad window: a good one does not count if a bad one follows it.
         for second in range(last, first - 1, -1):
             calls = sum(offered[second : second + window])
             if calls and sum(kept[second : second + window]) < level * calls:
@@ -134,21 +136,21 @@ class Run:
         return float(first - ended) if last >= first else None
 
     def circuits(self, upstream: str) -> list[tuple[int, int]]:
-        """How many circuits for ``upstream`` are open and how many half-open at the end of each second."""
+        """The numbers of open and of half-open circuits for ``upstream`` at the end of each second."""
         states: dict[str, CircuitState] = {}
-        moves = [move for move in self.transitions if move.upstream == upstream]
-        told, result = 0, []
+        transitions = [transition for transition in self.transitions if transition.upstream == upstream]
+        applied, result = 0, []
         for second in range(1, math.ceil(self.ended) + 1):
-            while told < len(moves) and moves[told].at <= second:
-                states[moves[told].client] = moves[told].state
-                told += 1
+            while applied < len(transitions) and transitions[applied].at <= second:
+                states[transitions[applied].client] = transitions[applied].state
+                applied += 1
             now = list(states.values())
             result.append((now.count(CircuitState.OPEN), now.count(CircuitState.HALF_OPEN)))
         return result
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which this share of an ascending sequence lies; ``nan`` if it is empty."""
+    """Return the value below which this share of an ascending sequence lies; ``nan`` if the sequence is empty."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else math.nan
 
 
@@ -156,8 +158,8 @@ def _sum(series: Iterable[Sequence[int]]) -> int:
     return sum(map(sum, series))
 
 
-def _together(series: Iterable[Sequence[int]]) -> list[int]:
-    """Several series added up, second by second."""
+def _add(series: Iterable[Sequence[int]]) -> list[int]:
+    """Add up series of different lengths, second by second."""
     total: list[int] = []
     for numbers in series:
         total.extend([0] * (len(numbers) - len(total)))

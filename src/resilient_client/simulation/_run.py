@@ -1,7 +1,8 @@
-"""One run: the scenario comes to life on a loop of its own, in virtual time, and is told of afterwards.
+"""Run a scenario on an event loop of its own, in virtual time.
 
-All chance comes from the seed, by name: each client, replica and wire has a source of its own, so that what is added
-to a scenario changes nothing for the rest. The same seed gives the same trace, byte for byte.
+All randomness comes from the seed. Each client, replica and wire has a random generator of its own, seeded with the
+seed and its name, so that a part that is added to a scenario does not change the random numbers of the others. The same
+seed gives the same trace, byte for byte.
 """
 
 from __future__ import annotations
@@ -11,28 +12,28 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
-from resilient_client.simulation import _laws
-from resilient_client.simulation._account import Account, Tell, Transition
-from resilient_client.simulation._crowd import Crowd
-from resilient_client.simulation._distributions import drawing
+from resilient_client.simulation import _invariants
+from resilient_client.simulation._caller_group import CallerGroup
+from resilient_client.simulation._client_counters import ClientCounters, Transition, WriteLine
+from resilient_client.simulation._distributions import draw_of
 from resilient_client.simulation._replica import Replica
 from resilient_client.simulation._report import Run
 from resilient_client.simulation._scenario import Callers, Scenario
 from resilient_client.simulation._server import Server
-from resilient_client.simulation._tally import CallTally, UpstreamTally
+from resilient_client.simulation._stats import CallStats, UpstreamStats
 from resilient_client.simulation._upstream import Upstream
 from resilient_client.simulation._wire import Wire
 from resilient_client.testing._virtual_time import run_virtual
 
-PATIENCE = 3600.0
-"""Seconds after the end of a scenario in which all calls must have ended, or the run fails."""
+DRAIN_TIMEOUT = 3600.0
+"""Seconds after the end of a scenario within which all calls must end, or the run fails."""
 
 
-class Writes(Protocol):
-    """Where a trace goes: an open file, a ``StringIO``."""
+class TraceWriter(Protocol):
+    """The destination of a trace, such as an open file or a ``StringIO``."""
 
     def write(self, line: str, /) -> object:
-        """Take a line."""
+        """Write one line."""
         ...
 
 
@@ -40,143 +41,149 @@ def simulate(
     scenario: Scenario,
     *,
     seed: int | None = None,
-    trace: Writes | None = None,
+    trace: TraceWriter | None = None,
     on_second: Callable[[int], object] | None = None,
 ) -> Run:
-    """Run a scenario in virtual time, with the unchanged chain, and assert the laws of conservation.
+    """Run a scenario in virtual time, with the unchanged chain, and check the invariants afterwards.
 
     Args:
-        scenario: What to run.
-        seed: Where all chance comes from, instead of ``scenario.seed``.
-        trace: Gets a line for everything that happens at a client, in order; the same seed writes the same bytes.
-        on_second: Is told of each second that has passed, from 1 to the last one of the scenario; for a progress bar.
+        scenario: The scenario to run.
+        seed: The seed of all random generators, instead of ``scenario.seed``.
+        trace: Receives a line for everything that happens at a client, in order. The same seed writes the same bytes.
+        on_second: Called after each second of virtual time, with its number from 1 to the last second of the scenario.
+            It is meant for a progress bar.
 
     Raises:
-        LawBrokenError: A law of conservation does not hold.
-        RuntimeError: Called where an event loop is running; ``await asyncio.to_thread(simulate, ...)`` there.
+        InvariantBrokenError: An invariant does not hold.
+        RuntimeError: An event loop is running in this thread. Use ``await asyncio.to_thread(simulate, ...)`` there.
     """
     if asyncio._get_running_loop() is not None:
-        raise RuntimeError("simulate() has an event loop of its own; here, await asyncio.to_thread(simulate, ...)")
+        raise RuntimeError("simulate() runs an event loop of its own; here, await asyncio.to_thread(simulate, ...)")
     chosen = scenario.seed if seed is None else seed
-    return run_virtual(_World(scenario, chosen, None if trace is None else trace.write, on_second).live())
+    return run_virtual(_Simulation(scenario, chosen, None if trace is None else trace.write, on_second).run())
 
 
-class _World:
-    """Everything that lives in one run."""
+class _Simulation:
+    """The objects of one run."""
 
     def __init__(
-        self, scenario: Scenario, seed: int, tell: Tell | None, on_second: Callable[[int], object] | None
+        self, scenario: Scenario, seed: int, write_line: WriteLine | None, on_second: Callable[[int], object] | None
     ) -> None:
         self._scenario = scenario
         self._seed = seed
-        self._tell = tell
-        self._on_second = on_second or _nobody
-        self._calls = {name: CallTally() for name in scenario.names}
+        self._write_line = write_line
+        self._on_second = on_second
+        self._calls = {name: CallStats() for name in scenario.names}
         self._servers: dict[str, Server] = {}
-        self._accounts: list[Account] = []
+        self._clients: list[ClientCounters] = []
         self._wires: list[Wire] = []
         self._transitions: list[Transition] = []
         self._passed = 0
         self._tick: asyncio.TimerHandle | None = None
         self._bug: asyncio.Future[None]
 
-    async def live(self) -> Run:
-        """From the first call to the last, and the laws."""
+    async def run(self) -> Run:
+        """Build the system, run it until the last call has ended, and check the invariants."""
         self._loop = asyncio.get_running_loop()
         self._bug = self._loop.create_future()
-        self._await_second()
+        self._schedule_tick()
+        # The order of creation is part of the result: it decides the order of tasks and timers at the same time.
         for upstream in self._scenario.upstreams:
             self._servers[upstream.name] = self._server(upstream)
-        crowds = [self._crowd(group) for group in self._scenario.callers]
-        await self._wait_for(crowds)
+        groups = [self._group(group) for group in self._scenario.callers]
+        await self._drain(groups)
         await self._close()
-        _laws.check(self._accounts, self._wires, self._servers.values(), self._loop.time())
+        _invariants.check(self._clients, self._wires, self._servers.values(), self._loop.time())
         return Run(
             scenario=self._scenario,
             seed=self._seed,
             calls=self._calls,
-            upstreams={name: server.tally for name, server in self._servers.items()},
+            upstreams={name: server.stats for name, server in self._servers.items()},
             transitions=tuple(self._transitions),
             ended=self._loop.time(),
         )
 
-    async def _wait_for(self, crowds: list[Crowd]) -> None:
-        """Until the last call has ended, or something broke."""
-        end = self._scenario.duration + PATIENCE
-        guard = self._loop.call_at(end, self._give_up, crowds)
-        for crowd in crowds:
-            await asyncio.wait((crowd.done, self._bug), return_when=asyncio.FIRST_COMPLETED)
+    async def _drain(self, groups: list[CallerGroup]) -> None:
+        """Wait until the last call has ended, or until a bug is found."""
+        end = self._scenario.duration + DRAIN_TIMEOUT
+        guard = self._loop.call_at(end, self._on_drain_timeout, groups)
+        for group in groups:
+            await asyncio.wait((group.done, self._bug), return_when=asyncio.FIRST_COMPLETED)
         guard.cancel()
         if self._bug.done():
             self._bug.result()
+        # A request may still be on the wire although its call has ended. Let it arrive: the invariants compare the
+        # requests that were sent with those that arrived.
         quiet_from = max(server.quiet_from for server in self._servers.values())
         await asyncio.sleep(max(0.0, quiet_from - self._loop.time()))
 
     async def _close(self) -> None:
-        while self._tick is not None and self._passed < int(self._scenario.duration):  # the last call may end earlier
+        # The last call may end before the scenario does. Report the remaining seconds, so that a progress bar is full.
+        while self._tick is not None and self._passed < int(self._scenario.duration):
             self._tick.cancel()
-            self._second()
+            self._on_tick()
+        # Servers first: their handlers may be calling through clients.
         for server in self._servers.values():
             await server.close()
-        for account in self._accounts:
-            await account.api.close()
+        for counters in self._clients:
+            await counters.api.close()
         if self._bug.done():
             self._bug.result()
 
-    # -- the parts -----------------------------------------------------------------------------------------------
+    # -- building ------------------------------------------------------------------------------------------------
 
-    def _crowd(self, group: Callers) -> Crowd:
-        accounts = [self._client(group, f"{group.name}-{number}", group.calls) for number in range(group.clients)]
-        return Crowd(group, accounts, self._scenario.duration, self._chance(f"arrivals {group.name}"), self._fail)
+    def _group(self, group: Callers) -> CallerGroup:
+        clients = [self._client(group, f"{group.name}-{number}", group.calls) for number in range(group.clients)]
+        rng = self._random(f"arrivals {group.name}")
+        return CallerGroup(group, clients, self._scenario.duration, rng, self._fail)
 
     def _server(self, upstream: Upstream) -> Server:
-        tally = UpstreamTally()
+        stats = UpstreamStats()
         replicas = []
         for number in range(upstream.replicas):
             name = f"{upstream.name}-{number}"
             clients = {called: self._client(upstream, f"{name}-{called}", called).api for called in upstream.calls}
-            replicas.append(Replica(upstream, number, tally, clients, self._chance(f"replica {name}"), self._fail))
-        return Server(upstream, tally, replicas, self._chance(f"choice {upstream.name}"))
+            replicas.append(Replica(upstream, number, stats, clients, self._random(f"replica {name}"), self._fail))
+        return Server(upstream, stats, replicas, self._random(f"choice {upstream.name}"))
 
-    def _client(self, owner: Callers | Upstream, name: str, called: str) -> Account:
-        account = Account(name, owner.config, self._calls[owner.name], self._transitions, self._tell)
-        draw = drawing(self._scenario.network.round_trip)
-        wire = Wire(self._servers, account, draw, owner.config.connection, self._chance(f"wire {name}"))
-        account.api = owner.client(
-            f"http://{called}", name=name, config=owner.config, transport=wire, rng=self._chance(f"client {name}")
+    def _client(self, owner: Callers | Upstream, name: str, called: str) -> ClientCounters:
+        counters = ClientCounters(name, owner.config, self._calls[owner.name], self._transitions, self._write_line)
+        draw = draw_of(self._scenario.network.round_trip)
+        # The wire gets the dict of servers, which is still being filled: an upstream may call a later one.
+        wire = Wire(self._servers, counters, draw, owner.config.connection, self._random(f"wire {name}"))
+        counters.api = owner.client(
+            f"http://{called}", name=name, config=owner.config, transport=wire, rng=self._random(f"client {name}")
         )
-        account.api.subscribe(account.hear)
-        self._accounts.append(account)
+        counters.api.subscribe(counters.on_event)
+        self._clients.append(counters)
         self._wires.append(wire)
-        return account
+        return counters
 
-    def _chance(self, name: str) -> Random:
+    def _random(self, name: str) -> Random:
+        """Return the random generator of this name. Its seed is a string, which does not depend on the process."""
         return Random(f"{self._seed} {name}")
 
-    # -- what happens besides ------------------------------------------------------------------------------------
+    # -- timers --------------------------------------------------------------------------------------------------
 
-    def _second(self) -> None:
-        """Another second has passed."""
+    def _on_tick(self) -> None:
+        """Report that another second has passed."""
         self._passed += 1
-        self._on_second(self._passed)
-        self._await_second()
+        if self._on_second is not None:
+            self._on_second(self._passed)
+        self._schedule_tick()
 
-    def _await_second(self) -> None:
+    def _schedule_tick(self) -> None:
         if self._passed < int(self._scenario.duration):
-            self._tick = self._loop.call_at(self._passed + 1.0, self._second)
+            self._tick = self._loop.call_at(self._passed + 1.0, self._on_tick)
 
     def _fail(self, bug: BaseException) -> None:
         if not self._bug.done():
             self._bug.set_exception(bug)
 
-    def _give_up(self, crowds: list[Crowd]) -> None:
-        running = sum(crowd.running for crowd in crowds)
+    def _on_drain_timeout(self, groups: list[CallerGroup]) -> None:
+        running = sum(group.running for group in groups)
         self._fail(
-            _laws.LawBrokenError(
-                f"{running} calls have not ended {PATIENCE:g} s after the scenario; give their clients a Timeout"
+            _invariants.InvariantBrokenError(
+                f"{running} calls have not ended {DRAIN_TIMEOUT:g} s after the scenario; give their clients a Timeout"
             )
         )
-
-
-def _nobody(_second: int) -> None:
-    """Nobody wants to know."""

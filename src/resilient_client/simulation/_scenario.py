@@ -1,4 +1,4 @@
-"""A scenario: who calls whom, how often, for how long, and what goes wrong meanwhile. Describes; ``run`` runs it."""
+"""The description of a scenario: upstreams, callers, load, duration, and faults. ``run`` runs it."""
 
 from __future__ import annotations
 
@@ -19,54 +19,54 @@ P = TypeVar("P", "Upstream", "Callers")
 
 
 class Callers(Settings):
-    """A group of clients that call one upstream: a service with its replicas, a fleet of phones, a batch job."""
+    """A group of equal clients that call one upstream: the processes of a service, a fleet of phones, a batch job."""
 
     name: Name
-    """What the group is called."""
+    """The name of the group."""
     calls: Name
-    """The upstream it calls."""
+    """The upstream that it calls."""
     clients: Annotated[int, Field(ge=1)] = 1
-    """How many there are, each an ``APIClient`` with circuits, budget, connections and chance of its own."""
+    """The number of clients. Each is an ``APIClient`` with its own circuits, budget, connections and randomness."""
     arrivals: Arrivals = Poisson(rate=1.0)
-    """When they call: ``Poisson``, ``Steady``, ``Herd``, ``ClosedLoop``, calls per second by each client, or a
-    function of your own."""
+    """When calls start: ``Poisson``, ``Steady``, ``Herd``, ``ClosedLoop``, a number (calls per second of each client),
+    or a custom function."""
     config: ClientConfig = Field(default_factory=ClientConfig)
-    """Their settings."""
+    """The settings of the clients."""
     client: Callable[..., APIClient] = APIClient
-    """What makes a client, called with the arguments of ``APIClient``; for middlewares and auth of your own."""
+    """Makes a client. It is called with the arguments of ``APIClient``, and may add middlewares or auth."""
     method: str = "GET"
     """The method of every call."""
     path: str = "/"
     """The path of every call."""
     idempotent: bool | None = None
-    """Whether a repeat is harmless; ``None``: as the method says."""
+    """Whether calls may be repeated safely. ``None``: the method decides."""
 
 
 class Network(Settings):
-    """The wire between any two. Connections are kept and limited as ``ConnectionSettings`` say."""
+    """The network between clients and upstreams. Connections follow the clients' ``ConnectionSettings``."""
 
     round_trip: Distribution = Constant(seconds=0.001)
-    """Seconds there and back. A request costs one, spent on the way there; a new connection one more."""
+    """Seconds of a round trip. A request takes one, all of it before it arrives; a new connection takes one more."""
 
 
 class Scenario(Settings):
-    """A whole system, and a stretch of its life."""
+    """A whole system, and what happens to it during a run."""
 
     name: str = "scenario"
-    """What it is called."""
+    """The name of the scenario."""
     upstreams: Annotated[tuple[Upstream, ...], Field(min_length=1)]
-    """Who is called."""
+    """The upstreams."""
     callers: Annotated[tuple[Callers, ...], Field(min_length=1)]
-    """Who calls."""
+    """The groups of callers."""
     duration: PositiveSeconds
-    """Seconds in which calls begin; those under way at the end are seen to their own end."""
+    """Seconds during which calls start. Calls in progress at the end are continued until they end."""
     network: Network = Field(default_factory=Network)
-    """The wire."""
+    """The network."""
     seed: int = 1
-    """Where all chance comes from, unless the run is given another."""
+    """The seed of all random generators, unless ``simulate`` is given another one."""
 
     def with_config(self, over: ClientConfig) -> Self:
-        """The same scenario with these settings laid over those of every client, field by field."""
+        """Return the same scenario in which ``over`` overrides the settings of every client, field by field."""
         return self.model_copy(
             update={
                 "upstreams": tuple(_configured(upstream, over) for upstream in self.upstreams),
@@ -76,12 +76,15 @@ class Scenario(Settings):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all groups of callers and all upstreams."""
+        """The names of all groups of callers, and of all upstreams."""
         return (*(group.name for group in self.callers), *(upstream.name for upstream in self.upstreams))
 
     @property
-    def trouble(self) -> tuple[float, float] | None:
-        """When the first change begins and the last one ends, of those that end; ``None``: nothing changes."""
+    def incident(self) -> tuple[float, float] | None:
+        """The time from the beginning of the first change to the end of the last one, among the changes that end.
+
+        Changes of upstreams and of rates count, and the calls of a ``Herd``. ``None``: there is no such change.
+        """
         changes = [(change.at, change.ends) for upstream in self.upstreams for change in upstream.changes]
         for group in self.callers:
             if isinstance(group.arrivals, Poisson | Steady):
@@ -92,33 +95,36 @@ class Scenario(Settings):
         return (min(at for at, _ in ending), max(ends for _, ends in ending)) if ending else None
 
     def demand(self, upstream: str) -> dict[str, int]:
-        """How many requests to ``upstream`` one call of each group of callers stands for, if nobody repeats any."""
-        return {group.name: self._visits(group.calls, upstream) for group in self.callers}
+        """Requests to ``upstream`` that one call of each group of callers leads to, without any repeats."""
+        return {group.name: self._requests_to(upstream, group.calls) for group in self.callers}
 
-    def _visits(self, called: str, upstream: str) -> int:
+    def _requests_to(self, upstream: str, called: str) -> int:
+        """Count the paths from one upstream to another; they are finite, as no upstream calls itself."""
         if called == upstream:
             return 1
-        return sum(self._visits(further, upstream) for further in self._upstream(called).calls)
+        return sum(self._requests_to(upstream, further) for further in self._upstream(called).calls)
 
     def _upstream(self, name: str) -> Upstream:
         return next(upstream for upstream in self.upstreams if upstream.name == name)
 
     @model_validator(mode="after")
-    def _names_fit(self) -> Self:
+    def _check_names(self) -> Self:
         names = [upstream.name for upstream in self.upstreams]
-        twice = sorted({name for name in self.names if self.names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{twice[0]!r} names two things; give each upstream and group of callers its own name")
+        duplicates = sorted({name for name in self.names if self.names.count(name) > 1})
+        if duplicates:
+            raise ValueError(
+                f"the name {duplicates[0]!r} is used twice; give each upstream and group of callers its own name"
+            )
         calls = {upstream.name: upstream.calls for upstream in self.upstreams}
         calls |= {group.name: (group.calls,) for group in self.callers}
         for caller, called in calls.items():
             if unknown := sorted(set(called) - set(names)):
                 raise ValueError(
-                    f"{caller!r} calls {unknown[0]!r}, which is no upstream; there are: {', '.join(names)}"
+                    f"{caller!r} calls {unknown[0]!r}, which is not an upstream; there are: {', '.join(names)}"
                 )
         for name in names:
             if _calls_itself(name, calls, (name,)):
-                raise ValueError(f"{name!r} calls itself, directly or through others; break the circle")
+                raise ValueError(f"{name!r} calls itself, directly or through others; remove the cycle")
         return self
 
 

@@ -1,7 +1,7 @@
-"""An upstream, described: how it serves, how much it can take, what befalls it, and whom it calls itself.
+"""The description of an upstream: how it serves, its capacity, what goes wrong, and which upstreams it calls.
 
-``server`` brings it to life. One with ``calls`` is a layer of its own: for each request it calls further upstreams,
-through real clients with real policies.
+``server`` and ``replica`` run it. An upstream with ``calls`` is a service of its own: for each request it calls further
+upstreams, through real clients with real policies.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from resilient_client.simulation._changes import Change, Status
 from resilient_client.simulation._distributions import Constant, Distribution
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-"""Names are hosts: small letters, digits and dashes."""
+"""A name is used as a host: at most 40 lower-case letters, digits and dashes, the first of them a letter."""
 
 
 class Reply:
-    """An answer of a handler that is more than a status."""
+    """The answer of a handler, where it is more than a status."""
 
     __slots__ = ("headers", "status")
 
@@ -34,13 +34,13 @@ class Reply:
 
 
 class Visit:
-    """A request in the hands of a handler.
+    """The argument of a handler: a request, and what the handler may use.
 
     Attributes:
-        request: As the client's chain made it.
+        request: The request as the client's chain sent it.
         clients: The clients of this replica, by the names of the upstreams they call.
-        rng: The source of chance of this replica.
-        replica: Its number, from 0.
+        rng: The random generator of this replica.
+        replica: The number of the replica, counted from 0.
     """
 
     __slots__ = ("clients", "replica", "request", "rng")
@@ -53,38 +53,39 @@ class Visit:
 
 
 Handler: TypeAlias = Callable[[Visit], Awaitable[int | Reply | None]]
-"""What an upstream does, in your own words: awaits what it likes, gives a status (``None``: 200) or a ``Reply``."""
+"""The custom behaviour of an upstream: a coroutine function that returns a status (``None``: 200) or a ``Reply``."""
 
 
 class Upstream(Settings):
-    """Something that is called. Every request waits for a free server, takes its service time, and is answered."""
+    """A called service. Each request waits for a free server, takes its service time, and is answered."""
 
     name: Name
-    """Its host: ``http://name`` is where clients find it."""
+    """Its name, which is also its host: clients reach it at ``http://name``."""
     servers: Annotated[int, Field(ge=1)] | None = None
-    """Requests served at once by each replica (threads, workers, connections); ``None``: any number."""
+    """Requests that each replica serves at once (threads, workers, connections). ``None``: any number."""
     queue: Annotated[int, Field(ge=0)] | None = None
-    """Requests that may wait for a server; one more is answered 503 at once. ``None``: any number."""
+    """Requests that may wait for a server in each replica; a further one is answered 503 at once. ``None``: any
+    number."""
     service: Distribution = Constant(seconds=0.05)
-    """How long a server is busy with a request: a law, seconds, or a function ``(rng, in_flight) -> seconds``."""
+    """How long a server works on a request: a distribution, seconds, or a function ``(rng, in_flight) -> seconds``."""
     replicas: Annotated[int, Field(ge=1)] = 1
-    """Copies behind one address; each request goes to one by chance."""
+    """Copies behind one address. Each request goes to one of them, chosen at random."""
     error_rate: Ratio = 0.0
-    """The share of requests that fail, after the usual time."""
+    """The share of requests that fail, after the usual service time."""
     error_status: Status = 503
-    """What they are answered."""
+    """The status of the answers to these requests."""
     retry_after: Seconds | None = None
-    """What a ``Retry-After`` header says with every 503 of its own; ``None``: there is none."""
+    """The value of the ``Retry-After`` header of its own 503 answers. ``None``: no header."""
     keeps_working: bool = True
-    """Whether it goes on with a request whose client has left, as most servers do: they do not notice."""
+    """Whether it continues with a request after the client has left. Most servers do: they do not notice."""
     changes: tuple[Change, ...] = ()
-    """What befalls it in the course of the run."""
+    """Faults and other changes in the course of the run."""
     calls: tuple[Name, ...] = ()
-    """The upstreams it calls for each request, one after the other; if one fails, so does the request, with
-    ``error_status``. A server is busy until all have answered."""
+    """The upstreams that it calls for each request, one after the other. If one of them fails, the request is
+    answered 503. A server is busy until all have answered."""
     config: ClientConfig = Field(default_factory=ClientConfig)
-    """The settings of its own clients: one for each replica and upstream in ``calls``."""
+    """The settings of its own clients: one per replica and upstream in ``calls``."""
     client: Callable[..., APIClient] = APIClient
-    """What makes its clients, called with the arguments of ``APIClient``; for middlewares and auth of your own."""
+    """Makes its clients. It is called with the arguments of ``APIClient``, and may add middlewares or auth."""
     handler: Callable[[Visit], Any] | None = None
-    """What a server does after the service time: a ``Handler`` of your own instead of calling all ``calls``."""
+    """What a server does after the service time: a custom ``Handler``, in place of calling all ``calls``."""

@@ -12,7 +12,7 @@ from tests.cli.simulate.kit import SHORT
 from tests.cli.terminal import Terminal, piped
 
 from resilient_client._cli import main
-from resilient_client.simulation import LawBrokenError
+from resilient_client.simulation import InvariantBrokenError
 from resilient_client.simulation._ready import READY
 
 THREE = ("--compare", "retry=none,naive,default")
@@ -86,7 +86,7 @@ def test_json_holds_numbers_series_and_spread(short: str, capsys: pytest.Capture
         [1, 2],
         "api",
     )
-    assert printed["troubles"] == [{"name": "outage", "begins": 3.0, "ends": 6.0}]
+    assert printed["incidents"] == [{"name": "outage", "begins": 3.0, "ends": 6.0}]
     assert [variant["name"] for variant in printed["variants"]] == ["none", "naive", "default"]
     naive = printed["variants"][1]
     assert [run["seed"] for run in naive["runs"]] == [1, 2]
@@ -154,8 +154,8 @@ def test_broken_invariant_exits_with_1(
     """A bug in the simulated code is reported instead of a result."""
 
     def broken(*_: object) -> None:
-        raise LawBrokenError("1 tasks are still running")
+        raise InvariantBrokenError("1 tasks are still running")
 
-    monkeypatch.setattr("resilient_client.simulation._laws.check", broken)
+    monkeypatch.setattr("resilient_client.simulation._invariants.check", broken)
     assert main(["simulate", short]) == 1
     assert capsys.readouterr() == ("", "error: 1 tasks are still running\n")

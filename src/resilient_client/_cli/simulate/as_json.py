@@ -28,7 +28,7 @@ def as_json(experiment: Experiment, results: Sequence[Result]) -> str:
             "duration": scenario.duration,
             "seeds": experiment.seeds,
             "upstream": focus,
-            "troubles": [incident._asdict() for incident in incidents_of(scenario, focus)],
+            "incidents": [incident._asdict() for incident in incidents_of(scenario, focus)],
             "variants": [_variant(result, focus) for result in results],
         },
         ensure_ascii=False,

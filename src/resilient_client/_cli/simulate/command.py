@@ -123,12 +123,12 @@ def _experiment(
 
 def _run(experiment: Experiment) -> tuple[Result, ...]:
     from resilient_client._cli.simulate.experiment import run_all
-    from resilient_client.simulation import LawBrokenError
+    from resilient_client.simulation import InvariantBrokenError
 
     try:
         with _progress(experiment.seconds) as on_second:
             return run_all(experiment, on_second)
-    except LawBrokenError as broken:  # a bug in the library or in a middleware: the results are wrong
+    except InvariantBrokenError as broken:  # a bug in the library or in a middleware: the results are wrong
         raise typer.Exit(print_error(str(broken), FAILED)) from None
 
 

@@ -52,7 +52,7 @@ def run_all(experiment: Experiment, on_second: Callable[[], object] = lambda: No
         on_second: Called for each second of virtual time, ``experiment.seconds`` times in total.
 
     Raises:
-        LawBrokenError: An invariant of the simulation does not hold.
+        InvariantBrokenError: An invariant of the simulation does not hold.
     """
     return tuple(
         Result(variant.name, _runs(experiment.scenario.with_config(variant.config), experiment.seeds, on_second))

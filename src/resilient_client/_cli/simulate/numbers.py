@@ -72,7 +72,7 @@ def value(run: Run, measure: Measure) -> float:
     if number is not None:
         return number
     # Only the recovery can be None: it never came, or the run ended too soon after the incident to see it.
-    incident = run.scenario.trouble
+    incident = run.scenario.incident
     observed = incident is not None and run.scenario.duration - incident[1] > WINDOW
     return math.inf if observed else math.nan
 

@@ -1,4 +1,4 @@
-"""Ready scenarios: TOML files to run, and to copy as a beginning of one's own."""
+"""Ready scenarios: TOML files to run as they are, or to copy as a start."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ READY = (
     "thundering-herd",
     "tail",
 )
-"""Their names, from the harmless to the subtle."""
+"""The names of the ready scenarios, in the order in which they are listed: simple faults first."""
 
 
 def ready_scenario(name: str) -> ScenarioFile:
-    """One of them.
+    """Return the ready scenario of this name.
 
     Raises:
-        ConfigurationError: There is none of this name; names the closest.
+        ConfigurationError: No ready scenario has this name; the message suggests the closest one.
     """
     if name not in READY:
         raise ConfigurationError(f"there is no ready scenario {name!r}; {suggest(name, READY)}")

@@ -1,4 +1,4 @@
-"""The same seed gives the same run, byte for byte; another seed another one."""
+"""The same seed gives the same run, byte for byte, and another seed gives another run."""
 
 from __future__ import annotations
 
@@ -43,43 +43,43 @@ def trace_of(scenario: Scenario, seed: int = 1) -> str:
     return trace.getvalue()
 
 
-def test_trace_of_the_same_seed_is_the_same_byte_for_byte() -> None:
-    """Services, replicas, outage, retries, circuits: all of it repeats, and tells something."""
+def test_trace_of_the_same_seed_is_identical() -> None:
+    """A trace with services, replicas, an outage, retries and circuits is the same in a second run."""
     first = trace_of(EVERYTHING)
     assert trace_of(EVERYTHING) == first
     for word in ("call ended", "attempt 2 ended", "will repeat", "will not repeat", "circuit of db: open"):
         assert word in first
 
 
-def test_trace_of_another_seed_is_another() -> None:
-    """Negative control: the seed matters."""
+def test_trace_of_another_seed_differs() -> None:
+    """Negative control: the trace depends on the seed."""
     assert trace_of(EVERYTHING, 2) != trace_of(EVERYTHING, 1)
 
 
 @pytest.mark.parametrize("hash_seed", ["0", *(pytest.param(seed, marks=pytest.mark.slow) for seed in ("1", "4711"))])
 def test_trace_does_not_depend_on_the_process(hash_seed: str) -> None:
-    """A fresh interpreter with another hash seed writes the same bytes: no set decides any order."""
+    """A new interpreter with another hash seed writes the same bytes: no order depends on a set."""
     code = (
-        "from hashlib import sha256; from tests.simulation.test_repeatable import EVERYTHING, trace_of; "
+        "from hashlib import sha256; from tests.simulation.test_determinism import EVERYTHING, trace_of; "
         "print(sha256(trace_of(EVERYTHING).encode()).hexdigest())"
     )
-    shown = subprocess.run(  # noqa: S603 -- our own interpreter on our own code
+    result = subprocess.run(  # noqa: S603 -- our own interpreter on our own code
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert shown.stdout.strip() == sha256(trace_of(EVERYTHING).encode()).hexdigest()
+    assert result.stdout.strip() == sha256(trace_of(EVERYTHING).encode()).hexdigest()
 
 
-def test_trace_of_a_client_is_not_changed_by_strangers() -> None:
-    """Chance is drawn by name: who shares nothing with a newcomer behaves as before, byte for byte."""
+def test_trace_of_a_client_is_independent_of_others() -> None:
+    """A group and an upstream that are added do not change the trace of the others, byte for byte."""
     alone = plain(Errors(at=5, lasting=5, rate=0.5), duration=15, clients=3)
-    stranger = Upstream(name="elsewhere", error_rate=0.3)
+    added = Upstream(name="elsewhere", error_rate=0.3)
     together = alone.model_copy(
         update={
-            "upstreams": (stranger, *alone.upstreams),
+            "upstreams": (added, *alone.upstreams),
             "callers": (Callers(name="others", calls="elsewhere", arrivals=20), *alone.callers),
         }
     )
@@ -87,16 +87,16 @@ def test_trace_of_a_client_is_not_changed_by_strangers() -> None:
     assert ours == trace_of(alone).splitlines()
 
 
-def test_progress_is_told_of_every_second() -> None:
-    """``on_second`` counts the seconds of the scenario, and changes nothing."""
+def test_on_second_is_called_for_every_second() -> None:
+    """``on_second`` is called with each second of the scenario, and does not change the run."""
     seconds: list[int] = []
     with_progress = simulate(plain(duration=5), on_second=seconds.append)
     assert seconds == [1, 2, 3, 4, 5]
     assert with_progress.totals == simulate(plain(duration=5)).totals
 
 
-def test_run_within_a_running_loop_says_what_to_do_instead() -> None:
-    """Virtual time needs a loop of its own: a coroutine hands the run to a thread."""
+def test_run_within_a_running_loop_is_rejected() -> None:
+    """Virtual time needs its own loop. The message says that a coroutine can run it in a thread."""
 
     async def main() -> None:
         with pytest.raises(RuntimeError, match=r"await asyncio.to_thread\(simulate, ...\)"):
