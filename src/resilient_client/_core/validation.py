@@ -92,7 +92,7 @@ def check_count(name: str, value: object, error: ErrorType = ConfigurationError,
 
 
 def check_flag(name: str, value: object, error: ErrorType = InvalidRequestError) -> bool:
-    """Return ``True`` or ``False``. Other truthy values are refused: a wrong flag may repeat a request or hide an error.
+    """Return ``True`` or ``False``. Truthy values are refused: a wrong flag may repeat a request or hide an error.
 
     Raises:
         InvalidRequestError: Or ``error``: the value is not a boolean.
