@@ -22,7 +22,7 @@ class Attempt:
             for a slot in the pool of such a session cannot be distinguished from a wait for the host.
         timeout: The timeout of the attempt, while the attempt is running.
         queued: Whether the attempt waits for something on our side, such as a permit or a slot in the connection pool.
-        trace: The trace of the last wire request; ``None`` before the first.
+        trace: The trace of the last wire request, or ``None`` before the first.
     """
 
     # Defaults live on the class, not in __init__: most attempts change few of them, and each assignment costs time.

@@ -52,7 +52,7 @@ class Body:
     Attributes:
         source: Bytes, a path, a file, an iterable, a factory, or the parts of a multipart body.
         content_type: The media type to declare, unless the caller set one.
-        boundary: The boundary between the parts of a multipart body; ``None`` for any other body.
+        boundary: The boundary between the parts of a multipart body, or ``None`` for any other body.
         replayable: Whether the body can be sent more than once.
         spent: Whether an attempt has begun to send the body.
         start: The position that a seekable file had when it was passed in. Each attempt starts to read there.
@@ -77,7 +77,7 @@ class Body:
         data: FormLike | None = None,
         files: FilesLike | LazyBody | None = None,
     ) -> Body | None:
-        """Build the body from the options of a call; ``None`` if they describe no body.
+        """Build the body from the options of a call, or ``None`` if they describe no body.
 
         Raises:
             InvalidRequestError: The options exclude each other, or the value cannot be sent.
@@ -160,7 +160,7 @@ def encode_json(value: object) -> bytes:
     """Encode a value as compact JSON. Accepts pydantic models, dataclasses, dates, UUIDs and the like.
 
     Raises:
-        InvalidRequestError: JSON cannot hold the value; NaN and infinity are refused, too.
+        InvalidRequestError: JSON cannot hold the value. NaN and infinity are refused, too.
     """
     try:
         return _JSON.encode(value).encode()
@@ -297,7 +297,7 @@ def _require_binary(file: object) -> None:
 
 
 def _position(source: object) -> int | None:
-    """The current position of a seekable file; ``None`` for everything else."""
+    """The current position of a seekable file, or ``None`` for everything else."""
     if not hasattr(source, "read") or not hasattr(source, "seekable"):
         return None
     file = cast("BinaryIO", source)

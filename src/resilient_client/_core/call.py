@@ -42,7 +42,7 @@ class CallOptions(TypedDict, total=False):
     content: ContentLike
     """A raw body."""
     data: FormLike
-    """The fields of a form; together with ``files``, the plain fields of the multipart body."""
+    """The fields of a form. Together with ``files``, the plain fields of the multipart body."""
     files: FilesLike
     """The files of a multipart body."""
     timeout: Timeout | float | str | None
@@ -50,7 +50,7 @@ class CallOptions(TypedDict, total=False):
     retry: Retry | None
     """Merged over the client's, field by field. ``None`` sends exactly one wire request."""
     hedging: Hedging | None
-    """Merged over the client's, field by field. ``None`` sends no hedges; nor do streams and ``retry=None``."""
+    """Merged over the client's, field by field. ``None``, ``retry=None`` and streams send no hedges."""
     idempotency_key: str
     """One key for all attempts, which makes any method repeatable. ``"auto"`` generates a key."""
     idempotent: bool
@@ -94,7 +94,7 @@ class Call(_Frozen, Generic[T_co]):
     Attributes:
         method: In upper case.
         path: A path below the client's base URL, or an absolute URL for a client without one.
-        key: Identifies the call among others in a fan-out, for the caller; ``None`` if not set.
+        key: Identifies the call among others in a fan-out, for the caller. ``None`` if not set.
         client: The client that sends the call in a fan-out or as a fallback. ``None`` means the client that runs the
             fan-out or the fallback. Ignored everywhere else.
         response_model: The type to decode to. ``None`` means that the call returns a ``Response``.

@@ -24,7 +24,7 @@ class Certificate(NamedTuple):
     expires_at: datetime
 
     def days_left(self, now: datetime) -> float:
-        """Return the days until the certificate expires; negative afterwards.
+        """Return the days until the certificate expires, negative afterwards.
 
         Args:
             now: An aware datetime.

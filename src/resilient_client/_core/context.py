@@ -60,14 +60,14 @@ class CallContext:
         settings: The settings in force.
         started: Loop time of the start.
         started_clock: The same moment on ``client.clock``.
-        deadline: Loop time at which the call times out; infinity means never.
+        deadline: Loop time at which the call times out. Infinity means never.
         streaming: Whether the caller reads the body (``stream``).
         upstream: The endpoint the call is addressed to. Its retry budget is used. Set once the request is built.
         idempotency_key: The one key of all attempts, or ``None``. Set once the request is built.
         history: The attempts, in order. An attempt that was rejected on our side, before anything was sent, is left
             out.
         open_response: The latest response whose body is still open, until the caller owns it.
-        advice: Why there was no further attempt, and what would change that; ``""`` if there is nothing to explain.
+        advice: Why there was no further attempt and what would change that. ``""`` if there is nothing to explain.
     """
 
     upstream: Endpoint

@@ -29,7 +29,7 @@ _ambient: ContextVar[float] = ContextVar("resilient_client_deadline", default=ma
 def deadline(*, after: Duration | None = None, at: float | None = None) -> Iterator[float]:
     """Bound every call made inside the block by one shared deadline. Of nested deadlines the earliest applies.
 
-    Calls are interrupted at the deadline; other code in the block is not. Tasks started inside inherit the deadline.
+    The deadline interrupts calls, but no other code in the block. Tasks started inside inherit the deadline.
 
     Args:
         after: The duration from now: seconds, text such as ``"500ms"``, or a ``timedelta``. With zero or less, the
@@ -57,7 +57,7 @@ def deadline(*, after: Duration | None = None, at: float | None = None) -> Itera
 
 
 def ambient_deadline() -> float:
-    """The deadline that applies here, as an absolute loop time; infinity if there is none."""
+    """The deadline that applies here, as an absolute loop time, or infinity if there is none."""
     return _ambient.get()
 
 
@@ -83,7 +83,7 @@ class SharedTimer:
         loop: The loop whose time is used.
         active: The number of timeouts.
         pending: The timeouts added since the timer last fired, oldest first. The fixed order makes runs repeatable.
-        armed_for: The loop time at which the loop timer fires; infinity if it is not set.
+        armed_for: The loop time at which the loop timer fires, or infinity if it is not set.
     """
 
     __slots__ = ("_context", "_count", "_handle", "_heap", "active", "armed_for", "loop", "pending")
@@ -106,7 +106,7 @@ class SharedTimer:
             self.arm(timeout.ends_at)
 
     def remove(self, timeout: Timed) -> None:
-        """Remove ``timeout``; call this once per ``add``. If it is in the heap, it still fires, without effect."""
+        """Remove ``timeout``. Call this once per ``add``. If it is in the heap, it still fires, without effect."""
         self.active -= 1
         self.pending.pop(timeout, None)
         if not self.active:
@@ -130,6 +130,8 @@ class SharedTimer:
         self.armed_for = math.inf
 
     def _fire(self) -> None:
+        # Amortised cost: a timeout pays for the heap only if it outlives a firing of the loop timer. Postponing does not
+        # touch the heap, so an entry's key may be too early. It is pushed again when it comes up.
         self._cancel_handle()
         for timeout in self.pending:
             self._push(timeout)
@@ -140,7 +142,7 @@ class SharedTimer:
             if timeout.ends_at <= due:
                 timeout.fire()
             else:
-                self._push(timeout)  # postponed since it entered the heap
+                self._push(timeout)
         if self._heap:
             self.arm(self._heap[0][0])
 
@@ -156,7 +158,7 @@ class TaskTimeout:
     Create it in the task that it should cancel, and call ``close()`` in a ``finally``.
 
     Attributes:
-        ends_at: The loop time at which the task is cancelled; infinity means never. Can only be postponed.
+        ends_at: The loop time at which the task is cancelled. Infinity means never. Can only be postponed.
     """
 
     def __init__(self, timer: SharedTimer, ends_at: float) -> None:
@@ -164,13 +166,14 @@ class TaskTimeout:
 
         Args:
             timer: The shared timer of the running loop.
-            ends_at: The loop time at which to cancel; infinity means never.
+            ends_at: The loop time at which to cancel. Infinity means never.
         """
         task = asyncio.current_task(timer.loop)
         if task is None:
             raise RuntimeError("a call must be awaited inside a task, such as one started by asyncio.run()")
         self._timer = timer
         self._task: asyncio.Task[object] | None = task
+        # Cancellation requests that were pending before. Any further one, besides ours, is a caller's.
         self._cancelling = task.cancelling()
         self._fired = False
         self.ends_at = ends_at
@@ -213,7 +216,7 @@ class TaskTimeout:
                 timer.disarm()
 
     def fire(self) -> None:
-        """Cancel the task; further calls do nothing."""
+        """Cancel the task. Further calls do nothing."""
         if self._task is not None and not self._fired:
             self._fired = True
             self._task.cancel()

@@ -80,21 +80,21 @@ class APIError(ResilientClientError):
     """One call failed. The attributes hold what happened, at which stage, and whether the server may have acted.
 
     Attributes:
-        label: Method, origin and route of the request; ``""`` for an error raised before there was a request.
+        label: Method, origin and route of the request, or ``""`` for an error raised before there was a request.
         summary: What happened, in words, without the label, the number of attempts and the advice.
-        effect: What that means for the server, in words, such as "nothing was sent"; ``""`` if that is uncertain.
-        advice: Why there was no further attempt, and what would change that; one sentence each.
+        effect: What that means for the server, in words, such as "nothing was sent". ``""`` if that is uncertain.
+        advice: Why there was no further attempt, and what would change that. One sentence each.
         kind: What happened, in one word.
         stage: How far the failing attempt had come.
         maybe_processed: Whether the server may have acted. ``False`` means that it certainly did not.
         retryable: Whether another attempt may succeed. Whether a repeat is *safe* is a separate question, answered by
             ``maybe_processed`` and the method.
-        request: The redacted request; ``None`` only if the error came before the request was built.
-        attempts: The number of attempts that the call started; 0 if it was rejected before the first.
+        request: The redacted request. ``None`` only if the error came before the request was built.
+        attempts: The number of attempts that the call started, or 0 if it was rejected before the first.
         elapsed: Seconds from the start of the call to this error.
         history: One record per attempt, in order.
-        detail: The text of the original exception, if that was not kept because it carries secrets; else ``""``.
-        retry_after: Seconds until another try makes sense, from the server or from a limit; ``None`` if unknown.
+        detail: The text of the original exception, if that was not kept because it carries secrets, else ``""``.
+        retry_after: Seconds until another try makes sense, from the server or from a limit. ``None`` if unknown.
     """
 
     retry_after: float | None = None
@@ -146,7 +146,7 @@ class APIError(ResilientClientError):
 
 
 class APIConnectionError(APIError):
-    """There was no usable response; ``kind`` and ``stage`` tell why and where.
+    """There was no usable response. ``kind`` and ``stage`` tell why and where.
 
     Attributes:
         stale_connection: Whether a kept-alive connection turned out to be closed before any byte of a response.
@@ -202,7 +202,7 @@ class APIStatusError(APIError):
 
     @property
     def request_id(self) -> str | None:
-        """The id that the server gave this request, to quote to the server's operator; ``None`` if it sent none."""
+        """The id that the server gave this request, to quote to its operator. ``None`` if it sent none."""
         return self.response.request_id
 
     @property
@@ -281,7 +281,7 @@ class _ResponseError(APIError):
 
 
 class APIResponseValidationError(_ResponseError):
-    """The body does not fit ``response_model``; ``detail`` lists where, without the values."""
+    """The body does not fit ``response_model``. ``detail`` lists where, without the values."""
 
     _kind = ErrorKind.INVALID_RESPONSE
     _stage = Stage.DECODE
@@ -295,7 +295,7 @@ class ResponseTooLargeError(_ResponseError):
 
 
 class RedirectError(_ResponseError):
-    """The redirect policy does not allow the target of a redirect; ``response`` is that redirect."""
+    """The redirect policy does not allow the target of a redirect. ``response`` is that redirect."""
 
     _kind = ErrorKind.REDIRECT
     _stage = Stage.STATUS
@@ -346,4 +346,4 @@ class BulkheadFullError(CallRejectedError):
 
 
 class LocalRateLimitError(CallRejectedError):
-    """The client's rate limit does not admit this attempt in time; ``retry_after`` holds the seconds until it would."""
+    """The client's rate limit does not admit this attempt in time. ``retry_after`` holds the seconds until it would."""

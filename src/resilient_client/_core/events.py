@@ -88,7 +88,7 @@ class AttemptStarted(CallEvent):
 
 
 class AttemptFinished(CallEvent):
-    """An attempt ended; ``record`` describes it.
+    """An attempt ended. ``record`` describes it.
 
     An attempt that was rejected on our side (``CIRCUIT_OPEN``, ``REJECTED``) is reported, too. It is not part of the
     history or of the number of attempts.
@@ -179,7 +179,7 @@ class FallbackUsed(CallEvent):
     Attributes:
         kind: The kind of failure of the call.
         ok: Whether the fallback supplied a value.
-        detail: Why the fallback failed, in one word; ``""`` if it did not.
+        detail: Why the fallback failed, in one word, or ``""`` if it did not.
     """
 
     kind: ErrorKind
@@ -225,7 +225,7 @@ class CircuitOpened(CircuitEvent):
     """A circuit opened: its endpoint gets no more attempts for now.
 
     Attributes:
-        retry_after: Seconds until the endpoint is tried again; ``None`` if that is not known.
+        retry_after: Seconds until the endpoint is tried again, or ``None`` if that is not known.
     """
 
     retry_after: float | None
@@ -291,7 +291,7 @@ class Events:
         """Pass every event from now on to ``listener``. It is called synchronously and must not block.
 
         Returns:
-            A function that ends the subscription; may be called twice.
+            A function that ends the subscription. It may be called twice.
         """
         self._listeners = (*self._listeners, listener)
         self.active = True

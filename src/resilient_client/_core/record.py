@@ -18,15 +18,15 @@ class AttemptRecord(NamedTuple):
         endpoint: The endpoint that was called.
         started: Seconds from the start of the call.
         elapsed: Seconds it took.
-        status: The status of the response; ``None`` if there was no response.
-        kind: The kind of failure; ``None`` for a response that is not a failure.
-        stage: How far a failed attempt had come; ``None`` for a response that is not a failure.
+        status: The status of the response, or ``None`` if there was no response.
+        kind: The kind of failure, or ``None`` for a response that is not a failure.
+        stage: How far a failed attempt had come, or ``None`` for a response that is not a failure.
         error: One line about the failure, or ``""``.
         redirects: The redirect targets followed within this attempt, without their queries.
         reauthenticated: Whether the request was sent once more with a fresh token after a 401, within this attempt.
         sent: Whether any bytes were handed to a connection. From then on the server may have acted.
-        reused: Whether the request went out on a kept-alive connection; ``None`` without any connection.
-        timings: Where the attempt spent its time; all ``None`` if it never reached the wire.
+        reused: Whether the request went out on a kept-alive connection. ``None`` if there was no connection.
+        timings: Where the attempt spent its time. All ``None`` if it never reached the wire.
         certificate: The server's certificate, if this attempt opened a new TLS connection and verified it.
     """
 

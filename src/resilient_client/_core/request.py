@@ -57,9 +57,9 @@ class Request:
         body: The body, or ``None``.
         context: The state that the attempts of this call share.
         endpoint: The endpoint of ``url``. Setting ``url`` updates it.
-        attempt: The attempt that this request belongs to. The attempt middleware sets it; before that, there is no such
-            attribute.
-        redirected_from: The request whose redirect led to this one; ``None`` if it was not redirected.
+        attempt: The attempt that this request belongs to. The attempt middleware sets it. Before that, the
+            attribute does not exist.
+        redirected_from: The request whose redirect led to this one, or ``None`` if it was not redirected.
     """
 
     attempt: Attempt

@@ -33,7 +33,7 @@ class OpenBody(Protocol):
     """A body that has not been read to its end. It holds a connection until then."""
 
     async def read(self) -> bytes:
-        """Return the next piece, with content codings removed; ``b""`` at the end.
+        """Return the next piece, with content codings removed, or ``b""`` at the end.
 
         Raises:
             APIError: The body ended early, or is corrupt.
@@ -41,7 +41,7 @@ class OpenBody(Protocol):
         ...
 
     def close(self) -> None:
-        """Discard the rest of the body together with its connection. Never blocks; may be called twice."""
+        """Discard the rest of the body together with its connection. Never blocks. May be called twice."""
         ...
 
 
@@ -55,7 +55,7 @@ class HeldBody:
         self._release: Callable[[], None] | None = release
 
     async def read(self) -> bytes:
-        """Return the next piece; ``b""`` at the end."""
+        """Return the next piece, or ``b""`` at the end."""
         try:
             piece = await self._body.read()
         except Exception:
@@ -84,7 +84,7 @@ class Response:
         truncated: Whether only the first 64 KiB of an error response were kept.
         elapsed: Seconds the whole call took.
         from_fallback: Whether this is the response to the ``Call`` of a ``Fallback``, in place of the original call.
-        open_body: The unread body of a call opened with ``stream``; ``None`` if the body was read.
+        open_body: The unread body of a call opened with ``stream``, or ``None`` if the body was read.
     """
 
     from_fallback = False
@@ -180,7 +180,7 @@ class Response:
             model: Any type form: a pydantic model, ``list[User]``, ``User | None``, a dataclass, a TypedDict.
 
         Raises:
-            APIResponseValidationError: The body does not fit; ``detail`` lists where, without the values.
+            APIResponseValidationError: The body does not fit. ``detail`` lists where, without the values.
         """
         validator = validator_for(model)
         try:

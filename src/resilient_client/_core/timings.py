@@ -18,7 +18,7 @@ class Timings(NamedTuple):
         pool: Waiting for a slot in the connection pool.
         dns: Resolving the name. None for an IP address, a cached name, or a kept-alive connection.
         connect: Opening the TCP connection. None for a kept-alive connection.
-        tls: The TLS handshake; with a proxy, also setting up the tunnel through it. None without TLS or for a
+        tls: The TLS handshake and, with a proxy, setting up the tunnel through it. None without TLS or for a
             kept-alive connection. If the event loop does not report when the TCP connection was open, ``connect``
             includes the handshake.
         first_byte: From sending the request to receiving the head of the response.

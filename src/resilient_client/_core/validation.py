@@ -18,7 +18,7 @@ from resilient_client._core.errors import ConfigurationError, InvalidRequestErro
 ErrorType: TypeAlias = type[ConfigurationError] | type[InvalidRequestError]
 
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-"""A token (RFC 9110 section 5.6.2), such as a method or a header name; for ``fullmatch``."""
+"""A token (RFC 9110 section 5.6.2), such as a method or a header name. Use it with ``fullmatch``."""
 
 DURATION_EXAMPLES: Final = "seconds such as 2.5, text such as '500ms', or a timedelta"
 
@@ -30,7 +30,7 @@ def parse_duration(value: object) -> float | None:
     """Convert ``2``, ``2.0``, ``"2"``, ``"2s"``, ``"500ms"`` or a ``timedelta`` to seconds.
 
     Returns:
-        Seconds, possibly negative or infinite; ``None`` if the value is not a duration. ``True`` and NaN are not.
+        Seconds, possibly negative or infinite, or ``None`` if the value is not a duration. ``True`` and NaN are not.
     """
     if isinstance(value, bool):
         return None
@@ -63,7 +63,7 @@ def check_duration(
         value: See ``parse_duration``.
         error: The class to raise.
         zero: Whether 0 is allowed.
-        negative: Whether any sign is allowed; implies ``zero``.
+        negative: Whether any sign is allowed. Implies ``zero``.
         infinite: Whether infinity is allowed.
 
     Raises:
@@ -81,7 +81,7 @@ def check_duration(
 
 
 def check_count(name: str, value: object, error: ErrorType = ConfigurationError, *, minimum: int = 1) -> int:
-    """Return a whole number of at least ``minimum``; ``True`` is not one.
+    """Return a whole number of at least ``minimum``. ``True`` is not one.
 
     Raises:
         ConfigurationError: Or ``error``: the value is not a whole number, or too small.
