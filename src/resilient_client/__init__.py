@@ -3,9 +3,9 @@
 ::
 
     client.get("/users/{id}", path_params={"id": 7}, response_model=User)
-       │  Call          frozen: method, path and options                                 _client
+       │  Call          frozen: method, path and options as given                         _client
        ▼
-       start            build the request, resolve its settings, set the deadline         _call
+       start            build the request, resolve its settings, fix the deadline         _call
        ▼
        per call         deadline · your middleware · coalesce · retry( hedging )          _middleware
        ▼
