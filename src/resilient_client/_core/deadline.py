@@ -130,8 +130,8 @@ class SharedTimer:
         self.armed_for = math.inf
 
     def _fire(self) -> None:
-        # Only timeouts that outlive a firing of the loop timer pay for the heap. Postponing a timeout does not touch the
-        # heap, so the key of an entry may be too early. Such an entry is pushed again when it comes up.
+        # Only timeouts that outlive a firing of the loop timer pay for the heap. Postponing does not touch the heap, so
+        # the key of an entry may be too early. Such an entry is pushed again when it comes up.
         self._cancel_handle()
         for timeout in self.pending:
             self._push(timeout)

@@ -94,7 +94,7 @@ class APIError(ResilientClientError):
         elapsed: Seconds from the start of the call to this error.
         history: One record per attempt, in order.
         detail: The text of the original exception, if that was not kept because it carries secrets, else ``""``.
-        retry_after: Seconds until another try makes sense, from the server or from a limit. ``None`` if unknown.
+        retry_after: Seconds until another try makes sense, by the server, a limit or a circuit. ``None`` if unknown.
     """
 
     retry_after: float | None = None

@@ -26,7 +26,7 @@ def test_error_text_adds_attempts_and_advice() -> None:
 
 
 @pytest.mark.parametrize("kind", [CircuitOpenError, BulkheadFullError])
-def test_rejection_text_has_nothing_was_sent(kind: type[CircuitOpenError]) -> None:
+def test_rejection_text_states_the_effect(kind: type[CircuitOpenError]) -> None:
     """The effect is part of the text, but not of the summary."""
     error = kind("the circuit is open", label=LABEL)
     assert (error.summary, error.effect) == ("the circuit is open", "nothing was sent")

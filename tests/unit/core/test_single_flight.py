@@ -25,7 +25,7 @@ async def test_outcome_is_shared_and_not_kept() -> None:
 
 
 async def test_unawaited_failure_is_not_reported() -> None:
-    """asyncio reports no unretrieved exception when work without a waiter fails."""
+    """If work without a waiter fails, asyncio does not report an unretrieved exception."""
     reports: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
     flight: SingleFlight[None] = SingleFlight()
