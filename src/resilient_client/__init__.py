@@ -18,9 +18,9 @@
        ▼
        User             or, from run() and gather(): Outcome = Success | Failure
 
-Settings describe, a policy decides, a middleware acts, the transport touches the wire once.
+Settings describe what to do. A policy decides, a middleware acts, and the transport sends one wire request.
 
-Every name in ``__all__`` is imported from here. ``resilient_client.errors``, ``.events``, ``.typing``, ``.auth``,
+Import every name in ``__all__`` from here. ``resilient_client.errors``, ``.events``, ``.typing``, ``.auth``,
 ``.health``, ``.simulation`` and ``.testing`` are public, too. Modules with an underscore are internal.
 """
 
@@ -262,9 +262,9 @@ _HOMES = {
     "probe": "health",
     "resolve_dns": "_client.endpoint_set",
 }
-"""The module that defines each name. Names load on first use, because the pytest plugin imports this package, too."""
+"""The module that defines each name. Names load on first use, which keeps the import of our pytest plugin cheap."""
 
-if not TYPE_CHECKING:  # a type checker that saw this would accept any misspelt name
+if not TYPE_CHECKING:  # with a visible __getattr__, a type checker would accept any misspelt name
 
     def __getattr__(name: str) -> object:
         """Load a public name on its first use (PEP 562)."""

@@ -267,12 +267,12 @@ async def test_fallback_is_not_for_streams(server: FaultServer) -> None:
 
 
 def test_fallback_is_explained() -> None:
-    """Who asks what a call would do sees its fallback, and whose word it is."""
+    """``explain`` shows the fallback of a call, and the layer that set it."""
     api = APIClient("http://127.0.0.1", fallback=Fallback([]))
     text = str(api.explain("GET", "/"))
-    assert "edge         fallback" in text
+    assert "  call         fallback\n" in text
     assert "fallback                            client   <Fallback to a list>" in text
-    assert "edge" not in str(api.explain("GET", "/", fallback=None))
+    assert "  call         fallback" not in str(api.explain("GET", "/", fallback=None))
 
 
 # --- what it does not change ---

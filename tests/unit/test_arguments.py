@@ -1,7 +1,7 @@
-"""Wrong arguments: every public parameter meets every kind of wrong value, and answers with one sentence.
+"""Wrong arguments: every public parameter is tested with every kind of wrong value.
 
-Nothing is sent. A parameter may accept a value (``True`` for a flag), but what it refuses, it refuses as
-``ConfigurationError`` or ``InvalidRequestError``, never with a foreign exception from somewhere inside.
+A parameter may accept a value, such as ``True`` for a flag. A value that it refuses raises ``ConfigurationError`` or
+``InvalidRequestError`` with one sentence, never an exception from deep inside. Nothing is sent.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ REFUSED = (ConfigurationError, InvalidRequestError)
 each_value = pytest.mark.parametrize("value", WRONG.values(), ids=WRONG)
 
 
-def one_sentence(error: Exception) -> None:
-    """The text fits into one line, and says something."""
+def assert_one_sentence(error: Exception) -> None:
+    """Assert that the text is a single line of reasonable length, and not empty."""
     text = str(error)
     assert text
     assert "\n" not in text
@@ -58,7 +58,7 @@ def one_sentence(error: Exception) -> None:
 
 
 def client_parameters() -> list[str]:
-    """The keyword parameters of a client; a config has a test of its own."""
+    """Return the keyword parameters of ``APIClient``."""
     names = inspect.signature(APIClient.__init__).parameters
     return [name for name in names if name not in {"self", "unknown"}]
 
@@ -66,27 +66,27 @@ def client_parameters() -> list[str]:
 @each_value
 @pytest.mark.parametrize("name", client_parameters())
 def test_client_parameter_refuses_wrong_values(name: str, value: Any) -> None:
-    """At construction, or never: what is accepted builds a client."""
+    """A client refuses a wrong argument in its constructor with one sentence, or accepts it."""
     try:
         APIClient(**({"base_url": URL} | {name: value}))
     except REFUSED as error:
-        one_sentence(error)
+        assert_one_sentence(error)
 
 
 @each_value
 @pytest.mark.parametrize("name", sorted(ClientConfig.model_fields))
 def test_config_field_refuses_wrong_values(name: str, value: Any) -> None:
-    """Every setting, one by one."""
+    """A config refuses a wrong value of any field with one sentence, or accepts it."""
     try:
         ClientConfig(**{name: value})
     except REFUSED as error:
-        one_sentence(error)
+        assert_one_sentence(error)
 
 
 @each_value
 @pytest.mark.parametrize("name", ["method", "path", *sorted(OPTION_NAMES), "response_model", "key", "client"])
 async def test_call_parameter_refuses_wrong_values(name: str, value: Any) -> None:
-    """Before anything is sent; what is accepted may be sent."""
+    """A call refuses a wrong argument before anything is sent, or accepts it."""
     upstream = MockUpstream()
     upstream.script(reply(200, json=1))
     async with APIClient(URL, transport=upstream, retry=None) as api:
@@ -94,7 +94,7 @@ async def test_call_parameter_refuses_wrong_values(name: str, value: Any) -> Non
         try:
             await api.send(Call(**arguments))
         except REFUSED as error:
-            one_sentence(error)
+            assert_one_sentence(error)
             assert upstream.requests == []
 
 
@@ -103,17 +103,17 @@ async def test_call_parameter_refuses_wrong_values(name: str, value: Any) -> Non
     "name", ["timeout", "retry", "hedging", "fallback", "coalesce", "raise_for_status", "priority"]
 )
 def test_view_parameter_refuses_wrong_values(name: str, value: Any) -> None:
-    """As for the client itself."""
+    """A view refuses a wrong option with one sentence, or accepts it."""
     try:
         APIClient(URL).with_options(**{name: value})
     except REFUSED as error:
-        one_sentence(error)
+        assert_one_sentence(error)
 
 
 @each_value
 @pytest.mark.parametrize("name", ["calls", "concurrency", "timeout", "successes", "stop_on_failure", "on_outcome"])
 async def test_gather_parameter_refuses_wrong_values(name: str, value: Any) -> None:
-    """Before the first call is sent."""
+    """A fan-out refuses a wrong argument with one sentence, or accepts it."""
     upstream = MockUpstream()
     upstream.script(reply(200))
     async with APIClient(URL, transport=upstream) as api:
@@ -121,24 +121,24 @@ async def test_gather_parameter_refuses_wrong_values(name: str, value: Any) -> N
         try:
             await api.gather(**arguments)
         except REFUSED as error:
-            one_sentence(error)
+            assert_one_sentence(error)
 
 
 @pytest.mark.parametrize("path", [["/a"], ("/a",), {"/a"}, b"/a", 5, None])
 async def test_path_that_is_not_text_is_refused(path: Any) -> None:
-    """A list of paths is a likely mistake; nothing is sent."""
+    """A path of another type is refused before anything is sent. A list of paths is a likely mistake."""
     upstream = MockUpstream()
     upstream.script(reply(200))
     async with APIClient(URL, transport=upstream) as api:
         with pytest.raises(InvalidRequestError) as caught:
             await api.get(path)
-    one_sentence(caught.value)
+    assert_one_sentence(caught.value)
     assert upstream.requests == []
 
 
 @pytest.mark.parametrize("value", [2, 2.0, "2s", "2000ms", timedelta(seconds=2)], ids=repr)
 async def test_duration_is_the_same_everywhere(value: Any) -> None:
-    """In settings, per call, in a deadline and in a fan-out."""
+    """Settings, calls, deadlines and fan-outs accept the same forms of a duration."""
     upstream = MockUpstream()
     upstream.script(reply(200))
     async with APIClient(URL, transport=upstream, timeout=value) as api:
@@ -158,7 +158,7 @@ async def test_duration_is_the_same_everywhere(value: Any) -> None:
     ids=["true", "false", "nan", "huge", "word", "sentence", "bytes", "list", "object"],
 )
 async def test_wrong_duration_is_refused_everywhere(value: Any) -> None:
-    """A boolean is no duration, though Python counts it among the numbers."""
+    """Every place refuses the same wrong durations, including booleans, which are numbers in Python."""
     upstream = MockUpstream()
     upstream.script(reply(200))
     async with APIClient(URL, transport=upstream) as api:
@@ -171,9 +171,9 @@ async def test_wrong_duration_is_refused_everywhere(value: Any) -> None:
         ):
             with pytest.raises(REFUSED) as caught:
                 use()
-            one_sentence(caught.value)
+            assert_one_sentence(caught.value)
         for call in (api.get("/", timeout=value), api.gather([Call.get("/")], timeout=value)):
             with pytest.raises(REFUSED) as caught:
                 await call
-            one_sentence(caught.value)
+            assert_one_sentence(caught.value)
     assert upstream.requests == []

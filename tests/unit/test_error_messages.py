@@ -1,4 +1,4 @@
-"""What errors say to those who read them."""
+"""The text of error messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.one_loop
 
 
 async def test_validation_error_names_the_call(server: FaultServer) -> None:
-    """Like every other error, it begins with the method and the URL."""
+    """The message starts with the method and the URL, like that of every other error."""
     server.script(reply(json={"day": None}))
     async with APIClient(server.url) as api:
         with pytest.raises(APIResponseValidationError) as caught:
@@ -28,7 +28,7 @@ async def test_validation_error_names_the_call(server: FaultServer) -> None:
 
 
 async def test_failure_then_refusal_names_call_once(server: FaultServer) -> None:
-    """The circuit's reason follows the failure without repeating to whom, or claiming that nothing was sent."""
+    """The circuit's reason follows the failure. It does not repeat the call or claim that nothing was sent."""
     server.script(drop())
     breaker = CircuitBreaker(minimum_calls=1, half_open_probes=1)
     retry = Retry(max_attempts=3, backoff=lambda _: 0.0)
@@ -43,14 +43,14 @@ async def test_failure_then_refusal_names_call_once(server: FaultServer) -> None
 
 
 async def test_refused_connection_names_reason() -> None:
-    """Not in asyncio's, which show a Python tuple and keep the reason to themselves."""
+    """The message names the reason. asyncio's own message shows a tuple of addresses without it."""
     async with APIClient(refused_url(), retry=None) as api:
         with pytest.raises(APIConnectionError, match=r"cannot connect \(Connection refused\); nothing was sent$"):
             await api.get("/health")
 
 
 async def test_unusable_response_model_refused(server: FaultServer) -> None:
-    """The mistake is the caller's: it costs the upstream nothing and is told in our own terms."""
+    """A model that pydantic cannot use is refused before anything is sent, with a message of our own."""
 
     class NoType:
         pass

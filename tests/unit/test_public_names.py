@@ -1,4 +1,4 @@
-"""The public names: which there are, that each is the object it claims to be, and what importing them loads."""
+"""The public names: their list, the objects that they refer to, and the modules that importing them loads."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ each_facade = pytest.mark.parametrize("module", FACADES, ids=lambda module: modu
 
 def loaded_by(code: str) -> set[str]:
     """Return the names of all modules loaded after ``code`` ran in a fresh interpreter."""
-    shown = subprocess.run(  # noqa: S603 -- our own interpreter on our own code
+    completed = subprocess.run(  # noqa: S603 -- our own interpreter on our own code
         [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"], capture_output=True, text=True, check=True
     )
-    return set(shown.stdout.split())
+    return set(completed.stdout.split())
 
 
 @each_module

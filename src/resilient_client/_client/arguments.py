@@ -1,4 +1,4 @@
-"""The objects a client is built from, checked: what is of the wrong kind is found here, not in the first call."""
+"""Checks of the objects that a client is built from, so that a wrong one fails here and not in the first call."""
 
 from __future__ import annotations
 
@@ -15,35 +15,39 @@ from resilient_client._settings.config import ClientConfig
 
 
 def checked_auth(auth: Auth | None) -> Auth | None:
-    """An auth object, or none.
+    """Return an auth object, or ``None``.
 
     Raises:
-        ConfigurationError: It is something else, such as a bare token or a class.
+        ConfigurationError: The value is something else, such as a bare token or a class.
     """
-    whole = callable(getattr(auth, "apply", None)) and callable(getattr(auth, "refresh", None))
-    if auth is None or (whole and not isinstance(auth, type)):
+    has_methods = callable(getattr(auth, "apply", None)) and callable(getattr(auth, "refresh", None))
+    if auth is None or (has_methods and not isinstance(auth, type)):
         return auth
     raise ConfigurationError(
         f"auth is {kind_of(auth)}; give BearerAuth(token), BasicAuth(user, password) or your own Auth"
     )
 
 
-def checked_middlewares(what: str, given: Sequence[Middleware]) -> tuple[Middleware, ...]:
-    """Middlewares, in order.
+def checked_middlewares(name: str, value: Sequence[Middleware]) -> tuple[Middleware, ...]:
+    """Return the middlewares, in order.
+
+    Args:
+        name: The argument's name, for the error message.
+        value: The argument.
 
     Raises:
-        ConfigurationError: It is no sequence, or something in it cannot be called.
+        ConfigurationError: The value is not a list or tuple, or one of its items is a class or cannot be called.
     """
-    if isinstance(given, (list, tuple)) and all(callable(each) and not isinstance(each, type) for each in given):
-        return tuple(given)
-    raise ConfigurationError(f"{what} is {kind_of(given)}; give a list of async functions (request, call_next)")
+    if isinstance(value, (list, tuple)) and all(callable(each) and not isinstance(each, type) for each in value):
+        return tuple(value)
+    raise ConfigurationError(f"{name} is {kind_of(value)}; give a list of async functions (request, call_next)")
 
 
 def checked_transport(transport: Transport | None) -> Transport | None:
-    """A transport, or none.
+    """Return a transport, or ``None``.
 
     Raises:
-        ConfigurationError: It cannot send or be closed.
+        ConfigurationError: The value has no ``send`` or no ``close``.
     """
     if transport is None or (hasattr(transport, "send") and hasattr(transport, "close")):
         return transport
@@ -51,10 +55,10 @@ def checked_transport(transport: Transport | None) -> Transport | None:
 
 
 def checked_config(config: ClientConfig | None) -> ClientConfig | None:
-    """A config, or none.
+    """Return a config, or ``None``.
 
     Raises:
-        ConfigurationError: It is something else.
+        ConfigurationError: The value is something else.
     """
     if config is None or isinstance(config, ClientConfig):
         return config
@@ -62,10 +66,13 @@ def checked_config(config: ClientConfig | None) -> ClientConfig | None:
 
 
 def checked_base(base_url: str | Sequence[str] | None, settings: ClientConfig) -> tuple[URL | None, tuple[URL, ...]]:
-    """The base URL, and all of them where each attempt picks one: of a list, or of what is resolved anew.
+    """Return the base URL, and all base URLs that an attempt may choose from.
+
+    The second value is empty for a single base URL, unless its endpoints are resolved again while the client runs. The
+    base URL is ``None`` if there is none, or else the first one.
 
     Raises:
-        ConfigurationError: One is wrong, there is none in the list, or they do not agree.
+        ConfigurationError: A URL is wrong, the list is empty, its URLs do not agree, or there is nothing to resolve.
     """
     resolved = settings.load_balancing.resolve is not None
     if base_url is None:
@@ -74,15 +81,15 @@ def checked_base(base_url: str | Sequence[str] | None, settings: ClientConfig) -
         return None, ()
     if isinstance(base_url, str) and not resolved:
         return parse_base(base_url), ()
-    several = parse_endpoints((base_url,) if isinstance(base_url, str) else base_url)
-    return several[0], several
+    base_urls = parse_endpoints((base_url,) if isinstance(base_url, str) else base_url)
+    return base_urls[0], base_urls
 
 
 def checked_rng(rng: random.Random | None) -> random.Random:
-    """A source of chance, a new one if none is given.
+    """Return a random generator, a new one for ``None``.
 
     Raises:
-        ConfigurationError: It is something else, such as a seed.
+        ConfigurationError: The value is something else, such as a seed.
     """
     if rng is None:
         return random.Random()
@@ -91,12 +98,12 @@ def checked_rng(rng: random.Random | None) -> random.Random:
     raise ConfigurationError(f"rng is {kind_of(rng)}; give random.Random(seed) or leave it out")
 
 
-def checked_name(name: str | None, otherwise: str | None) -> str:
-    """The name of a client.
+def checked_name(name: str | None, default: str | None) -> str:
+    """Return the name of a client: ``name``, or else ``default``, or else ``"client"``.
 
     Raises:
-        ConfigurationError: It is no text.
+        ConfigurationError: The name is not text, or is empty.
     """
     if name is None or (isinstance(name, str) and name):
-        return name or otherwise or "client"
+        return name or default or "client"
     raise ConfigurationError(f"name is {shorten(name)}; give a text that is not empty, or leave it out")

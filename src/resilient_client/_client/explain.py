@@ -1,4 +1,4 @@
-"""The answer to "what would this call do?": the chain, every value in force, and who set it."""
+"""The result of ``explain``: the chain of a call, every setting in force, and the layer that set it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from resilient_client._middleware.chain import Link
 
 
 class Explanation(NamedTuple):
-    """What a call would go through; ``str()`` shows it.
+    """What a call would do, without sending it. ``str()`` formats it as text.
 
     Attributes:
         request: Method and URL, without query values.
-        chain: The links, outermost first.
-        settings: Every value in force, with the layer that set it.
+        chain: The links of the middleware chain, outermost first.
+        settings: Every setting in force, with the layer that set it.
     """
 
     request: str
@@ -22,17 +22,18 @@ class Explanation(NamedTuple):
     settings: tuple[ExplainedSetting, ...]
 
     def __str__(self) -> str:
+        settings = self.settings
         lines = [self.request, "", "chain, outermost first:"]
-        lines += [f"  {'edge':<12} fallback" for row in self.settings if row.setting == "fallback" and row.value]
+        lines += [f"  {'call':<12} fallback" for each in settings if each.setting == "fallback" and each.value]
         lines += [f"  {link.scope:<12} {link.name}" for link in self.chain]
         lines += [f"  {'wire':<12} transport", "", "settings in force:"]
-        width = max(len(row.setting) for row in self.settings)
-        lines += [f"  {row.setting:<{width}}  {row.layer:<8} {format_value(row.value)}" for row in self.settings]
+        width = max(len(each.setting) for each in settings)
+        lines += [f"  {each.setting:<{width}}  {each.layer:<8} {format_value(each.value)}" for each in settings]
         return "\n".join(lines)
 
 
 def format_value(value: object) -> str:
-    """A value in force, for people."""
+    """Format the value of a setting for reading; ``None`` as "off"."""
     if isinstance(value, frozenset):
         return " ".join(map(str, sorted(value)))
     return "off" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""What a client shows of itself while it lives: events, circuits, endpoints, budgets; and what may be changed there."""
+"""The public views of a running client: its events, circuits, bulkheads, endpoints and retry budgets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Inspection:
-    """The base of a client that lets people look at its engine."""
+    """The base class of a client with the properties that expose its runtime."""
 
     __slots__ = ()
 
@@ -30,41 +30,42 @@ class Inspection:
     _runtime: Runtime
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Tell ``listener`` of every event of this client; see ``resilient_client.events``.
+        """Pass every event of this client to ``listener``; see ``resilient_client.events``.
 
-        It is called synchronously and must not block; if it raises, that is logged and the call goes on.
+        The listener is called synchronously and must not block. If it raises, the error is logged and the call goes on.
 
         Returns:
-            What ends the subscription.
+            A function that ends the subscription. It may be called twice.
         """
         return self._runtime.events.subscribe(listener)
 
     @property
     def circuits(self) -> Mapping[Endpoint, Circuit]:
-        """The circuits by endpoint; empty when the pattern is off."""
+        """The circuits by endpoint. Empty if circuit breaking is off."""
         circuits = self._runtime.circuits
         return MappingProxyType({}) if circuits is None else circuits
 
     @property
     def bulkheads(self) -> Mapping[Endpoint, Permits]:
-        """The permits by endpoint; empty when the pattern is off."""
+        """The bulkhead permits by endpoint. Empty if bulkheads are off."""
         bulkheads = self._runtime.bulkheads
         return MappingProxyType({}) if bulkheads is None else bulkheads
 
     @property
     def endpoints(self) -> Mapping[Endpoint, EndpointState]:
-        """How each endpoint fares now, in order; empty for a client that was not given a list of them."""
+        """The current state of each endpoint, in order. Empty for a client that was not built with a list of them."""
         endpoints = self._runtime.endpoints
         return MappingProxyType({}) if endpoints is None else endpoints.states()
 
     def set_endpoints(self, base_urls: Sequence[str]) -> None:
-        """Have these endpoints from the next attempt on; attempts on their way are left to end.
+        """Replace the endpoints from the next attempt on. Attempts in flight continue to their end.
 
-        What is known of those that stay is kept; new ones start slowly. Views have them, too.
+        Endpoints that remain keep their statistics, and new ones start slowly. The change also applies to views of this
+        client.
 
         Raises:
-            ConfigurationError: There is none, one is wrong, comes twice, or differs in scheme or path from the first
-                ones; or this client was not given a list of endpoints.
+            ConfigurationError: There is no URL, a URL is wrong or occurs twice, or its scheme or path differs from that
+                of the first endpoints. Also raised if this client was not built with a list of endpoints.
         """
         if self._runtime.endpoints is None:
             raise ConfigurationError("this client was built for one base URL; build it with a list, even of one URL")
@@ -72,7 +73,7 @@ class Inspection:
 
     @property
     def retry_budgets(self) -> Mapping[Endpoint, RetryTokens]:
-        """The retry tokens by upstream, to be looked at: ``available(loop.time())``; empty when the budget is off."""
+        """The retry tokens by upstream; read them with ``available(loop.time())``. Empty if the budget is off."""
         budgets = self._runtime.budgets
         return MappingProxyType({}) if budgets is None else budgets
 

@@ -1,4 +1,4 @@
-"""The verbs, with the type of the value inferred from ``response_model``."""
+"""A method for each HTTP verb, typed so that ``response_model`` determines the type of the value."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 class Verbs:
-    """A method for each HTTP verb, over one that makes any call."""
+    """The base class of a client with a method for each HTTP verb. Each describes a call and passes it to ``send``."""
 
     __slots__ = ()
 
     def send(self, call: Call[T]) -> Coroutine[Any, Any, T]:
-        """Make a described call and give its value."""
+        """Send a described call and return its value."""
         raise TypeError("Verbs is only the base of a client")
 
     @overload
@@ -34,19 +34,20 @@ class Verbs:
     def request(
         self, method: str, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Any]:
-        """Make a call with any method.
+        """Send a call with any method.
 
         Args:
             method: An HTTP method.
-            path: Below the base URL, with ``{placeholders}`` for ``path_params``; without a base URL, absolute.
+            path: A path below the base URL, with ``{placeholders}`` for ``path_params``. Absolute if the
+                client has no base URL.
             response_model: A type form to decode the JSON body to: ``User``, ``list[User]``, ``User | None`` ...
             options: See ``CallOptions``.
 
         Returns:
-            The decoded value, or the ``Response`` when there is no ``response_model``.
+            The decoded value, or the ``Response`` if there is no ``response_model``.
 
         Raises:
-            APIError: The call failed; see ``resilient_client.errors`` for the tree.
+            APIError: The call failed. See ``resilient_client.errors`` for the tree of errors.
             ConfigurationError: The client is closed or belongs to another event loop.
         """
         return self.send(_call(method, path, response_model, options))
@@ -60,7 +61,7 @@ class Verbs:
         self, path: str, *, response_model: None = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Response]: ...
     def get(self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]) -> Coroutine[Any, Any, Any]:
-        """A GET call; see ``request`` for what it takes, gives and raises."""
+        """Send a GET call. Arguments, result and errors are those of ``request``."""
         return self.send(_call("GET", path, response_model, options))
 
     @overload
@@ -74,7 +75,7 @@ class Verbs:
     def head(
         self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Any]:
-        """A HEAD call; see ``request`` for what it takes, gives and raises."""
+        """Send a HEAD call. Arguments, result and errors are those of ``request``."""
         return self.send(_call("HEAD", path, response_model, options))
 
     @overload
@@ -88,7 +89,7 @@ class Verbs:
     def options(
         self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Any]:
-        """An OPTIONS call; see ``request`` for what it takes, gives and raises."""
+        """Send an OPTIONS call. Arguments, result and errors are those of ``request``."""
         return self.send(_call("OPTIONS", path, response_model, options))
 
     @overload
@@ -102,7 +103,7 @@ class Verbs:
     def post(
         self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Any]:
-        """A POST call; see ``request`` for what it takes, gives and raises."""
+        """Send a POST call. Arguments, result and errors are those of ``request``."""
         return self.send(_call("POST", path, response_model, options))
 
     @overload
@@ -114,7 +115,7 @@ class Verbs:
         self, path: str, *, response_model: None = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Response]: ...
     def put(self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]) -> Coroutine[Any, Any, Any]:
-        """A PUT call; see ``request`` for what it takes, gives and raises."""
+        """Send a PUT call. Arguments, result and errors are those of ``request``."""
         return self.send(_call("PUT", path, response_model, options))
 
     @overload
@@ -128,7 +129,7 @@ class Verbs:
     def patch(
         self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Any]:
-        """A PATCH call; see ``request`` for what it takes, gives and raises."""
+        """Send a PATCH call. Arguments, result and errors are those of ``request``."""
         return self.send(_call("PATCH", path, response_model, options))
 
     @overload
@@ -142,17 +143,17 @@ class Verbs:
     def delete(
         self, path: str, *, response_model: Any = None, **options: Unpack[CallOptions]
     ) -> Coroutine[Any, Any, Any]:
-        """A DELETE call; see ``request`` for what it takes, gives and raises."""
+        """Send a DELETE call. Arguments, result and errors are those of ``request``."""
         return self.send(_call("DELETE", path, response_model, options))
 
 
 def _call(method: str, path: str, model: Any, options: CallOptions) -> Call[Any]:
     if options or type(path) is not str or not (model is None or isinstance(model, type)):
         return Call(method, path, response_model=model, **options)
-    return _plain(method, path, model)  # perf: -2.9 % instructions per call
+    return _call_without_options(method, path, model)  # perf: -2.9 % instructions per call
 
 
 @lru_cache(maxsize=1024)
-def _plain(method: str, path: str, model: type | None) -> Call[Any]:
-    """A call without options: frozen, so all who ask for the same share it."""
+def _call_without_options(method: str, path: str, model: type | None) -> Call[Any]:
+    """Return a call without options. Calls are frozen, so equal ones can share one cached object."""
     return Call(method, path, response_model=model)

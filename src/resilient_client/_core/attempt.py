@@ -1,6 +1,6 @@
-"""One attempt while it lives: what the middlewares and the transport know and learn of it.
+"""The live state of one attempt, written by the middlewares and by the transport.
 
-Internal and mutable. What users see of it is the frozen ``AttemptRecord`` that ``record()`` makes.
+Internal and mutable. Users see the frozen ``AttemptRecord`` that ``record()`` returns.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from resilient_client._core.timings import Timings, Trace
 
 
 class Attempt:
-    """One attempt of a call. The attributes of the same name are described in ``AttemptRecord``.
+    """One attempt of a call. ``AttemptRecord`` describes the attributes that the two have in common.
 
     Attributes:
-        redirected_to: The endpoint of the last redirect hop, once the request is on its way there; ``None``: it is
-            with ``endpoint``.
-        pool_wait_unobservable: Whether it went through a session of the caller's, where, before ``sent``, a wait for
-            a slot in that session's pool cannot be told from a wait for the host.
-        timeout: The timer that ends it, while it runs.
-        queued: Whether it waits for something on our side, such as a permit or a slot in the connection pool.
-        trace: The clock of its last wire request, once there is one.
+        redirected_to: The endpoint of the last redirect hop, from the moment the request is on its way there. ``None``
+            while the request is with ``endpoint``.
+        pool_wait_unobservable: Whether the attempt uses a session that the caller supplied. Before ``sent``, a wait
+            for a slot in the pool of such a session cannot be distinguished from a wait for the host.
+        timeout: The timeout of the attempt, while the attempt is running.
+        queued: Whether the attempt waits for something on our side, such as a permit or a slot in the connection pool.
+        trace: The trace of the last wire request, or ``None`` before the first.
     """
 
-    # Defaults on the class, not set in __init__: most attempts change few of them, and each assignment costs.
+    # Defaults live on the class, not in __init__: most attempts change few of them, and each assignment costs time.
     elapsed = 0.0
     status: int | None = None
     kind: ErrorKind | None = None
@@ -48,11 +48,11 @@ class Attempt:
 
     @property
     def is_running(self) -> bool:
-        """Whether neither a response nor a failure has ended it."""
+        """Whether the attempt has neither a response nor a failure yet."""
         return self.status is None and self.kind is None
 
     def record(self) -> AttemptRecord:
-        """What is known of it now, frozen."""
+        """A frozen record of the attempt as it stands now."""
         trace = self.trace
         return AttemptRecord(
             self.number,

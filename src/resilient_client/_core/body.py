@@ -1,7 +1,8 @@
-"""The content of a request, and whether it can be sent twice.
+"""The body of a request, and whether it can be sent more than once.
 
-A body is a description; the transport turns it into bytes, anew for each attempt. What can be produced only once
-(a generator, an unseekable file) is *one-shot*: it is sent by the first attempt and never again, never empty.
+A ``Body`` is a description that the transport turns into bytes, anew for each attempt. Content that can be produced
+only once (a generator, an unseekable file) is *one-shot*: the first attempt sends it, and no later attempt does. A
+one-shot body is never sent again as an empty one.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ FileLike: TypeAlias = FileContent | tuple[str, FileContent] | tuple[str, FileCon
 Content: TypeAlias = bytes | bytearray | memoryview | str | Path | BinaryIO | Iterable[bytes] | AsyncIterable[bytes]
 ContentFactory: TypeAlias = Callable[[], Iterable[bytes] | AsyncIterable[bytes] | bytes | Awaitable[bytes]]
 ContentLike: TypeAlias = Content | ContentFactory
-"""Raw content. A callable is a factory, called anew for each attempt, which makes any stream replayable."""
+"""Raw content. A callable is a factory. It is called for each attempt, which makes any stream replayable."""
 
 FormLike: TypeAlias = Mapping[str, Any] | Sequence[tuple[str, Any]]
 FilesLike: TypeAlias = Mapping[str, FileLike] | Sequence[tuple[str, FileLike]]
 
 
 class Part:
-    """One part of a multipart body."""
+    """One part of a multipart body. ``start`` is the position that a seekable file had when it was passed in."""
 
     __slots__ = ("content", "content_type", "filename", "name", "start")
 
@@ -46,14 +47,15 @@ class Part:
 
 
 class Body:
-    """What is sent, not yet in bytes.
+    """The content of a request before it is turned into bytes.
 
     Attributes:
         source: Bytes, a path, a file, an iterable, a factory, or the parts of a multipart body.
         content_type: The media type to declare, unless the caller set one.
-        boundary: What separates the parts of a multipart body; ``None`` for any other.
-        replayable: Whether it can be sent more than once.
-        start: Where a seekable file stood when it was given; each attempt starts there.
+        boundary: The boundary between the parts of a multipart body, or ``None`` for any other body.
+        replayable: Whether the body can be sent more than once.
+        spent: Whether an attempt has begun to send the body.
+        start: The position that a seekable file had when it was passed in. Each attempt starts to read there.
     """
 
     __slots__ = ("boundary", "content_type", "replayable", "source", "spent", "start")
@@ -75,7 +77,7 @@ class Body:
         data: FormLike | None = None,
         files: FilesLike | LazyBody | None = None,
     ) -> Body | None:
-        """The body that the options of a call describe; ``None`` when they describe none.
+        """Build the body from the options of a call, or ``None`` if they describe no body.
 
         Raises:
             InvalidRequestError: The options exclude each other, or the value cannot be sent.
@@ -103,12 +105,12 @@ class Body:
 
     @property
     def sendable(self) -> bool:
-        """Whether it can be sent now: always if replayable, else only if it never was."""
+        """Whether the body can be sent now. A one-shot body can be sent only once."""
         return self.replayable or not self.spent
 
     @property
     def shareable(self) -> bool:
-        """Whether two attempts may send it at once: a file has but one position."""
+        """Whether two attempts may send the body at the same time. A file cannot: it has only one position."""
         files = [part.start for part in self.source] if self.boundary is not None else [self.start]
         return self.replayable and all(start is None for start in files)
 
@@ -118,23 +120,24 @@ class Body:
 
 
 class LazyBody:
-    """What a ``Call`` keeps in place of its ``content`` or ``files``: they become a body once, on its first make.
+    """Stands in a ``Call`` for ``content`` or ``files``, and builds the body when the call is first sent.
 
-    Else a second make would know neither that a one-shot body is spent, nor where a file stood at first.
+    All sends of the call share that body. Otherwise a second send could know neither that a one-shot body is spent nor
+    where a file was positioned at first.
     """
 
     __slots__ = ("_body", "_options")
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        """Keep the options of a body; whether they make sense is found out when the call is made."""
+        """Keep the options of a body. They are checked when the call is sent."""
         self._options = options
         self._body: Body | None = None
 
     def body(self) -> Body | None:
-        """The body, the same each time.
+        """Return the body, the same one each time.
 
         Raises:
-            InvalidRequestError: It cannot be sent, or not again.
+            InvalidRequestError: The options do not describe a valid body, or a one-shot body was sent already.
         """
         if self._body is None:
             self._body = Body.build(**self._options)
@@ -143,21 +146,21 @@ class LazyBody:
         return self._body
 
     def __repr__(self) -> str:
-        return f"<Described {', '.join(self._options)}>"
+        return f"<LazyBody of {', '.join(self._options)}>"
 
 
 def already_sent() -> InvalidRequestError:
-    """The error for a one-shot body that somebody wants to send again: it would go out empty, or without its start."""
+    """The error for a second send of a one-shot body, which would be empty or would lack its beginning."""
     return InvalidRequestError(
         "the body is one-shot and was already sent; give bytes, a file or a factory to send it again"
     )
 
 
 def encode_json(value: object) -> bytes:
-    """Compact JSON; pydantic models, dataclasses, dates, UUIDs and the like are understood.
+    """Encode a value as compact JSON. Accepts pydantic models, dataclasses, dates, UUIDs and the like.
 
     Raises:
-        InvalidRequestError: The value is no JSON, NaN and infinity included.
+        InvalidRequestError: JSON cannot hold the value. NaN and infinity are refused, too.
     """
     try:
         return _JSON.encode(value).encode()
@@ -165,7 +168,8 @@ def encode_json(value: object) -> bytes:
         reason = "it holds half of a character, a lone surrogate"
     except (TypeError, ValueError, RecursionError) as error:
         reason = str(error)
-    raise InvalidRequestError(  # out here, so that not even __context__ keeps a foreign error and the value in it
+    # Raised outside the except blocks: else __context__ would keep the original error, which may hold the value.
+    raise InvalidRequestError(
         f"json= cannot be encoded ({reason}); give what JSON can hold, or encode it yourself and use content="
     )
 
@@ -180,7 +184,7 @@ _JSON = jsonlib.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan
 
 
 def _fields(data: FormLike) -> list[tuple[str, bytes]]:
-    """The fields of a form, by the rules of ``params``: a list repeats its name, ``None`` is left out."""
+    """Flatten the fields of a form as in ``params``: a list repeats its name, and ``None`` is left out."""
     try:
         pairs = [(str(name), value) for name, value in (data.items() if isinstance(data, Mapping) else data)]
     except (TypeError, ValueError):
@@ -232,10 +236,10 @@ def _from_content(content: ContentLike) -> Body:
 
 
 def require_bytes(piece: object) -> None:
-    """Refuse a piece of a body that is no bytes.
+    """Check that a piece of a body is bytes-like.
 
     Raises:
-        InvalidRequestError: It is of another type.
+        InvalidRequestError: The piece is of another type.
     """
     if not isinstance(piece, (bytes, bytearray, memoryview)):
         raise InvalidRequestError(f"content= gives {type(piece).__name__}; each piece of a body must be bytes")
@@ -245,7 +249,8 @@ def _multipart(data: FormLike | None, files: FilesLike) -> Body:
     parts = [Part(name, value) for name, value in _fields(data or ())]
     parts += [_file_part(name, file) for name, file in check_pairs("files", files)]
     for part in parts:
-        f"{part.name}{part.filename}".encode()  # found out here, not while it is sent
+        # A lone surrogate in a name fails here, before anything is sent. ``Body.build`` turns the error into ours.
+        f"{part.name}{part.filename}".encode()
     replayable = all(isinstance(p.content, (bytes, Path)) or p.start is not None for p in parts)
     boundary = uuid.uuid4().hex
     return Body(tuple(parts), f"multipart/form-data; boundary={boundary}", replayable=replayable, boundary=boundary)
@@ -275,7 +280,7 @@ def _file_part(name: object, file: Any) -> Part:
         )
     content_type = content_type or "application/octet-stream"
     if not (content_type.isascii() and content_type.isprintable()):
-        raise InvalidRequestError(f"the media type {content_type!r} of files[{name!r}] has characters no header may")
+        raise InvalidRequestError(f"the media type {content_type!r} of files[{name!r}] has characters no header allows")
     return Part(name, cast("bytes | Path | BinaryIO", content), filename or name, content_type)
 
 
@@ -292,7 +297,7 @@ def _require_binary(file: object) -> None:
 
 
 def _position(source: object) -> int | None:
-    """Where a seekable file stands; ``None`` for everything else."""
+    """The current position of a seekable file, or ``None`` for everything else."""
     if not hasattr(source, "read") or not hasattr(source, "seekable"):
         return None
     file = cast("BinaryIO", source)

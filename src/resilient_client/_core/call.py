@@ -1,4 +1,4 @@
-"""What a caller asks for, and the options that may come with it."""
+"""The description of a call: method, path and options."""
 
 from __future__ import annotations
 
@@ -25,55 +25,55 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Methods whose repetition has the effect of one request (RFC 9110 section 9.2.2)."""
+"""The methods for which repeated requests have the same effect as one (RFC 9110 section 9.2.2)."""
 
 
 class CallOptions(TypedDict, total=False):
-    """What every verb, ``Call`` and ``stream`` accept besides method, path and ``response_model``."""
+    """The options that every verb, ``Call`` and ``stream`` accept besides method, path and ``response_model``."""
 
     params: QueryParams
     """Query parameters, added to those of the client and the path."""
     path_params: Mapping[str, Scalar]
-    """Values for the ``{names}`` in the path, quoted."""
+    """Values for the ``{names}`` in the path. They are percent-encoded."""
     headers: HeadersLike
-    """Headers, laid over those of the client."""
+    """Headers, merged over those of the client."""
     json: object
-    """A body as JSON."""
+    """A value to send as JSON."""
     content: ContentLike
     """A raw body."""
     data: FormLike
-    """A body as a form; with ``files`` as its plain fields."""
+    """The fields of a form. Together with ``files``, the plain fields of the multipart body."""
     files: FilesLike
-    """Files of a multipart body."""
+    """The files of a multipart body."""
     timeout: Timeout | float | str | None
-    """Laid over the client's, field by field; a bare number sets ``total``; ``None``: no limit at all."""
+    """Merged over the client's, field by field. A bare number is ``total``, in seconds. ``None`` removes all limits."""
     retry: Retry | None
-    """Laid over the client's, field by field; ``None``: exactly one wire request."""
+    """Merged over the client's, field by field. ``None`` sends exactly one wire request."""
     hedging: Hedging | None
-    """Laid over the client's, field by field; ``None``: no hedges. Streams have none, nor has ``retry=None``."""
+    """Merged over the client's, field by field. ``None``, ``retry=None`` and streams send no hedges."""
     idempotency_key: str
-    """One key for all attempts, which makes any method repeatable; ``"auto"`` makes one up."""
+    """One key for all attempts, which makes any method repeatable. ``"auto"`` generates a key."""
     idempotent: bool
-    """Whether a repeat is harmless; ``None`` or absent: the method decides."""
+    """Whether a repeat is harmless. If ``None`` or absent, the key or the method decides."""
     raise_for_status: bool
-    """Whether a 4xx or 5xx reply raises."""
+    """Whether a response with a status of 4xx or 5xx raises."""
     priority: Priority
-    """Who goes first where calls wait for one another: ``"user"`` (the default), ``"batch"``, then ``"probe"``."""
+    """The order in which waiting calls are admitted: ``"user"`` (the default), then ``"batch"``, then ``"probe"``."""
     fallback: Fallback | None
-    """What to give in place of an error, instead of the client's; ``None``: nothing. Not for streams."""
+    """The fallback in case of an error, in place of the client's. ``None`` means no fallback. Not for streams."""
     coalesce: bool
-    """Whether a GET or HEAD may share the flight of one that is alike. Not for streams."""
+    """Whether a GET or HEAD may share the response of an identical call that is in flight. Not for streams."""
     tags: Mapping[str, str]
-    """Labels of your own; they appear in events."""
+    """The caller's labels for the events of this call."""
 
 
 class DescribedOptions(CallOptions, total=False):
-    """What a ``Call`` accepts besides: what only fan-outs and fallbacks read."""
+    """The options of ``CallOptions``, and two more that only fan-outs and fallbacks read."""
 
     key: object
-    """Whatever tells this call from others."""
+    """Identifies the call among others, for the caller."""
     client: Runner | None
-    """Who makes it; ``None`` or absent: the client that is asked."""
+    """The client that sends the call. If ``None`` or absent, the client that runs the fan-out or fallback sends it."""
 
 
 class _Frozen:
@@ -86,19 +86,19 @@ class _Frozen:
 
 
 class Call(_Frozen, Generic[T_co]):
-    """One use of the client, described but not yet made. Frozen: it may be made many times and shared by tasks.
+    """The description of one call. Frozen: it can be sent any number of times and shared between tasks.
 
-    A body that can be produced only once (a generator, a pipe) can be sent by one make only; a file is sent each time
-    from where it stood at the first one, by one make at a time.
+    A body that can be produced only once (a generator, a pipe) can be sent only once. A file is read each time from the
+    position it had on the first send, so a call with a file must not be sent twice at the same time.
 
     Attributes:
         method: In upper case.
         path: A path below the client's base URL, or an absolute URL for a client without one.
-        key: Whatever tells this call from others in a fan-out; ``None`` if nothing was given.
-        client: Who makes it in a fan-out or as a fallback, whoever is asked for that; ``None``: who is asked. Only
-            these two look at it.
-        response_model: The type to decode to; ``None``: the call gives a ``Response``.
-        given: The options, as they were given; ``content`` or ``files`` in a form that survives a second make.
+        key: Identifies the call among others in a fan-out, for the caller. ``None`` if not set.
+        client: The client that sends the call in a fan-out or as a fallback. ``None`` means the client that runs the
+            fan-out or the fallback. Ignored everywhere else.
+        response_model: The type to decode to. ``None`` means that the call returns a ``Response``.
+        given: The options as passed in, with ``content`` and ``files`` in a form that can be sent more than once.
     """
 
     __slots__ = ("client", "given", "key", "method", "path", "response_model")
@@ -120,20 +120,20 @@ class Call(_Frozen, Generic[T_co]):
         response_model: Any = None,
         **options: Unpack[CallOptions],
     ) -> None:
-        """Describe a call; the verbs (``Call.get`` and so on) also carry the type of its value.
+        """Describe a call. ``Call.get`` and the other verbs also carry the type of the value.
 
         Raises:
-            InvalidRequestError: The method is no token (RFC 9110 section 5.6.2) or an option is unknown.
+            InvalidRequestError: The method is not a token (RFC 9110 section 5.6.2), or an option is unknown.
         """
         if options and not OPTION_NAMES.issuperset(options):
             raise_unknown_option(options)
-        _put_method(self, method if type(method) is str and method in _KNOWN_METHODS else _checked(method))
+        _put_method(self, method if type(method) is str and method in _KNOWN_METHODS else _check_method(method))
         _put_path(self, path)
         _put_key(self, key)
         _put_client(self, client)
         _put_model(self, response_model)
         if "files" in options or not isinstance(options.get("content"), (bytes, str, NoneType)):
-            options = _described(options)
+            options = _with_lazy_body(options)
         _put_given(self, options)
 
     @overload
@@ -161,7 +161,7 @@ class Call(_Frozen, Generic[T_co]):
     def get(cls, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]) -> Call[Response]: ...
     @classmethod
     def get(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
-        """A GET call."""
+        """Describe a GET call."""
         return Call("GET", path, response_model=response_model, **options)
 
     @overload
@@ -172,7 +172,7 @@ class Call(_Frozen, Generic[T_co]):
     def head(cls, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]) -> Call[Response]: ...
     @classmethod
     def head(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
-        """A HEAD call."""
+        """Describe a HEAD call."""
         return Call("HEAD", path, response_model=response_model, **options)
 
     @overload
@@ -185,7 +185,7 @@ class Call(_Frozen, Generic[T_co]):
     ) -> Call[Response]: ...
     @classmethod
     def options(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
-        """An OPTIONS call."""
+        """Describe an OPTIONS call."""
         return Call("OPTIONS", path, response_model=response_model, **options)
 
     @overload
@@ -196,7 +196,7 @@ class Call(_Frozen, Generic[T_co]):
     def post(cls, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]) -> Call[Response]: ...
     @classmethod
     def post(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
-        """A POST call."""
+        """Describe a POST call."""
         return Call("POST", path, response_model=response_model, **options)
 
     @overload
@@ -207,7 +207,7 @@ class Call(_Frozen, Generic[T_co]):
     def put(cls, path: str, *, response_model: None = None, **options: Unpack[DescribedOptions]) -> Call[Response]: ...
     @classmethod
     def put(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
-        """A PUT call."""
+        """Describe a PUT call."""
         return Call("PUT", path, response_model=response_model, **options)
 
     @overload
@@ -220,7 +220,7 @@ class Call(_Frozen, Generic[T_co]):
     ) -> Call[Response]: ...
     @classmethod
     def patch(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
-        """A PATCH call."""
+        """Describe a PATCH call."""
         return Call("PATCH", path, response_model=response_model, **options)
 
     @overload
@@ -233,18 +233,18 @@ class Call(_Frozen, Generic[T_co]):
     ) -> Call[Response]: ...
     @classmethod
     def delete(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
-        """A DELETE call."""
+        """Describe a DELETE call."""
         return Call("DELETE", path, response_model=response_model, **options)
 
     def __repr__(self) -> str:
         key = "" if self.key is None else f" key={self.key!r}"
         names = f" with {', '.join(sorted(self.given))}" if self.given else ""
-        path: object = self.path  # what is no text is refused when the call is made, with a sentence of its own
-        shown = route_of(path) if isinstance(path, str) else type(path).__name__
-        return f"<Call {self.method} {shown}{key}{names}>"
+        path: object = self.path  # need not be text: the type of the path is checked when the call is sent
+        route = route_of(path) if isinstance(path, str) else type(path).__name__
+        return f"<Call {self.method} {route}{key}{names}>"
 
 
-# The slots themselves: the only way past ``_Frozen``, and the quickest.
+# The setters of the slots bypass ``_Frozen.__setattr__``, and are faster than ``object.__setattr__``.
 _put_method, _put_path, _put_key, _put_client, _put_model, _put_given = (
     vars(Call)[name].__set__ for name in ("method", "path", "key", "client", "response_model", "given")
 )
@@ -254,30 +254,37 @@ _BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
 _KNOWN_METHODS = frozenset({*IDEMPOTENT_METHODS, "POST", "PATCH"})
 
 
-def _described(options: CallOptions) -> CallOptions:
-    """The options with what cannot be read twice remembered."""
-    kept: Any = LazyBody({name: value for name, value in options.items() if name in _BODY_OPTIONS})
-    described = options.copy()
+def _with_lazy_body(options: CallOptions) -> CallOptions:
+    """Return the options with one ``LazyBody`` in place of ``content`` and ``files``."""
+    lazy_body: Any = LazyBody({name: value for name, value in options.items() if name in _BODY_OPTIONS})
+    replaced = options.copy()
     for name in ("content", "files"):
-        if described.get(name) is not None:
-            described[name] = kept
-    return described
+        if replaced.get(name) is not None:
+            replaced[name] = lazy_body
+    return replaced
 
 
 def route_of(path: str) -> str:
-    """The path as the caller wrote it, without query and fragment: safe to show, low in number."""
+    """Return the path as the caller wrote it, without query and fragment.
+
+    It holds no secrets and takes few distinct values, so it is fit for metric labels.
+    """
     return path.partition("?")[0].partition("#")[0]
 
 
 def raise_unknown_option(options: Mapping[str, object]) -> None:
-    """Complain about the first option that nobody knows, naming the closest one that is known."""
+    """Raise for the first unknown option, and suggest the known option with the closest name.
+
+    Raises:
+        InvalidRequestError: Always.
+    """
     unknown = next(name for name in options if name not in OPTION_NAMES)
     hint = suggest(unknown, {*OPTION_NAMES, "response_model", "key", "client"})
     more = "" if hint.endswith("?") else "; others are set on the client"
     raise InvalidRequestError(f"a call has no option {unknown!r}; {hint}{more}")
 
 
-def _checked(method: str) -> str:
+def _check_method(method: str) -> str:
     if not isinstance(method, str) or not TOKEN.fullmatch(method):
         raise InvalidRequestError(f"method {method!r} is not an HTTP token; give one such as 'GET'")
     return method.upper()

@@ -1,4 +1,4 @@
-"""What is worth knowing of a server's TLS certificate."""
+"""The fields of a server's TLS certificate that users need, above all its expiry."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 
 class Certificate(NamedTuple):
-    """A server's own certificate, as it was verified in a handshake.
+    """A server's own certificate, as it was verified in a TLS handshake.
 
     Attributes:
-        subject: Whom it was issued to: its common name, else the first of its names.
-        issuer: Who issued it: the organization, else the common name.
-        names: The DNS names and addresses it is good for.
-        starts_at: When it became valid, in UTC.
-        expires_at: When it stops being valid, in UTC.
+        subject: The subject's common name, or else the first of ``names``.
+        issuer: The issuer's organization, or else its common name.
+        names: The DNS names and IP addresses that the certificate is valid for.
+        starts_at: The start of its validity, in UTC.
+        expires_at: The end of its validity, in UTC.
     """
 
     subject: str
@@ -24,7 +24,7 @@ class Certificate(NamedTuple):
     expires_at: datetime
 
     def days_left(self, now: datetime) -> float:
-        """Days until it expires; below zero afterwards.
+        """Return the days until the certificate expires, negative afterwards.
 
         Args:
             now: An aware datetime.

@@ -1,7 +1,8 @@
-"""Where time comes from: the running event loop, always.
+"""The clocks of the library. All of them depend on the running event loop.
 
-Deadlines and timers use ``loop.time()``. Short durations use ``clock_of(loop)``, because some loops step in
-milliseconds. On a virtual-time loop both are the loop's time, so simulated runs need nothing patched.
+Deadlines and timers use ``loop.time()``. Short durations use ``clock_of(loop)``, because the time of some loops, such
+as uvloop, advances in steps of one millisecond. On a virtual-time loop both are the loop's time, so simulated runs
+need no patching.
 """
 
 from __future__ import annotations
@@ -12,5 +13,5 @@ from collections.abc import Callable
 
 
 def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-    """The clock fit for measuring short durations under ``loop``, in seconds; only differences mean anything."""
+    """Return a clock for measuring short durations on ``loop``, in seconds. Only differences are meaningful."""
     return loop.time if getattr(loop, "virtual", False) else time.perf_counter

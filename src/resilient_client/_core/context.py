@@ -1,4 +1,4 @@
-"""What the calls of a client share, and what the attempts of a call share."""
+"""The two contexts of a call: shared by all calls of a client, and shared by all attempts of a call."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class ClientContext:
-    """What middlewares and transports see of a client: its name, and where time, randomness and events come from.
+    """The part of a client that middlewares and transports see: name, clock, random generator and events.
 
     Attributes:
         name: The name of the client, for events.
         events: Emits events to the listeners.
-        rng: The random generator; everything random is drawn from it.
-        loop_time: The loop's time in seconds, for deadlines.
-        clock: The time in seconds, for short durations.
-        timer: Fires the timeouts of all calls; belongs to the client's event loop.
+        rng: The client's only source of randomness.
+        loop_time: Returns the loop's time in seconds, for deadlines.
+        clock: Returns the time in seconds, for short durations.
+        timer: Fires the timeouts of all calls. It belongs to the client's event loop and is set by ``use_loop``.
     """
 
     __slots__ = ("clock", "events", "loop_time", "name", "rng", "timer")
@@ -45,28 +45,29 @@ class ClientContext:
         self.timer: SharedTimer
 
     def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take the time from ``loop``."""
+        """Use the clocks of ``loop``, and a new timer on it."""
         self.loop_time = loop.time
         self.clock = clock_of(loop)
         self.timer = SharedTimer(loop)
 
 
 class CallContext:
-    """What the attempts of one call share, from the start of the call to its end.
+    """The state of one call, shared by its attempts from start to end.
 
     Attributes:
-        call: What the caller asked for.
-        client: What the call shares with the other calls of its client.
+        call: The call as the caller described it.
+        client: The context that the call shares with the other calls of its client.
         settings: The settings in force.
         started: Loop time of the start.
         started_clock: The same moment on ``client.clock``.
-        deadline: Loop time at which the call ends; infinity means never.
-        streaming: Whether the body is left to the caller (``stream``).
-        upstream: The endpoint the call is addressed to, for which its retry budget is kept. Set with the request.
-        idempotency_key: The one key of all attempts, or ``None``. Set with the request.
-        history: The attempts, in order; those that were rejected here, before anything was sent, are not in it.
+        deadline: Loop time at which the call times out. Infinity means never.
+        streaming: Whether the caller reads the body (``stream``).
+        upstream: The endpoint the call is addressed to. Its retry budget is used. Set once the request is built.
+        idempotency_key: The one key of all attempts, or ``None``. Set once the request is built.
+        history: The attempts, in order. An attempt that was rejected on our side, before anything was sent, is left
+            out.
         open_response: The latest response whose body is still open, until the caller owns it.
-        advice: Why there was no further attempt, and what would change that; ``""`` if that is plain.
+        advice: Why there was no further attempt and what would change that. ``""`` if there is nothing to explain.
     """
 
     upstream: Endpoint
@@ -94,7 +95,7 @@ class CallContext:
 
     @property
     def attempts(self) -> int:
-        """Attempts started so far."""
+        """The number of attempts started so far."""
         return len(self.history)
 
     @property
@@ -104,20 +105,20 @@ class CallContext:
 
     @property
     def idempotent(self) -> bool:
-        """Whether a repeat is harmless: because the caller says so, by a key, or by the method."""
+        """Whether a repeat is harmless: by the caller's ``idempotent``, else by a key or by the method."""
         stated = self.call.given.get("idempotent")
         if stated is None:
             return self.idempotency_key is not None or self.call.method in IDEMPOTENT_METHODS
         return stated
 
     def close_open_response(self) -> None:
-        """Close a body that an earlier attempt left open: it holds a connection, and maybe a permit."""
+        """Close the body that an earlier attempt left open. It holds a connection, and maybe a permit."""
         if self.open_response is not None:
             response, self.open_response = self.open_response, None
             response.close_body()
 
     def emit(self, event: Callable[..., CallEvent], **fields: object) -> None:
-        """Emit an event of this call; costs nothing without listeners."""
+        """Emit an event of this call. Without listeners the event is not even built."""
         client, call = self.client, self.call
         if client.events.active:
             tags = dict(call.given.get("tags") or {})

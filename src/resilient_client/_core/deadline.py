@@ -1,8 +1,8 @@
-"""Absolute ends: the deadline that calls share, and the one timer that enforces all timeouts.
+"""Deadlines shared by calls, and the one loop timer that enforces all timeouts of a client.
 
-A deadline is an absolute time of the running event loop. ``TaskTimeout`` cancels its task when the time is up, and
-tells that cancellation from a caller's own as ``asyncio.timeout`` does, at a fraction of the cost: all timeouts of a
-client share one timer of the loop.
+A deadline is an absolute time of the running event loop. ``TaskTimeout`` cancels its task at that time. Like
+``asyncio.timeout``, it distinguishes its own cancellation from a caller's, but at a fraction of the cost, because all
+timeouts of a client share one loop timer.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from resilient_client._core.types import Duration
 from resilient_client._core.validation import check_duration
 
 RESOLUTION = 0.001
-"""Seconds. uvloop's clock advances in steps of a millisecond."""
+"""Seconds. uvloop's clock advances in steps of one millisecond, so a timeout this close to its end counts as due."""
 
 _ambient: ContextVar[float] = ContextVar("resilient_client_deadline", default=math.inf)
 
 
 @contextmanager
 def deadline(*, after: Duration | None = None, at: float | None = None) -> Iterator[float]:
-    """Bound every call made inside by one shared deadline; of nested deadlines the earliest holds.
+    """Bound every call made inside the block by one shared deadline. Of nested deadlines the earliest applies.
 
-    The code inside is not interrupted; its calls are. Works across tasks started inside.
+    The deadline interrupts calls, but no other code in the block. Tasks started inside inherit the deadline.
 
     Args:
-        after: The duration from now: seconds, text such as ``"500ms"``, or a ``timedelta``. Zero or less means: over.
+        after: The duration from now: seconds, text such as ``"500ms"``, or a ``timedelta``. With zero or less, the
+            deadline has passed already.
         at: An absolute ``loop.time()``, instead of ``after``.
 
     Yields:
@@ -56,32 +57,33 @@ def deadline(*, after: Duration | None = None, at: float | None = None) -> Itera
 
 
 def ambient_deadline() -> float:
-    """The deadline set around this code, as an absolute loop time; infinity when there is none."""
+    """The deadline that applies here, as an absolute loop time, or infinity if there is none."""
     return _ambient.get()
 
 
 class Timed(Protocol):
-    """What a ``SharedTimer`` fires."""
+    """A timeout that a ``SharedTimer`` fires at ``ends_at``, a loop time."""
 
     ends_at: float
 
     def fire(self) -> None:
-        """The time is up. Must not raise; may be called after ``remove``, and does nothing then."""
+        """Handle the end of the time. Must not raise, and must do nothing when called after ``remove``."""
         ...
 
 
 class SharedTimer:
-    """One timer of the event loop for any number of timeouts: it is set for the earliest of them.
+    """One timer of the event loop for any number of timeouts, set for the earliest of them.
 
-    perf: -15 % instructions with 32 calls at once, compared with a loop timer per attempt. A new timeout only enters a
-    dict, which costs next to nothing, and most leave it again before the timer fires. Those still there when it fires
-    move to a heap, once, ordered by their ends. With the last timeout gone, the loop timer is cancelled.
+    perf: -15 % instructions with 32 calls at once, compared with a loop timer per attempt. A new timeout only
+    enters a dict, which costs next to nothing, and most timeouts are removed before the timer fires. Timeouts that are
+    still in the dict at that moment move to a heap ordered by their ends. The loop timer is cancelled when the last
+    timeout is removed.
 
     Attributes:
         loop: The loop whose time is used.
-        active: How many timeouts there are.
-        pending: Those added since the timer last fired, in order of age, so that runs repeat.
-        armed_for: When the loop timer fires; infinity: it is not set.
+        active: The number of timeouts.
+        pending: The timeouts added since the timer last fired, oldest first. The fixed order makes runs repeatable.
+        armed_for: The loop time at which the loop timer fires, or infinity if it is not set.
     """
 
     __slots__ = ("_context", "_count", "_handle", "_heap", "active", "armed_for", "loop", "pending")
@@ -91,33 +93,33 @@ class SharedTimer:
         self.active = 0
         self.pending: dict[Timed, None] = {}
         self._heap: list[tuple[float, int, Timed]] = []
-        self._count = 0  # breaks ties by age, so that timeouts are never compared
+        self._count = 0  # breaks ties by age: timeouts themselves cannot be compared
         self._handle: asyncio.TimerHandle | None = None
-        self._context = Context()  # or the timer would keep the context variables of whichever call set it
+        self._context = Context()  # else the timer would keep alive the context variables of the call that armed it
         self.armed_for = math.inf
 
     def add(self, timeout: Timed) -> None:
-        """Fire ``timeout`` at its end, unless it is removed before."""
+        """Fire ``timeout`` at its end, unless it is removed first."""
         self.active += 1
         self.pending[timeout] = None
         if timeout.ends_at < self.armed_for:
             self.arm(timeout.ends_at)
 
     def remove(self, timeout: Timed) -> None:
-        """Forget ``timeout``; call it once per ``add``. It may still be in the heap, and is fired in vain then."""
+        """Remove ``timeout``. Call this once per ``add``. If it is in the heap, it still fires, without effect."""
         self.active -= 1
         self.pending.pop(timeout, None)
         if not self.active:
             self.disarm()
 
     def arm(self, at: float) -> None:
-        """Set the loop timer."""
+        """Set the loop timer to fire at loop time ``at``, in place of the time it was set to."""
         self._cancel_handle()
         self.armed_for = at
         self._handle = self.loop.call_at(at, self._fire, context=self._context)
 
     def disarm(self) -> None:
-        """Cancel the loop timer: the last timeout is gone."""
+        """Cancel the loop timer. Called when the last timeout was removed."""
         self._heap.clear()
         self._cancel_handle()
 
@@ -128,6 +130,8 @@ class SharedTimer:
         self.armed_for = math.inf
 
     def _fire(self) -> None:
+        # Only timeouts that outlive a firing of the loop timer pay for the heap. Postponing does not touch the heap, so
+        # the key of an entry may be too early. Such an entry is pushed again when it comes up.
         self._cancel_handle()
         for timeout in self.pending:
             self._push(timeout)
@@ -138,7 +142,7 @@ class SharedTimer:
             if timeout.ends_at <= due:
                 timeout.fire()
             else:
-                self._push(timeout)  # it was postponed meanwhile
+                self._push(timeout)
         if self._heap:
             self.arm(self._heap[0][0])
 
@@ -149,26 +153,27 @@ class SharedTimer:
 
 
 class TaskTimeout:
-    """Cancels the current task at a given time, unless closed before.
+    """Cancels the current task at a given time, unless it is closed first.
 
-    Create it in the task that it is to cancel; ``close()`` belongs in a ``finally``.
+    Create it in the task that it should cancel, and call ``close()`` in a ``finally``.
 
     Attributes:
-        ends_at: When the task is cancelled, in loop time; infinity means never. Can only be postponed.
+        ends_at: The loop time at which the task is cancelled. Infinity means never. Can only be postponed.
     """
 
     def __init__(self, timer: SharedTimer, ends_at: float) -> None:
         """Watch the current task.
 
         Args:
-            timer: Belongs to the running loop.
-            ends_at: When to cancel, in loop time; infinity means never.
+            timer: The shared timer of the running loop.
+            ends_at: The loop time at which to cancel. Infinity means never.
         """
         task = asyncio.current_task(timer.loop)
         if task is None:
             raise RuntimeError("a call must be awaited inside a task, such as one started by asyncio.run()")
         self._timer = timer
         self._task: asyncio.Task[object] | None = task
+        # Cancellation requests that were pending before. Any further one, besides ours, is a caller's.
         self._cancelling = task.cancelling()
         self._fired = False
         self.ends_at = ends_at
@@ -176,15 +181,14 @@ class TaskTimeout:
 
     @property
     def has_fired(self) -> bool:
-        """Whether this timeout has cancelled the task and nothing else has. Changes nothing."""
+        """Whether this timeout, and nothing else, has cancelled the task. Unlike ``uncancel``, changes nothing."""
         return self._fired and self._task is not None and self._task.cancelling() - 1 <= self._cancelling
 
     def uncancel(self) -> bool:
-        """Take this timeout's cancellation back from the task (``Task.uncancel``).
+        """Withdraw this timeout's cancellation from the task (``Task.uncancel``). Call once, where the error is caught.
 
         Returns:
-            Whether the ``CancelledError`` in flight came from this timeout alone. Call it once, where the error is
-            caught.
+            Whether the ``CancelledError`` being handled came from this timeout alone.
         """
         if not self._fired or self._task is None:
             return False
@@ -192,11 +196,11 @@ class TaskTimeout:
         return self._task.uncancel() <= self._cancelling
 
     def postpone(self, ends_at: float) -> None:
-        """Fire at ``ends_at``, if that is later, and it has not fired already."""
+        """Fire at ``ends_at`` if that is later. Has no effect once the timeout has fired."""
         self.ends_at = max(self.ends_at, ends_at)
 
     def close(self) -> None:
-        """Stop watching. A cancellation that the task never saw, because its work was done first, is taken back."""
+        """Stop watching the task. Withdraws a cancellation that the task never saw because its work was done first."""
         if self._fired:
             self.uncancel()
         if self._task is not None:
@@ -204,7 +208,7 @@ class TaskTimeout:
             self._timer.remove(self)
 
     def fire(self) -> None:
-        """Cancel the task, once."""
+        """Cancel the task. Further calls do nothing."""
         if self._task is not None and not self._fired:
             self._fired = True
             self._task.cancel()

@@ -1,4 +1,4 @@
-"""Who is called: scheme, host and port."""
+"""An endpoint: the scheme, host and port of a URL."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from yarl import URL
 
-_USUAL_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Endpoint(NamedTuple):
-    """An origin in the sense of RFC 6454: what circuits are keyed by and what credentials never leave."""
+    """An origin in the sense of RFC 6454. There is one circuit per endpoint, and credentials never leave theirs."""
 
     scheme: str
     host: str
@@ -18,11 +18,11 @@ class Endpoint(NamedTuple):
 
     @classmethod
     def of(cls, url: URL | str) -> Endpoint:
-        """The endpoint of an absolute http(s) URL."""
+        """Return the endpoint of an absolute http(s) URL."""
         url = URL(url)
         return cls(url.scheme, url.host or "", url.port or 0)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         origin = f"{self.scheme}://{host}"
-        return origin if self.port == _USUAL_PORTS.get(self.scheme) else f"{origin}:{self.port}"
+        return origin if self.port == _DEFAULT_PORTS.get(self.scheme) else f"{origin}:{self.port}"

@@ -26,8 +26,8 @@
             └── LocalRateLimitError       too many calls of ours in too short a time
 
 Errors are ordinary exceptions: a new object each time, picklable, safe under ``add_note`` and ``raise ... from``.
-``str(error)`` is one line for people, without secrets and without the query string. Programs read its parts instead:
-``label``, ``summary``, ``effect``, ``attempts``, ``elapsed`` and ``advice``.
+``str(error)`` is one human-readable line without secrets and without the query string. Programs should read its parts
+instead: ``label``, ``summary``, ``effect``, ``attempts``, ``elapsed`` and ``advice``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class ResilientClientError(Exception):
-    """The root: ``except ResilientClientError`` catches everything this library raises by itself."""
+    """The base class of all errors that this library raises."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__)
@@ -53,7 +53,7 @@ _E = TypeVar("_E", bound=ResilientClientError)
 
 
 def _restore(cls: type[_E], args: tuple[object, ...], state: dict[str, Any]) -> _E:
-    """Rebuild a pickled error without calling a constructor that may want more than ``args``."""
+    """Rebuild a pickled error without its constructor, which may require more arguments than ``args``."""
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)
@@ -61,40 +61,40 @@ def _restore(cls: type[_E], args: tuple[object, ...], state: dict[str, Any]) -> 
 
 
 class ConfigurationError(ResilientClientError, ValueError):
-    """A setting is wrong. The message names the field, its value, what is allowed and what to do."""
+    """A setting is wrong. The message names the field, its value, the allowed values and the remedy."""
 
 
 class ClientClosedError(ConfigurationError):
-    """The client was closed; make a new one, or keep it open for as long as calls are made."""
+    """The client was closed. Create a new one, or keep it open as long as calls are made."""
 
 
 class WrongLoopError(ConfigurationError):
-    """The client was first used on another event loop; its connections belong to that one."""
+    """The client was first used on another event loop, and its connections belong to that loop."""
 
 
 class MissingExtraError(ConfigurationError):
-    """An optional dependency is missing; the message holds the install command."""
+    """An optional dependency is missing. The message contains the install command."""
 
 
 class APIError(ResilientClientError):
-    """One call failed. Says what happened, where, and whether the server may have acted.
+    """One call failed. The attributes hold what happened, at which stage, and whether the server may have acted.
 
     Attributes:
-        label: Method, origin and route of the request; ``""`` for an error found before there was a request.
+        label: Method, origin and route of the request, or ``""`` for an error raised before there was a request.
         summary: What happened, in words, without the label, the number of attempts and the advice.
-        effect: What that means for the server, in words, such as "nothing was sent"; ``""`` if nothing certain.
-        advice: Why there was no further attempt, and what would change that; one sentence each.
+        effect: What that means for the server, in words, such as "nothing was sent". ``""`` if that is uncertain.
+        advice: Why there was no further attempt, and what would change that. One sentence each.
         kind: What happened, in one word.
         stage: How far the failing attempt had come.
-        maybe_processed: Whether the server may have acted. ``False`` means: certainly not.
-        retryable: Whether another attempt may succeed. Whether a repeat is *safe* is another question: see
+        maybe_processed: Whether the server may have acted. ``False`` means that it certainly did not.
+        retryable: Whether another attempt may succeed. Whether a repeat is *safe* is a separate question, answered by
             ``maybe_processed`` and the method.
-        request: What was asked, redacted; ``None`` only before the call was built.
-        attempts: How many attempts the call started; 0 when refused before the first.
+        request: The redacted request. ``None`` only if the error came before the request was built.
+        attempts: The number of attempts that the call started, or 0 if it was rejected before the first.
         elapsed: Seconds from the start of the call to this error.
-        history: One record an attempt, in order.
-        detail: The text of a foreign cause whose object was not kept because it carries secrets, or ``""``.
-        retry_after: Seconds until another try makes sense, where somebody said so; else ``None``.
+        history: One record per attempt, in order.
+        detail: The text of the original exception, if that was not kept because it carries secrets, else ``""``.
+        retry_after: Seconds until another try makes sense, by the server, a limit or a circuit. ``None`` if unknown.
     """
 
     retry_after: float | None = None
@@ -146,10 +146,10 @@ class APIError(ResilientClientError):
 
 
 class APIConnectionError(APIError):
-    """No usable reply came: see ``kind`` and ``stage`` for why and where.
+    """There was no usable response. ``kind`` and ``stage`` tell why and where.
 
     Attributes:
-        stale_connection: Whether a kept-alive connection turned out to be closed before any byte of a reply.
+        stale_connection: Whether a kept-alive connection turned out to be closed before any byte of a response.
     """
 
     _kind = ErrorKind.CONNECT
@@ -158,16 +158,16 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """One attempt took longer than it was given. Also a builtin ``TimeoutError``."""
+    """One attempt exceeded its timeout. Also a builtin ``TimeoutError``."""
 
     _kind = ErrorKind.TIMEOUT
     _stage = Stage.HEADERS
 
 
 class DeadlineExceededError(APITimeoutError):
-    """The whole call, all attempts and waits included, ran out of time.
+    """The whole call, including all attempts and waits, ran out of time.
 
-    Not ``retryable``: there is no time left for another attempt of *this* call. A new call, later, may well succeed.
+    Not ``retryable``: there is no time left for another attempt of *this* call. A new call may well succeed later.
     """
 
     _kind = ErrorKind.DEADLINE
@@ -177,9 +177,9 @@ class APIStatusError(APIError):
     """The server answered with an error status (4xx or 5xx).
 
     Attributes:
-        response: The reply; its body is read (up to 64 KiB of it, see ``response.truncated``).
-        status: Its HTTP status.
-        retry_after: Seconds the server asked to wait (RFC 9110 section 10.2.3), or ``None``.
+        response: The response, with up to 64 KiB of its body (see ``response.truncated``).
+        status: The HTTP status of the response.
+        retry_after: The seconds that the server asked to wait (RFC 9110 section 10.2.3), or ``None``.
     """
 
     _stage = Stage.STATUS
@@ -202,17 +202,17 @@ class APIStatusError(APIError):
 
     @property
     def request_id(self) -> str | None:
-        """The id the server gave this request, for its operator."""
+        """The id that the server gave this request, to quote to its operator. ``None`` if it sent none."""
         return self.response.request_id
 
     @property
     def problem(self) -> dict[str, Any] | None:
-        """The problem details of the reply (RFC 9457), or ``None`` when it is of another media type."""
+        """The problem details of the response (RFC 9457), or ``None`` if it does not hold any."""
         return self.response.problem
 
 
 class BadRequestError(APIStatusError):
-    """400: the server could not make sense of the request."""
+    """400: the server could not understand the request."""
 
 
 class AuthenticationError(APIStatusError):
@@ -220,11 +220,11 @@ class AuthenticationError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the credentials are valid, but not for this."""
+    """403: the credentials are valid, but do not permit this request."""
 
 
 class NotFoundError(APIStatusError):
-    """404: there is nothing at this address."""
+    """404: there is no resource at this URL."""
 
 
 class ConflictError(APIStatusError):
@@ -236,7 +236,7 @@ class UnprocessableEntityError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests; ``retry_after`` says when to come back, where the server said so."""
+    """429: too many requests. ``retry_after`` holds the seconds to wait if the server sent them."""
 
 
 class InternalServerError(APIStatusError):
@@ -255,15 +255,15 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 
 
 def status_error_class(status: int) -> type[APIStatusError]:
-    """The class that stands for ``status`` (400 or above)."""
+    """Return the error class for ``status``, which is 400 or above."""
     return InternalServerError if status >= 500 else _BY_STATUS.get(status, APIStatusError)
 
 
-class _ReplyError(APIError):
-    """A reply came whose *content* is the problem.
+class _ResponseError(APIError):
+    """The base of errors about the *content* of a response.
 
     Attributes:
-        response: That reply, or ``None`` when its body was not kept.
+        response: That response, or ``None`` if its body was not kept.
     """
 
     def __init__(
@@ -280,29 +280,29 @@ class _ReplyError(APIError):
         self.response = response
 
 
-class APIResponseValidationError(_ReplyError):
-    """The body did not fit ``response_model``; ``detail`` lists where, without the values."""
+class APIResponseValidationError(_ResponseError):
+    """The body does not fit ``response_model``. ``detail`` lists where, without the values."""
 
     _kind = ErrorKind.INVALID_RESPONSE
     _stage = Stage.DECODE
 
 
-class ResponseTooLargeError(_ReplyError):
-    """The body, after decompression, exceeds the limit; the rest was not read."""
+class ResponseTooLargeError(_ResponseError):
+    """The body, after decompression, exceeds the size limit. The rest was not read."""
 
     _kind = ErrorKind.TOO_LARGE
     _stage = Stage.BODY
 
 
-class RedirectError(_ReplyError):
-    """The server redirects to where the policy does not follow; ``response`` is that redirect."""
+class RedirectError(_ResponseError):
+    """The redirect policy does not allow the target of a redirect. ``response`` is that redirect."""
 
     _kind = ErrorKind.REDIRECT
     _stage = Stage.STATUS
 
 
 class InvalidRequestError(APIError, ValueError):
-    """The call itself is wrong. Nothing was sent. Also a ``ValueError``."""
+    """The call itself is invalid. Nothing was sent. Also a ``ValueError``."""
 
     _kind = ErrorKind.INVALID_REQUEST
 
@@ -311,7 +311,7 @@ class CallCancelledError(APIError):
     """The fan-out dropped this call, or it was cancelled from within. A caller's own cancellation always propagates.
 
     Attributes:
-        dropped: Whether the fan-out dropped it, because it had its ``successes`` or met its ``stop_on_failure``.
+        dropped: Whether the fan-out dropped the call, after it had its ``successes`` or met its ``stop_on_failure``.
     """
 
     _kind = ErrorKind.CANCELLED
@@ -319,10 +319,10 @@ class CallCancelledError(APIError):
 
 
 class CallRejectedError(APIError):
-    """Refused on our side; nothing was sent.
+    """The client rejected this call itself. Nothing was sent.
 
     Attributes:
-        retry_after: Seconds until another try may be admitted, or ``None`` when that is not known.
+        retry_after: Seconds until another try may be admitted, or ``None`` if that is not known.
     """
 
     _kind = ErrorKind.REJECTED
@@ -336,14 +336,14 @@ class CallRejectedError(APIError):
 
 
 class CircuitOpenError(CallRejectedError):
-    """The circuit of this endpoint, or of all there are, is open: it has been failing, and is given time to recover."""
+    """The circuit of the endpoint, or of each endpoint, is open: it was failing, and is given time to recover."""
 
     _kind = ErrorKind.CIRCUIT_OPEN
 
 
 class BulkheadFullError(CallRejectedError):
-    """As many attempts to this endpoint are under way as the bulkhead allows, and no permit came free in time."""
+    """The endpoint has as many attempts in flight as its bulkhead allows, and no permit was released in time."""
 
 
 class LocalRateLimitError(CallRejectedError):
-    """The rate limit of this client has no turn for this attempt in time; ``retry_after`` says when there is one."""
+    """The client's rate limit does not admit this attempt in time. ``retry_after`` holds the seconds until it would."""

@@ -1,6 +1,6 @@
-"""What happens in a client, told to whoever subscribed. Past tense, one object an event.
+"""The events that a client emits to its subscribers. Their names are in the past tense.
 
-Events are only made when somebody listens. A listener that raises is logged and never harms a call.
+Events are only built if there is a listener. An exception in a listener is logged and never affects a call.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _log = logging.getLogger("resilient_client.events")
 
 @dataclass_transform(kw_only_default=True)
 class _Record:
-    """What a dataclass would be; twenty of those would be a tenth of what importing this library takes."""
+    """A minimal dataclass. Twenty real dataclasses would take a tenth of this library's import time."""
 
     _names: ClassVar[frozenset[str]] = frozenset()
     _defaults: ClassVar[dict[str, object]] = {}
@@ -32,23 +32,23 @@ class _Record:
         cls._defaults = cls._defaults | {name: getattr(cls, name) for name in own if hasattr(cls, name)}
 
     def __init__(self, **attributes: Any) -> None:
-        told = self._defaults | attributes
-        if told.keys() != self._names:
-            names, wrong = (", ".join(sorted(some)) for some in (self._names, self._names ^ told.keys()))
+        values = self._defaults | attributes
+        if values.keys() != self._names:
+            names, wrong = (", ".join(sorted(some)) for some in (self._names, self._names ^ values.keys()))
             raise TypeError(f"{type(self).__name__} takes {names}; missing or unknown: {wrong}")
-        self.__dict__.update(told)
+        self.__dict__.update(values)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and vars(other) == vars(self)
 
-    __hash__ = None  # type: ignore[assignment]  # attributes need not be hashable
+    __hash__ = None  # type: ignore[assignment]  # the values, such as tags, need not be hashable
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class Event(_Record):
-    """The base of all events. Each takes its attributes as keywords; ``vars(event)`` is a dict of them.
+    """The base of all events. Each event takes its attributes as keywords, and ``vars(event)`` is a dict of them.
 
     Attributes:
         client: The name of the client.
@@ -65,7 +65,7 @@ class CallEvent(Event):
     Attributes:
         method: In upper case.
         route: The path as the caller wrote it, without the query.
-        tags: The caller's labels.
+        tags: The caller's labels for the call.
     """
 
     method: str
@@ -74,11 +74,13 @@ class CallEvent(Event):
 
 
 class AttemptStarted(CallEvent):
-    """An attempt is about to be made. One that is then refused here is told as ``CallRejected`` and counts for nothing.
+    """An attempt is about to be made.
+
+    If it is then rejected on our side, a ``CallRejected`` follows, and the attempt is not counted.
 
     Attributes:
         number: Counted from 1.
-        endpoint: Who is called.
+        endpoint: The endpoint to be called.
     """
 
     number: int
@@ -86,9 +88,10 @@ class AttemptStarted(CallEvent):
 
 
 class AttemptFinished(CallEvent):
-    """An attempt came to its end; ``record`` holds everything about it.
+    """An attempt ended. ``record`` describes it.
 
-    Not every one counts: one refused here (``CIRCUIT_OPEN``, ``REJECTED``) is in no history and no number of attempts.
+    An attempt that was rejected on our side (``CIRCUIT_OPEN``, ``REJECTED``) is reported, too. It is not part of the
+    history or of the number of attempts.
     """
 
     record: AttemptRecord
@@ -99,8 +102,8 @@ class RetryScheduled(CallEvent):
 
     Attributes:
         number: The number of the attempt that failed.
-        delay: Seconds until the next.
-        reason: Why, in a few words.
+        delay: Seconds until the next attempt.
+        reason: Why there is another attempt, in a few words.
     """
 
     number: int
@@ -109,11 +112,11 @@ class RetryScheduled(CallEvent):
 
 
 class RetryRefused(CallEvent):
-    """A retryable failure is given back instead: attempts, budget or time are used up, or a repeat is not safe.
+    """A retryable failure is not retried: attempts, budget or time are used up, or a repeat is not safe.
 
     Attributes:
         number: The number of the attempt that failed.
-        reason: Why there is no further one.
+        reason: Why there is no further attempt.
     """
 
     number: int
@@ -121,11 +124,11 @@ class RetryRefused(CallEvent):
 
 
 class HedgeStarted(CallEvent):
-    """One more attempt was started without a pause: the answer takes long, or an attempt failed beside another.
+    """Another attempt was started without a pause: a response is late, or one of several parallel attempts failed.
 
     Attributes:
         waited: Seconds since the first attempt of this step of the retry began.
-        reason: Why, in a few words.
+        reason: Why the hedge was started, in a few words.
     """
 
     waited: float
@@ -133,13 +136,13 @@ class HedgeStarted(CallEvent):
 
 
 class CallFinished(CallEvent):
-    """A call came to its end.
+    """A call ended.
 
     Attributes:
-        status: The status of the reply, or ``None`` when none came.
-        kind: What went wrong, or ``None`` for a success.
-        attempts: How many were started.
-        elapsed: Seconds it took.
+        status: The status of the response, or ``None`` without a response.
+        kind: The kind of failure, or ``None`` for a success.
+        attempts: The number of attempts started.
+        elapsed: Seconds the call took.
     """
 
     status: int | None
@@ -149,11 +152,11 @@ class CallFinished(CallEvent):
 
 
 class CallRejected(CallEvent):
-    """An attempt was refused on our side; nothing was sent.
+    """An attempt was rejected on our side. Nothing was sent.
 
     Attributes:
-        reason: By what: ``circuit_open``, ``bulkhead_full`` or ``rate_limited``.
-        endpoint: Who would have been called.
+        reason: The policy that rejected it: ``circuit_open``, ``bulkhead_full`` or ``rate_limited``.
+        endpoint: The endpoint that would have been called.
     """
 
     reason: str
@@ -161,22 +164,22 @@ class CallRejected(CallEvent):
 
 
 class CallCoalesced(CallEvent):
-    """A call joined the flight of one that is alike; no request of its own is made.
+    """A call joined an identical call in flight, and sends no request of its own.
 
     Attributes:
-        waiters: How many wait for that flight now, this one included.
+        waiters: The number of calls that share the request now, this one included.
     """
 
     waiters: int
 
 
 class FallbackUsed(CallEvent):
-    """A call that failed was given its fallback, or should have been. Follows its ``CallFinished``.
+    """A failed call used its fallback, successfully or not. Emitted after the ``CallFinished`` of the call.
 
     Attributes:
-        kind: What went wrong with the call.
-        ok: Whether there was a fallback to be had.
-        detail: Why not, in one word, or ``""``.
+        kind: The kind of failure of the call.
+        ok: Whether the fallback supplied a value.
+        detail: Why the fallback failed, in one word, or ``""`` if it did not.
     """
 
     kind: ErrorKind
@@ -185,11 +188,11 @@ class FallbackUsed(CallEvent):
 
 
 class TokenRefreshed(Event):
-    """Credentials were renewed, or could not be.
+    """Credentials were renewed, or renewing them failed.
 
     Attributes:
-        ok: Whether there are new ones.
-        detail: Why not, or ``""``.
+        ok: Whether there are new credentials.
+        detail: Why there are none, or ``""``.
     """
 
     ok: bool
@@ -197,11 +200,11 @@ class TokenRefreshed(Event):
 
 
 class EndpointPaused(Event):
-    """A reply asked to slow down: all callers of its endpoint are held back.
+    """A response asked to slow down, so all calls to its endpoint are held back.
 
     Attributes:
-        endpoint: Who answered.
-        seconds: For how long from now.
+        endpoint: The endpoint that sent the response.
+        seconds: The length of the pause, from now.
     """
 
     endpoint: Endpoint
@@ -209,39 +212,39 @@ class EndpointPaused(Event):
 
 
 class CircuitEvent(Event):
-    """The base of what happens to circuits.
+    """The base of the events of circuits.
 
     Attributes:
-        endpoint: Whose circuit.
+        endpoint: The endpoint that the circuit protects.
     """
 
     endpoint: Endpoint
 
 
 class CircuitOpened(CircuitEvent):
-    """The endpoint is left alone.
+    """A circuit opened: its endpoint gets no more attempts for now.
 
     Attributes:
-        retry_after: Seconds until it is tried again.
+        retry_after: Seconds until the endpoint is tried again, or ``None`` if that is not known.
     """
 
     retry_after: float | None
 
 
 class CircuitHalfOpened(CircuitEvent):
-    """A few probes are let through."""
+    """A circuit lets a few probes through, to find out whether its endpoint has recovered."""
 
 
 class CircuitClosed(CircuitEvent):
-    """The endpoint is well again."""
+    """A circuit closed: its endpoint has recovered."""
 
 
 class EndpointEjected(Event):
-    """One of several endpoints is passed over from now on, as long as the others can spare it.
+    """One of the client's endpoints is not chosen from now on, as long as enough others are left.
 
     Attributes:
-        endpoint: Which.
-        reason: Why, in a few words.
+        endpoint: The endpoint that was ejected.
+        reason: Why it was ejected, in a few words.
     """
 
     endpoint: Endpoint
@@ -249,22 +252,22 @@ class EndpointEjected(Event):
 
 
 class EndpointRestored(Event):
-    """It is chosen again, slowly at first.
+    """An ejected endpoint is chosen again, rarely at first.
 
     Attributes:
-        endpoint: Which.
+        endpoint: The endpoint that was restored.
     """
 
     endpoint: Endpoint
 
 
 class EndpointsResolved(Event):
-    """The endpoints were asked for anew, or could not be had: then the last ones stay.
+    """The endpoints were resolved again. If that failed, the previous ones stay in use.
 
     Attributes:
-        ok: Whether they could be had.
-        endpoints: Those in force now.
-        detail: Why not, or ``""``.
+        ok: Whether resolving succeeded.
+        endpoints: The endpoints in use now.
+        detail: Why resolving failed, or ``""``.
     """
 
     ok: bool
@@ -285,10 +288,10 @@ class Events:
         self.active = False
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Tell ``listener`` of every event from now on, synchronously; it must not block.
+        """Pass every event from now on to ``listener``. It is called synchronously and must not block.
 
         Returns:
-            What ends the subscription; may be called twice.
+            A function that ends the subscription. It may be called twice.
         """
         self._listeners = (*self._listeners, listener)
         self.active = True
@@ -300,7 +303,7 @@ class Events:
         return unsubscribe
 
     def emit(self, event: Event) -> None:
-        """Tell everybody. Callers look at ``active`` first, so that nobody pays for unheard events."""
+        """Pass the event to all listeners. Check ``active`` first, to avoid building events without listeners."""
         for listener in self._listeners:
             try:
                 listener(event)

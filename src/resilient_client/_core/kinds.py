@@ -1,10 +1,10 @@
-"""What went wrong, and where: the two axes along which every failure is classified."""
+"""The two axes along which every failure is classified: the kind, and the stage it happened in."""
 
 from enum import StrEnum
 
 
 class ErrorKind(StrEnum):
-    """What happened, in one word. Stable, low in number: fit for a metric label or an alert."""
+    """What happened, in one word. The values are stable and few, fit for metric labels and alerts."""
 
     DNS = "dns"  # the name could not be resolved
     CONNECT = "connect"  # no connection: refused, unreachable, proxy down
@@ -12,19 +12,19 @@ class ErrorKind(StrEnum):
     POOL = "pool"  # no free connection on our side in time
     TIMEOUT = "timeout"  # one attempt took too long
     DEADLINE = "deadline"  # the whole call ran out of time
-    DISCONNECTED = "disconnected"  # the connection was lost before the reply was complete
-    PROTOCOL = "protocol"  # the reply was not valid HTTP, or its coding was corrupt
+    DISCONNECTED = "disconnected"  # the connection was lost before the response was complete
+    PROTOCOL = "protocol"  # the response was not valid HTTP, or its content coding was corrupt
     REDIRECT = "redirect"  # a redirect the policy forbids
     TOO_LARGE = "too_large"  # the body exceeds the size limit
-    THROTTLED = "throttled"  # the server said 429
+    THROTTLED = "throttled"  # 429
     CLIENT_ERROR = "client_error"  # any other 4xx
     SERVER_ERROR = "server_error"  # 5xx
     INVALID_RESPONSE = "invalid_response"  # the body did not fit the model
     INVALID_REQUEST = "invalid_request"  # the call itself is wrong; nothing was sent
-    CIRCUIT_OPEN = "circuit_open"  # refused here: the upstream is known to be failing
-    REJECTED = "rejected"  # refused here by a limit of ours
-    CANCELLED = "cancelled"  # the fan-out dropped this call; or an attempt that lost to another
-    UNEXPECTED = "unexpected"  # a bug: an exception nobody foresaw
+    CIRCUIT_OPEN = "circuit_open"  # rejected on our side: the upstream is known to be failing
+    REJECTED = "rejected"  # rejected on our side by a limit, such as a bulkhead or a rate limit
+    CANCELLED = "cancelled"  # a call that the fan-out dropped, or an attempt that lost against another
+    UNEXPECTED = "unexpected"  # a bug: an exception of a type that is not expected here
 
 
 class Stage(StrEnum):

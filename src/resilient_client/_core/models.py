@@ -1,4 +1,4 @@
-"""From bytes to typed values, through pydantic. One validator a type, built once and kept."""
+"""The pydantic validators that decode bodies. The validator of a type is built once and cached."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _cached(model: Any, _text: str) -> TypeAdapter[Any]:
 
 
 def validator_for(model: TypeForm[T]) -> TypeAdapter[T]:
-    """The pydantic validator of any type form: a class, ``list[User]``, ``User | None``, a TypedDict ...
+    """Return the pydantic validator of a type form: a class, ``list[User]``, ``User | None``, a TypedDict ...
 
     Raises:
         InvalidRequestError: pydantic cannot use the type.
@@ -30,15 +30,14 @@ def validator_for(model: TypeForm[T]) -> TypeAdapter[T]:
         if isinstance(model, str):
             raise PydanticUndefinedAnnotation(name=model, message="a name in quotes; give the type itself")
         try:
-            # ``A | B`` equals ``B | A``, but pydantic takes the first that fits: so the text belongs to the key.
+            # ``A | B`` equals ``B | A``, but pydantic takes the first type that fits. So the order, as text, must be
+            # part of the cache key.
             return cast("TypeAdapter[T]", _cached(cast("Any", model), "" if isinstance(model, type) else repr(model)))
         except TypeError:  # not hashable, such as Annotated with a list in it
             return cast("TypeAdapter[T]", TypeAdapter(cast("Any", model)))
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         reason = error.message.partition("\n")[0]
-    except (
-        Exception
-    ) as error:  # pydantic takes a mapping, an object with odd attributes and the like for its own schemas
+    except Exception as error:  # pydantic takes a mapping, or an object with unusual attributes, for one of its schemas
         reason = f"{type(error).__name__} in pydantic"
     name = getattr(model, "__name__", None) or shorten(model)
     raise InvalidRequestError(f"response_model {name:.80} is not a type that pydantic can check: {reason:.200}")

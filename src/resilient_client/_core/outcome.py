@@ -1,4 +1,4 @@
-"""What came of a call: made once, at the edge, and safe to match on."""
+"""The outcome of a call: a ``Success`` or a ``Failure``, built once when the call is finished, for use in ``match``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Success(Generic[T_co]):
-    """The call gave a value.
+    """The call returned a value.
 
     Attributes:
-        value: What the call gives: the decoded model, or the ``Response``.
+        value: The decoded model, or the ``Response``.
         key: The call's key.
-        attempts: How many were started.
-        elapsed: Seconds it took.
-        history: One record an attempt.
-        replaced: The error in whose place a fallback gave the value, else ``None``. Attempts, elapsed and history
-            are then those of the call that failed.
+        attempts: The number of attempts started.
+        elapsed: Seconds the call took.
+        history: One record per attempt.
+        replaced: The error that a fallback replaced by the value, else ``None``. If set, ``attempts``, ``elapsed`` and
+            ``history`` are those of the failed call.
     """
 
     __match_args__ = ("value",)
@@ -46,12 +46,12 @@ class Success(Generic[T_co]):
 
     @property
     def ok(self) -> bool:
-        """True: tells it from a ``Failure`` where ``match`` is too much."""
+        """Always true, unlike ``Failure.ok``."""
         return True
 
     @property
     def from_fallback(self) -> bool:
-        """Whether the call failed, and a fallback gave the value."""
+        """Whether the call failed and the value comes from a fallback."""
         return self.replaced is not None
 
     def __repr__(self) -> str:
@@ -64,7 +64,7 @@ class Failure:
     """The call failed.
 
     Attributes:
-        error: Why; an ``APIError`` of this very call.
+        error: The error of this call.
         key: The call's key.
     """
 
@@ -77,12 +77,12 @@ class Failure:
 
     @property
     def ok(self) -> bool:
-        """False."""
+        """Always false, unlike ``Success.ok``."""
         return False
 
     @property
     def from_fallback(self) -> bool:
-        """False: what no fallback could mend."""
+        """Always false: a call that a fallback replaced is a ``Success``."""
         return False
 
     @property
@@ -92,22 +92,22 @@ class Failure:
 
     @property
     def dropped(self) -> bool:
-        """Whether the call did not really fail: the fan-out dropped it, having its ``successes`` or its failure."""
+        """Whether the fan-out dropped the call, after it had its ``successes`` or met its ``stop_on_failure``."""
         return isinstance(self.error, CallCancelledError) and self.error.dropped
 
     @property
     def attempts(self) -> int:
-        """How many were started."""
+        """The number of attempts started."""
         return self.error.attempts
 
     @property
     def elapsed(self) -> float:
-        """Seconds it took."""
+        """Seconds the call took."""
         return self.error.elapsed
 
     @property
     def history(self) -> tuple[AttemptRecord, ...]:
-        """One record an attempt."""
+        """One record per attempt."""
         return self.error.history
 
     def __repr__(self) -> str:

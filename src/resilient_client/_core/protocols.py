@@ -1,4 +1,4 @@
-"""What users may write themselves, and what the layers ask of one another."""
+"""The protocols of the parts that users may implement: middleware, transport, auth, runner."""
 
 from __future__ import annotations
 
@@ -13,69 +13,71 @@ from resilient_client._core.response import Response
 T = TypeVar("T")
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
-"""The rest of the chain: takes a request, gives a reply of any status, or raises an ``APIError``."""
+"""The rest of the chain: takes a request, and returns a response of any status or raises an ``APIError``."""
 
 
 class Middleware(Protocol):
-    """One link of the chain. May serve many clients and calls at once: keep no state of a call in it."""
+    """One link of the chain. It may serve many clients and calls at the same time: keep no state of a call in it."""
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
-        """Act, hand on to ``call_next``, act again. Every status comes back as a ``Response``; failures raise.
+        """Process the request, pass it to ``call_next``, and process and return the response.
 
-        Never swallow ``asyncio.CancelledError``.
+        ``call_next`` returns a ``Response`` for every status, and raises an ``APIError`` for every other failure. Never
+        swallow ``asyncio.CancelledError``.
         """
         ...
 
 
 class Transport(Protocol):
-    """Touches the wire: one request, exactly once."""
+    """Sends requests over the network, each exactly once."""
 
     async def send(self, request: Request) -> Response:
-        """Send and read the reply, whatever its status.
+        """Send the request and return its response, whatever the status.
 
-        For a streaming call and a status below 400 the body is left open: it is ``open_body`` of
-        the response, which is also kept as ``request.context.open_response``.
+        The body is read, except for a streaming call and a status below 400: then it stays open as ``open_body`` of
+        the response, and the response is also kept as ``request.context.open_response``.
 
         Raises:
-            APIError: Whatever went wrong, translated, with kind, stage and ``maybe_processed``.
+            APIError: Any failure, with its kind, stage and ``maybe_processed``.
         """
         ...
 
     async def close(self) -> None:
-        """Give back everything it made itself. May be called twice."""
+        """Close everything that the transport opened itself. May be called twice."""
         ...
 
 
 class Auth(Protocol):
-    """Who the caller is. Applied to each attempt; asked to refresh when the server says 401.
+    """Supplies the credentials of a client. Applied to each attempt, and refreshed after a status of 401.
 
-    One whose credentials differ each time by nature (a signature, a nonce) sets ``always_differs = True``, so that a
-    difference is not taken for a renewal.
+    An implementation whose credentials differ for each request (a signature, a nonce) sets ``always_differs = True``.
+    Otherwise such a difference would look like a renewal.
     """
 
     async def apply(self, request: Request) -> None:
-        """Put the credentials into ``request.headers`` (or ``request.url``).
+        """Add the credentials to ``request.headers`` (or ``request.url``).
 
         Raises:
-            APIError: There are no credentials to be had; nothing is sent.
+            APIError: The credentials could not be obtained. Nothing is sent.
         """
         ...
 
     async def refresh(self, rejected: Response) -> bool:
-        """Get new credentials after a 401.
+        """Get new credentials after a status of 401, and return whether there are any.
 
-        Called by one task at a time in each client, for all who wait. Returns whether there are new ones.
+        Each client calls this from one task at a time. All calls that wait for new credentials share the result.
         """
         ...
 
 
 class Runner(Protocol):
-    """Anything that makes calls: all that the fan-out knows of a client."""
+    """Anything that can run calls. A fan-out needs no more of a client than this."""
 
     async def run(self, call: Call[T]) -> Outcome[T]:
-        """Make the call; a failure is an outcome, never an exception. A caller's cancellation propagates.
+        """Run the call and return its outcome. A failure is an outcome, never an exception.
 
-        It should end the call at the deadline set by ``with deadline(...)``, if there is one.
+        A caller's cancellation propagates. An implementation should end the call at the deadline set by ``with
+        deadline(...)``, if there is one.
         """
         # A client also annotates a cancellation with how far the call had come: see _core.cancellation.
         ...

@@ -1,4 +1,4 @@
-"""What is remembered of an attempt once it has ended: a frozen record, which users read in ``history``."""
+"""The frozen record of an attempt that has ended, as users read it in ``history``."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class AttemptRecord(NamedTuple):
         endpoint: The endpoint that was called.
         started: Seconds from the start of the call.
         elapsed: Seconds it took.
-        status: The status of the response, or ``None`` when none came.
-        kind: What went wrong, or ``None`` for a response that is not a failure.
-        stage: How far a failed attempt had come; ``None`` for a response that is not a failure.
+        status: The status of the response, or ``None`` if there was no response.
+        kind: The kind of failure, or ``None`` for a response that is not a failure.
+        stage: How far a failed attempt had come, or ``None`` for a response that is not a failure.
         error: One line about the failure, or ``""``.
         redirects: The redirect targets followed within this attempt, without their queries.
-        reauthenticated: Whether a 401 was answered by a fresh token and one resend, within this attempt.
-        sent: Whether any of its bytes were handed to a connection: from then on the server may have acted.
-        reused: Whether it went out on a kept-alive connection; ``None`` when it never got a connection.
-        timings: Where it spent its time; all ``None`` when it never reached the wire.
-        certificate: The server's certificate, if this attempt opened a verified TLS connection of its own.
+        reauthenticated: Whether the request was sent once more with a fresh token after a 401, within this attempt.
+        sent: Whether any bytes were handed to a connection. From then on the server may have acted.
+        reused: Whether the request went out on a kept-alive connection. ``None`` if there was no connection.
+        timings: Where the attempt spent its time. All ``None`` if it never reached the wire.
+        certificate: The server's certificate, if this attempt opened a new TLS connection and verified it.
     """
 
     number: int

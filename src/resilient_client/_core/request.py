@@ -1,4 +1,4 @@
-"""A request, one per attempt, and its redacted form."""
+"""The request of one attempt, and its redacted form."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from resilient_client._core.endpoint import Endpoint
 
 
 class RequestInfo:
-    """What was asked, fit to be shown: no credentials, no query values. Frozen by convention, picklable.
+    """A redacted request that is safe to show: no credentials, no query values. Frozen by convention, picklable.
 
     Attributes:
         method: In upper case.
         url: With query values redacted.
         route: The path as the caller wrote it, ``{placeholders}`` and all, without the query.
-        headers: The headers as the caller gave them; all but harmless ones redacted.
-        endpoint: Who was called.
-        idempotency_key: The key sent along, or ``None``.
+        headers: The headers as the caller set them. All except harmless ones are redacted.
+        endpoint: The endpoint that was called.
+        idempotency_key: The key sent with the request, or ``None``.
     """
 
     __slots__ = ("endpoint", "headers", "idempotency_key", "method", "route", "url")
@@ -49,16 +49,17 @@ class RequestInfo:
 
 
 class Request:
-    """One attempt's request. Middlewares may change ``headers`` and ``url``: the next attempt gets its own.
+    """The request of one attempt. Middlewares may change ``headers`` and ``url``: each attempt gets its own copy.
 
     Attributes:
         method: In upper case.
-        headers: Secret: they carry credentials.
-        body: What to send, or ``None``.
-        context: What the attempts of this call share.
-        endpoint: Where it goes; follows ``url``.
-        attempt: The attempt it belongs to; set by the attempt middleware, not there before.
-        redirected_from: The request whose redirect led to this one; ``None`` if it was not redirected.
+        headers: Secret, since they carry credentials.
+        body: The body, or ``None``.
+        context: The state that the attempts of this call share.
+        endpoint: The endpoint of ``url``. Setting ``url`` updates it.
+        attempt: The attempt that this request belongs to. The attempt middleware sets it. Before that, the
+            attribute does not exist.
+        redirected_from: The request whose redirect led to this one, or ``None`` if it was not redirected.
     """
 
     attempt: Attempt
@@ -84,13 +85,13 @@ class Request:
             self.attempt = attempt
 
     def copy(self) -> Request:
-        """The same request with headers of its own."""
+        """Return a copy of the request with its own headers. The body and the context are shared."""
         attempt = getattr(self, "attempt", None)
         return Request(self.method, self._url, self.headers.copy(), self.body, self.context, attempt, self.endpoint)
 
     @property
     def url(self) -> URL:
-        """Where it goes; absolute. Secret, too: its query may carry credentials."""
+        """The absolute URL. Secret, too: its query may carry credentials."""
         return self._url
 
     @url.setter
@@ -99,15 +100,15 @@ class Request:
         self.endpoint = Endpoint.of(url)
 
     def place(self, url: URL, endpoint: Endpoint) -> None:
-        """Let it go to ``url``, which lies at ``endpoint``: as setting ``url``, without looking for whose it is."""
+        """Set ``url`` and its known ``endpoint``. Faster than setting ``url``, which parses the endpoint."""
         self._url = url
         self.endpoint = endpoint
 
     @property
     def label(self) -> str:
-        """Method, origin and route: what an error message calls this request. No query, no path parameter.
+        """Method, origin and route, by which error messages name this request. No query, no path parameters.
 
-        A redirected one is called by what its caller asked for, and by where that has led.
+        The label of a redirected request starts with that of the original request, followed by the redirect target.
         """
         if self.redirected_from is not None:
             return f"{self.redirected_from.label}: redirected to {self._url.with_query(None)}"

@@ -1,4 +1,4 @@
-"""A response: its body read, or still open and owned by it."""
+"""The response to a call, with a body that was read or is still open."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ T = TypeVar("T")
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid")
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
 _NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
-"""Python's codecs for text that only names or source code are written in."""
+"""Python codecs that are text encodings, but not charsets of HTTP: for host names and source code."""
 
 
 class OpenBody(Protocol):
-    """A body that is still on the wire."""
+    """A body that has not been read to its end. It holds a connection until then."""
 
     async def read(self) -> bytes:
-        """The next piece, decoded; ``b""`` at the end.
+        """Return the next piece, with content codings removed, or ``b""`` at the end.
 
         Raises:
-            APIError: It ended early, or is corrupt.
+            APIError: The body ended early, or is corrupt.
         """
         ...
 
     def close(self) -> None:
-        """Give it up and its connection with it; never blocks, may be called twice."""
+        """Discard the rest of the body together with its connection. Never blocks. May be called twice."""
         ...
 
 
 class HeldBody:
-    """An open body that releases something, such as a permit, at its end or when it is closed."""
+    """An open body that calls ``release``, for example for a permit, at its end or when it is closed."""
 
     __slots__ = ("_body", "_release")
 
@@ -55,7 +55,7 @@ class HeldBody:
         self._release: Callable[[], None] | None = release
 
     async def read(self) -> bytes:
-        """The next piece; ``b""`` at the end."""
+        """Return the next piece, or ``b""`` at the end."""
         try:
             piece = await self._body.read()
         except Exception:
@@ -66,7 +66,7 @@ class HeldBody:
         return piece
 
     def close(self) -> None:
-        """Give up the body and release what was held for it. May be called twice."""
+        """Close the body and call ``release`` if that was not done yet. May be called twice."""
         self._body.close()
         release, self._release = self._release, None
         if release is not None:
@@ -74,17 +74,17 @@ class HeldBody:
 
 
 class Response:
-    """A response. Its body is read and its content codings are undone, unless it was opened with ``stream``.
+    """A response. Unless the call was opened with ``stream``, the body is read and its content codings are removed.
 
     Attributes:
         status: The HTTP status.
-        headers: Case-insensitive; a name may come more than once.
-        content: The body, as bytes. Empty while ``open_body`` is there.
-        url: Where it came from, after redirects. Secret where the query is.
+        headers: Case-insensitive. A name may occur more than once.
+        content: The body, as bytes. Empty while ``open_body`` is set.
+        url: The URL that answered, after redirects. Secret if its query is.
         truncated: Whether only the first 64 KiB of an error response were kept.
         elapsed: Seconds the whole call took.
-        from_fallback: Whether the ``Call`` of a ``Fallback`` got it, in place of the call that was made.
-        open_body: The body that is still on the wire, of a call made with ``stream``; ``None``: it is read.
+        from_fallback: Whether this is the response to the ``Call`` of a ``Fallback``, in place of the original call.
+        open_body: The unread body of a call opened with ``stream``, or ``None`` if the body was read.
     """
 
     from_fallback = False
@@ -111,7 +111,7 @@ class Response:
 
     @property
     def attempts(self) -> int:
-        """How many attempts the call took."""
+        """The number of attempts that the call took."""
         return len(self._attempts or self._history) or 1
 
     @property
@@ -120,8 +120,8 @@ class Response:
         return self._history or tuple(attempt.record() for attempt in self._attempts)
 
     def complete(self, attempts: Sequence[Attempt], elapsed: float) -> None:
-        """Attach what is known of the call that it answers."""
-        self._attempts = attempts  # frozen into records only when somebody reads them
+        """Attach the attempts of the call, and the seconds that it took."""
+        self._attempts = attempts  # made into records only when they are read: most never are
         self.elapsed = elapsed
 
     def attach_history(self, history: tuple[AttemptRecord, ...], elapsed: float) -> None:
@@ -129,14 +129,18 @@ class Response:
         self._history, self.elapsed = history, elapsed
 
     def hold(self, release: Callable[[], None]) -> bool:
-        """Call ``release`` at the end of an open body, or when it is closed. Returns whether the body is open."""
+        """Arrange for ``release`` to be called when an open body ends or is closed.
+
+        Returns:
+            Whether the body is open. If not, ``release`` is never called.
+        """
         if self.open_body is None:
             return False
         self.open_body = HeldBody(self.open_body, release)
         return True
 
     def close_body(self) -> None:
-        """Close an open body and everything that is held for it. May be called twice."""
+        """Close an open body and release everything held for it. May be called twice."""
         if self.open_body is not None:
             self.open_body.close()
 
@@ -147,36 +151,36 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body as text: by the charset it declares, else UTF-8. Never raises: what does not decode is U+FFFD."""
+        """The body as text, in the declared charset or else UTF-8. Never raises: invalid bytes become U+FFFD."""
         found = _CHARSET.search(self.headers.get("content-type", ""))
         if found:
             try:
                 if lookup(found[1]).name not in _NO_CHARSETS:
                     return self.content.decode(found[1], errors="replace")
-            except (LookupError, UnicodeError):  # no such charset, or a codec for something else than text, such as hex
+            except (LookupError, UnicodeError):  # an unknown charset, or a codec that is not for text, such as hex
                 pass
         return self.content.decode(errors="replace")
 
     def json(self) -> Any:
-        """The body as JSON.
+        """Parse the body as JSON.
 
         Raises:
-            APIResponseValidationError: It is none.
+            APIResponseValidationError: The body is not JSON.
         """
         try:
             return jsonlib.loads(self.content)
         except ValueError as error:
             position = f"at byte {error.pos}" if isinstance(error, jsonlib.JSONDecodeError) else "not text"
-        raise self._unfit("is not JSON", position)
+        raise self._validation_error("is not JSON", position)
 
     def parse(self, model: TypeForm[T]) -> T:
-        """The body as JSON, checked against a type. An empty body counts as ``null``.
+        """Parse the body as JSON and validate it against a type. An empty body counts as ``null``.
 
         Args:
             model: Any type form: a pydantic model, ``list[User]``, ``User | None``, a dataclass, a TypedDict.
 
         Raises:
-            APIResponseValidationError: It does not fit; ``detail`` lists where, without the values.
+            APIResponseValidationError: The body does not fit. ``detail`` lists where, without the values.
         """
         validator = validator_for(model)
         try:
@@ -185,22 +189,22 @@ class Response:
             where = "; ".join(
                 f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['type']}" for e in error.errors(include_input=False)[:5]
             )
-        # Out here, so that not even __context__ keeps the foreign error, which holds the values.
-        raise self._unfit(f"does not fit {getattr(model, '__name__', model)}", where)
+        # Raised outside the except block: else __context__ would keep pydantic's error, which holds the values.
+        raise self._validation_error(f"does not fit {getattr(model, '__name__', model)}", where)
 
     @property
     def timings(self) -> Timings:
-        """Where the last attempt spent its time; empty after pickling."""
+        """Where the last attempt spent its time. All ``None`` after pickling."""
         return Timings() if self._trace is None else self._trace.timings()
 
     @property
     def request_id(self) -> str | None:
-        """The id the server gave this request, where it says one."""
+        """The id that the server gave this request, or ``None`` if it sent none."""
         return next((self.headers[name] for name in _REQUEST_ID_HEADERS if name in self.headers), None)
 
     @property
     def problem(self) -> dict[str, Any] | None:
-        """The problem details (RFC 9457), or ``None`` when the body is none."""
+        """The problem details (RFC 9457), or ``None`` if the body does not hold any."""
         if not self.headers.get("content-type", "").startswith("application/problem+json"):
             return None
         try:
@@ -209,10 +213,10 @@ class Response:
             return None
         return problem if isinstance(problem, dict) else None
 
-    def _unfit(self, what: str, where: str) -> APIResponseValidationError:
-        media = self.headers.get("content-type", "no media type")
+    def _validation_error(self, fault: str, where: str) -> APIResponseValidationError:
+        media_type = self.headers.get("content-type", "no media type")
         return APIResponseValidationError(
-            f"the body of the reply {self.status} ({len(self.content)} bytes, {media}) {what}: {where}",
+            f"the body of the reply {self.status} ({len(self.content)} bytes, {media_type}) {fault}: {where}",
             response=self,
             detail=where,
         )

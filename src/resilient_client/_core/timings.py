@@ -9,18 +9,19 @@ if TYPE_CHECKING:
 
 
 class Timings(NamedTuple):
-    """Where an attempt spent its time, in seconds; ``None`` for what did not happen or was not seen.
+    """Where an attempt spent its time, in seconds. ``None`` for a stage that did not happen or could not be observed.
 
-    Of an attempt that failed, the stage in which it ended counts up to its end. An attempt that sent several requests
-    (redirects, a resend after a 401) tells of the last.
+    The stage in which an attempt failed lasts until the failure. For an attempt that sent several requests (redirects,
+    a resend after a 401), the timings are those of the last request.
 
     Attributes:
-        pool: Waiting for a place in the connection pool.
-        dns: Resolving the name. None for an address, a name known already, or a kept-alive connection.
-        connect: Making the TCP connection. None for a kept-alive one.
-        tls: The TLS handshake, and through a proxy the way through it. None without TLS or for a kept-alive
-            connection; where the event loop does not tell when the connection stood, ``connect`` holds both.
-        first_byte: From sending the request to the head of the reply.
+        pool: Waiting for a slot in the connection pool.
+        dns: Resolving the name. None for an IP address, a cached name, or a kept-alive connection.
+        connect: Opening the TCP connection. None for a kept-alive connection.
+        tls: The TLS handshake and, with a proxy, setting up the tunnel through it. None without TLS or for a
+            kept-alive connection. If the event loop does not report when the TCP connection was open, ``connect``
+            includes the handshake.
+        first_byte: From sending the request to receiving the head of the response.
         body: Reading the body.
     """
 
@@ -33,12 +34,12 @@ class Timings(NamedTuple):
 
 
 class Trace(Protocol):
-    """Whatever can tell of one wire request when asked: seldom wanted, so nobody computes it beforehand."""
+    """The trace of one wire request. Its values are computed on demand, because they are seldom read."""
 
     def timings(self) -> Timings:
-        """Where it spent its time."""
+        """Compute where the request spent its time."""
         ...
 
     def certificate(self) -> Certificate | None:
-        """The certificate of the server, where it showed a new one and it was verified."""
+        """Return the server's certificate if the request opened a TLS connection and verified it, else ``None``."""
         ...

@@ -1,4 +1,4 @@
-"""The small types that everybody shares."""
+"""Small types and type aliases that all packages share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 
 class NotGiven(Enum):
-    """The type of ``NOT_GIVEN``: tells "not mentioned" from ``None``, which means "no limit" or "off"."""
+    """The type of ``NOT_GIVEN``. It distinguishes "not set" from ``None``, which means "no limit" or "off"."""
 
     NOT_GIVEN = "NOT_GIVEN"
 
@@ -18,17 +18,17 @@ class NotGiven(Enum):
 
 
 NOT_GIVEN = NotGiven.NOT_GIVEN
-"""The caller did not mention this; the next layer out decides."""
+"""The caller did not set this, so the value of the next outer layer of settings applies."""
 
 Duration: TypeAlias = float | str | timedelta
 """A duration: seconds as a number, text such as ``"500ms"``, ``"2s"``, ``"1.5m"``, ``"1h"``, or a ``timedelta``."""
 
 Scalar: TypeAlias = str | int | float | bool
 QueryParams: TypeAlias = "Mapping[str, Scalar | Sequence[Scalar] | None] | Sequence[tuple[str, Scalar]]"
-"""Query parameters. A sequence as value repeats the name; ``None`` leaves it out; a bool is ``true``/``false``."""
+"""Query parameters. A sequence repeats the name, ``None`` leaves it out, and a bool is sent as ``true``/``false``."""
 
 HeadersLike: TypeAlias = "Mapping[str, str] | Sequence[tuple[str, str]]"
-"""Headers as a mapping, or as pairs where a name may come more than once."""
+"""Headers as a mapping, or as pairs, in which a name may occur more than once."""
 
 Priority: TypeAlias = Literal["user", "batch", "probe"]
-"""Who goes first where calls have to wait for one another: somebody waits for it; nobody does; it only looks."""
+"""The order in which waiting calls are admitted, highest first: a person waits for it, background work, a probe."""

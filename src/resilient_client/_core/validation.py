@@ -18,7 +18,7 @@ from resilient_client._core.errors import ConfigurationError, InvalidRequestErro
 ErrorType: TypeAlias = type[ConfigurationError] | type[InvalidRequestError]
 
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-"""A token (RFC 9110 section 5.6.2), such as a method or a header name; for ``fullmatch``."""
+"""A token (RFC 9110 section 5.6.2), such as a method or a header name. Use it with ``fullmatch``."""
 
 DURATION_EXAMPLES: Final = "seconds such as 2.5, text such as '500ms', or a timedelta"
 
@@ -27,10 +27,10 @@ _DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)?\s*", re.ASC
 
 
 def parse_duration(value: object) -> float | None:
-    """The seconds that ``value`` stands for: ``2``, ``2.0``, ``"2"``, ``"2s"``, ``"500ms"`` or a ``timedelta``.
+    """Convert ``2``, ``2.0``, ``"2"``, ``"2s"``, ``"500ms"`` or a ``timedelta`` to seconds.
 
     Returns:
-        Seconds, possibly negative or infinite; ``None`` if the value is not a duration. ``True`` and NaN are not.
+        Seconds, possibly negative or infinite, or ``None`` if the value is not a duration. ``True`` and NaN are not.
     """
     if isinstance(value, bool):
         return None
@@ -56,14 +56,14 @@ def check_duration(
     negative: bool = False,
     infinite: bool = False,
 ) -> float:
-    """A duration in seconds.
+    """Return the duration in seconds.
 
     Args:
         name: What the error message calls the argument.
         value: See ``parse_duration``.
         error: The class to raise.
         zero: Whether 0 is allowed.
-        negative: Whether any sign is allowed; implies ``zero``.
+        negative: Whether any sign is allowed. Implies ``zero``.
         infinite: Whether infinity is allowed.
 
     Raises:
@@ -81,7 +81,7 @@ def check_duration(
 
 
 def check_count(name: str, value: object, error: ErrorType = ConfigurationError, *, minimum: int = 1) -> int:
-    """A whole number of at least ``minimum``; ``True`` is not one.
+    """Return a whole number of at least ``minimum``. ``True`` is not one.
 
     Raises:
         ConfigurationError: Or ``error``: the value is not a whole number, or too small.
@@ -92,7 +92,7 @@ def check_count(name: str, value: object, error: ErrorType = ConfigurationError,
 
 
 def check_flag(name: str, value: object, error: ErrorType = InvalidRequestError) -> bool:
-    """``True`` or ``False``; truthy values are refused, since a wrong flag repeats or hides what it should not.
+    """Return ``True`` or ``False``. Truthy values are refused: a wrong flag may repeat a request or hide an error.
 
     Raises:
         InvalidRequestError: Or ``error``: the value is not a boolean.
@@ -103,7 +103,7 @@ def check_flag(name: str, value: object, error: ErrorType = InvalidRequestError)
 
 
 def check_mapping(name: str, value: object, error: ErrorType = InvalidRequestError) -> Mapping[str, object]:
-    """A mapping.
+    """Return the value if it is a mapping.
 
     Raises:
         InvalidRequestError: Or ``error``: the value is not a mapping.
@@ -114,7 +114,7 @@ def check_mapping(name: str, value: object, error: ErrorType = InvalidRequestErr
 
 
 def check_pairs(name: str, value: object, error: ErrorType = InvalidRequestError) -> Iterable[tuple[str, object]]:
-    """The pairs of a mapping, or of a sequence of pairs.
+    """Return the pairs of a mapping, or of a sequence of pairs.
 
     Raises:
         InvalidRequestError: Or ``error``: the value is neither.
@@ -127,24 +127,24 @@ def check_pairs(name: str, value: object, error: ErrorType = InvalidRequestError
 
 
 def kind_of(value: object) -> str:
-    """How an error message describes a value whose content may be secret or long: by its type."""
+    """Describe a value by its type, for error messages: its content may be secret or long."""
     if value is None:
         return "None"
     return f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
 
 
 def shorten(value: object) -> str:
-    """The ``repr`` of a harmless value, at most 80 characters."""
+    """Return the ``repr`` of a value that is not secret, cut to 80 characters."""
     try:
         text = repr(value)
-    except Exception as error:  # of a foreign class, or an int too long for text
+    except Exception as error:  # a class with a broken __repr__, or an int with too many digits
         text = f"a {type(value).__name__} without a repr ({type(error).__name__})"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: the closest known one if there is one, else all of them."""
-    import difflib  # only an error needs it
+    """Return a hint for a misspelt name: the closest known name if there is one, else all of them."""
+    import difflib  # imported here: only an error needs it
 
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1)

@@ -1,4 +1,4 @@
-"""Alarms and the one timer behind them, attacked in virtual time."""
+"""Timeouts and the loop timer they share, tested in virtual time with random schedules."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from resilient_client._core.deadline import RESOLUTION, SharedTimer, TaskTimeout
 from resilient_client.testing._virtual_time import run_virtual
 
 
-def state(timer: SharedTimer) -> tuple[int, int, int, float]:
+def timer_state(timer: SharedTimer) -> tuple[int, int, int, float]:
     return timer.active, len(timer.pending), len(timer._heap), timer.armed_for
 
 
-async def rings(timeout: TaskTimeout) -> tuple[bool, float]:
-    """Sleep until cancelled: whether it was the alarm's doing, and when."""
+async def wait_for_timeout(timeout: TaskTimeout) -> tuple[bool, float]:
+    """Sleep until cancelled. Return whether the timeout was the cause, and the loop time."""
     try:
         await asyncio.sleep(1000)
     except asyncio.CancelledError:
         return timeout.uncancel(), asyncio.get_running_loop().time()
-    raise AssertionError("the alarm never rang")
+    raise AssertionError("the timeout never fired")
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_random_timeouts_fire_once(seed: int) -> None:
-    """Two hundred tasks with alarms one after the other: each rings exactly once, and at the right time."""
+    """Two hundred tasks use one timeout after the other. Each fires exactly once and on time."""
 
     async def one(timer: SharedTimer, rng: Random) -> None:
         loop = asyncio.get_running_loop()
@@ -35,9 +35,9 @@ def test_random_timeouts_fire_once(seed: int) -> None:
             timeout = TaskTimeout(timer, loop.time() + rng.choice([0.01, 0.5, 1.0, 2, 5]))
             try:
                 if rng.random() < 0.3:
-                    await asyncio.sleep(0.005)  # done before its end
+                    await asyncio.sleep(0.005)  # finishes before the timeout
                 else:
-                    assert await rings(timeout) == (True, pytest.approx(timeout.ends_at, abs=2 * RESOLUTION))
+                    assert await wait_for_timeout(timeout) == (True, pytest.approx(timeout.ends_at, abs=2 * RESOLUTION))
             finally:
                 timeout.close()
 
@@ -46,40 +46,40 @@ def test_random_timeouts_fire_once(seed: int) -> None:
         async with asyncio.TaskGroup() as group:
             for number in range(200):
                 group.create_task(one(timer, Random(seed * 1000 + number)))
-        return state(timer)
+        return timer_state(timer)
 
     assert run_virtual(main()) == (0, 0, 0, math.inf)
 
 
 def test_closed_timeout_never_fires() -> None:
-    """Neither an entry nor the loop's timer outlives the last alarm."""
+    """After the last timeout is closed, neither an entry nor the loop timer is left."""
 
     async def main() -> tuple[int, int, int, float]:
         timer = SharedTimer(asyncio.get_running_loop())
         TaskTimeout(timer, 1.0).close()
         await asyncio.sleep(2)
-        return state(timer)
+        return timer_state(timer)
 
     assert run_virtual(main()) == (0, 0, 0, math.inf)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_postponed_timeouts_fire_once(seed: int) -> None:
-    """Wherever an alarm stands when it gets more time, it rings at its last end, and one without end never does."""
+    """A timeout fires at its latest end, whenever it was postponed. Postponed to infinity, it never fires."""
 
     async def one(timer: SharedTimer, rng: Random) -> None:
         loop = asyncio.get_running_loop()
         start = loop.time()
         timeout = TaskTimeout(timer, start + 1.0)
         for _ in range(rng.randint(1, 4)):
-            seconds = rng.choice([0.5, 1.0, 1.5, 3.0, math.inf])  # the shorter ones change nothing
+            seconds = rng.choice([0.5, 1.0, 1.5, 3.0, math.inf])  # a shorter one has no effect
             loop.call_at(start + rng.uniform(0, 0.99), timeout.postpone, start + seconds)
         loop.call_at(start + 10, lambda: None if timeout.ends_at < math.inf else timeout.fire())
         try:
-            uncancel, at = await rings(timeout)
+            from_timeout, at = await wait_for_timeout(timeout)
         finally:
             timeout.close()
-        assert uncancel
+        assert from_timeout
         assert at == pytest.approx(min(timeout.ends_at, start + 10), abs=2 * RESOLUTION)
 
     async def main() -> tuple[int, int, int, float]:
@@ -87,18 +87,18 @@ def test_postponed_timeouts_fire_once(seed: int) -> None:
         async with asyncio.TaskGroup() as group:
             for number in range(50):
                 group.create_task(one(timer, Random(seed * 1000 + number)))
-        return state(timer)
+        return timer_state(timer)
 
     assert run_virtual(main()) == (0, 0, 0, math.inf)
 
 
 def test_timeout_keeps_callers_cancellation() -> None:
-    """Both at once: what comes out is the caller's cancellation."""
+    """If a timeout and the caller cancel a task at the same time, the caller's cancellation wins."""
 
     async def victim(timer: SharedTimer) -> bool:
         timeout = TaskTimeout(timer, 1.0)
         try:
-            return (await rings(timeout))[0]
+            return (await wait_for_timeout(timeout))[0]
         finally:
             timeout.close()
 
@@ -112,7 +112,7 @@ def test_timeout_keeps_callers_cancellation() -> None:
 
 
 def test_timeouts_share_one_loop_timer() -> None:
-    """A thousand alarms of the same length set the loop's timer once."""
+    """A thousand timeouts with the same end set the loop timer once."""
     calls = 0
 
     async def main() -> None:

@@ -1,3 +1,5 @@
+"""Single flight: shared work, its cancellation when the last waiter is gone, and its cleanup."""
+
 import asyncio
 import gc
 
@@ -8,7 +10,7 @@ from resilient_client._core.single_flight import Flight, SingleFlight
 
 
 async def test_outcome_is_shared_and_not_kept() -> None:
-    """Those who wait together share one piece of work; whoever comes later starts another."""
+    """Tasks that wait at the same time share one run of the work. A later task starts another run."""
     flight: SingleFlight[int] = SingleFlight()
     runs = 0
 
@@ -23,9 +25,9 @@ async def test_outcome_is_shared_and_not_kept() -> None:
 
 
 async def test_unawaited_failure_is_not_reported() -> None:
-    """Work that was only started fails in silence: asyncio has nothing to complain about."""
-    complaints: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    """If work without a waiter fails, asyncio does not report an unretrieved exception."""
+    reports: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
     flight: SingleFlight[None] = SingleFlight()
 
     async def work() -> None:
@@ -35,12 +37,12 @@ async def test_unawaited_failure_is_not_reported() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     gc.collect()
-    assert complaints == []
+    assert reports == []
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_end_stops_unawaited_work_only() -> None:
-    """Ending never takes the work away from somebody who waits."""
+    """``end`` cancels work without a waiter, and leaves work with a waiter alone."""
     flight: SingleFlight[str] = SingleFlight()
     gate = asyncio.Event()
 
@@ -59,7 +61,7 @@ async def test_end_stops_unawaited_work_only() -> None:
 
 
 async def test_work_cancelled_outside_is_an_error() -> None:
-    """A waiter that nobody cancelled must not believe that it was."""
+    """If the work is cancelled from outside, the waiter gets an error and not a cancellation of its own."""
     flight: SingleFlight[None] = SingleFlight()
 
     async def work() -> None:
@@ -70,7 +72,7 @@ async def test_work_cancelled_outside_is_an_error() -> None:
 
 
 def test_work_of_another_loop_is_left_alone() -> None:
-    """What another event loop has under way cannot be waited for here, so the work is started anew."""
+    """Work in flight on another event loop cannot be awaited here, so it is started again."""
     flight: SingleFlight[str] = SingleFlight()
 
     async def hang() -> str:
@@ -90,7 +92,7 @@ def test_work_of_another_loop_is_left_alone() -> None:
 
 
 async def test_ended_flight_cannot_be_joined() -> None:
-    """Whoever finds a flight that everybody has left, or that has landed, must start another."""
+    """A flight cannot be joined once its last waiter is gone or its work is finished."""
     gate = asyncio.Event()
     flight: Flight[bool] = Flight(gate.wait())
     assert flight.joinable
@@ -103,14 +105,14 @@ async def test_ended_flight_cannot_be_joined() -> None:
     assert not flight.joinable
     await asyncio.wait((waiter,))
     assert flight.task.cancelled()
-    landed: Flight[bool] = Flight(gate.wait())
+    finished: Flight[bool] = Flight(gate.wait())
     gate.set()
-    await landed.wait()
-    assert not landed.joinable
+    await finished.wait()
+    assert not finished.joinable
 
 
 async def test_flight_ended_twice_is_cancelled_once() -> None:
-    """Work that cleans up after its cancellation is not disturbed by a second one."""
+    """A second ``end`` does not cancel the work again while it cleans up."""
     cleaned = asyncio.Event()
 
     async def work() -> None:
