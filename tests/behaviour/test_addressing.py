@@ -1,4 +1,4 @@
-"""The rule of addressing: what a caller passes stays below the base URL, or nothing is sent."""
+"""The address of a call stays below the base URL, or nothing is sent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def api(server: FaultServer) -> AsyncIterator[APIClient]:
 
 
 async def refused(server: FaultServer, api: APIClient, path: str, **options: Any) -> InvalidRequestError:
-    """The error of a call that must not get as far as opening a connection."""
+    """Return the error of a call that must not open a connection."""
     with pytest.raises(InvalidRequestError) as caught:
         await api.get(path, **options)
     assert (server.hits, server.connections) == (0, 0)
@@ -62,7 +62,7 @@ async def refused(server: FaultServer, api: APIClient, path: str, **options: Any
     ],
 )
 async def test_path_is_appended_to_base(server: FaultServer, api: APIClient, path: str, target: str) -> None:
-    """A path is appended to the base path; it is never joined by RFC 3986, which would drop ``/v1/tenant``."""
+    """A path is appended to the base path. Joining by RFC 3986 would drop ``/v1/tenant``."""
     await api.get(path)
     assert [request.target for request in server.requests] == [target]
 
@@ -79,7 +79,7 @@ async def test_path_is_appended_to_base(server: FaultServer, api: APIClient, pat
     ],
 )
 async def test_path_param_stays_one_segment(server: FaultServer, api: APIClient, value: Any, segment: str) -> None:
-    """A path parameter is one segment, whatever it holds."""
+    """A path parameter is one segment, with any content."""
     await api.get("/users/{id}/posts", path_params={"id": value})
     assert server.requests[0].target == f"{PREFIX}/users/{segment}/posts"
 
@@ -186,7 +186,7 @@ async def test_unsendable_query_value_refused(server: FaultServer, api: APIClien
 
 
 async def test_query_line_break_is_quoted(server: FaultServer, api: APIClient) -> None:
-    """A query value cannot break out of its place."""
+    """A query value cannot break out of its parameter."""
     await api.get("/users", params={"q": "a\r\nHost: evil&b=1#c"})
     assert server.requests[0].query["q"] == "a\r\nHost: evil&b=1#c"
 
@@ -227,7 +227,7 @@ async def test_idempotency_key_line_break_refused(server: FaultServer, api: APIC
 
 @pytest.mark.parametrize("headers", [{"Host": "x"}, {"X": "a\r\nb"}, {"a b": "c"}])
 def test_unsendable_client_header_refused(headers: dict[str, str]) -> None:
-    """A wrong header of the client is a wrong setting, told when it is made."""
+    """An invalid header of the client is an invalid setting, found at construction."""
     with pytest.raises(ConfigurationError):
         APIClient("https://api.example.com", headers=headers)
 
@@ -237,13 +237,13 @@ def test_unsendable_client_header_refused(headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("url", ["/users", "users", "ftp://h/x", "http://", "https:///x", "http:users", "//h/x", ""])
 async def test_without_base_only_absolute_http_url(server: FaultServer, url: str) -> None:
-    """A client without base URL refuses what is no absolute http(s) URL."""
+    """A client without a base URL refuses everything but absolute http(s) URLs."""
     async with APIClient() as api:
         await refused(server, api, url)
 
 
 async def test_without_base_url_credentials_refused(server: FaultServer) -> None:
-    """Credentials belong into ``auth=``; the error about them does not repeat them."""
+    """Credentials belong into ``auth=``, and the error about them does not repeat them."""
     async with APIClient() as api:
         for path in (
             f"http://user:canary@127.0.0.1:{server.port}/",
@@ -263,7 +263,7 @@ _TEXT = st.one_of(_HOSTILE, st.text(max_size=12), st.text(alphabet="./\\%2eEfF:@
 
 
 def _stays_below(url: URL) -> bool:
-    """Whether a server that decodes first, and takes a backslash for a slash, still ends below the prefix."""
+    """Return whether a server that decodes first and takes a backslash for a slash ends below the prefix."""
     told: list[str] = []
     for segment in re.split(r"[/\\]", unquote(url.raw_path)):
         if segment == "..":
@@ -277,7 +277,7 @@ def _stays_below(url: URL) -> bool:
 @example("/../a://b")
 @example("/..%2f..%2fadmin")
 def test_any_path_stays_below_base(path: str) -> None:
-    """Whatever text is passed as a path, origin and path prefix stay those of the base, or the call is refused."""
+    """For any text as a path, origin and path prefix stay those of the base, or the call is refused."""
     try:
         url = build_url(parse_base(BASE), path)
     except InvalidRequestError:
@@ -289,7 +289,7 @@ def test_any_path_stays_below_base(path: str) -> None:
 
 @given(value=_TEXT)
 def test_any_path_param_stays_one_segment(value: str) -> None:
-    """Whatever text is passed as a parameter fills exactly its place."""
+    """Any text as a path parameter fills exactly one segment."""
     try:
         url = build_url(parse_base(BASE), "/users/{id}/posts", {"id": value})
     except InvalidRequestError:

@@ -1,4 +1,4 @@
-"""The rule of the bulkhead under a crowd: no permit is lost, and order is kept, whoever leaves when."""
+"""A bulkhead whose waiters are cancelled at random loses no permit and keeps its order."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Crowd(NamedTuple):
 
 
 def crowd(seed: int) -> Crowd:
-    """A thousand callers against a hundred permits, a third of them cancelled at random, in virtual time.
+    """Run a thousand callers against a hundred permits in virtual time, and cancel a third of them at random.
 
-    Half of those at a moment of the run, half in the very tick in which a permit came back: the longest waiter of
-    them, who may just have got it.
+    Half of those are cancelled at some moment of the run, half in the iteration in which a permit came back: the
+    longest waiter, which may just have got it.
     """
     rng = Random(seed)
 
@@ -74,13 +74,13 @@ def test_random_cancellation_loses_no_permit(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_random_cancellation_keeps_order(seed: int) -> None:
-    """Whoever leaves, the others keep their places."""
+    """The remaining waiters keep their order."""
     served = crowd(seed).served
     assert served == sorted(served)
 
 
 def careless(permits: Permits) -> None:
-    """Hand permits to whoever stands in the queue, there or not."""
+    """Hand permits to the head of the queue, even if it was cancelled."""
     for queue in permits._queues.values():
         while queue and permits._in_use < permits._limit:
             queue.popitem(last=False)[0].wake(True)

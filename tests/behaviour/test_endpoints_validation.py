@@ -1,4 +1,4 @@
-"""The rule of bad input, for several endpoints: one clear sentence, when the client is built."""
+"""Invalid endpoints are refused with one clear sentence when the client is built."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def resolve() -> list[str]:
     ],
 )
 def test_invalid_endpoints_refused(given: Any, told: str) -> None:
-    """None, twice, or such that a call would not mean the same everywhere; no secret in the message."""
+    """Endpoints that are missing, repeated or not equivalent are refused, and the message holds no secret."""
     with pytest.raises(ConfigurationError) as caught:
         APIClient(given)
     assert told in str(caught.value)

@@ -1,4 +1,4 @@
-"""The rule of errors: every failure has one class, kind and stage, and is an exception like any other."""
+"""Every failure has one class, kind and stage, and is an ordinary exception."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SMALL = ConnectionSettings(max_response_size=100_000)
 
 
 class Truth(NamedTuple):
-    """What an error must say."""
+    """The class, kind, stage and flags that an error must have."""
 
     cls: type[APIError]
     kind: ErrorKind
@@ -123,7 +123,7 @@ BY_NAME = pytest.mark.parametrize(("step", "truth"), TABLE, ids=[str(getattr(ste
 
 
 def told(error: APIError) -> Truth:
-    """What it says."""
+    """Return the class, kind, stage and flags of an error."""
     return Truth(type(error), error.kind, error.stage, error.maybe_processed, error.retryable)
 
 
@@ -146,7 +146,7 @@ async def provoke(server: FaultServer, step: Step) -> APIError:
 
 @BY_NAME
 async def test_fault_has_class_kind_and_stage(server: FaultServer, step: Step, truth: Truth) -> None:
-    """One fault, one meaning; and the record of the attempt says the same as the error."""
+    """Each fault has one meaning, and the record of the attempt agrees with the error."""
     error = await provoke(server, step)
     assert told(error) == truth
     record = error.history[0]
@@ -157,7 +157,7 @@ async def test_fault_has_class_kind_and_stage(server: FaultServer, step: Step, t
 
 @pytest.mark.parametrize("step", [faults.wrong_length(), faults.bad_chunk()], ids=str)
 async def test_malformed_reply_is_a_protocol_error(server: FaultServer, step: Step) -> None:
-    """Whether the head was seen before the nonsense depends on how the bytes were cut; the kind does not."""
+    """How the bytes are split decides whether the head is seen first. The kind is the same."""
     assert (await provoke(server, step)).kind is K.PROTOCOL
 
 
@@ -165,7 +165,7 @@ async def test_malformed_reply_is_a_protocol_error(server: FaultServer, step: St
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_retryable_follows_retry_settings(server: FaultServer, status: int) -> None:
-    """With retry settings, the statuses among them are retryable; without any, none is."""
+    """The statuses of the retry settings are retryable, and none is without settings."""
     server.script(faults.reply(status))
     async with client(server) as api:
         assert (await failure(api.get("/"))).retryable is False
@@ -173,7 +173,7 @@ async def test_retryable_follows_retry_settings(server: FaultServer, status: int
 
 
 async def test_refused_connection_is_not_processed() -> None:
-    """Kind CONNECT; the operating system's error is the cause."""
+    """The kind is CONNECT, and the operating system's error is the cause."""
     async with client(refused_url()) as api:
         error = await failure(api.post("/", json={}))
     assert told(error) == Truth(APIConnectionError, K.CONNECT, S.CONNECT, False, True)
@@ -192,7 +192,7 @@ async def test_unknown_host_name_is_a_dns_error(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_untrusted_certificate_is_a_tls_error() -> None:
-    """Kind TLS; another attempt would meet the same certificate."""
+    """The kind is TLS, and another attempt would meet the same certificate."""
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(serving)
     async with FaultServer(tls=serving) as server, client(server, retry=Retry()) as api:
@@ -229,7 +229,7 @@ async def test_idle_limit_is_a_timeout(server: FaultServer) -> None:
 
 
 async def test_full_pool_is_a_pool_timeout(server: FaultServer) -> None:
-    """Kind POOL: a wait for our own connections says nothing of the host."""
+    """The kind is POOL: a wait for a local slot says nothing about the host."""
     server.script(faults.hold())
     settings = ConnectionSettings(pool_size=1)
     async with client(server, connection=settings) as api, _busy(api, server):
@@ -260,7 +260,7 @@ async def test_unfitting_body_is_invalid_response(server: FaultServer) -> None:
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_local_refusals_send_nothing(server: FaultServer) -> None:
-    """A call that cannot be made, one that is too late, and one that the circuit refuses."""
+    """An invalid call, a late call and a call refused by the circuit send nothing."""
     async with client(server) as api:
         wrong = await failure(api.get("//elsewhere.example"))
         with deadline(after=0):
@@ -305,7 +305,7 @@ async def test_error_survives_pickling(server: FaultServer, step: Step, truth: T
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_error_text_names_the_request(server: FaultServer, step: Step, truth: Truth) -> None:
-    """What, to whom: the route as written, not the path parameter."""
+    """The text names method and route as written, not the path parameter."""
     text = str(await provoke(server, step))
     assert text.isprintable()
     assert text.startswith(f"GET {server.url}/users/{{id}}: ")
@@ -314,7 +314,7 @@ async def test_error_text_names_the_request(server: FaultServer, step: Step, tru
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_each_call_has_its_own_error(server: FaultServer) -> None:
-    """No traceback grows from call to call."""
+    """The traceback of one call does not grow with another."""
     assert await provoke(server, faults.drop()) is not await provoke(server, faults.drop())
 
 

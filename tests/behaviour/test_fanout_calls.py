@@ -1,4 +1,4 @@
-"""The rule of the calls of a fan-out: what is none is refused, each has its options, none another one's deadline."""
+"""A fan-out refuses what is not a call, applies the options of each call, and leaks no deadline."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_list_is_checked_before_sending(server: FaultServer, kind: Callabl
 @both_fan_outs
 @pytest.mark.parametrize("item", [None, "/users", 7])
 def test_wrong_item_is_named(fan_out: FanOut, item: object) -> None:
-    """``None`` is no call either, and does not pass for the end."""
+    """``None`` is not a call either, and does not count as the end."""
     with pytest.raises(InvalidRequestError, match=rf"item 1 of the fan-out is {type(item).__name__}"):
         run_virtual(fan_out(iter([Call.get("/", key=0), item]), client=Lasting()))
 
@@ -74,7 +74,7 @@ def test_sized_input_is_labelled() -> None:
 
 @pytest.mark.virtual_time
 async def test_gather_heeds_the_options_of_each_call(server: FaultServer) -> None:
-    """Its own timeout, its own retries, its own word on statuses."""
+    """Timeout, retries and ``raise_for_status`` are those of each call."""
     server.route("GET", "/slow", faults.hang_before_headers())
     server.route("GET", "/flaky", faults.drop(), faults.reply(200))
     server.route("GET", "/missing", faults.reply(404))
@@ -96,7 +96,7 @@ async def test_gather_heeds_the_options_of_each_call(server: FaultServer) -> Non
 
 
 def test_nested_fan_out_leaks_no_deadline() -> None:
-    """Calls of an inner fan-out end with it; neither its siblings nor what comes after feel its timeout."""
+    """The timeout of an inner fan-out affects neither its siblings nor later calls."""
     seen: dict[str, float] = {}
 
     class Nesting(Lasting):

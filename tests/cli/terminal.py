@@ -18,7 +18,7 @@ from typing import Self
 import pyte
 
 PROGRAM = (sys.executable, "-m", "resilient_client")
-PATIENCE = 20.0
+PATIENCE = 300.0
 """Seconds that everything together may take before a test gives up; a busy machine starts Python slowly."""
 
 

@@ -1,4 +1,4 @@
-"""What errors say to those who read them."""
+"""Texts of error messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_validation_error_names_the_call(server: FaultServer) -> None:
 
 
 async def test_failure_then_refusal_names_call_once(server: FaultServer) -> None:
-    """The circuit's reason follows the failure without repeating to whom, or claiming that nothing was sent."""
+    """The circuit's reason follows the failure without repeating the call or claiming that nothing was sent."""
     server.script(drop())
     breaker = CircuitBreaker(minimum_calls=1, half_open_probes=1)
     retry = Retry(max_attempts=3, backoff=lambda _: 0.0)
@@ -50,7 +50,7 @@ async def test_refused_connection_names_reason() -> None:
 
 
 async def test_unusable_response_model_refused(server: FaultServer) -> None:
-    """The mistake is the caller's: it costs the upstream nothing and is told in our own terms."""
+    """The mistake costs the upstream nothing and is explained without pydantic's terms."""
 
     class NoType:
         pass

@@ -122,7 +122,7 @@ def test_import_of_package_loads_nothing() -> None:
 
 
 def test_import_of_all_names_loads_no_extra() -> None:
-    """Extras are loaded when they are used; the test kit, the CLI and the like are never loaded with the client."""
+    """Extras are loaded when used. Test tools and the CLI are never loaded with the client."""
     needed = loaded_by("import aiohttp, pydantic, tenacity")  # aiohttp loads brotli where it is installed
     loaded = loaded_by("from resilient_client import *") - needed
     assert "resilient_client._client.client" in loaded

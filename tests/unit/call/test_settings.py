@@ -1,4 +1,4 @@
-"""The layers of settings."""
+"""Call settings: layers, merging and caching."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CLIENT = Layers().over("client", {"timeout": Timeout(total=5, attempt=2), "retry
 
 
 def test_equal_settings_with_other_fields_set() -> None:
-    """What a call did not set comes from the client, also after a call that set that very value."""
+    """A field that a call did not set is the client's, also after a call that set that very value."""
     assert CLIENT.plan({"retry": Retry(max_attempts=3)}).retry == Retry(max_attempts=3)
     assert CLIENT.plan({"retry": Retry(retry_after_cap=60)}).retry == Retry(max_attempts=5)
 
@@ -24,14 +24,14 @@ def test_equal_inner_settings_with_other_fields() -> None:
 
 
 def test_boolean_timeout_refused_despite_cache() -> None:
-    """``True`` equals 1 but is no duration, whatever was planned before."""
+    """``True`` equals 1 but is not a duration, even if 1 is cached."""
     assert CLIENT.plan({"timeout": 1}).limits.total == 1
     with pytest.raises(InvalidRequestError, match="timeout"):
         CLIENT.plan({"timeout": True})
 
 
 def test_mapping_equals_its_settings() -> None:
-    """A mapping is read as settings are read from a file; it does not break on being unhashable."""
+    """A mapping is read as settings from a file, although it is not hashable."""
     assert CLIENT.plan({"retry": {"max_attempts": 2}}).retry == Retry(max_attempts=2)
 
 

@@ -1,4 +1,4 @@
-"""Alarms and the one timer behind them, attacked in virtual time."""
+"""Timeouts and the one timer behind them, in virtual time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def state(timer: SharedTimer) -> tuple[int, int, int, float]:
 
 
 async def rings(timeout: TaskTimeout) -> tuple[bool, float]:
-    """Sleep until cancelled: whether it was the alarm's doing, and when."""
+    """Sleep until cancelled, and return whether the timeout fired and when."""
     try:
         await asyncio.sleep(1000)
     except asyncio.CancelledError:
@@ -27,7 +27,7 @@ async def rings(timeout: TaskTimeout) -> tuple[bool, float]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_random_timeouts_fire_once(seed: int) -> None:
-    """Two hundred tasks with alarms one after the other: each rings exactly once, and at the right time."""
+    """Two hundred tasks set timeouts one after the other, and each fires once, at its time."""
 
     async def one(timer: SharedTimer, rng: Random) -> None:
         loop = asyncio.get_running_loop()
@@ -52,7 +52,7 @@ def test_random_timeouts_fire_once(seed: int) -> None:
 
 
 def test_closed_timeout_never_fires() -> None:
-    """Neither an entry nor the loop's timer outlives the last alarm."""
+    """Neither an entry nor the loop's timer outlives the last timeout."""
 
     async def main() -> tuple[int, int, int, float]:
         timer = SharedTimer(asyncio.get_running_loop())
@@ -65,7 +65,7 @@ def test_closed_timeout_never_fires() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_postponed_timeouts_fire_once(seed: int) -> None:
-    """Wherever an alarm stands when it gets more time, it rings at its last end, and one without end never does."""
+    """A postponed timeout fires once at its last end, and one without an end never does."""
 
     async def one(timer: SharedTimer, rng: Random) -> None:
         loop = asyncio.get_running_loop()
@@ -112,7 +112,7 @@ def test_timeout_keeps_callers_cancellation() -> None:
 
 
 def test_timeouts_share_one_loop_timer() -> None:
-    """A thousand alarms of the same length set the loop's timer once."""
+    """A thousand timeouts of the same length set the loop's timer once."""
     calls = 0
 
     async def main() -> None:

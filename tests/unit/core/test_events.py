@@ -37,7 +37,7 @@ def test_wrong_arguments_refused(given: dict[str, Any], wrong: str) -> None:
 
 
 def test_events_do_not_share_fields() -> None:
-    """Each kind has its own attributes; those of a sibling are unknown to it."""
+    """Each class has its own attributes and not those of a sibling."""
     said: dict[str, Any] = {**TOLD, "method": "GET", "route": "/", "waiters": 2}
     assert CallCoalesced(**said).waiters == 2
     with pytest.raises(TypeError, match="unknown: status"):

@@ -8,7 +8,7 @@ from resilient_client._core.single_flight import Flight, SingleFlight
 
 
 async def test_outcome_is_shared_and_not_kept() -> None:
-    """Those who wait together share one piece of work; whoever comes later starts another."""
+    """Concurrent callers share one piece of work, and a later caller starts another."""
     flight: SingleFlight[int] = SingleFlight()
     runs = 0
 
@@ -40,7 +40,7 @@ async def test_unawaited_failure_is_not_reported() -> None:
 
 
 async def test_end_stops_unawaited_work_only() -> None:
-    """Ending never takes the work away from somebody who waits."""
+    """Ending does not stop work that is awaited."""
     flight: SingleFlight[str] = SingleFlight()
     gate = asyncio.Event()
 
@@ -59,7 +59,7 @@ async def test_end_stops_unawaited_work_only() -> None:
 
 
 async def test_work_cancelled_outside_is_an_error() -> None:
-    """A waiter that nobody cancelled must not believe that it was."""
+    """A waiter that was not cancelled does not see a ``CancelledError``."""
     flight: SingleFlight[None] = SingleFlight()
 
     async def work() -> None:
@@ -90,7 +90,7 @@ def test_work_of_another_loop_is_left_alone() -> None:
 
 
 async def test_ended_flight_cannot_be_joined() -> None:
-    """Whoever finds a flight that everybody has left, or that has landed, must start another."""
+    """A flight without waiters or with a result cannot be joined."""
     gate = asyncio.Event()
     flight: Flight[bool] = Flight(gate.wait())
     assert flight.joinable
