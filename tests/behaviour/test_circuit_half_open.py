@@ -136,6 +136,6 @@ async def test_events_from_opened_to_closed(server: FaultServer, api: APIClient)
     server.script(reply(200))
     for _ in range(3):
         await api.get("/")
-    told = [event for event in events if isinstance(event, CircuitEvent)]
-    assert [type(event) for event in told] == [CircuitOpened, CircuitHalfOpened, CircuitClosed]
-    assert {event.endpoint.port for event in told} == {server.port}
+    reported = [event for event in events if isinstance(event, CircuitEvent)]
+    assert [type(event) for event in reported] == [CircuitOpened, CircuitHalfOpened, CircuitClosed]
+    assert {event.endpoint.port for event in reported} == {server.port}

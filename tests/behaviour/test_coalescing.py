@@ -172,14 +172,14 @@ async def test_coalescing_is_not_for_streams(server: FaultServer) -> None:
 def test_coalescing_in_explain() -> None:
     """The link stands between the caller's middlewares and retry, for calls that coalesce only."""
 
-    async def mine(request: Request, call_next: Handler) -> Response:
+    async def custom(request: Request, call_next: Handler) -> Response:
         return await call_next(request)
 
-    api = APIClient("http://127.0.0.1", middleware=[mine])
+    api = APIClient("http://127.0.0.1", middleware=[custom])
     usual = [link.name for link in api.explain("GET", "/").chain]
     assert "coalesce" not in usual
     chain = [link.name for link in api.explain("GET", "/", coalesce=True).chain]
-    assert chain[:4] == ["deadline", "mine", "coalesce", "retry"]
+    assert chain[:4] == ["deadline", "custom", "coalesce", "retry"]
     assert [name for name in chain if name != "coalesce"] == usual
     assert "coalesce                            call     True" in str(api.explain("GET", "/", coalesce=True))
 
@@ -214,8 +214,8 @@ async def test_middleware_credentials_do_not_share(server: FaultServer) -> None:
     """What stands in the headers when the flight is chosen belongs to the key."""
     server.script(echo())
     async with coalescing(server, middleware=[of_the_caller]) as api:
-        told = await soon(asyncio.gather(*(asked_by(api, token) for token in ("ada", "ada", "grace"))))
-    assert (told, server.hits) == (["ada", "ada", "grace"], 2)
+        found = await soon(asyncio.gather(*(asked_by(api, token) for token in ("ada", "ada", "grace"))))
+    assert (found, server.hits) == (["ada", "ada", "grace"], 2)
 
 
 @pytest.mark.parametrize("place", ["auth", "attempt_middleware"])
@@ -224,8 +224,8 @@ async def test_flight_has_no_context_variables(server: FaultServer, place: str) 
     server.script(echo())
     settings: dict[str, Any] = {"auth": OfTheCaller()} if place == "auth" else {place: [of_the_caller]}
     async with coalescing(server, **settings) as api:
-        told = await soon(asyncio.gather(*(asked_by(api, token) for token in ("ada", "grace"))))
-    assert told == ["nobody", "nobody"]
+        found = await soon(asyncio.gather(*(asked_by(api, token) for token in ("ada", "grace"))))
+    assert found == ["nobody", "nobody"]
 
 
 # --- who leaves, and when ---
@@ -299,9 +299,9 @@ async def test_each_waits_under_its_own_deadline(server: FaultServer, patient: s
         gate.release()
         assert (await soon(done)).json() == 1
     assert (error.kind, error.maybe_processed, error.attempts, len(error.history)) == (ErrorKind.DEADLINE, True, 1, 1)
-    told = re.search(r"the call was not done after (.*) s, and left the flight that it shared", str(error))
-    assert told is not None
-    assert 0 < float(told[1]) <= 0.25  # what the call was given: a deadline() began a moment before it
+    found = re.search(r"the call was not done after (.*) s, and left the flight that it shared", str(error))
+    assert found is not None
+    assert 0 < float(found[1]) <= 0.25  # what the call was given: a deadline() began a moment before it
     assert (error.history[0].kind, error.history[0].stage) == (ErrorKind.DEADLINE, Stage.SEND)
     assert 0 < error.history[0].elapsed < 1
     assert server.hits == 2
@@ -508,7 +508,7 @@ async def test_dropped_waiter_may_have_been_sent(server: FaultServer) -> None:
     assert dropped.history[0].kind is ErrorKind.CANCELLED
 
 
-# --- what is told ---
+# --- events ---
 
 
 async def test_events_once_per_call_and_attempt(server: FaultServer) -> None:

@@ -332,7 +332,7 @@ async def test_set_endpoints_keeps_known_state(servers: list[FaultServer]) -> No
     assert hits(servers) == [5, 5, 1]
 
 
-# --- what is told ---
+# --- events ---
 
 
 async def test_error_names_last_endpoint(servers: list[FaultServer]) -> None:

@@ -16,7 +16,7 @@ async def resolve() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("value", "message"),
     [
         ([], "the list of endpoints is empty; give at least one base URL"),
         ([A, A], "endpoint https://a.example is given twice; give each once"),
@@ -32,16 +32,16 @@ async def resolve() -> list[str]:
         (b"https://a.example", "the endpoints are bytes; give a list of base URLs"),
     ],
 )
-def test_invalid_endpoints_refused(given: Any, told: str) -> None:
+def test_invalid_endpoints_refused(value: Any, message: str) -> None:
     """Endpoints that are missing, repeated or not equivalent are refused, and the message holds no secret."""
     with pytest.raises(ConfigurationError) as caught:
-        APIClient(given)
-    assert told in str(caught.value)
+        APIClient(value)
+    assert message in str(caught.value)
     assert "secret" not in str(caught.value).replace("what is secret", "")
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("value", "message"),
     [
         ([], "the list of endpoints is empty"),
         ([A, A], "given twice"),
@@ -50,11 +50,11 @@ def test_invalid_endpoints_refused(given: Any, told: str) -> None:
         ("https://c.example/v1", "the endpoints are str; give a list"),
     ],
 )
-def test_set_endpoints_invalid_keeps_old(given: Any, told: str) -> None:
+def test_set_endpoints_invalid_keeps_old(value: Any, message: str) -> None:
     """The first ones decide on scheme and path, for as long as the client lives."""
     api = APIClient([A, B])
-    with pytest.raises(ConfigurationError, match=told):
-        api.set_endpoints(given)
+    with pytest.raises(ConfigurationError, match=message):
+        api.set_endpoints(value)
     assert [str(endpoint) for endpoint in api.endpoints] == ["https://a.example", "https://b.example"]
 
 

@@ -122,7 +122,7 @@ TABLE: list[tuple[Step, Truth]] = [
 BY_NAME = pytest.mark.parametrize(("step", "truth"), TABLE, ids=[str(getattr(step, "name", step)) for step, _ in TABLE])
 
 
-def told(error: APIError) -> Truth:
+def truth_of(error: APIError) -> Truth:
     """Return the class, kind, stage and flags of an error."""
     return Truth(type(error), error.kind, error.stage, error.maybe_processed, error.retryable)
 
@@ -148,7 +148,7 @@ async def provoke(server: FaultServer, step: Step) -> APIError:
 async def test_fault_has_class_kind_and_stage(server: FaultServer, step: Step, truth: Truth) -> None:
     """Each fault has one meaning, and the record of the attempt agrees with the error."""
     error = await provoke(server, step)
-    assert told(error) == truth
+    assert truth_of(error) == truth
     record = error.history[0]
     assert (record.kind, record.stage, record.sent) == (error.kind, error.stage, True)
     assert error.attempts == 1
@@ -176,7 +176,7 @@ async def test_refused_connection_is_not_processed() -> None:
     """The kind is CONNECT, and the operating system's error is the cause."""
     async with client(refused_url()) as api:
         error = await failure(api.post("/", json={}))
-    assert told(error) == Truth(APIConnectionError, K.CONNECT, S.CONNECT, False, True)
+    assert truth_of(error) == Truth(APIConnectionError, K.CONNECT, S.CONNECT, False, True)
     assert isinstance(error.__cause__, ConnectionRefusedError)
 
 
@@ -188,7 +188,7 @@ async def test_unknown_host_name_is_a_dns_error(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
     async with client("http://nowhere.invalid") as api:
-        assert told(await failure(api.get("/"))) == Truth(APIConnectionError, K.DNS, S.DNS, False, True)
+        assert truth_of(await failure(api.get("/"))) == Truth(APIConnectionError, K.DNS, S.DNS, False, True)
 
 
 async def test_untrusted_certificate_is_a_tls_error() -> None:
@@ -198,7 +198,7 @@ async def test_untrusted_certificate_is_a_tls_error() -> None:
     async with FaultServer(tls=serving) as server, client(server, retry=Retry()) as api:
         error = await failure(api.get("/"))
         assert (server.hits, server.connections, error.attempts) == (0, 0, 1)
-    assert told(error) == Truth(APIConnectionError, K.TLS, S.TLS, False, False)
+    assert truth_of(error) == Truth(APIConnectionError, K.TLS, S.TLS, False, False)
 
 
 @pytest.mark.virtual_time
@@ -207,7 +207,7 @@ async def test_silent_host_times_out_in_connect() -> None:
     with black_hole(connects=False) as url:
         async with client(url, timeout=Timeout(total=5, connect=0.05)) as api:
             error = await failure(api.get("/"))
-    assert told(error) == Truth(APITimeoutError, K.TIMEOUT, S.CONNECT, False, True)
+    assert truth_of(error) == Truth(APITimeoutError, K.TIMEOUT, S.CONNECT, False, True)
 
 
 async def test_silent_host_times_out_in_tls() -> None:
@@ -215,7 +215,7 @@ async def test_silent_host_times_out_in_tls() -> None:
     with black_hole() as url:
         async with client(url.replace("http:", "https:")) as api:
             error = await stuck_in(S.TLS, lambda s: failure(api.get("/", timeout=Timeout(total=60, connect=s))))
-    assert told(error) == Truth(APITimeoutError, K.TIMEOUT, S.TLS, False, True)
+    assert truth_of(error) == Truth(APITimeoutError, K.TIMEOUT, S.TLS, False, True)
 
 
 @pytest.mark.virtual_time
@@ -224,7 +224,7 @@ async def test_idle_limit_is_a_timeout(server: FaultServer) -> None:
     server.script(faults.hang_in_body())
     async with client(server, timeout=Timeout(total=5, idle=0.05)) as api:
         error = await failure(api.get("/"))
-    assert told(error) == SLOW_BODY
+    assert truth_of(error) == SLOW_BODY
     assert "idle=0.05" in str(error)
 
 
@@ -234,7 +234,7 @@ async def test_full_pool_is_a_pool_timeout(server: FaultServer) -> None:
     settings = ConnectionSettings(pool_size=1)
     async with client(server, connection=settings) as api, _busy(api, server):
         error = await failure(api.get("/", timeout=Timeout(attempt=0.25)))
-    assert told(error) == Truth(APITimeoutError, K.POOL, S.POOL, False, True)
+    assert truth_of(error) == Truth(APITimeoutError, K.POOL, S.POOL, False, True)
 
 
 @asynccontextmanager
@@ -253,8 +253,8 @@ async def test_unfitting_body_is_invalid_response(server: FaultServer) -> None:
     server.script(faults.reply(json={"id": "seven"}))
     async with client(server) as api:
         error = await failure(api.get("/", response_model=dict[str, int]))
-    assert told(error) == Truth(APIResponseValidationError, K.INVALID_RESPONSE, S.DECODE, True, False)
-    assert error.response.status == 200  # type: ignore[attr-defined]  # told() has checked the class
+    assert truth_of(error) == Truth(APIResponseValidationError, K.INVALID_RESPONSE, S.DECODE, True, False)
+    assert error.response.status == 200  # type: ignore[attr-defined]  # truth_of() has checked the class
 
 
 @pytest.mark.one_loop
@@ -268,9 +268,9 @@ async def test_local_refusals_send_nothing(server: FaultServer) -> None:
         await api.get("/")
         next(iter(api.circuits.values())).force_open()
         refused = await failure(api.get("/"))
-    assert told(wrong) == Truth(InvalidRequestError, K.INVALID_REQUEST, S.LOCAL, False, False)
-    assert told(late) == Truth(DeadlineExceededError, K.DEADLINE, S.LOCAL, False, False)
-    assert told(refused) == Truth(CircuitOpenError, K.CIRCUIT_OPEN, S.LOCAL, False, False)
+    assert truth_of(wrong) == Truth(InvalidRequestError, K.INVALID_REQUEST, S.LOCAL, False, False)
+    assert truth_of(late) == Truth(DeadlineExceededError, K.DEADLINE, S.LOCAL, False, False)
+    assert truth_of(refused) == Truth(CircuitOpenError, K.CIRCUIT_OPEN, S.LOCAL, False, False)
     assert server.hits == 1
 
 

@@ -177,9 +177,11 @@ async def test_fallback_function_gets_the_error(server: FaultServer) -> None:
     """The function gets the complete error with its attempts and history."""
     server.script(reply(503))
     async with client(server, retry=Retry(max_attempts=2, backoff="fixed", statuses={503})) as api:
-        told = await soon(api.get("/", fallback=Fallback(lambda error: (error.kind, error.attempts, error.history))))
-    assert told[:2] == (ErrorKind.SERVER_ERROR, 2)  # type: ignore[index]  # a tuple in place of a Response
-    assert len(told[2]) == 2  # type: ignore[index]  # as above
+        reported = await soon(
+            api.get("/", fallback=Fallback(lambda error: (error.kind, error.attempts, error.history)))
+        )
+    assert reported[:2] == (ErrorKind.SERVER_ERROR, 2)  # type: ignore[index]  # a tuple in place of a Response
+    assert len(value[2]) == 2  # type: ignore[index]  # as above
 
 
 @pytest.mark.parametrize("awaitable", ["async function", "a function that gives a task"])
@@ -300,9 +302,9 @@ async def test_replaced_failure_still_counts(server: FaultServer) -> None:
         circuit = api.circuits[Endpoint("http", "127.0.0.1", server.port)]
         assert circuit.failure_ratio(asyncio.get_running_loop().time()) == 1.0
     assert (server.hits, outcome.attempts, len(outcome.history)) == (2, 2, 2)
-    told = [event for event in events if isinstance(event, CallFinished | FallbackUsed)]
-    assert [type(event) for event in told] == [CallFinished, FallbackUsed]
-    assert told[0].kind is ErrorKind.SERVER_ERROR
+    reported = [event for event in events if isinstance(event, CallFinished | FallbackUsed)]
+    assert [type(event) for event in reported] == [CallFinished, FallbackUsed]
+    assert reported[0].kind is ErrorKind.SERVER_ERROR
     assert used(events) == [(ErrorKind.SERVER_ERROR, True, "")]
 
 

@@ -314,14 +314,14 @@ async def test_gather_shares_pool_and_circuit(server: FaultServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("calls", "options", "told"),
+    ("calls", "options", "message"),
     [(Call.get("/"), {}, "calls is Call"), ([], {"timeout": "5"}, "timeout is '5'")],
 )
 async def test_fan_out_of_wrong_type_refused(
-    server: FaultServer, calls: Any, options: dict[str, Any], told: str
+    server: FaultServer, calls: Any, options: dict[str, Any], message: str
 ) -> None:
     """One sentence, and nothing is sent."""
     async with client(server) as api:
-        with pytest.raises(InvalidRequestError, match=told):
+        with pytest.raises(InvalidRequestError, match=message):
             await api.gather(calls, **options)
     assert server.hits == 0

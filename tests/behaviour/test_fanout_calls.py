@@ -52,10 +52,10 @@ def test_wrong_item_is_named(fan_out: FanOut, item: object) -> None:
         run_virtual(fan_out(iter([Call.get("/", key=0), item]), client=Lasting()))
 
 
-@pytest.mark.parametrize(("calls", "told"), [(Call.get("/"), "calls is Call"), (7, "calls is int")])
-def test_as_completed_of_non_iterable(calls: Any, told: str) -> None:
+@pytest.mark.parametrize(("calls", "message"), [(Call.get("/"), "calls is Call"), (7, "calls is int")])
+def test_as_completed_of_non_iterable(calls: Any, message: str) -> None:
     """At once, not in the first step."""
-    with pytest.raises(InvalidRequestError, match=told):
+    with pytest.raises(InvalidRequestError, match=message):
         as_completed(calls, client=Lasting())
 
 

@@ -162,7 +162,7 @@ def test_cancelled_workers_are_reported(
 
 def test_iterable_error_is_not_a_stray_cancel() -> None:
     """Calls in flight end without outcomes, and no further call is started."""
-    runner, told = Lasting(), list[Outcome[Any]]()
+    runner, reported = Lasting(), list[Outcome[Any]]()
 
     class Broken:
         """Raises once, and would give more."""
@@ -180,5 +180,5 @@ def test_iterable_error_is_not_a_stray_cancel() -> None:
             return Call.get("/", key=9)
 
     with pytest.raises(KeyError):
-        run_virtual(gather(Broken(), client=runner, on_outcome=told.append, concurrency=3, timeout=99))
-    assert (runner.begun, told) == (2, [])
+        run_virtual(gather(Broken(), client=runner, on_outcome=reported.append, concurrency=3, timeout=99))
+    assert (runner.begun, reported) == (2, [])

@@ -53,10 +53,10 @@ async def test_call_without_client_refused(server: FaultServer) -> None:
     """Naming the item and the remedy, before anything is sent."""
     async with client(server) as api:
         calls = [Call.get("/a", client=api), Call.get("/b", key="b")]
-        told = r"item 1 of the fan-out, <Call GET /b key='b'>, carries no client; give Call.get\(..., client=api\)"
-        with pytest.raises(InvalidRequestError, match=told):
+        message = r"item 1 of the fan-out, <Call GET /b key='b'>, carries no client; give Call.get\(..., client=api\)"
+        with pytest.raises(InvalidRequestError, match=message):
             await gather(calls)
-        with pytest.raises(InvalidRequestError, match=told):
+        with pytest.raises(InvalidRequestError, match=message):
             as_completed(calls)
     assert server.hits == 0
 

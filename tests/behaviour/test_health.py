@@ -537,26 +537,26 @@ def test_max_age_reuses_report(max_age: float, looks: int) -> None:
 
 async def test_on_result_gets_each_result(server: FaultServer) -> None:
     """A result is passed on while other targets are still checked, with the state of the report."""
-    told: list[ProbeResult] = []
+    reported: list[ProbeResult] = []
     held = hold()
     server.script(held)
-    async with Prober({"users": server.url, "db": ping}, on_result=told.append) as prober:
+    async with Prober({"users": server.url, "db": ping}, on_result=reported.append) as prober:
         asking = asyncio.create_task(prober.check())
         await soon(server.wait_for_hits(1))
         await turns()
-        assert [result.name for result in told] == ["db"]
+        assert [result.name for result in reported] == ["db"]
         held.release()
         report = await soon(asking)
-    assert told == [report["db"], report["users"]]
+    assert reported == [report["db"], report["users"]]
 
 
 @pytest.mark.virtual_time
 async def test_on_result_gets_unchecked_target() -> None:
     """Targets that were not checked are passed on too."""
-    told: list[ProbeResult] = []
-    async with Prober({"hangs": hang, "waits": ping}, timeout=0.1, concurrency=1, on_result=told.append) as prober:
+    reported: list[ProbeResult] = []
+    async with Prober({"hangs": hang, "waits": ping}, timeout=0.1, concurrency=1, on_result=reported.append) as prober:
         await soon(prober.check())
-    assert [(result.name, result.state) for result in told] == [("hangs", DOWN), ("waits", UNKNOWN)]
+    assert [(result.name, result.state) for result in reported] == [("hangs", DOWN), ("waits", UNKNOWN)]
 
 
 async def test_on_result_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -640,11 +640,11 @@ async def test_report_in_a_notebook_is_escaped(server: FaultServer) -> None:
 @pytest.mark.one_loop
 async def test_report_json_shows_no_secret(server: FaultServer) -> None:
     """It survives the way to JSON and back, under a version of its own."""
-    told = json.loads(json.dumps((await mixed(server)).to_dict()))
-    assert (told["schema"], told["state"], told["ok"]) == (1, "degraded", True)
-    assert [target["status"] for target in told["targets"]] == [200, 503]
-    assert set(told["targets"][0]["timings"]) == {"pool", "dns", "connect", "tls", "first_byte", "body"}
-    assert "hunter2" not in json.dumps(told)
+    reported = json.loads(json.dumps((await mixed(server)).to_dict()))
+    assert (reported["schema"], reported["state"], reported["ok"]) == (1, "degraded", True)
+    assert [target["status"] for target in reported["targets"]] == [200, 503]
+    assert set(reported["targets"][0]["timings"]) == {"pool", "dns", "connect", "tls", "first_byte", "body"}
+    assert "hunter2" not in json.dumps(reported)
 
 
 @pytest.mark.one_loop

@@ -18,16 +18,16 @@ class Target:
     """A database that answers once ``answers`` is set.
 
     Attributes:
-        asked: How often it was checked.
+        calls: How often it was checked.
         answers: Set to make it answer.
     """
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
         self.answers = asyncio.Event()
 
     async def ping(self) -> None:
-        self.asked += 1
+        self.calls += 1
         await self.answers.wait()
 
 
@@ -85,7 +85,7 @@ async def test_first_caller_out_of_time() -> None:
             await soon(first)
         target.answers.set()
         assert (await soon(second)).ok
-    assert target.asked == 1
+    assert target.calls == 1
 
 
 async def test_prober_past_deadline_sends_nothing() -> None:
@@ -94,7 +94,7 @@ async def test_prober_past_deadline_sends_nothing() -> None:
     async with Prober([target.ping]) as prober:
         with deadline(after=0), pytest.raises(DeadlineExceededError):
             await soon(prober.check())
-    assert target.asked == 0
+    assert target.calls == 0
 
 
 async def test_prober_past_deadline_reuses_report() -> None:
@@ -113,16 +113,16 @@ async def test_prober_past_deadline_reuses_report() -> None:
 @pytest.mark.parametrize("answer", [None, False])
 async def test_target_swallowing_cancel_is_ignored(answer: object) -> None:
     """What a target returns after the last caller has left is not a result."""
-    told: list[HealthState] = []
+    reported: list[HealthState] = []
     ping = Target()
     ping.answers.set()
     targets = {"stubborn": stubborn(answer), "ping": ping.ping}
-    async with Prober(targets, timeout=60, on_result=lambda result: told.append(result.state)) as prober:
+    async with Prober(targets, timeout=60, on_result=lambda result: reported.append(result.state)) as prober:
         asking = asyncio.create_task(prober.check())
         await turns()
         await cancelled([asking])
         await turns()
-    assert told == [UP]  # of the one that had answered
+    assert reported == [UP]  # of the one that had answered
 
 
 @pytest.mark.parametrize("own", [0.05, None])

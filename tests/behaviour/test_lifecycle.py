@@ -239,23 +239,23 @@ async def test_view_of_a_view(server: FaultServer) -> None:
 @pytest.mark.one_path
 async def test_listener_unsubscribes(server: FaultServer) -> None:
     """Unsubscribing twice is allowed."""
-    heard: list[Event] = []
+    events: list[Event] = []
     async with client(server) as api:
-        unsubscribe = api.subscribe(heard.append)
+        unsubscribe = api.subscribe(events.append)
         await api.get("/")
-        count = len(heard)
+        count = len(events)
         unsubscribe()
         unsubscribe()
         await api.get("/")
-    assert count == len(heard) > 0
-    assert isinstance(heard[-1], CallFinished)
+    assert count == len(events) > 0
+    assert isinstance(events[-1], CallFinished)
 
 
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_listener_error_is_logged(server: FaultServer, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, and the rest goes on."""
-    heard: list[Event] = []
+    events: list[Event] = []
 
     def broken(event: Event) -> None:
         raise RuntimeError("a bug of the user's")
@@ -263,9 +263,9 @@ async def test_listener_error_is_logged(server: FaultServer, caplog: pytest.LogC
     with caplog.at_level(logging.ERROR):
         async with client(server) as api:
             api.subscribe(broken)
-            api.subscribe(heard.append)
+            api.subscribe(events.append)
             assert (await api.get("/")).status == 200
-    assert heard
+    assert events
     assert "a listener failed" in caplog.text
 
 
@@ -273,12 +273,12 @@ async def test_listener_error_is_logged(server: FaultServer, caplog: pytest.LogC
 @pytest.mark.one_path
 async def test_listener_unsubscribes_during_event(server: FaultServer) -> None:
     """The others still hear of that very event."""
-    heard: list[Event] = []
+    events: list[Event] = []
     async with client(server) as api:
         unsubscribe = api.subscribe(lambda _: unsubscribe())
-        api.subscribe(heard.append)
+        api.subscribe(events.append)
         await api.get("/")
-    assert len(heard) == 3
+    assert len(events) == 3
 
 
 # --- explain ---
@@ -292,14 +292,16 @@ async def test_explain_names_value_and_layer(server: FaultServer) -> None:
     from resilient_client import ClientConfig
 
     async with APIClient(server.url, config=ClientConfig(**config), timeout=Timeout(attempt=4)) as api:
-        told = api.with_options(raise_for_status=False).explain("GET", "/users/{id}", path_params={"id": 7}, timeout=9)
-    rows = {row.setting: (row.value, row.layer) for row in told.settings}
+        result = api.with_options(raise_for_status=False).explain(
+            "GET", "/users/{id}", path_params={"id": 7}, timeout=9
+        )
+    rows = {row.setting: (row.value, row.layer) for row in result.settings}
     assert rows["timeout.total"] == (9, "call")
     assert rows["timeout.attempt"] == (4, "client")
     assert rows["retry.max_attempts"] == (2, "config")
     assert rows["raise_for_status"] == (False, "options")
     assert rows["circuit_breaker.failure_ratio"] == (0.99, "default")
-    assert told.request == f"GET {server.url}/users/7"
+    assert result.request == f"GET {server.url}/users/7"
     assert server.connections == 0
 
 

@@ -173,8 +173,8 @@ async def test_random_cancellation_loses_no_slot(server: FaultServer) -> None:
     rng = random.Random(11)
     async with client(server, connection=ConnectionSettings(pool_size=10)) as api:
         calls = [asyncio.create_task(api.get("/")) for _ in range(1000)]
-        doomed = set(rng.sample(calls, 333))
-        for call in doomed:
+        chosen = set(rng.sample(calls, 333))
+        for call in chosen:
             if rng.random() < 0.3:
                 await asyncio.sleep(0)
             call.cancel()
@@ -183,7 +183,7 @@ async def test_random_cancellation_loses_no_slot(server: FaultServer) -> None:
     lost = [
         result
         for call, result in zip(calls, results, strict=True)
-        if call not in doomed and isinstance(result, BaseException)
+        if call not in chosen and isinstance(result, BaseException)
     ]
     assert lost == []
     assert server.peak <= 10

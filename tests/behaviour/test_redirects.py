@@ -303,9 +303,9 @@ async def test_unreachable_redirect_names_both_urls(server: FaultServer) -> None
     server.script(redirect(f"{nobody}/new?token=canary", 307))
     async with client(server, follow_redirects="any", retry=Retry()) as api:
         error = await failure(api.post("/old"))
-    told, _, advice = str(error).partition("; not retried: ")
+    message, _, advice = str(error).partition("; not retried: ")
     where = f"POST {server.url}/old: redirected to {nobody}/new"
-    assert told == f"{where}: cannot connect (Connection refused); nothing more was sent"
+    assert message == f"{where}: cannot connect (Connection refused); nothing more was sent"
     assert advice.startswith("the server may have acted on this POST")
     assert (error.maybe_processed, server.hits) == (True, 1)
 
@@ -315,5 +315,5 @@ async def test_redirect_loop_names_call(server: FaultServer) -> None:
     server.script(redirect("/new"))
     async with client(server) as api:
         error = await failure(api.post("/old"))
-    told = f"POST {server.url}/old: redirected to {server.url}/new: the redirect 302 is not followed"
-    assert str(error).startswith(told)
+    message = f"POST {server.url}/old: redirected to {server.url}/new: the redirect 302 is not followed"
+    assert str(error).startswith(message)

@@ -150,12 +150,12 @@ def test_required_setting_is_missing(make: type[Settings], field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kind"),
+    ("value", "kind"),
     [({"max_concurrent": 3}, Bulkhead), ({"initial": 3}, AdaptiveConcurrency), ({}, AdaptiveConcurrency)],
 )
-def test_bulkhead_mapping_fixed_or_adaptive(given: Any, kind: type[Settings]) -> None:
+def test_bulkhead_mapping_fixed_or_adaptive(value: Any, kind: type[Settings]) -> None:
     """A mapping becomes the bulkhead that its keys describe."""
-    assert ClientConfig(bulkhead=given).bulkhead == kind(**given)
+    assert ClientConfig(bulkhead=value).bulkhead == kind(**value)
 
 
 @pytest.mark.parametrize("model", sorted({model for model, _, _ in WRONG}, key=str))
@@ -183,7 +183,7 @@ def test_misspelt_setting_suggests_closest(model: type[Settings]) -> None:
     ],
 )
 def test_contradicting_settings_name_both(wrong: Any, words: list[str]) -> None:
-    """Settings that are given together must agree."""
+    """Settings that are value together must agree."""
     with pytest.raises(ConfigurationError) as caught:
         wrong()
     assert all(word in str(caught.value) for word in words)
@@ -272,7 +272,7 @@ async def test_call_timeout_in_every_form(value: Any) -> None:
 
 
 def test_session_and_transport_refused() -> None:
-    """Both would send, so only one may be given."""
+    """Both would send, so only one may be value."""
     both: Any = {"session": object(), "transport": object()}
     with pytest.raises(ConfigurationError, match="exclude each other"):
         APIClient(URL, **both)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.one_loop
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("value", "message"),
     [
         ({"retry": 3}, "retry is 3; give Retry(max_attempts=3), or None for no retries"),
         ({"circuit_breaker": False}, "circuit_breaker is False; give CircuitBreaker(...), or None"),
@@ -49,16 +49,16 @@ pytestmark = pytest.mark.one_loop
         ({"params": "a=1"}, "params is of type str; give a mapping"),
     ],
 )
-def test_invalid_client_option_names_remedy(given: dict[str, Any], told: str) -> None:
+def test_invalid_client_option_names_remedy(value: dict[str, Any], message: str) -> None:
     """What cannot work is found when the client is built, and the remedy is named."""
     with pytest.raises(ConfigurationError) as caught:
-        APIClient("https://api.example.com", **given)
-    assert told in str(caught.value)
+        APIClient("https://api.example.com", **value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("value", "message"),
     [
         ({"idempotency_key": ""}, "idempotency_key is ''"),
         ({"idempotency_key": " "}, "idempotency_key is ' '"),
@@ -73,27 +73,27 @@ def test_invalid_client_option_names_remedy(given: dict[str, Any], told: str) ->
         ({"respone_model": int}, "did you mean 'response_model'?"),
     ],
 )
-async def test_invalid_call_option_sends_nothing(server: FaultServer, given: dict[str, Any], told: str) -> None:
+async def test_invalid_call_option_sends_nothing(server: FaultServer, value: dict[str, Any], message: str) -> None:
     """An invalid call is not sent, and an empty key does not make a POST repeatable."""
     server.script(reply(503))
     async with client(server, retry=Retry()) as api:
         with pytest.raises(InvalidRequestError) as caught:
-            await soon(api.post("/pay", **given))
-    assert told in str(caught.value)
+            await soon(api.post("/pay", **value))
+    assert message in str(caught.value)
     assert server.hits == 0
 
 
-@pytest.mark.parametrize("given", ["/pay?token=canary", None, {"path": "/pay"}])
-async def test_send_of_non_call_refused(server: FaultServer, given: Any) -> None:
+@pytest.mark.parametrize("value", ["/pay?token=canary", None, {"path": "/pay"}])
+async def test_send_of_non_call_refused(server: FaultServer, value: Any) -> None:
     """A path is not a call, because it has no method."""
     async with client(server) as api:
         with pytest.raises(InvalidRequestError) as caught:
-            await soon(api.send(given))
-        outcome = await soon(api.run(given))
+            await soon(api.send(value))
+        outcome = await soon(api.run(value))
     assert isinstance(outcome, Failure)
     assert str(outcome.error) == str(caught.value)
-    told = "is no call; give Call.get(path), or make it at once: api.get(path)"
-    assert str(caught.value) == f"{type(given).__name__} {told}"
+    message = "is no call; give Call.get(path), or make it at once: api.get(path)"
+    assert str(caught.value) == f"{type(value).__name__} {message}"
     assert server.hits == 0
 
 

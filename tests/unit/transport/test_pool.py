@@ -188,7 +188,7 @@ async def test_many_hosts_are_served_in_order() -> None:
     assert served == list(range(10_000))
 
 
-async def crowd(limit: int) -> tuple[Pool, int, int]:
+async def cancelled_at_random(limit: int) -> tuple[Pool, int, int]:
     """Run a thousand callers on ten slots, cancel a third at random, and return how many were served and cancelled."""
     rng = random.Random(7)
     pool = Pool(10, 0)
@@ -203,8 +203,8 @@ async def crowd(limit: int) -> tuple[Pool, int, int]:
             pool.release(A)
 
     tasks = [asyncio.create_task(call()) for _ in range(limit)]
-    doomed = rng.sample(tasks, limit // 3)
-    for task in doomed:
+    chosen = rng.sample(tasks, limit // 3)
+    for task in chosen:
         if rng.random() < 0.5:
             await asyncio.sleep(0)
         task.cancel()
@@ -215,7 +215,7 @@ async def crowd(limit: int) -> tuple[Pool, int, int]:
 
 async def test_random_cancellation_loses_no_slot() -> None:
     """1,000 callers share 10 slots, a third is cancelled at random, and all others are served."""
-    pool, served, cancelled = await crowd(1000)
+    pool, served, cancelled = await cancelled_at_random(1000)
     assert served + cancelled == 1000
     assert served >= 1000 - 1000 // 3
     assert (pool.in_use, pool.waiting) == (0, 0)
