@@ -177,10 +177,8 @@ async def test_fallback_function_gets_the_error(server: FaultServer) -> None:
     """The function gets the complete error with its attempts and history."""
     server.script(reply(503))
     async with client(server, retry=Retry(max_attempts=2, backoff="fixed", statuses={503})) as api:
-        reported = await soon(
-            api.get("/", fallback=Fallback(lambda error: (error.kind, error.attempts, error.history)))
-        )
-    assert reported[:2] == (ErrorKind.SERVER_ERROR, 2)  # type: ignore[index]  # a tuple in place of a Response
+        value = await soon(api.get("/", fallback=Fallback(lambda error: (error.kind, error.attempts, error.history))))
+    assert value[:2] == (ErrorKind.SERVER_ERROR, 2)  # type: ignore[index]  # a tuple in place of a Response
     assert len(value[2]) == 2  # type: ignore[index]  # as above
 
 

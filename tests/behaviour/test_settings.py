@@ -183,7 +183,7 @@ def test_misspelt_setting_suggests_closest(model: type[Settings]) -> None:
     ],
 )
 def test_contradicting_settings_name_both(wrong: Any, words: list[str]) -> None:
-    """Settings that are value together must agree."""
+    """Settings that are given together must agree."""
     with pytest.raises(ConfigurationError) as caught:
         wrong()
     assert all(word in str(caught.value) for word in words)
@@ -272,7 +272,7 @@ async def test_call_timeout_in_every_form(value: Any) -> None:
 
 
 def test_session_and_transport_refused() -> None:
-    """Both would send, so only one may be value."""
+    """Both would send, so only one may be given."""
     both: Any = {"session": object(), "transport": object()}
     with pytest.raises(ConfigurationError, match="exclude each other"):
         APIClient(URL, **both)
