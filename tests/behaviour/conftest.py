@@ -1,4 +1,4 @@
-"""The client that most rules are shown with; a module that needs another has a fixture of its own of that name."""
+"""The client of most behaviour tests. A module that needs another one defines its own ``api`` fixture."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ from resilient_client.testing._fault_server import FaultServer
 
 @pytest.fixture
 async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """One wire request a call."""
+    """A client without retries, so that a call is one request on the wire."""
     async with client(server) as api:
         yield api

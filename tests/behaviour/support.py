@@ -75,6 +75,16 @@ async def turns(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
+async def settled(count: Callable[[], int]) -> int:
+    """Return a number once it has not changed for 50 checks of a millisecond each."""
+    value, unchanged = count(), 0
+    while unchanged < 50:
+        await asyncio.sleep(0.001)
+        last, value = value, count()
+        unchanged = unchanged + 1 if value == last else 0
+    return value
+
+
 def open_files() -> int:
     """Return how many files and sockets this process has open."""
     return len(os.listdir("/dev/fd"))

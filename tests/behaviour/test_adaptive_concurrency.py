@@ -1,4 +1,4 @@
-"""The rule of adaptive concurrency: it learns from what the endpoint does, and from nothing that we do."""
+"""Adaptive concurrency learns from what the endpoint does, and from nothing local."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_adaptive_limit_shrinks_on_timeouts(server: FaultServer) -> None:
 
 @pytest.mark.one_loop
 async def test_adaptive_limit_ignores_local_waits(server: FaultServer) -> None:
-    """A quick 500 is no measure of capacity, and a refusal none of time."""
+    """A fast 500 does not measure capacity, and a local refusal does not measure time."""
     server.script(reply(500))
     bulkhead = AdaptiveConcurrency(initial=1, max_queue=0)
     async with client(server, bulkhead=bulkhead, circuit_breaker=None) as api:

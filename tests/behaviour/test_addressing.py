@@ -28,7 +28,7 @@ async def api(server: FaultServer) -> AsyncIterator[APIClient]:
 
 
 async def refused(server: FaultServer, api: APIClient, path: str, **options: Any) -> InvalidRequestError:
-    """The error of a call that must not get as far as opening a connection."""
+    """Return the error of a call that must not open a connection."""
     with pytest.raises(InvalidRequestError) as caught:
         await api.get(path, **options)
     assert (server.hits, server.connections) == (0, 0)
@@ -85,7 +85,7 @@ async def test_url_outside_the_base_opens_no_connection(
 
 
 async def test_query_line_break_is_quoted(server: FaultServer, api: APIClient) -> None:
-    """A query value cannot break out of its place."""
+    """A query value cannot break out of its parameter."""
     await api.get("/users", params={"q": "a\r\nHost: evil&b=1#c"})
     assert server.requests[0].query["q"] == "a\r\nHost: evil&b=1#c"
 
@@ -126,7 +126,7 @@ async def test_idempotency_key_line_break_refused(server: FaultServer, api: APIC
 
 @pytest.mark.parametrize("headers", [{"Host": "x"}, {"X": "a\r\nb"}, {"a b": "c"}])
 def test_unsendable_client_header_refused(headers: dict[str, str]) -> None:
-    """A wrong header of the client is a wrong setting, told when it is made."""
+    """An invalid header of the client is an invalid setting, found at construction."""
     with pytest.raises(ConfigurationError):
         APIClient("https://api.example.com", headers=headers)
 

@@ -1,4 +1,4 @@
-"""The rule of ``as_completed``: outcomes as they come or in order, lazily, by the deadline."""
+"""``as_completed`` gives outcomes as they come or in order, lazily, until its deadline."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from resilient_client.testing._virtual_time import run_virtual
 
 
 async def test_as_completed_gives_every_outcome(server: FaultServer, api: APIClient) -> None:
-    """Good and bad ones, each once; a failure harms no other."""
+    """Every call has exactly one outcome, and a failure harms no other call."""
     server.route("GET", "/3", faults.reply(404))
     server.route("GET", "/5", faults.drop())
     outcomes = {outcome.key: outcome async for outcome in api.as_completed(iter(calls(40)), concurrency=8)}
@@ -40,7 +40,7 @@ async def test_as_completed_gives_every_outcome(server: FaultServer, api: APICli
 
 
 def test_as_completed_in_order_of_completion() -> None:
-    """The fastest first."""
+    """The fastest call comes first."""
     assert run_virtual(keys(as_completed(lasting(3, 1, 2), client=Lasting()))) == [1, 2, 3]
 
 
@@ -50,12 +50,12 @@ def test_as_completed_ordered() -> None:
 
 
 async def test_as_completed_of_no_calls(api: APIClient) -> None:
-    """No calls, no outcomes."""
+    """A stream of no calls gives no outcomes."""
     assert await soon(keys(api.as_completed([]))) == []
 
 
 async def test_as_completed_stays_ended(api: APIClient) -> None:
-    """A further step ends, too; one pass is all there is."""
+    """A further step after the end ends too. A stream can be consumed once."""
     stream = api.as_completed(calls(2))
     assert len(await soon(keys(stream))) == 2
     assert await soon(keys(stream)) == []
@@ -113,7 +113,7 @@ def test_as_completed_ordered_backpressure() -> None:
 
 
 def test_as_completed_starts_lazily() -> None:
-    """A stream that nobody looks at draws no call; entering it is the first step."""
+    """A stream draws no call before its first step, and entering it is the first step."""
     runner = Lasting()
 
     async def scenario() -> list[int]:
@@ -212,7 +212,7 @@ def test_as_completed_iterable_error_comes_last() -> None:
 
 
 def test_as_completed_iterable_error_held_back() -> None:
-    """A worker that waited for room is gone by then, and need not be told that there is some."""
+    """A worker that waited for room has ended by then and does not have to be notified."""
 
     async def source() -> AsyncIterator[Call[Response]]:
         for drawn in lasting(1, 2, 3):
@@ -233,7 +233,7 @@ def test_as_completed_iterable_error_held_back() -> None:
 
 
 async def test_as_completed_of_closed_client(server: FaultServer) -> None:
-    """One clear sentence, at once."""
+    """The call is refused at once with one sentence."""
     api = client(server)
     await api.close()
     with pytest.raises(ClientClosedError, match="is closed; make a new one"):
@@ -242,6 +242,6 @@ async def test_as_completed_of_closed_client(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("limits", [{"concurrency": 0}, {"timeout": -1}, {"ordered": "no"}], ids=str)
 async def test_as_completed_invalid_limits(api: APIClient, limits: dict[str, Any]) -> None:
-    """At once, naming the limit."""
+    """An invalid limit is refused at once, by name."""
     with pytest.raises(InvalidRequestError, match=next(iter(limits))):
         api.as_completed(calls(3), **limits)

@@ -1,4 +1,4 @@
-"""The rule of ``as_completed`` that is given up: nothing is left of what was in flight, soon or at once."""
+"""An abandoned ``as_completed`` leaves no call in flight, either soon or at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resilient_client.testing._virtual_time import run_virtual
 
 
 async def test_left_early_awaits_all_calls(server: FaultServer, api: APIClient) -> None:
-    """Behind the ``async with`` block there is no task, no connection, and nothing is sent any more."""
+    """After the ``async with`` block there is no task and no connection, and nothing is sent any more."""
     server.script(faults.hang_before_headers())
     server.route("GET", "/0", faults.reply(200))
     async with api.as_completed(calls(50), concurrency=10) as outcomes:
@@ -31,7 +31,7 @@ async def test_left_early_awaits_all_calls(server: FaultServer, api: APIClient) 
 
 
 async def test_bare_loop_left_early_cancels_calls(server: FaultServer, api: APIClient) -> None:
-    """Python lets go of the stream, and the calls go with it, a few turns of the loop later."""
+    """Python frees the stream, and its calls are cancelled a few iterations of the loop later."""
     server.script(faults.hang_before_headers())
     server.route("GET", "/0", faults.reply(200))
     async for outcome in api.as_completed(calls(50), concurrency=10):
@@ -43,7 +43,7 @@ async def test_bare_loop_left_early_cancels_calls(server: FaultServer, api: APIC
 
 
 async def test_kept_stream_goes_on(server: FaultServer, api: APIClient) -> None:
-    """Negative control: who keeps the stream without closing it keeps the calls, too."""
+    """Negative control: a stream that is referenced and not closed keeps its calls running."""
     server.script(faults.hang_before_headers())
     server.route("GET", "/0", faults.reply(200))
     stream = api.as_completed(calls(50), concurrency=10)
@@ -73,7 +73,7 @@ async def test_cancelled_stream_awaits_calls(server: FaultServer, api: APIClient
 
 
 def test_abandoned_step_loses_nothing() -> None:
-    """A step under a timeout of the consumer's may end without an outcome; the next one gives it."""
+    """A step under a timeout of the consumer may end without an outcome. The next step gives it."""
 
     async def consume() -> list[object]:
         async with as_completed(lasting(5, 6), client=Lasting()) as stream:
@@ -97,7 +97,7 @@ async def test_closed_twice_or_unstarted(api: APIClient) -> None:
 
 
 async def test_closed_by_another_task(server: FaultServer, api: APIClient) -> None:
-    """Whoever waits for the next outcome comes to the end instead of waiting for ever."""
+    """A consumer that waits for the next outcome comes to the end instead of waiting for ever."""
     server.script(faults.hang_before_headers())
     stream = api.as_completed(calls(3))
     consuming = asyncio.create_task(keys(stream))
@@ -107,7 +107,7 @@ async def test_closed_by_another_task(server: FaultServer, api: APIClient) -> No
 
 
 def test_cancelled_while_closing() -> None:
-    """A generator that takes its time to close is awaited; only then does the cancellation come out."""
+    """A generator that is slow to close is awaited before the cancellation is raised."""
     closed = False
 
     async def source() -> AsyncIterator[Call[Response]]:

@@ -1,4 +1,4 @@
-"""The rule of ``as_completed`` at length: memory does not grow with the number of calls."""
+"""The memory of ``as_completed`` does not grow with the number of calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONCURRENCY = 50
 
 
 class Answering:
-    """A runner that answers with something to hold, after a turn of the loop."""
+    """A runner that returns a value of 1,000 bytes after one iteration of the loop."""
 
     async def run(self, call: Call[Any]) -> Outcome[Any]:
         await asyncio.sleep(0)
@@ -55,7 +55,7 @@ def test_as_completed_memory_is_constant(ordered: bool) -> None:
 
 
 def test_gather_holds_all_outcomes() -> None:
-    """Negative control: a result that can be looked at holds them all, and the measurement sees it."""
+    """Negative control: a result holds all outcomes, and the measurement shows it."""
     tracemalloc.start()
     try:
         asyncio.run(gather(calls(3_000), client=Answering(), concurrency=CONCURRENCY))

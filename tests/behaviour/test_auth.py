@@ -1,6 +1,6 @@
-"""The rule of auth: one refresh for all who meet a 401, one resend each, no retry consumed, and no secret anywhere.
+"""Authentication: one refresh for all callers that meet a 401, one resend each, no retry consumed, no secret shown.
 
-The token endpoint's own hit counter is the oracle for refreshes, the API's for what was sent with which token.
+The hit counter of the token endpoint is the oracle for refreshes, that of the API for what was sent with which token.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ async def issuer() -> AsyncIterator[FaultServer]:
 
 
 def credentials(issuer: FaultServer | str, **options: Any) -> OAuth2ClientCredentials:
-    """What gets its tokens there."""
+    """Return an ``Auth`` that gets its tokens from the issuer."""
     url = issuer if isinstance(issuer, str) else issuer.url
     return OAuth2ClientCredentials(f"{url}/token", "me", "canary-secret", **options)
 
 
 def revoke_first_token(server: FaultServer) -> None:
-    """Have the API answer 401 to token-1, but only once all callers have sent it; 200 to any other."""
+    """Have the API answer 401 to token-1 once all callers have sent it, and 200 to any other token."""
 
     async def answer(request: ReceivedRequest, wire: Wire) -> None:
         refused = request.headers["Authorization"] == "Bearer token-1"
@@ -63,7 +63,7 @@ def sent(server: FaultServer) -> list[str]:
 
 
 async def test_hundred_401s_cause_one_refresh(server: FaultServer, issuer: FaultServer) -> None:
-    """The endpoint issues two tokens, the refused one and its successor; each call is sent exactly twice."""
+    """The endpoint issues two tokens, the refused one and its successor. Each call is sent twice."""
     revoke_first_token(server)
     async with client(server, auth=credentials(issuer)) as api:
         replies = await soon(asyncio.gather(*(api.get(f"/{number}") for number in range(CALLERS))))
@@ -156,7 +156,7 @@ async def test_late_401_uses_token_of_other_client(server: FaultServer, issuer: 
 
 
 async def test_early_refresh_delays_no_call(server: FaultServer, issuer: FaultServer) -> None:
-    """Early refresh: nobody waits for the new token, it is fetched once, and later calls carry it."""
+    """No call waits for the early refresh, it is done once, and later calls carry its token."""
     auth = credentials(issuer)
     async with client(server, auth=auth) as api:
         await soon(api.get("/"))
@@ -215,7 +215,7 @@ async def test_slow_provider_keeps_deadline(server: FaultServer) -> None:
 async def test_refused_credentials_stay_hidden(
     server: FaultServer, auth: Auth, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A 401 is told in an error, events and the log; none of them shows what was refused."""
+    """A 401 is reported in an error, in events and in the log, none of which shows the credentials."""
     caplog.set_level(logging.DEBUG)
     server.script(reply(401))
     events: list[Event] = []
@@ -230,7 +230,7 @@ async def test_refused_credentials_stay_hidden(
 
 @pytest.mark.parametrize("auth", [BearerAuth("canary"), APIKeyAuth("canary")], ids=["bearer", "key"])
 async def test_redirect_drops_credentials(server: FaultServer, auth: Auth) -> None:
-    """They are for the origin they were given for; the 401 of the other one asks for none."""
+    """Credentials belong to one origin, and the 401 of another origin does not ask for them."""
     async with FaultServer() as elsewhere, APIClient(server.url, auth=auth, retry=None, follow_redirects="any") as api:
         elsewhere.script(reply(401))
         server.script(redirect(f"{elsewhere.url}/"))

@@ -1,4 +1,4 @@
-"""The rule of bodies: what the caller gave arrives, byte for byte, each time; what cannot be sent is said at once."""
+"""A request body arrives byte for byte on each attempt, and a body that cannot be sent is refused at once."""
 
 from __future__ import annotations
 
@@ -120,14 +120,14 @@ async def test_json_of_common_types(server: FaultServer, api: APIClient, value: 
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_invalid_json_refused(server: FaultServer, api: APIClient, value: object) -> None:
-    """NaN, infinity and strangers are no JSON (RFC 8259)."""
+    """NaN, infinity and unknown objects are not JSON (RFC 8259)."""
     assert isinstance(await failure(api.post("/", json=value)), InvalidRequestError)
     assert server.connections == 0
 
 
 @pytest.mark.one_loop
 async def test_form_is_urlencoded(server: FaultServer, api: APIClient) -> None:
-    """A list repeats its name; spaces and umlauts are quoted."""
+    """A list repeats its name, and spaces and umlauts are quoted."""
     await api.post("/", data={"a": "1 2", "b": ["x", "ü"]})
     got = server.requests[0]
     assert got.body == b"a=1+2&b=x&b=%C3%BC"
@@ -184,7 +184,7 @@ ONE_SHOT = {"pipe", "generator", "async generator"}
 
 @pytest.mark.parametrize("kind", CONTENTS)
 async def test_content_arrives_byte_for_byte(server: FaultServer, api: APIClient, path: Path, kind: str) -> None:
-    """1.5 MiB, however given."""
+    """1.5 MiB arrive unchanged from every kind of source."""
     await api.post("/", content=CONTENTS[kind](path))
     assert server.requests[0].body == BIG
 
@@ -239,7 +239,7 @@ async def test_file_content_starts_at_position(server: FaultServer, path: Path) 
 
 @pytest.mark.parametrize("content", [b"", iter(()), io.BytesIO()], ids=["bytes", "iterator", "file"])
 async def test_empty_content_is_complete(server: FaultServer, api: APIClient, content: Any) -> None:
-    """Nothing to send is not nothing sent."""
+    """An empty body is a complete request."""
     await soon(api.post("/", content=content))
     assert (server.requests[0].body, server.requests[0].complete) == (b"", True)
 
@@ -248,7 +248,7 @@ async def test_empty_content_is_complete(server: FaultServer, api: APIClient, co
 @pytest.mark.parametrize("foreign", [False, True], ids=["own session", "session of the caller"])
 @pytest.mark.one_loop
 async def test_no_body_no_content_type(server: FaultServer, method: str, foreign: bool) -> None:
-    """There is nothing that could have one (RFC 9110 section 8.3); some servers refuse a type they do not know."""
+    """Without a body there is no media type (RFC 9110 section 8.3). Some servers refuse unknown ones."""
     async with aiohttp.ClientSession() as session, client(server, session=session if foreign else None) as api:
         await soon(api.request(method, "/"))
     assert "Content-Type" not in server.requests[0].headers
@@ -256,13 +256,13 @@ async def test_no_body_no_content_type(server: FaultServer, method: str, foreign
 
 @pytest.mark.one_loop
 async def test_no_body_keeps_given_content_type(server: FaultServer, api: APIClient) -> None:
-    """The control: what is left out is only a guess."""
+    """Negative control: only the guessed type is left out."""
     await soon(api.post("/", headers={"Content-Type": "application/json"}))
     assert server.requests[0].headers["Content-Type"] == "application/json"
 
 
 async def test_generator_error_reaches_caller(server: FaultServer, api: APIClient) -> None:
-    """The caller's own exception comes back as it is, and the place in the pool with it."""
+    """The caller's own exception is raised unchanged, and the pool's slot is released."""
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"beginning"
@@ -274,7 +274,7 @@ async def test_generator_error_reaches_caller(server: FaultServer, api: APIClien
 
 
 async def test_vanished_file_raises_oserror(server: FaultServer, path: Path) -> None:
-    """A file that is gone by the second attempt is no trouble of the connection, and no reason to try again."""
+    """A file that is gone by the second attempt is not a connection error, and is not retried."""
 
     async def vanish(request: ReceivedRequest, wire: Wire) -> None:
         await asyncio.to_thread(path.unlink, missing_ok=True)
@@ -290,7 +290,7 @@ async def test_vanished_file_raises_oserror(server: FaultServer, path: Path) -> 
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_generator_oserror_is_not_a_disconnect(server: FaultServer, api: APIClient) -> None:
-    """A disk that fails is the caller's news, not the upstream's fault."""
+    """An ``OSError`` of the caller's generator is the caller's, not the upstream's."""
 
     def pieces() -> Iterator[bytes]:
         yield b"beginning"
@@ -324,7 +324,7 @@ def not_taken(request: pytest.FixtureRequest, huge: Path, both_paths: str, monke
 
 
 async def test_unread_upload_leaves_no_connection(not_taken: Any) -> None:
-    """To close in order would wait until the server takes the rest, and it hangs."""
+    """An orderly close would wait until the server reads the rest, which it never does."""
     with black_hole() as url:
         async with client(url) as api:
             await failure(api.get("/", timeout=0.1))  # opens what stays open
@@ -357,7 +357,7 @@ async def test_unread_upload_control(
 
 
 async def test_early_reply_leaves_no_connection(not_taken: Any) -> None:
-    """What the server has answered already, and does not take, is not waited for."""
+    """A server that has replied and does not read the rest is not waited for."""
     answered = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -378,7 +378,7 @@ async def test_early_reply_leaves_no_connection(not_taken: Any) -> None:
 
 @pytest.mark.parametrize("status", [200, 413])
 async def test_early_reply_is_returned(huge: Path, status: int) -> None:
-    """A server that answers early, and reads no more, is heard; our file is closed quietly."""
+    """An early reply of a server that stops reading is returned, and our file is closed."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -471,14 +471,14 @@ async def test_head_reply_has_no_body(server: FaultServer, api: APIClient) -> No
 
 @pytest.mark.one_loop
 async def test_empty_reply_does_not_fit_model(server: FaultServer, api: APIClient) -> None:
-    """Where a value was asked for, none is an error of the reply."""
+    """Where a value was asked for, an empty reply is an invalid response."""
     server.script(reply(204))
     assert (await failure(api.get("/", response_model=User))).kind is ErrorKind.INVALID_RESPONSE
 
 
 @pytest.mark.parametrize("head", ["HEAD 200", "GET 204", "GET 304"])
 async def test_empty_reply_needs_no_decoder(server: FaultServer, api: APIClient, head: str) -> None:
-    """A coding that nobody here can undo is no trouble where nothing is to be undone."""
+    """An unknown coding does not matter where there is nothing to decode."""
     method, status = head.split()
     server.script(garbage(f"HTTP/1.1 {status} X\r\nContent-Encoding: aws-chunked\r\n\r\n".encode()))
     response = await soon(api.request(method, "/"))
@@ -493,7 +493,7 @@ async def test_empty_reply_needs_no_decoder(server: FaultServer, api: APIClient,
 async def test_one_shot_call_sent_twice_refused(
     server: FaultServer, api: APIClient, path: Path, kind: str, option: str
 ) -> None:
-    """The second make is refused with the remedy, and nothing is sent empty."""
+    """The second send is refused with the remedy, and nothing is sent empty."""
     source = CONTENTS[kind](path)
     call: Call[Any] = Call("PUT", "/", **{option: {"f": source} if option == "files" else source})
     await api.send(call)
@@ -504,7 +504,7 @@ async def test_one_shot_call_sent_twice_refused(
 
 
 async def test_one_shot_call_sent_concurrently(server: FaultServer, api: APIClient) -> None:
-    """Of two tasks one sends all of it, the other is refused."""
+    """Of two tasks one sends the whole body, and the other is refused."""
     call = Call.put("/", content=sync_pieces())
     outcomes = await soon(asyncio.gather(api.run(call), api.run(call)))
     assert sorted(getattr(outcome, "kind", "") for outcome in outcomes) == ["", ErrorKind.INVALID_REQUEST]
@@ -513,7 +513,7 @@ async def test_one_shot_call_sent_concurrently(server: FaultServer, api: APIClie
 
 @pytest.mark.parametrize("option", ["content", "files"])
 async def test_file_call_sent_twice(server: FaultServer, api: APIClient, path: Path, option: str) -> None:
-    """Both times all of it, and not what the first make left over."""
+    """Both sends carry the whole file from where it stood first."""
     with path.open("rb") as file:
         file.seek(10)
         call: Call[Any] = Call("PUT", "/", **{option: {"f": file} if option == "files" else file})
@@ -533,7 +533,7 @@ async def test_file_call_sent_twice(server: FaultServer, api: APIClient, path: P
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_content_of_wrong_type_is_invalid(server: FaultServer, content: Any) -> None:
-    """One attempt, an error that says so, and a circuit that holds nothing against the server."""
+    """One attempt, a clear error, and nothing counted against the server by the circuit."""
     breaker = CircuitBreaker(minimum_calls=1, break_duration=60)
     async with APIClient(server.url, retry=TWICE, circuit_breaker=breaker) as api:
         error = await failure(api.put("/", content=content))
@@ -545,14 +545,14 @@ async def test_content_of_wrong_type_is_invalid(server: FaultServer, content: An
 
 @pytest.mark.parametrize("piece", [bytearray(b"piece"), memoryview(b"piece")], ids=["bytearray", "memoryview"])
 async def test_bytes_like_pieces_arrive(server: FaultServer, api: APIClient, piece: Any) -> None:
-    """What looks like bytes is bytes."""
+    """Bytes-like pieces are sent as bytes."""
     await api.put("/", content=iter([piece]))
     assert server.requests[0].body == b"piece"
 
 
 @pytest.mark.parametrize("option", ["content", "files"])
 async def test_truncated_content_fails_at_once(server: FaultServer, api: APIClient, option: str) -> None:
-    """A file that is cut while it is sent cannot be completed: nobody waits for the rest."""
+    """A file that shrinks while it is sent cannot be completed, so the call fails without waiting."""
 
     class Cut(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:

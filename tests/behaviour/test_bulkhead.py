@@ -1,4 +1,4 @@
-"""The rule of the bulkhead: never more at once than permits, in order, and no permit is ever lost."""
+"""A bulkhead admits no more attempts than it has permits, in order, and never loses a permit."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def permits_of(api: APIClient) -> Permits:
 
 @pytest.mark.parametrize(("bulkhead", "peak"), [(Bulkhead(max_concurrent=3, max_queue=100), 3), (None, 20)])
 async def test_bulkhead_bounds_concurrency(server: FaultServer, bulkhead: Bulkhead | None, peak: int) -> None:
-    """The server never sees more than three at once, and all get their answer; without it, it sees all twenty."""
+    """The server sees at most three requests at once and serves all. Without a bulkhead it sees all twenty."""
     held = hold()
     server.script(held)
     async with client(server, bulkhead=bulkhead) as api:
@@ -58,7 +58,7 @@ async def test_bulkhead_bounds_concurrency(server: FaultServer, bulkhead: Bulkhe
 
 
 async def test_full_bulkhead_refuses_at_once(server: FaultServer) -> None:
-    """One runs, one waits; the third is told, and the server never sees it."""
+    """One call runs and one waits. The third is refused, and the server never sees it."""
     held = hold()
     server.script(held)
     async with client(server, bulkhead=Bulkhead(max_concurrent=1, max_queue=1)) as api:
@@ -98,7 +98,7 @@ async def test_bulkhead_is_per_endpoint(server: FaultServer) -> None:
 
 
 async def test_no_bulkhead_no_permits(server: FaultServer) -> None:
-    """Off by default; ``None`` over a config switches it off; the link is not in the chain then."""
+    """The default is off, and ``None`` overrides a config. The middleware is then not in the chain."""
     config = ClientConfig(bulkhead=Bulkhead(max_concurrent=1))
     for api in (client(server), client(server, config=config, bulkhead=None)):
         async with api:
@@ -108,7 +108,7 @@ async def test_no_bulkhead_no_permits(server: FaultServer) -> None:
 
 
 def test_bulkhead_position_in_chain() -> None:
-    """Who waits for a permit has had its turn, and holds no probe of the circuit yet."""
+    """A call that waits for a permit has its rate-limit slot and no probe of the circuit yet."""
     api = APIClient(URL, bulkhead=Bulkhead(max_concurrent=5), rate_limit={"rate": 1})
     explained = api.explain("GET", "/", priority="batch")
     names = [link.name for link in explained.chain]
@@ -147,7 +147,7 @@ def test_waiters_are_served_in_fifo_order() -> None:
 
 
 def test_waiters_are_served_by_priority() -> None:
-    """User before batch before probe."""
+    """The order is user, batch, probe."""
     assert order_of("probe", "batch", "user", "batch", "user") == [
         "/2-user",
         "/4-user",
@@ -158,7 +158,7 @@ def test_waiters_are_served_by_priority() -> None:
 
 
 async def test_priority_of_view_and_config(server: FaultServer) -> None:
-    """Whoever makes batches makes a view for them."""
+    """A view or a config sets the priority of its calls."""
     held = hold()
     server.script(held)
     bulkhead = Bulkhead(max_concurrent=1, max_queue=9)
@@ -190,7 +190,7 @@ async def test_priority_of_coalesced_calls(server: FaultServer) -> None:
 
 
 async def test_high_priority_evicts_last_batch_call(server: FaultServer) -> None:
-    """The last batch is refused at once, with the reason; the user's call is served."""
+    """The last batch call is refused at once with the reason, and the user's call is served."""
     held = hold()
     server.script(held)
     async with client(server, bulkhead=Bulkhead(max_concurrent=1, max_queue=2)) as api:
@@ -206,7 +206,7 @@ async def test_high_priority_evicts_last_batch_call(server: FaultServer) -> None
 
 
 async def test_unknown_priority_refused(server: FaultServer) -> None:
-    """The mistake is the caller's."""
+    """An unknown priority is an invalid argument."""
     async with client(server) as api:
         with pytest.raises(InvalidRequestError, match="priority is 'urgent'; give 'user', 'batch' or 'probe'"):
             await api.get("/", priority="urgent")
@@ -236,7 +236,7 @@ async def test_cancelled_waiter_passes_permit_on(server: FaultServer) -> None:
 
 
 def refused_after(**settings: object) -> tuple[float, BulkheadFullError]:
-    """When a call that waits for the only permit is refused; the one that has it never ends by itself."""
+    """Return after how long, and how, a call is refused that waits for the only permit."""
 
     async def main() -> tuple[float, BulkheadFullError]:
         upstream = MockUpstream()
@@ -267,7 +267,7 @@ def test_wait_ends_after_max_wait() -> None:
 )
 @pytest.mark.parametrize("max_wait", [None, 25.0])
 def test_wait_is_half_of_attempt_at_most(timeout: Timeout, after: float, max_wait: float | None) -> None:
-    """Who gets a permit still has time to use it; the attempt has no more than the deadline leaves."""
+    """A call that gets a permit still has time to use it, within what the deadline leaves."""
     assert refused_after(timeout=timeout, max_wait=max_wait)[0] == pytest.approx(after)
 
 
@@ -308,7 +308,7 @@ async def test_wait_is_not_blamed_on_host(server: FaultServer) -> None:
 
 
 async def test_refusal_is_not_retried(server: FaultServer) -> None:
-    """The queue is full now: a second look a moment later only makes it fuller."""
+    """The queue is full, and a retry a moment later would only make it fuller."""
     held = hold()
     server.script(held)
     async with APIClient(server.url, retry=Retry(max_attempts=5), bulkhead=Bulkhead(max_concurrent=1)) as api:
@@ -321,7 +321,7 @@ async def test_refusal_is_not_retried(server: FaultServer) -> None:
 
 
 async def test_refused_retry_raises_previous_failure(server: FaultServer) -> None:
-    """The upstream's own failure tells more; the refusal stands behind it."""
+    """The upstream's failure is more useful than the refusal, which is its context."""
     held = hold()
     server.route("GET", "/fails", reply(500))
     server.route("GET", "/busy", held)

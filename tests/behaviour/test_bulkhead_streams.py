@@ -1,4 +1,4 @@
-"""The rule of the bulkhead for streams: an open body is an attempt under way, until it is closed."""
+"""An open stream counts as an attempt in flight until its body is closed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_stream_holds_permit_until_closed(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_stream_left_early_releases_permit(server: FaultServer) -> None:
-    """With the end of its block, whatever was read."""
+    """The end of the block releases the permit, read or not."""
     server.script(drip(interval=0.05), reply())
     async with client(server, bulkhead=Bulkhead(max_concurrent=1)) as api:
         async with api.stream("GET", "/") as stream:
@@ -65,7 +65,7 @@ async def test_broken_stream_releases_permit(server: FaultServer) -> None:
 
 
 async def test_error_stream_releases_permit_at_once(server: FaultServer) -> None:
-    """Its body is read already."""
+    """The body of an error reply is already read."""
     server.script(reply(404, body=b"no"))
     api = client(server, bulkhead=Bulkhead(max_concurrent=1), raise_for_status=False)
     async with api, api.stream("GET", "/"):

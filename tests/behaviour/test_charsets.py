@@ -1,4 +1,4 @@
-"""The rule of a body as text: by the charset that the server declares, whatever it declares; it never raises."""
+"""Text is decoded by the declared charset and never raises."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def text_of(server: FaultServer, content: bytes, content_type: str) -> str
     ],
 )
 async def test_text_uses_declared_charset(server: FaultServer, content: bytes, content_type: str) -> None:
-    """Quoted or not; UTF-8 where nothing is declared."""
+    """The charset may be quoted, and the default is UTF-8."""
     assert await text_of(server, content, content_type) == "grün"
 
 
@@ -35,5 +35,5 @@ async def test_text_uses_declared_charset(server: FaultServer, content: bytes, c
     "charset", ["nonsense", "hex", "base64", "zlib", "rot13", "idna", "punycode", "undefined", "unicode_escape"]
 )
 async def test_unknown_charset_is_utf_8(server: FaultServer, charset: str) -> None:
-    """Python has codecs that are no charsets, and a server may name any of them."""
+    """A server may declare an unknown charset, or a Python codec that is not a charset."""
     assert await text_of(server, "grün".encode() + b"\xff", f"text/plain; charset={charset}") == "grün\ufffd"

@@ -1,4 +1,4 @@
-"""The rule of the circuit: a failing upstream is left alone, a healthy one never is."""
+"""A circuit keeps calls away from a failing upstream, and never from a healthy one."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def test_circuit_counts_every_attempt(server: FaultServer) -> None:
 
 
 async def test_refused_retry_raises_last_real_error(server: FaultServer) -> None:
-    """A call whose second attempt is refused ends with the 500 it saw, not with the refusal."""
+    """A call whose second attempt is refused ends with the 500 it received."""
     server.script(reply(500))
     retry = Retry(max_attempts=3, backoff={"kind": "fixed", "initial": 0.001})
     async with APIClient(server.url, retry=retry, circuit_breaker=LONG) as api:
@@ -139,7 +139,7 @@ def test_circuit_counts_attempt_timeouts() -> None:
 
 
 def test_hung_upstream_opens_circuit() -> None:
-    """With total == attempt it is always the deadline that strikes; that silence counts all the same."""
+    """With total == attempt the deadline always fires first, and that silence counts too."""
 
     async def scenario(server: FaultServer) -> None:
         server.script(hang_before_headers())
@@ -181,7 +181,7 @@ async def test_slow_calls_open_circuit(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_busy_pool_leaves_circuit_closed(server: FaultServer) -> None:
-    """A pool of one, busy with a slow call: those who wait in vain do not blame a healthy host."""
+    """Calls that time out waiting in a full pool do not count against a healthy host."""
     held = hold()
     server.script(held)
     connection = ConnectionSettings(pool_size=1)
@@ -198,7 +198,7 @@ async def test_busy_pool_leaves_circuit_closed(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_busy_pool_of_bare_aiohttp_control(server: FaultServer) -> None:
-    """Negative control: what aiohttp tells of a wait for its own pool is what it tells of a host that is silent."""
+    """Negative control: aiohttp reports a full pool exactly as it reports a silent host."""
     held = hold()
     server.script(held)
     timeout = aiohttp.ClientTimeout(total=0.05)
@@ -277,7 +277,7 @@ async def test_circuit_is_per_port(server: FaultServer) -> None:
 
 
 async def test_forced_open_refuses_until_reset(server: FaultServer, api: APIClient) -> None:
-    """A person can take a healthy endpoint out, and back in."""
+    """An operator can take a healthy endpoint out and back in."""
     await api.get("/")
     circuit = circuit_of(api, server)
     circuit.force_open()
@@ -297,7 +297,7 @@ async def test_forced_closed_admits_everything(server: FaultServer, api: APIClie
 
 
 async def test_metrics_only_refuses_nothing(server: FaultServer) -> None:
-    """It tells what it would do, and every call is sent."""
+    """Events show what the circuit would do, and every call is sent."""
     server.script(reply(500))
     breaker = CircuitBreaker(minimum_calls=4, break_duration=60, mode="metrics_only")
     async with client(server, circuit_breaker=breaker) as api:

@@ -1,4 +1,4 @@
-"""The rule of the circuit, half-open: a few probes find out, and nothing else decides."""
+"""A half-open circuit decides by a few probes and by nothing else."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_half_open_admits_three_of_fifty(server: FaultServer, api: APIClie
 
 
 async def test_half_open_closes_after_successes(server: FaultServer, api: APIClient) -> None:
-    """Three good probes, and everybody may call again."""
+    """After three good probes all calls are admitted."""
     circuit = await broken(api, server)
     server.script(reply(200))
     await api.get("/")
@@ -104,7 +104,7 @@ async def test_hanging_probe_is_replaced(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("late", [200, 500])
 async def test_half_open_ignores_stale_result(server: FaultServer, api: APIClient, late: int) -> None:
-    """A call that began while it was closed, and ends while it is half-open, changes nothing."""
+    """A call that began before the circuit opened changes nothing when it ends."""
     held = hold(reply(late))
     server.route("GET", "/old", held)
     old = asyncio.create_task(api.get("/old", raise_for_status=False))
@@ -120,7 +120,7 @@ async def test_half_open_ignores_stale_result(server: FaultServer, api: APIClien
 
 
 async def test_half_open_counts_404_as_success(server: FaultServer, api: APIClient) -> None:
-    """Any answer that is no failure closes it."""
+    """Any reply that is not a failure counts as a success."""
     circuit = await broken(api, server)
     server.script(reply(404))
     for _ in range(3):
@@ -136,6 +136,6 @@ async def test_events_from_opened_to_closed(server: FaultServer, api: APIClient)
     server.script(reply(200))
     for _ in range(3):
         await api.get("/")
-    told = [event for event in events if isinstance(event, CircuitEvent)]
-    assert [type(event) for event in told] == [CircuitOpened, CircuitHalfOpened, CircuitClosed]
-    assert {event.endpoint.port for event in told} == {server.port}
+    reported = [event for event in events if isinstance(event, CircuitEvent)]
+    assert [type(event) for event in reported] == [CircuitOpened, CircuitHalfOpened, CircuitClosed]
+    assert {event.endpoint.port for event in reported} == {server.port}

@@ -1,4 +1,4 @@
-"""The rule of blame: a circuit counts against its endpoint what that endpoint did, and nothing else."""
+"""A circuit counts only what its own endpoint did."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BREAKER = CircuitBreaker(minimum_calls=3, failure_ratio=0.2, break_duration=60)
 
 @pytest.fixture
 async def elsewhere() -> AsyncIterator[FaultServer]:
-    """Another origin."""
+    """A server of another origin."""
     async with FaultServer() as elsewhere:
         yield elsewhere
 
@@ -38,7 +38,7 @@ def circuit_of(api: APIClient, server: FaultServer) -> Circuit:
 
 
 async def test_idle_close_leaves_circuit_closed(server: FaultServer) -> None:
-    """Every second attempt meets a connection that was just closed: all calls succeed, and nobody is blamed."""
+    """Every second attempt meets a closed idle connection. All calls succeed, and none counts as a failure."""
     server.script(close_idle())
     async with client(server, retry=Retry(max_attempts=3), circuit_breaker=BREAKER) as api:
         replies = [await api.get("/") for _ in range(30)]
@@ -60,7 +60,7 @@ async def test_dropped_connections_open_circuit(server: FaultServer) -> None:
 
 
 async def test_dead_redirect_target_is_neutral(server: FaultServer) -> None:
-    """Who only points the way is not to blame for a target that refuses."""
+    """A redirecting endpoint does not count the refusal of its target."""
     server.script(redirect(f"{refused_url()}/"))
     async with client(server, circuit_breaker=BREAKER, follow_redirects="any") as api:
         for _ in range(6):
@@ -70,7 +70,7 @@ async def test_dead_redirect_target_is_neutral(server: FaultServer) -> None:
 
 
 async def test_failing_redirect_target_is_neutral(server: FaultServer, elsewhere: FaultServer) -> None:
-    """The status is the target's."""
+    """The status belongs to the target."""
     server.script(redirect(f"{elsewhere.url}/"))
     elsewhere.script(reply(500))
     async with client(server, circuit_breaker=BREAKER, follow_redirects="any") as api:
@@ -81,7 +81,7 @@ async def test_failing_redirect_target_is_neutral(server: FaultServer, elsewhere
 
 @pytest.mark.virtual_time
 async def test_silent_redirect_target_is_neutral(server: FaultServer, elsewhere: FaultServer) -> None:
-    """The silence that our alarm ends is the target's."""
+    """The timeout belongs to the silent target."""
     server.script(redirect(f"{elsewhere.url}/"))
     elsewhere.script(hang_before_headers())
     limit = Timeout(attempt=0.05)
@@ -133,7 +133,7 @@ async def test_resend_after_redirect_is_counted(server: FaultServer, elsewhere: 
 @pytest.mark.parametrize("limit", [Timeout(attempt=0.03), Timeout(connect=0.03)], ids=["attempt", "connect"])
 @pytest.mark.virtual_time
 async def test_pool_of_callers_session_is_neutral(server: FaultServer, limit: Timeout) -> None:
-    """Others use up the caller's own pool: nobody can tell that from a silent host, so the host is not blamed."""
+    """A full pool of the caller's session cannot be distinguished from a silent host, so it does not count."""
     held = hold()
     server.script(held)
     async with (
@@ -164,7 +164,7 @@ async def test_silence_on_callers_session_counts(server: FaultServer) -> None:
 
 
 async def test_refusal_on_callers_session_counts() -> None:
-    """Negative control: the system's own word that nobody listens is no guess."""
+    """Negative control: a refused connection reported by the system does count."""
     async with (
         aiohttp.ClientSession() as session,
         client(refused_url(), session=session, circuit_breaker=BREAKER) as api,

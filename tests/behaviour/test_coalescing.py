@@ -1,4 +1,4 @@
-"""The rule of coalescing: calls that are alike share one flight, and nothing else of one another."""
+"""Equal calls share one flight, and nothing else."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def begun(*calls: Awaitable[Any]) -> list[asyncio.Task[Any]]:
 
 
 async def hits_of(server: FaultServer, *calls: Awaitable[Any]) -> int:
-    """How many requests these calls make, begun while none of them is answered."""
+    """Return how many requests these calls cause when they begin before any is answered."""
     gate = hold(echo())
     server.script(gate)
     tasks = await begun(*calls)
@@ -59,7 +59,7 @@ async def hits_of(server: FaultServer, *calls: Awaitable[Any]) -> int:
 
 
 def users(api: APIClient, method: str = "GET", path: str = "/users", **options: Any) -> Awaitable[Any]:
-    """One call, and what another has in its place."""
+    """Make the call that most tests repeat, with other options where given."""
     return api.request(method, path, **{"params": {"page": 1}, "headers": {"X-Tenant": "a"}, **options})
 
 
@@ -68,7 +68,7 @@ def users(api: APIClient, method: str = "GET", path: str = "/users", **options: 
 
 @pytest.mark.parametrize(("coalesce", "hits"), [(True, 1), (False, 100)])
 async def test_hundred_equal_calls_are_one_request(server: FaultServer, coalesce: bool, hits: int) -> None:
-    """With it, one request answers all; without it, the negative control, each is its own."""
+    """Coalesced, one request serves all. As a negative control, without it each call sends its own."""
     async with client(server, coalesce=coalesce) as api:
         assert await hits_of(server, *(users(api) for _ in range(100))) == hits
 
@@ -94,7 +94,7 @@ async def test_hundred_equal_calls_are_one_request(server: FaultServer, coalesce
 )
 @pytest.mark.one_loop
 async def test_different_requests_do_not_share(server: FaultServer, other: dict[str, Any]) -> None:
-    """Whatever may change the answer, or what is done to get it, makes a flight of its own."""
+    """Everything that may change the reply, or how it is fetched, starts another flight."""
     async with coalescing(server) as api:
         assert await hits_of(server, users(api), users(api, **other)) == 2
 
@@ -113,27 +113,27 @@ async def test_different_requests_do_not_share(server: FaultServer, other: dict[
 )
 @pytest.mark.one_loop
 async def test_different_decoding_shares(server: FaultServer, other: dict[str, Any]) -> None:
-    """What the edge does for a caller is that caller's own business, its patience included."""
+    """Decoding and waiting are up to each caller and do not prevent sharing."""
     async with coalescing(server) as api:
         assert await hits_of(server, users(api), users(api, **other)) == 1
 
 
 @pytest.mark.parametrize("other", [{"method": "POST"}, {"idempotent": False}, {"content": b"query"}], ids=str)
 async def test_unsafe_call_never_shares(server: FaultServer, other: dict[str, Any]) -> None:
-    """Only GET and HEAD without a body; a caller's word that a repeat is harmful counts for this, too."""
+    """Only GET and HEAD without a body share, unless the caller declares them not idempotent."""
     async with coalescing(server) as api:
         assert await hits_of(server, users(api, **other), users(api, **other)) == 2
 
 
 async def test_views_share_equal_calls(server: FaultServer) -> None:
-    """Views with the same headers share with their client; one with others does not."""
+    """Views with equal headers share with their client, and views with other headers do not."""
     async with coalescing(server) as api:
         alike, other = api.with_options(timeout=9), api.with_options(headers={"Authorization": "Bearer b"})
         assert await hits_of(server, users(api), users(alike), users(other), users(other)) == 2
 
 
 async def test_clients_do_not_share(server: FaultServer) -> None:
-    """Another client may be somebody else."""
+    """Another client may have other credentials."""
     async with coalescing(server) as one, coalescing(server) as two:
         assert await hits_of(server, users(one), users(two)) == 2
 
@@ -141,7 +141,7 @@ async def test_clients_do_not_share(server: FaultServer) -> None:
 @pytest.mark.parametrize("where", ["view", "call"])
 @pytest.mark.one_loop
 async def test_coalescing_per_view_or_call(server: FaultServer, where: str) -> None:
-    """Off by default; who asks for it shares with those who ask, too, and with nobody else."""
+    """The default is off. Calls that enable it share with each other and with no other call."""
     async with client(server) as api:
         view = api.with_options(coalesce=True) if where == "view" else api
         option = {} if where == "view" else {"coalesce": True}
@@ -158,7 +158,7 @@ async def test_sequential_calls_do_not_share(server: FaultServer) -> None:
 
 
 async def test_coalescing_is_not_for_streams(server: FaultServer) -> None:
-    """Asked for one, it is refused; set on the client, it is passed over."""
+    """It is refused as an option of a stream, and ignored as a setting of the client."""
     async with coalescing(server) as api:
         with pytest.raises(InvalidRequestError, match="a stream takes no coalesce"):
             async with api.stream("GET", "/", coalesce=True):
@@ -172,14 +172,14 @@ async def test_coalescing_is_not_for_streams(server: FaultServer) -> None:
 def test_coalescing_in_explain() -> None:
     """The link stands between the caller's middlewares and retry, for calls that coalesce only."""
 
-    async def mine(request: Request, call_next: Handler) -> Response:
+    async def custom(request: Request, call_next: Handler) -> Response:
         return await call_next(request)
 
-    api = APIClient("http://127.0.0.1", middleware=[mine])
+    api = APIClient("http://127.0.0.1", middleware=[custom])
     usual = [link.name for link in api.explain("GET", "/").chain]
     assert "coalesce" not in usual
     chain = [link.name for link in api.explain("GET", "/", coalesce=True).chain]
-    assert chain[:4] == ["deadline", "mine", "coalesce", "retry"]
+    assert chain[:4] == ["deadline", "custom", "coalesce", "retry"]
     assert [name for name in chain if name != "coalesce"] == usual
     assert "coalesce                            call     True" in str(api.explain("GET", "/", coalesce=True))
 
@@ -214,8 +214,8 @@ async def test_middleware_credentials_do_not_share(server: FaultServer) -> None:
     """What stands in the headers when the flight is chosen belongs to the key."""
     server.script(echo())
     async with coalescing(server, middleware=[of_the_caller]) as api:
-        told = await soon(asyncio.gather(*(asked_by(api, token) for token in ("ada", "ada", "grace"))))
-    assert (told, server.hits) == (["ada", "ada", "grace"], 2)
+        found = await soon(asyncio.gather(*(asked_by(api, token) for token in ("ada", "ada", "grace"))))
+    assert (found, server.hits) == (["ada", "ada", "grace"], 2)
 
 
 @pytest.mark.parametrize("place", ["auth", "attempt_middleware"])
@@ -224,15 +224,15 @@ async def test_flight_has_no_context_variables(server: FaultServer, place: str) 
     server.script(echo())
     settings: dict[str, Any] = {"auth": OfTheCaller()} if place == "auth" else {place: [of_the_caller]}
     async with coalescing(server, **settings) as api:
-        told = await soon(asyncio.gather(*(asked_by(api, token) for token in ("ada", "grace"))))
-    assert told == ["nobody", "nobody"]
+        found = await soon(asyncio.gather(*(asked_by(api, token) for token in ("ada", "grace"))))
+    assert found == ["nobody", "nobody"]
 
 
 # --- who leaves, and when ---
 
 
 async def test_cancelled_leader_leaves_flight_running(server: FaultServer) -> None:
-    """Whoever began it is a waiter like all others."""
+    """The call that started the flight is a waiter like all others."""
     gate = hold(reply(json=1))
     server.script(gate)
     async with coalescing(server) as api:
@@ -264,7 +264,7 @@ async def test_flight_ends_with_last_waiter(server: FaultServer) -> None:
 
 
 async def test_call_during_flight_end_starts_anew(server: FaultServer) -> None:
-    """A flight that everybody has left takes nobody along."""
+    """A flight that has no waiters left cannot be joined."""
     server.script(hang_before_headers(), reply(json=2))
     async with coalescing(server) as api:
         (left,) = await begun(users(api))
@@ -278,7 +278,7 @@ async def test_call_during_flight_end_starts_anew(server: FaultServer) -> None:
 @pytest.mark.parametrize("way", ["timeout", "deadline"])
 @pytest.mark.virtual_time
 async def test_each_waits_under_its_own_deadline(server: FaultServer, patient: str, way: str) -> None:
-    """The impatient one fails in its time, whether it came first or last; the other has the answer."""
+    """The call with the short deadline fails in time, leader or follower. The other gets the reply."""
     gate = hold(reply(json=1))
     server.script(reply(), gate)
 
@@ -299,16 +299,16 @@ async def test_each_waits_under_its_own_deadline(server: FaultServer, patient: s
         gate.release()
         assert (await soon(done)).json() == 1
     assert (error.kind, error.maybe_processed, error.attempts, len(error.history)) == (ErrorKind.DEADLINE, True, 1, 1)
-    told = re.search(r"the call was not done after (.*) s, and left the flight that it shared", str(error))
-    assert told is not None
-    assert 0 < float(told[1]) <= 0.25  # what the call was given: a deadline() began a moment before it
+    found = re.search(r"the call was not done after (.*) s, and left the flight that it shared", str(error))
+    assert found is not None
+    assert 0 < float(found[1]) <= 0.25  # what the call was given: a deadline() began a moment before it
     assert (error.history[0].kind, error.history[0].stage) == (ErrorKind.DEADLINE, Stage.SEND)
     assert 0 < error.history[0].elapsed < 1
     assert server.hits == 2
 
 
 def test_flight_lasts_until_latest_deadline() -> None:
-    """A later deadline prolongs an attempt under way; when it is over, the flight is, and all know where it hung."""
+    """A later deadline extends a running attempt. At its end all calls know the stage in which it hung."""
 
     async def scenario(server: FaultServer) -> None:
         server.script(hang_before_headers())
@@ -330,7 +330,7 @@ def test_flight_lasts_until_latest_deadline() -> None:
 
 
 async def test_passed_deadline_joins_nothing(server: FaultServer) -> None:
-    """A call without time fails as ever, and nothing is sent for it."""
+    """A call past its deadline fails as usual, and nothing is sent for it."""
     async with coalescing(server) as api:
         with deadline(after=0):
             error = await failure(users(api))
@@ -352,7 +352,7 @@ async def test_silent_flights_open_circuit(server: FaultServer) -> None:
 
 
 async def test_closed_client_ends_flights(server: FaultServer) -> None:
-    """Those who wait learn of it as if each had its own request."""
+    """All waiters fail as if each had sent its own request."""
     server.script(hang_before_headers())
     async with coalescing(server) as api:
         tasks = await begun(*(api.run(Call.get("/")) for _ in range(3)))
@@ -365,7 +365,7 @@ async def test_closed_client_ends_flights(server: FaultServer) -> None:
 
 
 async def test_each_waiter_has_its_own_reply(server: FaultServer) -> None:
-    """Nothing mutable is shared: who changes what it got changes nobody else's."""
+    """Nothing mutable is shared between callers."""
     gate = hold(reply(json={"names": ["Ada"]}, headers={"X-Request-Id": "1"}))
     server.script(gate)
     async with coalescing(server) as api:
@@ -385,7 +385,7 @@ async def test_each_waiter_has_its_own_reply(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_each_waiter_has_its_own_history(server: FaultServer) -> None:
-    """Retries serve all; attempts, history and elapsed are told to each, in records of its own."""
+    """A retry serves all callers, and each has its own records, attempts and elapsed time."""
     gate = hold(reply(503))
     server.script(gate, reply(json=1))
     retry = Retry(max_attempts=3, backoff="fixed")
@@ -406,7 +406,7 @@ async def test_each_waiter_has_its_own_history(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("step", [reply(503), garbage(), redirect("https://elsewhere.example.com/")], ids=str)
 async def test_each_waiter_has_its_own_error(server: FaultServer, step: Step) -> None:
-    """A new object each, with what it knows of the call; a note on one is on no other."""
+    """Each caller gets its own error object, and a note on one is not on the others."""
     gate = hold(step)
     server.script(gate)
     async with coalescing(server) as api:
@@ -448,7 +448,7 @@ class OddError(Exception):
 
 @pytest.mark.parametrize("bug", [KeyError("a bug"), OddError(1, 2)], ids=["plain", "odd"])
 async def test_bug_in_flight_reaches_all(server: FaultServer, bug: Exception) -> None:
-    """An exception nobody foresaw passes as it is."""
+    """An unexpected exception is raised unchanged."""
 
     async def broken(_request: Request, _call_next: Handler) -> Response:
         await asyncio.sleep(0)
@@ -463,7 +463,7 @@ async def test_bug_in_flight_reaches_all(server: FaultServer, bug: Exception) ->
 
 
 async def test_flight_cancelled_inside_is_an_error(server: FaultServer) -> None:
-    """A waiter that nobody cancelled must not believe that it was."""
+    """A caller that was not cancelled does not see a ``CancelledError``."""
 
     async def awaits_the_cancelled(_request: Request, _call_next: Handler) -> Response:
         gone = asyncio.get_running_loop().create_future()
@@ -478,7 +478,7 @@ async def test_flight_cancelled_inside_is_an_error(server: FaultServer) -> None:
 
 
 async def test_each_waiter_has_its_own_fallback(server: FaultServer) -> None:
-    """The flight fails once; what is made of that is each caller's business."""
+    """The flight fails once, and each caller applies its own fallback."""
     gate = hold(reply(503))
     server.script(gate)
     async with coalescing(server) as api:
@@ -493,7 +493,7 @@ async def test_each_waiter_has_its_own_fallback(server: FaultServer) -> None:
 
 
 async def test_dropped_waiter_may_have_been_sent(server: FaultServer) -> None:
-    """A fan-out that has enough drops it: nobody can say that the server has not acted, and the others fly on."""
+    """A fan-out drops the call, the server may still act, and the other callers go on."""
     gate = hold(reply(json=1))
     server.route("GET", "/slow", gate)
     async with coalescing(server) as api:
@@ -508,11 +508,11 @@ async def test_dropped_waiter_may_have_been_sent(server: FaultServer) -> None:
     assert dropped.history[0].kind is ErrorKind.CANCELLED
 
 
-# --- what is told ---
+# --- events ---
 
 
 async def test_events_once_per_call_and_attempt(server: FaultServer) -> None:
-    """Followers are told as such, with the number of those who wait; the attempts are those on the wire."""
+    """Followers are reported with the number of waiters, and attempts as they are on the wire."""
     gate = hold(reply())
     server.script(gate)
     events: list[Event] = []

@@ -1,4 +1,4 @@
-"""The rule of the deadline: one absolute end over everything a call does, told apart from everybody else's."""
+"""A deadline is one absolute end over everything that a call does."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)
 
 
 async def never(*_: object) -> Any:
-    """Hang."""
+    """Wait for ever."""
     await asyncio.Event().wait()
 
 
@@ -73,7 +73,7 @@ async def test_deadline_cuts_dripping_body(server: FaultServer) -> None:
 
 
 def test_deadline_cuts_dripping_stream() -> None:
-    """The deadline covers a body that the caller reads piece by piece; what came before is read."""
+    """The deadline covers a body that the caller reads piece by piece, and what came before is read."""
 
     async def scenario(server: FaultServer) -> None:
         server.script(drip(bytes(20), interval=0.1))
@@ -100,7 +100,7 @@ def test_deadline_cuts_dripping_stream() -> None:
     ],
 )
 async def test_deadline_names_the_stage(server: FaultServer, step: Step, stage: Stage) -> None:
-    """A server that falls silent, or never comes to the point, holds nobody past the deadline."""
+    """A silent server, or one that sends endlessly, holds no call past its deadline."""
     server.script(step)
     async with client(server, retry=EAGER) as api:
 
@@ -152,7 +152,7 @@ async def test_deadline_in_stage_pool(server: FaultServer) -> None:
 
 
 async def test_deadline_in_stage_connect() -> None:
-    """A host that swallows the handshake holds nobody past the deadline, and has certainly not acted."""
+    """A host that ignores the handshake holds no call past its deadline, and has not processed it."""
     with black_hole(connects=False) as url:
         async with client(url, timeout=END, retry=EAGER) as api:
             with ends_after(END):
@@ -258,7 +258,7 @@ async def test_backoff_beyond_callers_deadline(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("body", ["buffered", "streamed"])
 async def test_passed_deadline_sends_nothing(server: FaultServer, body: str) -> None:
-    """No connection is opened for a call that is over before it begins."""
+    """No connection is opened for a call whose deadline has passed."""
     async with client(server) as api:
         with deadline(after=0), pytest.raises(DeadlineExceededError) as caught:
             if body == "buffered":
@@ -339,7 +339,7 @@ def closed_host() -> Iterator[str]:
 
 
 def test_connect_limit_is_not_rounded_up(closed_host: str) -> None:
-    """Aiohttp rounds timeouts above 5 s up to whole seconds of its loop, ours are kept."""
+    """Aiohttp rounds timeouts above 5 s up to whole seconds. Ours are exact."""
 
     async def main() -> None:
         async with client(closed_host, timeout=Timeout(total=60, attempt=50, connect=7.25)) as api:
@@ -374,7 +374,7 @@ def test_limits_are_not_rounded_up(timeout: Timeout, kind: ErrorKind, end: float
 
 @pytest.mark.virtual_time
 async def test_postponed_timeout_fires_once(server: FaultServer) -> None:
-    """However often the one alarm was moved, it rings once: the caller meets an error, never a cancellation."""
+    """A timeout that was postponed twice fires once, as an error and never as a cancellation."""
     holds = [hold(reply(503)), hold(reply(503))]
     server.script(*holds, hang_before_headers())
     async with client(server, timeout=Timeout(total=5, attempt=0.3), retry=Retry(backoff=lambda _: 0.01)) as api:

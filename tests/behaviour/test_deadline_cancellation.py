@@ -1,4 +1,4 @@
-"""The rule of the deadline, continued: our own end is told apart from everybody else's."""
+"""The client's own timeouts are distinguished from timeouts and cancellations of the caller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("both_paths")
 
 
 async def test_own_timeout_leaves_no_cancellation(server: FaultServer) -> None:
-    """After our timeout ``task.cancelling()`` is 0, and the task can go on waiting."""
+    """After a timeout of the client ``task.cancelling()`` is 0, and the task can go on."""
     server.script(hang_before_headers())
     task = asyncio.current_task()
     assert task is not None
@@ -29,7 +29,7 @@ async def test_own_timeout_leaves_no_cancellation(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("own", [10.0, 0.05])
 async def test_callers_timeout_stays_the_callers(server: FaultServer, own: float) -> None:
-    """A caller's ``asyncio.timeout`` ends as a bare ``TimeoutError``, even when ours was due in the same tick."""
+    """A caller's ``asyncio.timeout`` ends as a bare ``TimeoutError``, even when both are due in one iteration."""
     server.script(hang_before_headers())
     raised: list[type[BaseException]] = []
     async with client(server, timeout=own) as api:
@@ -72,7 +72,7 @@ async def _own_timeout(request: Request, call_next: Handler) -> Response:
 async def test_timeout_of_middleware_passes_through(
     server: FaultServer, scope: str, middleware: Callable[..., Awaitable[Response]]
 ) -> None:
-    """A ``TimeoutError`` that is not ours is not dressed up as ours, and not retried."""
+    """A ``TimeoutError`` of a middleware is raised unchanged and not retried."""
     server.script(hang_before_headers())
     async with APIClient(server.url, **{scope: [middleware]}) as api:  # type: ignore[arg-type]  # by name
         with pytest.raises(TimeoutError) as caught:

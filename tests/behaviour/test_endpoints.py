@@ -1,4 +1,4 @@
-"""The rule of several endpoints: an attempt goes where it is welcome, the next one elsewhere; the servers count."""
+"""With several endpoints an attempt goes to one that admits it, and the next attempt to another. The servers count."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def in_flight(api: APIClient) -> list[int]:
 
 
 async def test_calls_in_turn_go_to_each_server(servers: list[FaultServer]) -> None:
-    """Path, query and headers are the same wherever a call goes."""
+    """Path, query and headers are the same at every endpoint."""
     async with several(*servers, load_balancing=LoadBalancing(strategy="round_robin"), headers={"X-Shop": "7"}) as api:
         for _ in range(6):
             await api.get("/users/{id}", path_params={"id": "a b"}, params={"page": 2})
@@ -91,7 +91,7 @@ async def test_retry_goes_elsewhere(servers: list[FaultServer], strategy: str, f
 
 
 async def test_retry_with_one_endpoint_stays(server: FaultServer) -> None:
-    """Negative control: where there is no other, the next attempt goes there again."""
+    """Negative control: with one endpoint the next attempt goes there again."""
     server.script(reply(503), reply(200))
     async with several(server) as api:
         assert (await api.get("/")).attempts == 2
@@ -108,7 +108,7 @@ async def test_call_survives_unreachable_endpoint(servers: list[FaultServer]) ->
 
 
 async def test_maybe_processed_is_not_sent_elsewhere(servers: list[FaultServer]) -> None:
-    """Another endpoint is no licence to pay twice."""
+    """A payment is not sent twice because there is another endpoint."""
     servers[0].script(drop())
     async with several(*servers) as api:
         assert "the server may have acted" in str(await failure(api.post("/payments", json={"amount": 5})))
@@ -149,7 +149,7 @@ async def test_budget_is_shared_by_endpoints(servers: list[FaultServer]) -> None
 @pytest.mark.parametrize(("served", "attempts"), [(True, 2), (False, 1)])
 @pytest.mark.virtual_time
 async def test_timeout_costs_one_token_if_others_serve(servers: list[FaultServer], served: bool, attempts: int) -> None:
-    """A timeout is dear because it shows overload; not so where another endpoint answers while one is silent."""
+    """A timeout costs five tokens because it shows overload, and one where another endpoint serves meanwhile."""
     hung, well, _ = servers
     hung.script(hang_before_headers())
     one_token = RetryBudget(initial=1, ratio=0, min_per_second=0)
@@ -198,7 +198,7 @@ async def test_all_circuits_open_refuses_at_once(servers: list[FaultServer]) -> 
 
 
 async def test_all_circuits_open_skips_backoff(servers: list[FaultServer]) -> None:
-    """The last real error comes at once and says why there is no further attempt."""
+    """The last real error is raised at once, and says why there is no further attempt."""
     for server in servers[:2]:
         server.script(reply(503))
     async with several(*servers[:2], circuit_breaker=CircuitBreaker(minimum_calls=1)) as api:
@@ -228,7 +228,7 @@ class Bouncer:
 
 
 async def test_local_refusal_tries_next_endpoint(servers: list[FaultServer]) -> None:
-    """Nothing was sent, so it is no attempt, costs no retry, and leaves no header behind."""
+    """Nothing was sent, so it is not an attempt, costs no retry and leaves no header."""
     async with several(*servers, retry=None, attempt_middleware=[Bouncer(endpoint(servers[0]))]) as api:
         response = await api.get("/")
         assert in_flight(api) == [0, 0, 0]
@@ -269,7 +269,7 @@ async def test_local_refusal_everywhere_is_raised(servers: list[FaultServer]) ->
 
 
 def test_failed_primary_is_left_and_resumed() -> None:
-    """After five failures calls no longer begin there; when it is well again and its time is over, they do."""
+    """After five failures calls no longer begin at the primary. When it has recovered and its time is over, they do."""
     balancing = LoadBalancing(strategy="ordered", ejection=30, slow_start=0)
 
     async def scenario(primary: FaultServer) -> None:
@@ -291,7 +291,7 @@ def test_failed_primary_is_left_and_resumed() -> None:
 
 
 async def test_failed_primary_without_ejection(servers: list[FaultServer]) -> None:
-    """Negative control: every call begins at the sick one, until its circuit opens."""
+    """Negative control: every call begins at the failing primary until its circuit opens."""
     servers[0].script(reply(503))
     async with several(*servers, load_balancing=LENIENT, circuit_breaker=None, retry_budget=None) as api:
         for _ in range(20):
@@ -303,7 +303,7 @@ async def test_failed_primary_without_ejection(servers: list[FaultServer]) -> No
 
 
 async def test_set_endpoints_moves_new_calls(servers: list[FaultServer]) -> None:
-    """The call at the old one is answered there; the next ones, those of views included, go to the new one."""
+    """A running call ends at the old endpoint. The next ones, including those of views, go to the new one."""
     old, new, _ = servers
     held = hold()
     old.script(held)
@@ -332,7 +332,7 @@ async def test_set_endpoints_keeps_known_state(servers: list[FaultServer]) -> No
     assert hits(servers) == [5, 5, 1]
 
 
-# --- what is told ---
+# --- events ---
 
 
 async def test_error_names_last_endpoint(servers: list[FaultServer]) -> None:
@@ -348,7 +348,7 @@ async def test_error_names_last_endpoint(servers: list[FaultServer]) -> None:
 
 
 async def test_flight_error_names_last_endpoint(servers: list[FaultServer]) -> None:
-    """Whoever joined the flight learns whom it asked."""
+    """A follower learns which endpoint the flight asked."""
     for server in servers:
         server.script(reply(503))
     async with several(*servers, coalesce=True) as api:
@@ -358,7 +358,7 @@ async def test_flight_error_names_last_endpoint(servers: list[FaultServer]) -> N
 
 
 async def test_attempt_events_name_endpoint(servers: list[FaultServer]) -> None:
-    """Each attempt its own."""
+    """Each attempt names its own endpoint."""
     servers[0].script(reply(503))
     async with several(*servers) as api:
         with record_events(api) as events:
@@ -369,7 +369,7 @@ async def test_attempt_events_name_endpoint(servers: list[FaultServer]) -> None:
 
 @pytest.mark.virtual_time
 async def test_endpoint_state_shows_in_flight(servers: list[FaultServer]) -> None:
-    """A call counts while it lasts, a stream until its body is closed."""
+    """A call counts until it ends, a stream until its body is closed."""
     held = hold()
     servers[0].script(held)
     servers[1].script(drip(b"abc", interval=0.001))
@@ -386,7 +386,7 @@ async def test_endpoint_state_shows_in_flight(servers: list[FaultServer]) -> Non
 
 
 def test_explain_shows_strategy_and_link() -> None:
-    """Who asks what a call would do learns that an endpoint is picked, and how."""
+    """``explain`` shows that an endpoint is picked, and how."""
     api = APIClient(["https://a.example", "https://b.example"], load_balancing=IN_ORDER)
     explained = str(api.explain("GET", "/users"))
     assert "GET https://a.example/users, or another of 2 endpoints" in explained

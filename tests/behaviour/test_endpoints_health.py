@@ -1,4 +1,4 @@
-"""The rule of what goes on beside the calls: checks and resolution help, and what fails there harms no call."""
+"""Health checks and resolution of endpoints run alongside the calls, and their failures harm no call."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def checked(check: HealthCheck = CHECK) -> LoadBalancing:
 
 
 class Fleet:
-    """Three servers in memory, each of which may be sick."""
+    """Three servers in memory, each of which may be unhealthy."""
 
     def __init__(self) -> None:
         self.sick: set[str] = set()
@@ -54,11 +54,11 @@ class Fleet:
         return reply(503 if request.url.host in self.sick else 200)
 
     def checks(self, host: str = "a.example") -> list[float]:
-        """When this one was asked for its health."""
+        """Return when this server was asked for its health."""
         return [r.at for r in self.upstream.requests if r.path == "/health" and r.url.host == host]
 
     async def hosts(self, api: APIClient, calls: int = 6) -> set[str | None]:
-        """Where calls go."""
+        """Return the hosts to which calls go."""
         return {(await api.get("/users")).url.host for _ in range(calls)}
 
 
@@ -93,7 +93,7 @@ async def test_failing_checks_remove_endpoint(fleet: Fleet) -> None:
 
 @in_virtual_time
 async def test_unchecked_endpoint_stays(fleet: Fleet) -> None:
-    """Negative control: without checks nobody knows, and nobody is asked."""
+    """Negative control: without checks an unhealthy endpoint stays in use."""
     fleet.sick = {"a.example"}
     balancing = LoadBalancing(strategy="round_robin")
     async with APIClient(HOSTS, transport=fleet.upstream, load_balancing=balancing) as api:
@@ -143,7 +143,7 @@ async def test_checks_failing_everywhere_ignored(fleet: Fleet) -> None:
 
 @in_virtual_time
 async def test_checks_are_beside_the_chain(fleet: Fleet) -> None:
-    """No circuit, no event of an attempt, no middleware and no credentials; from the root, not below the base path."""
+    """A check uses no circuit, middleware, credentials or attempt events, and starts at the root path."""
     seen: list[str] = []
 
     async def note(request: Any, call_next: Any) -> Any:
@@ -184,7 +184,7 @@ async def test_checks_inherit_no_deadline(fleet: Fleet) -> None:
 
 @in_virtual_time
 async def test_checks_live_as_long_as_client(fleet: Fleet) -> None:
-    """Built, it does nothing yet; closed, nothing any more, and no task is left."""
+    """A client that was only built runs no task, and a closed one leaves none."""
     async with assert_no_leaks():
         api = APIClient(HOSTS, transport=fleet.upstream, load_balancing=checked())
         await asyncio.sleep(60)
@@ -242,7 +242,7 @@ def next_change(api: APIClient) -> asyncio.Future[Event]:
 
 
 class Registry:
-    """Knows the endpoints, or fails."""
+    """A source of endpoints that may fail."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -264,7 +264,7 @@ def resolved(fleet: Fleet, registry: Registry, base: Any = HOSTS[0], **options: 
 
 @in_virtual_time
 async def test_last_resolution_wins(fleet: Fleet) -> None:
-    """Asked at the first use and then every 30 s; until the first answer those given are used."""
+    """It is asked at first use and then every 30 s. Until its first answer the given endpoints are used."""
     registry = Registry(HOSTS[:2], HOSTS[1:])
     async with resolved(fleet, registry) as api:
         assert await fleet.hosts(api) == {"a.example"}
@@ -290,7 +290,7 @@ async def test_last_resolution_wins(fleet: Fleet) -> None:
     ids=["error", "empty", "another scheme", "no list", "no answer"],
 )
 def test_failed_resolution_keeps_endpoints(trouble: Any, told: str) -> None:
-    """The last good ones serve on; an event says why, without what a foreign error may hold."""
+    """The last good endpoints stay, and an event names the reason without foreign text."""
 
     async def scenario(fleet: Fleet) -> None:
         async with resolved(fleet, Registry(HOSTS[:2], trouble, HOSTS[1:])) as api:
@@ -311,7 +311,7 @@ def test_failed_resolution_keeps_endpoints(trouble: Any, told: str) -> None:
 
 @in_virtual_time
 async def test_removed_endpoint_is_not_checked(fleet: Fleet) -> None:
-    """Checks follow the set."""
+    """Checks follow the current endpoints."""
     balancing = checked()
     async with APIClient(HOSTS, transport=fleet.upstream, load_balancing=balancing) as api:
         await asyncio.sleep(12)
@@ -325,7 +325,7 @@ async def test_removed_endpoint_is_not_checked(fleet: Fleet) -> None:
 
 @in_virtual_time
 async def test_unreachable_check_harms_no_call(fleet: Fleet) -> None:
-    """Everything beside the calls fails; the calls themselves are what counts."""
+    """All checks fail, and the calls succeed."""
     fleet.upstream.route("GET", "/health", fail("connect"))
     async with APIClient(HOSTS, transport=fleet.upstream, load_balancing=checked(), retry=None) as api:
         await asyncio.sleep(60)
@@ -335,7 +335,7 @@ async def test_unreachable_check_harms_no_call(fleet: Fleet) -> None:
 
 
 def test_checks_are_not_retried() -> None:
-    """One request a check, whatever the client's settings."""
+    """A check is one request, with any settings of the client."""
 
     async def scenario(fleet: Fleet) -> None:
         fleet.sick = {"a.example"}
@@ -370,6 +370,6 @@ async def test_resolved_name_serves_calls() -> None:
 
 
 def test_https_name_addresses_refused() -> None:
-    """No certificate names them."""
+    """A certificate does not name addresses."""
     with pytest.raises(ConfigurationError, match="is https, whose certificate names the host"):
         resolve_dns("https://localhost")

@@ -1,4 +1,4 @@
-"""The rule of bad input, for several endpoints: one clear sentence, when the client is built."""
+"""Invalid endpoints are refused with one clear sentence when the client is built."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def resolve() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("value", "message"),
     [
         ([], "the list of endpoints is empty; give at least one base URL"),
         ([A, A], "endpoint https://a.example is given twice; give each once"),
@@ -24,16 +24,16 @@ async def resolve() -> list[str]:
         (5, "the endpoints are int; give a list of base URLs"),
     ],
 )
-def test_invalid_endpoints_refused(given: Any, told: str) -> None:
-    """None, twice, or such that a call would not mean the same everywhere; no secret in the message."""
+def test_invalid_endpoints_refused(value: Any, message: str) -> None:
+    """Endpoints that are missing, repeated or not equivalent are refused, and the message holds no secret."""
     with pytest.raises(ConfigurationError) as caught:
-        APIClient(given)
-    assert told in str(caught.value)
+        APIClient(value)
+    assert message in str(caught.value)
     assert "secret" not in str(caught.value).replace("what is secret", "")
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("value", "message"),
     [
         ([], "the list of endpoints is empty"),
         ([A, A], "given twice"),
@@ -42,11 +42,11 @@ def test_invalid_endpoints_refused(given: Any, told: str) -> None:
         ("https://c.example/v1", "the endpoints are str; give a list"),
     ],
 )
-def test_set_endpoints_invalid_keeps_old(given: Any, told: str) -> None:
+def test_set_endpoints_invalid_keeps_old(value: Any, message: str) -> None:
     """The first ones decide on scheme and path, for as long as the client lives."""
     api = APIClient([A, B])
-    with pytest.raises(ConfigurationError, match=told):
-        api.set_endpoints(given)
+    with pytest.raises(ConfigurationError, match=message):
+        api.set_endpoints(value)
     assert [str(endpoint) for endpoint in api.endpoints] == ["https://a.example", "https://b.example"]
 
 

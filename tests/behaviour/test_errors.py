@@ -1,4 +1,4 @@
-"""The rule of errors: every failure has one class, kind and stage, and is an exception like any other."""
+"""Every failure has one class, kind and stage, and is an ordinary exception."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SMALL = ConnectionSettings(max_response_size=100_000)
 
 
 class Truth(NamedTuple):
-    """What an error must say."""
+    """The class, kind, stage and flags that an error must have."""
 
     cls: type[APIError]
     kind: ErrorKind
@@ -122,8 +122,8 @@ TABLE: list[tuple[Step, Truth]] = [
 BY_NAME = pytest.mark.parametrize(("step", "truth"), TABLE, ids=[str(getattr(step, "name", step)) for step, _ in TABLE])
 
 
-def told(error: APIError) -> Truth:
-    """What it says."""
+def truth_of(error: APIError) -> Truth:
+    """Return the class, kind, stage and flags of an error."""
     return Truth(type(error), error.kind, error.stage, error.maybe_processed, error.retryable)
 
 
@@ -146,9 +146,9 @@ async def provoke(server: FaultServer, step: Step) -> APIError:
 
 @BY_NAME
 async def test_fault_has_class_kind_and_stage(server: FaultServer, step: Step, truth: Truth) -> None:
-    """One fault, one meaning; and the record of the attempt says the same as the error."""
+    """Each fault has one meaning, and the record of the attempt agrees with the error."""
     error = await provoke(server, step)
-    assert told(error) == truth
+    assert truth_of(error) == truth
     record = error.history[0]
     assert (record.kind, record.stage, record.sent) == (error.kind, error.stage, True)
     assert error.attempts == 1
@@ -157,7 +157,7 @@ async def test_fault_has_class_kind_and_stage(server: FaultServer, step: Step, t
 
 @pytest.mark.parametrize("step", [faults.wrong_length(), faults.bad_chunk()], ids=str)
 async def test_malformed_reply_is_a_protocol_error(server: FaultServer, step: Step) -> None:
-    """Whether the head was seen before the nonsense depends on how the bytes were cut; the kind does not."""
+    """How the bytes are split decides whether the head is seen first. The kind is the same."""
     assert (await provoke(server, step)).kind is K.PROTOCOL
 
 
@@ -165,7 +165,7 @@ async def test_malformed_reply_is_a_protocol_error(server: FaultServer, step: St
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_retryable_follows_retry_settings(server: FaultServer, status: int) -> None:
-    """With retry settings, the statuses among them are retryable; without any, none is."""
+    """The statuses of the retry settings are retryable, and none is without settings."""
     server.script(faults.reply(status))
     async with client(server) as api:
         assert (await failure(api.get("/"))).retryable is False
@@ -173,10 +173,10 @@ async def test_retryable_follows_retry_settings(server: FaultServer, status: int
 
 
 async def test_refused_connection_is_not_processed() -> None:
-    """Kind CONNECT; the operating system's error is the cause."""
+    """The kind is CONNECT, and the operating system's error is the cause."""
     async with client(refused_url()) as api:
         error = await failure(api.post("/", json={}))
-    assert told(error) == Truth(APIConnectionError, K.CONNECT, S.CONNECT, False, True)
+    assert truth_of(error) == Truth(APIConnectionError, K.CONNECT, S.CONNECT, False, True)
     assert isinstance(error.__cause__, ConnectionRefusedError)
 
 
@@ -188,17 +188,17 @@ async def test_unknown_host_name_is_a_dns_error(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
     async with client("http://nowhere.invalid") as api:
-        assert told(await failure(api.get("/"))) == Truth(APIConnectionError, K.DNS, S.DNS, False, True)
+        assert truth_of(await failure(api.get("/"))) == Truth(APIConnectionError, K.DNS, S.DNS, False, True)
 
 
 async def test_untrusted_certificate_is_a_tls_error() -> None:
-    """Kind TLS; another attempt would meet the same certificate."""
+    """The kind is TLS, and another attempt would meet the same certificate."""
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(serving)
     async with FaultServer(tls=serving) as server, client(server, retry=Retry()) as api:
         error = await failure(api.get("/"))
         assert (server.hits, server.connections, error.attempts) == (0, 0, 1)
-    assert told(error) == Truth(APIConnectionError, K.TLS, S.TLS, False, False)
+    assert truth_of(error) == Truth(APIConnectionError, K.TLS, S.TLS, False, False)
 
 
 @pytest.mark.virtual_time
@@ -207,7 +207,7 @@ async def test_silent_host_times_out_in_connect() -> None:
     with black_hole(connects=False) as url:
         async with client(url, timeout=Timeout(total=5, connect=0.05)) as api:
             error = await failure(api.get("/"))
-    assert told(error) == Truth(APITimeoutError, K.TIMEOUT, S.CONNECT, False, True)
+    assert truth_of(error) == Truth(APITimeoutError, K.TIMEOUT, S.CONNECT, False, True)
 
 
 async def test_silent_host_times_out_in_tls() -> None:
@@ -215,7 +215,7 @@ async def test_silent_host_times_out_in_tls() -> None:
     with black_hole() as url:
         async with client(url.replace("http:", "https:")) as api:
             error = await stuck_in(S.TLS, lambda s: failure(api.get("/", timeout=Timeout(total=60, connect=s))))
-    assert told(error) == Truth(APITimeoutError, K.TIMEOUT, S.TLS, False, True)
+    assert truth_of(error) == Truth(APITimeoutError, K.TIMEOUT, S.TLS, False, True)
 
 
 @pytest.mark.virtual_time
@@ -224,17 +224,17 @@ async def test_idle_limit_is_a_timeout(server: FaultServer) -> None:
     server.script(faults.hang_in_body())
     async with client(server, timeout=Timeout(total=5, idle=0.05)) as api:
         error = await failure(api.get("/"))
-    assert told(error) == SLOW_BODY
+    assert truth_of(error) == SLOW_BODY
     assert "idle=0.05" in str(error)
 
 
 async def test_full_pool_is_a_pool_timeout(server: FaultServer) -> None:
-    """Kind POOL: a wait for our own connections says nothing of the host."""
+    """The kind is POOL: a wait for a local slot says nothing about the host."""
     server.script(faults.hold())
     settings = ConnectionSettings(pool_size=1)
     async with client(server, connection=settings) as api, _busy(api, server):
         error = await failure(api.get("/", timeout=Timeout(attempt=0.25)))
-    assert told(error) == Truth(APITimeoutError, K.POOL, S.POOL, False, True)
+    assert truth_of(error) == Truth(APITimeoutError, K.POOL, S.POOL, False, True)
 
 
 @asynccontextmanager
@@ -253,14 +253,14 @@ async def test_unfitting_body_is_invalid_response(server: FaultServer) -> None:
     server.script(faults.reply(json={"id": "seven"}))
     async with client(server) as api:
         error = await failure(api.get("/", response_model=dict[str, int]))
-    assert told(error) == Truth(APIResponseValidationError, K.INVALID_RESPONSE, S.DECODE, True, False)
-    assert error.response.status == 200  # type: ignore[attr-defined]  # told() has checked the class
+    assert truth_of(error) == Truth(APIResponseValidationError, K.INVALID_RESPONSE, S.DECODE, True, False)
+    assert error.response.status == 200  # type: ignore[attr-defined]  # truth_of() has checked the class
 
 
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_local_refusals_send_nothing(server: FaultServer) -> None:
-    """A call that cannot be made, one that is too late, and one that the circuit refuses."""
+    """An invalid call, a late call and a call refused by the circuit send nothing."""
     async with client(server) as api:
         wrong = await failure(api.get("//elsewhere.example"))
         with deadline(after=0):
@@ -268,9 +268,9 @@ async def test_local_refusals_send_nothing(server: FaultServer) -> None:
         await api.get("/")
         next(iter(api.circuits.values())).force_open()
         refused = await failure(api.get("/"))
-    assert told(wrong) == Truth(InvalidRequestError, K.INVALID_REQUEST, S.LOCAL, False, False)
-    assert told(late) == Truth(DeadlineExceededError, K.DEADLINE, S.LOCAL, False, False)
-    assert told(refused) == Truth(CircuitOpenError, K.CIRCUIT_OPEN, S.LOCAL, False, False)
+    assert truth_of(wrong) == Truth(InvalidRequestError, K.INVALID_REQUEST, S.LOCAL, False, False)
+    assert truth_of(late) == Truth(DeadlineExceededError, K.DEADLINE, S.LOCAL, False, False)
+    assert truth_of(refused) == Truth(CircuitOpenError, K.CIRCUIT_OPEN, S.LOCAL, False, False)
     assert server.hits == 1
 
 
@@ -305,7 +305,7 @@ async def test_error_survives_pickling(server: FaultServer, step: Step, truth: T
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_error_text_names_the_request(server: FaultServer, step: Step, truth: Truth) -> None:
-    """What, to whom: the route as written, not the path parameter."""
+    """The text names method and route as written, not the path parameter."""
     text = str(await provoke(server, step))
     assert text.isprintable()
     assert text.startswith(f"GET {server.url}/users/{{id}}: ")
@@ -314,7 +314,7 @@ async def test_error_text_names_the_request(server: FaultServer, step: Step, tru
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_each_call_has_its_own_error(server: FaultServer) -> None:
-    """No traceback grows from call to call."""
+    """The traceback of one call does not grow with another."""
     assert await provoke(server, faults.drop()) is not await provoke(server, faults.drop())
 
 

@@ -1,13 +1,13 @@
-"""The rule of secrets: what a caller puts into a call never shows in what is printed, logged, pickled or told.
+"""What a caller puts into a call never shows in text, logs, pickles or events.
 
-A different canary stands in each place that may hold a secret; each failure is then searched for all of them.
-Exempt, because they *are* what the caller asked for or the server sent, and the caller holds them anyway:
+Each place that may hold a secret has a canary of its own, and each failure is searched for all of them. Exempt is what
+the caller asked for or the server sent, because the caller holds it anyway:
 
-- ``error.response``: the reply's content, headers and URL (its ``repr`` is not exempt);
-- the path of ``error.request.url``: the path of a URL is shown, so secrets do not belong there. The path parameter
-  is therefore searched for everywhere but in that attribute and in the pickle that holds it;
-- the idempotency key, which is no secret: the caller needs it to ask the server what became of the request;
-- exceptions of the caller's own code, and the local variables of frames in a traceback.
+- ``error.response``: the content, headers and URL of the reply (its ``repr`` is not exempt)
+- the path of ``error.request.url``: the path of a URL is shown, so secrets do not belong there. The path parameter is
+  therefore searched for everywhere but in that attribute and in the pickle that holds it
+- the idempotency key, which is not a secret: the caller needs it to ask the server what became of the request
+- exceptions of the caller's own code, and the local variables of frames in a traceback
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ STEPS: list[Step] = [
 
 
 def leaks(text: str | bytes, *, path_shown: bool = False) -> list[bytes]:
-    """The canaries in ``text``."""
+    """Return the canaries that ``text`` contains."""
     data = text if isinstance(text, bytes) else text.encode()
     if path_shown:
         data = data.replace(PATH_PARAM.encode(), b"")
@@ -104,7 +104,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def shown(error: APIError) -> Iterator[str]:
-    """Every text by which an error shows itself."""
+    """Yield every text by which an error shows itself."""
     for link in chain(error):
         yield str(link)
         yield repr(link)
@@ -119,7 +119,7 @@ def shown(error: APIError) -> Iterator[str]:
 
 
 def check(error: APIError) -> None:
-    """Search an error everywhere."""
+    """Search an error and everything it holds for canaries."""
     for text in shown(error):
         assert not leaks(text), text
     if error.request is not None:
@@ -199,7 +199,7 @@ async def test_refused_connection_shows_no_secret() -> None:
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_invalid_call_error_shows_no_value(path: str, options: dict[str, Any]) -> None:
-    """An error about a wrong value names its place, never the value."""
+    """An error about an invalid value names its parameter, never the value."""
     async with APIClient("https://api.example.com") as api:
         outcome = await api.run(Call("POST", path, **options))
     assert isinstance(outcome, Failure)

@@ -1,4 +1,4 @@
-"""The rule of observation: what happened is told once, as it was, and telling never harms a call."""
+"""Events report what happened once and correctly, and emitting them never harms a call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def endings(events: list[Event]) -> list[CallFinished]:
 
 
 async def test_read_stream_is_finished_once(server: FaultServer) -> None:
-    """The end of a streamed call is the end of its body, and it is told once."""
+    """A streamed call ends with its body, and that is reported once."""
     server.script(reply(200, body=b"x" * 100))
     events: list[Event] = []
     async with client(server) as api:
@@ -31,7 +31,7 @@ async def test_read_stream_is_finished_once(server: FaultServer) -> None:
 
 
 async def test_broken_stream_is_finished_once(server: FaultServer) -> None:
-    """A call whose body was cut is no success, not even for a moment."""
+    """A call whose body was cut is never reported as a success."""
     server.script(truncate(b"x" * 100, 50))
     events: list[Event] = []
     async with client(server) as api:
@@ -42,7 +42,7 @@ async def test_broken_stream_is_finished_once(server: FaultServer) -> None:
 
 
 async def test_foreign_exception_is_unexpected(server: FaultServer) -> None:
-    """A bug in a middleware stays the exception it is; the listeners see its attempt and its call end."""
+    """An exception of a middleware is raised unchanged, and listeners see its attempt and its call end."""
     server.script(reply())
 
     async def broken(request: Request, call_next: Handler) -> Response:
@@ -58,7 +58,7 @@ async def test_foreign_exception_is_unexpected(server: FaultServer) -> None:
 
 
 async def test_refused_attempt_is_rejected(server: FaultServer) -> None:
-    """What the circuit refuses is no attempt: not on the wire, not in the number."""
+    """A refusal of the circuit is not an attempt, neither on the wire nor in the number."""
     server.script(reply(503))
     events: list[Event] = []
     async with client(server, circuit_breaker=CircuitBreaker(minimum_calls=1)) as api:
@@ -71,7 +71,7 @@ async def test_refused_attempt_is_rejected(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_dripping_error_body_keeps_status(server: FaultServer) -> None:
-    """The status is known: a body that is too slow for the attempt costs the body, not the answer."""
+    """The status is known, so a body that is too slow for the attempt costs only the body."""
 
     async def stuck_error(_request: ReceivedRequest, wire: Wire) -> None:
         await wire.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\nhalf")

@@ -1,4 +1,4 @@
-"""The rule of fallbacks: a value in place of an error, for the kinds it names, and the failure stays a failure."""
+"""A fallback replaces an error of the kinds it names, and the failure still counts as a failure."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_default_kinds_only(kind: ErrorKind) -> None:
 
 @pytest.mark.parametrize("kind", ErrorKind)
 async def test_named_kind_only(kind: ErrorKind) -> None:
-    """Whatever kind is named is covered, and no other."""
+    """Exactly the named kinds are replaced."""
     other = ErrorKind.TLS if kind is not ErrorKind.TLS else ErrorKind.DNS
     async with APIClient("http://127.0.0.1", attempt_middleware=[fails_with(kind)], retry=None) as api:
         assert await soon(api.get("/", fallback=Fallback(VALUE, kinds={kind}))) is VALUE
@@ -91,7 +91,7 @@ async def test_named_kind_only(kind: ErrorKind) -> None:
 )
 @pytest.mark.virtual_time
 async def test_fallback_for_server_failures(server: FaultServer, step: Step, kind: ErrorKind) -> None:
-    """Each way to give no answer ends in the value, and the outcome names the error that it replaced."""
+    """Each failure of the server is replaced by the value, and the outcome names the error."""
     server.script(step)
     limits = Timeout(total=5, attempt=0.1)
     async with client(server, timeout=limits, circuit_breaker=None, fallback=Fallback(VALUE)) as api:
@@ -103,7 +103,7 @@ async def test_fallback_for_server_failures(server: FaultServer, step: Step, kin
 
 
 async def test_fallback_for_refused_connection() -> None:
-    """A refused connection is no answer."""
+    """A refused connection is replaced."""
     async with client(refused_url(), fallback=Fallback(VALUE)) as api:
         assert await soon(api.get("/")) is VALUE
 
@@ -137,14 +137,14 @@ async def test_fallback_for_invalid_response(server: FaultServer) -> None:
 
 
 async def test_no_fallback_if_status_does_not_raise(server: FaultServer) -> None:
-    """Who asked for the replies as they are gets them."""
+    """With ``raise_for_status=False`` the reply itself is returned."""
     server.script(reply(503))
     async with client(server, fallback=Fallback(VALUE), raise_for_status=False) as api:
         assert (await soon(api.get("/"))).status == 503
 
 
 async def test_fallback_hides_no_bug(server: FaultServer) -> None:
-    """An exception nobody foresaw passes as it is, even where all kinds are named."""
+    """An unexpected exception is raised unchanged, even if all kinds are named."""
 
     async def broken(_request: Request, _call_next: Handler) -> Response:
         raise KeyError("a bug")
@@ -166,7 +166,7 @@ async def test_no_fallback_for_invalid_call(server: FaultServer) -> None:
 
 
 async def test_fallback_value_is_given_as_it_is(server: FaultServer) -> None:
-    """Neither copied nor decoded: the same object each time, whatever the model."""
+    """The same object is returned each time, neither copied nor decoded, for any model."""
     server.script(reply(503))
     async with client(server, fallback=Fallback(VALUE)) as api:
         assert await soon(api.get("/", response_model=User)) is VALUE
@@ -174,17 +174,17 @@ async def test_fallback_value_is_given_as_it_is(server: FaultServer) -> None:
 
 
 async def test_fallback_function_gets_the_error(server: FaultServer) -> None:
-    """The function is told what the caller would have been: attempts, history and all."""
+    """The function gets the complete error with its attempts and history."""
     server.script(reply(503))
     async with client(server, retry=Retry(max_attempts=2, backoff="fixed", statuses={503})) as api:
-        told = await soon(api.get("/", fallback=Fallback(lambda error: (error.kind, error.attempts, error.history))))
-    assert told[:2] == (ErrorKind.SERVER_ERROR, 2)  # type: ignore[index]  # a tuple in place of a Response
-    assert len(told[2]) == 2  # type: ignore[index]  # as above
+        value = await soon(api.get("/", fallback=Fallback(lambda error: (error.kind, error.attempts, error.history))))
+    assert value[:2] == (ErrorKind.SERVER_ERROR, 2)  # type: ignore[index]  # a tuple in place of a Response
+    assert len(value[2]) == 2  # type: ignore[index]  # as above
 
 
 @pytest.mark.parametrize("awaitable", ["async function", "a function that gives a task"])
 async def test_fallback_function_may_be_async(server: FaultServer, awaitable: str) -> None:
-    """Whatever can be awaited is, and its result is the value."""
+    """The result of an awaitable is the value."""
     server.script(reply(503))
 
     async def ask(error: APIError) -> str:
@@ -197,7 +197,7 @@ async def test_fallback_function_may_be_async(server: FaultServer, awaitable: st
 
 
 async def test_fallback_call_replaces_failed_call(server: FaultServer) -> None:
-    """Another call of the same client; its reply says that it is a fallback."""
+    """Another call of the same client is made, and its reply is marked as a fallback."""
     server.route("GET", "/", reply(503))
     server.route("GET", "/backup", reply(json={"id": 7}))
     async with client(server, headers={"X-Mine": "yes"}, fallback=Fallback(Call.get("/backup"))) as api:
@@ -220,7 +220,7 @@ async def test_fallback_call_uses_its_client(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("own", [None, dict[str, int]])
 async def test_fallback_call_inherits_model(server: FaultServer, own: object) -> None:
-    """One generic backup serves calls of any type; a model of its own goes first."""
+    """One generic fallback serves calls of any type. Its own model has precedence."""
     server.route("GET", "/", reply(503))
     server.route("GET", "/backup", reply(json={"id": 7}))
     backup: Call[Any] = Call.get("/backup", response_model=own)
@@ -254,7 +254,7 @@ async def test_invalid_fallback_refused(server: FaultServer) -> None:
 
 
 async def test_fallback_is_not_for_streams(server: FaultServer) -> None:
-    """One asked for a stream is refused; that of the client is passed over, and the error raised."""
+    """It is refused as an option of a stream, and ignored as a setting of the client."""
     server.script(reply(503))
     async with client(server, fallback=Fallback(VALUE)) as api:
         with pytest.raises(InvalidRequestError, match="a stream takes no fallback"):
@@ -300,14 +300,14 @@ async def test_replaced_failure_still_counts(server: FaultServer) -> None:
         circuit = api.circuits[Endpoint("http", "127.0.0.1", server.port)]
         assert circuit.failure_ratio(asyncio.get_running_loop().time()) == 1.0
     assert (server.hits, outcome.attempts, len(outcome.history)) == (2, 2, 2)
-    told = [event for event in events if isinstance(event, CallFinished | FallbackUsed)]
-    assert [type(event) for event in told] == [CallFinished, FallbackUsed]
-    assert told[0].kind is ErrorKind.SERVER_ERROR
+    reported = [event for event in events if isinstance(event, CallFinished | FallbackUsed)]
+    assert [type(event) for event in reported] == [CallFinished, FallbackUsed]
+    assert reported[0].kind is ErrorKind.SERVER_ERROR
     assert used(events) == [(ErrorKind.SERVER_ERROR, True, "")]
 
 
 async def test_gather_tells_fallbacks_from_answers(server: FaultServer) -> None:
-    """Each outcome says whether its value is a fallback and what it replaced; what is not covered fails."""
+    """Each outcome says whether its value is a fallback and what it replaced. Other failures fail."""
     server.route("GET", "/good", reply(json=1))
     server.route("GET", "/bad", reply(503))
     server.route("GET", "/none", reply(404))
@@ -329,7 +329,7 @@ async def test_gather_tells_fallbacks_from_answers(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_async_fallback_ends_at_deadline(server: FaultServer) -> None:
-    """It has what is left of the time; then the original error comes, and says so."""
+    """A fallback has the remaining time. After it the original error is raised and says so."""
     server.script(reply(503))
     ended: list[str] = []
 
@@ -351,7 +351,7 @@ async def test_async_fallback_ends_at_deadline(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_calls_in_fallback_end_at_deadline(server: FaultServer) -> None:
-    """Whatever a fallback calls, with whatever timeout of its own, is bounded by the call it stands in for."""
+    """Calls of a fallback end with the call it stands in for, with any timeout of their own."""
     server.route("GET", "/", reply(503))
     server.route("GET", "/backup", hang_before_headers())
     async with client(server) as api, client(server) as other:
@@ -363,7 +363,7 @@ async def test_calls_in_fallback_end_at_deadline(server: FaultServer) -> None:
 
 
 def test_fallback_after_deadline() -> None:
-    """When the time is over, a value or a plain function still serves; nothing is awaited and nothing is sent."""
+    """After the deadline a value or a plain function still serves. Nothing is awaited and nothing is sent."""
     begun: list[str] = []
 
     async def ask(_error: APIError) -> None:
@@ -385,7 +385,7 @@ def test_fallback_after_deadline() -> None:
 
 
 async def test_cancellation_passes_fallback(server: FaultServer) -> None:
-    """A caller who leaves while the fallback is made gets its cancellation, and nothing goes on."""
+    """A caller that is cancelled during its fallback sees the cancellation, and nothing goes on."""
     server.script(reply(503))
     begun = asyncio.Event()
 
@@ -421,7 +421,7 @@ async def test_call_dropped_in_its_fallback(server: FaultServer) -> None:
 
 
 async def test_failed_fallback_raises_original_error(server: FaultServer) -> None:
-    """The caller sees both: the error of the call, and what came of its fallback; but no foreign text."""
+    """The error of the call is raised and names the failed fallback, without foreign text."""
     server.script(reply(503))
     events: list[Event] = []
 
@@ -462,7 +462,7 @@ async def test_fallback_may_return_the_error(server: FaultServer) -> None:
 
 
 async def test_unfitting_fallback_reply_fails(server: FaultServer) -> None:
-    """A backup of the wrong shape is no answer either."""
+    """A fallback reply that does not fit the model is a failed fallback."""
     server.route("GET", "/", reply(503))
     server.route("GET", "/backup", reply(json=[]))
     async with client(server, fallback=Fallback(Call.get("/backup"))) as api:
@@ -493,7 +493,7 @@ async def test_fallback_is_not_nested(server: FaultServer, form: str) -> None:
 
 
 async def test_explicit_nested_fallback_is_used(server: FaultServer) -> None:
-    """Only what nobody asked for is left out there: a chain of fallbacks may be written down."""
+    """Only implicit fallbacks are left out inside a fallback. A chain may be written explicitly."""
     server.script(reply(503))
 
     async def second(_error: APIError) -> object:

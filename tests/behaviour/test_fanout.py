@@ -1,4 +1,4 @@
-"""The rule of the fan-out: one outcome a call, in order, by the shared deadline, and no call harms another."""
+"""A fan-out has one outcome per call, in order, by a shared deadline, and no call harms another."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from resilient_client.testing._fault_server import FaultServer
 
 
 async def test_gather_keeps_the_order_of_its_calls(server: FaultServer, api: APIClient) -> None:
-    """Whichever answers first."""
+    """The order is that of the calls, not of the replies."""
     server.route("GET", "/0", faults.reply(200, body=b"late", delay=0.05))
     result = await soon(api.gather(calls(5)))
     assert [outcome.key for outcome in result] == [0, 1, 2, 3, 4]
@@ -48,7 +48,7 @@ async def test_gather_of_nothing_is_an_empty_result(api: APIClient) -> None:
 
 @pytest.mark.parametrize("concurrency", [1, 7])
 async def test_gather_bounds_concurrency(server: FaultServer, api: APIClient, concurrency: int) -> None:
-    """The server counts."""
+    """The peak at the server is the limit."""
     held = faults.hold()
     server.script(*[held] * concurrency, faults.reply(200))
     gathering = asyncio.create_task(api.gather(calls(40), concurrency=concurrency))
@@ -79,7 +79,7 @@ async def test_gather_consumes_its_calls_lazily(server: FaultServer, api: APICli
 
 
 async def test_gather_failure_spares_siblings(server: FaultServer, api: APIClient) -> None:
-    """Each outcome is its own; gather never raises for a failed call."""
+    """``gather`` does not raise for a failed call."""
     server.route("GET", "/1", faults.reply(404))
     server.route("GET", "/2", faults.drop())
     server.route("GET", "/3", faults.garbage())
@@ -112,7 +112,7 @@ async def test_gather_ends_at_its_deadline(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_gather_waits_for_slowest(server: FaultServer, api: APIClient) -> None:
-    """Negative control: without the shared timeout the slow one is waited for."""
+    """Negative control: without the shared timeout the slow call is awaited."""
     server.route("GET", "/1", faults.reply(200, delay=0.2))
     assert len((await soon(api.gather(calls(3)))).values) == 3
 
@@ -130,7 +130,7 @@ async def test_gather_labels_unstarted_calls(server: FaultServer, api: APIClient
 
 @pytest.mark.virtual_time
 async def test_gather_deadline_lengthens_no_call(server: FaultServer, api: APIClient) -> None:
-    """The nearer end counts."""
+    """The earlier deadline holds."""
     server.script(faults.hang_before_headers())
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -152,7 +152,7 @@ async def test_gather_cancelled_awaits_children(server: FaultServer) -> None:
 
 
 async def test_gather_wraps_foreign_exceptions(server: FaultServer) -> None:
-    """A bug in a middleware spoils its own call, and stands behind it as the cause."""
+    """A bug in a middleware fails its own call only and is the cause of its error."""
 
     async def picky(request: Request, call_next: Handler) -> Response:
         if request.url.path == "/1":
@@ -168,7 +168,7 @@ async def test_gather_wraps_foreign_exceptions(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("concurrency", [1, 3])
 async def test_gather_call_cancelled_inside(server: FaultServer, concurrency: int) -> None:
-    """A middleware that awaits something cancelled spoils its own call; the others are made, and all are told."""
+    """A middleware that awaits something cancelled fails its own call only, and all calls have an outcome."""
 
     async def unlucky(request: Request, call_next: Handler) -> Response:
         if request.url.path in ("/0", "/2"):
@@ -199,7 +199,7 @@ class Refusing:
 
 
 async def test_gather_yields_to_other_tasks() -> None:
-    """Other tasks get their turns between calls that are refused on our side."""
+    """Other tasks run between calls that are refused locally."""
     runner, seen = Refusing(), 0
     gathering = asyncio.create_task(gather(calls(1000), client=runner))
     while not gathering.done():
@@ -210,7 +210,7 @@ async def test_gather_yields_to_other_tasks() -> None:
 
 
 async def test_gather_of_endless_iterable() -> None:
-    """Past the deadline nothing more is drawn; what was drawn has its outcome, and a failure tells of the end."""
+    """No call is drawn after the deadline. The drawn ones have outcomes, and a failure reports the end."""
     drawn = 0
 
     def endless() -> Iterator[Call[Response]]:
@@ -286,7 +286,7 @@ async def test_gather_invalid_limits(server: FaultServer, api: APIClient, limits
 
 
 async def test_gather_of_non_calls_names_item(api: APIClient) -> None:
-    """A path is no call."""
+    """A path is not a call."""
     wrong: Any = [Call.get("/"), "/users"]
     with pytest.raises(InvalidRequestError, match=r"item 1 .* is of type str"):
         await api.gather(wrong)
@@ -314,14 +314,14 @@ async def test_gather_shares_pool_and_circuit(server: FaultServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("calls", "options", "told"),
+    ("calls", "options", "message"),
     [(Call.get("/"), {}, "calls is of type Call"), ([], {"timeout": "soon"}, "timeout is 'soon'")],
 )
 async def test_fan_out_of_wrong_type_refused(
-    server: FaultServer, calls: Any, options: dict[str, Any], told: str
+    server: FaultServer, calls: Any, options: dict[str, Any], message: str
 ) -> None:
     """One sentence, and nothing is sent."""
     async with client(server) as api:
-        with pytest.raises(InvalidRequestError, match=told):
+        with pytest.raises(InvalidRequestError, match=message):
             await api.gather(calls, **options)
     assert server.hits == 0

@@ -1,4 +1,4 @@
-"""The rule of the calls of a fan-out: what is none is refused, each has its options, none another one's deadline."""
+"""A fan-out refuses what is not a call, applies the options of each call, and leaks no deadline."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def test_wrong_item_is_named(fan_out: FanOut, item: object, kind: str) -> None:
         run_virtual(fan_out(iter([Call.get("/", key=0), item]), client=Lasting()))
 
 
-@pytest.mark.parametrize(("calls", "told"), [(Call.get("/"), "calls is of type Call"), (7, "calls is of type int")])
-def test_as_completed_of_non_iterable(calls: Any, told: str) -> None:
+@pytest.mark.parametrize(("calls", "message"), [(Call.get("/"), "calls is of type Call"), (7, "calls is of type int")])
+def test_as_completed_of_non_iterable(calls: Any, message: str) -> None:
     """At once, not in the first step."""
-    with pytest.raises(InvalidRequestError, match=told):
+    with pytest.raises(InvalidRequestError, match=message):
         as_completed(calls, client=Lasting())
 
 
@@ -74,7 +74,7 @@ def test_sized_input_is_labelled() -> None:
 
 @pytest.mark.virtual_time
 async def test_gather_heeds_the_options_of_each_call(server: FaultServer) -> None:
-    """Its own timeout, its own retries, its own word on statuses."""
+    """Timeout, retries and ``raise_for_status`` are those of each call."""
     server.route("GET", "/slow", faults.hang_before_headers())
     server.route("GET", "/flaky", faults.drop(), faults.reply(200))
     server.route("GET", "/missing", faults.reply(404))
@@ -96,7 +96,7 @@ async def test_gather_heeds_the_options_of_each_call(server: FaultServer) -> Non
 
 
 def test_nested_fan_out_leaks_no_deadline() -> None:
-    """Calls of an inner fan-out end with it; neither its siblings nor what comes after feel its timeout."""
+    """The timeout of an inner fan-out affects neither its siblings nor later calls."""
     seen: dict[str, float] = {}
 
     class Nesting(Lasting):

@@ -1,4 +1,4 @@
-"""The rule of stray cancellations: what cancels itself within a fan-out costs no call its outcome."""
+"""A cancellation that arises inside a fan-out costs no call its outcome."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_self_cancelled_call_keeps_outcome(fan_out: FanOut, concurrency: int, aw
 
 
 def test_outer_cancel_after_self_cancel() -> None:
-    """The caller's cancellation is told from theirs."""
+    """The caller's cancellation is distinguished from those of the calls."""
 
     async def scenario() -> float:
         gathering = asyncio.create_task(gather(lasting(1, 9, 9), client=Careless(awaits=True), concurrency=1))
@@ -78,7 +78,7 @@ def test_outer_cancel_after_self_cancel() -> None:
 
 
 def test_gather_in_cancelled_task() -> None:
-    """A cancellation that is due comes out at the first chance."""
+    """A pending cancellation is raised at the first opportunity."""
 
     async def scenario() -> float:
         cancel_self()
@@ -119,7 +119,7 @@ def test_self_cancelled_generator_goes_on(fan_out: FanOut, concurrency: int) -> 
 
 @both_fan_outs
 def test_self_cancelled_generator_is_reported(fan_out: FanOut) -> None:
-    """Nobody else cancelled it, so the fan-out does not end as if there were no more calls."""
+    """The fan-out was not cancelled, so it does not end as if there were no more calls."""
 
     async def source() -> AsyncIterator[Call[Response]]:
         yield Call.get("/", key=1)
@@ -145,7 +145,7 @@ def test_callback_awaiting_cancelled_future(concurrency: int, caplog: pytest.Log
 def test_cancelled_workers_are_reported(
     step: Callable[[Any], Any],
 ) -> None:
-    """Whoever cancels all tasks but its own still learns that outcomes are missing."""
+    """After all other tasks were cancelled, the consumer still learns that outcomes are missing."""
 
     async def consume() -> None:
         stream = as_completed(lasting(1, 9, 9), client=Lasting())
@@ -161,8 +161,8 @@ def test_cancelled_workers_are_reported(
 
 
 def test_iterable_error_is_not_a_stray_cancel() -> None:
-    """The calls in flight end with it: they have no outcome, and nothing more is made in their places."""
-    runner, told = Lasting(), list[Outcome[Any]]()
+    """Calls in flight end without outcomes, and no further call is started."""
+    runner, reported = Lasting(), list[Outcome[Any]]()
 
     class Broken:
         """Raises once, and would give more."""
@@ -180,5 +180,5 @@ def test_iterable_error_is_not_a_stray_cancel() -> None:
             return Call.get("/", key=9)
 
     with pytest.raises(KeyError):
-        run_virtual(gather(Broken(), client=runner, on_outcome=told.append, concurrency=3, timeout=99))
-    assert (runner.begun, told) == (2, [])
+        run_virtual(gather(Broken(), client=runner, on_outcome=reported.append, concurrency=3, timeout=99))
+    assert (runner.begun, reported) == (2, [])

@@ -1,4 +1,4 @@
-"""The rule of whose calls a fan-out makes: those of its client, and of any other that a call carries."""
+"""A fan-out makes each call with its client, or with the client that the call carries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from resilient_client.testing._fault_server import FaultServer
 
 
 async def test_gather_uses_client_of_call(server: FaultServer) -> None:
-    """Two upstreams, each by its own client; a call that carries none is made by the one that was asked."""
+    """Each upstream gets the calls of its own client. A call without a client is made by that of the fan-out."""
     async with FaultServer() as other, client(server) as ours, client(other) as theirs:
         calls = [Call.get("/a"), Call.get("/b", client=theirs), Call.get("/c", client=ours)]
         result = await soon(ours.gather(calls))
@@ -43,7 +43,7 @@ async def test_gather_without_client(server: FaultServer) -> None:
 
 
 async def test_as_completed_without_client(server: FaultServer) -> None:
-    """As ``gather`` does."""
+    """``as_completed`` behaves as ``gather`` does."""
     async with client(server) as api:
         outcomes = [outcome async for outcome in as_completed(Call.get("/", client=api) for _ in range(3))]
     assert ([outcome.ok for outcome in outcomes], server.hits) == ([True] * 3, 3)
@@ -53,16 +53,16 @@ async def test_call_without_client_refused(server: FaultServer) -> None:
     """Naming the item and the remedy, before anything is sent."""
     async with client(server) as api:
         calls = [Call.get("/a", client=api), Call.get("/b", key="b")]
-        told = r"item 1 of the fan-out, <Call GET /b key='b'>, has no client; give Call.get\(..., client=api\)"
-        with pytest.raises(InvalidRequestError, match=told):
+        message = r"item 1 of the fan-out, <Call GET /b key='b'>, has no client; give Call.get\(..., client=api\)"
+        with pytest.raises(InvalidRequestError, match=message):
             await gather(calls)
-        with pytest.raises(InvalidRequestError, match=told):
+        with pytest.raises(InvalidRequestError, match=message):
             as_completed(calls)
     assert server.hits == 0
 
 
 async def test_client_of_wrong_type_refused(server: FaultServer) -> None:
-    """A base URL is no client."""
+    """A base URL is not a client."""
     wrong: Any = "https://api.example.com"
     async with client(server) as api:
         with pytest.raises(InvalidRequestError, match=r"item 0 .* has client=str; give an APIClient"):
@@ -70,7 +70,7 @@ async def test_client_of_wrong_type_refused(server: FaultServer) -> None:
 
 
 async def test_call_of_closed_client_fails(server: FaultServer) -> None:
-    """Its siblings of an open client are made; its own outcome is one clear sentence."""
+    """Its own outcome is one clear failure, and calls of other clients are made."""
     closed = APIClient(server.url, name="stock")
     await closed.close()
     async with client(server) as api:
@@ -86,7 +86,7 @@ async def test_call_of_closed_client_fails(server: FaultServer) -> None:
 
 
 async def test_client_closed_in_flight_fails_calls(server: FaultServer) -> None:
-    """Calls in flight and calls to come fail, each with a clear sentence; none is forgotten."""
+    """Running and waiting calls fail, each with a clear message."""
     server.script(faults.hang_before_headers())
     api = client(server)
     async with api.as_completed([Call.get("/")] * 4, concurrency=2) as outcomes:
@@ -99,7 +99,7 @@ async def test_client_closed_in_flight_fails_calls(server: FaultServer) -> None:
 
 
 def test_call_refuses_misspelt_options() -> None:
-    """``client`` is an option of its own; the hint knows it."""
+    """The suggestion knows the option ``client``."""
     assert Call.get("/").client is None
     wrong: Any = {"cleint": None}
     with pytest.raises(InvalidRequestError, match="did you mean 'client'"):

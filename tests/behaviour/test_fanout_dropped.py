@@ -1,4 +1,4 @@
-"""The rule of the fan-out that stops early: it has what it wants, or failed; the rest is dropped and labelled."""
+"""A fan-out that stops early drops the remaining calls and labels them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def kinds(result: GatherResult[Any]) -> list[str]:
 
 
 async def test_one_success_drops_the_others(server: FaultServer, api: APIClient) -> None:
-    """The fastest of three wins; those in flight are cancelled and awaited, and hold nothing."""
+    """The fastest of three wins. Calls in flight are cancelled, awaited, and hold nothing."""
     server.script(faults.hang_before_headers())
     server.route("GET", "/1", faults.reply(200, body=b"first"))
     result = await soon(api.gather(calls(3), successes=1))
@@ -121,7 +121,7 @@ async def test_quorum_reached_raises_nothing(server: FaultServer, api: APIClient
 
 @pytest.mark.parametrize("successes", [0, -1, 4, True, 1.5, "1"], ids=repr)
 async def test_invalid_successes_refused(server: FaultServer, api: APIClient, successes: Any) -> None:
-    """Before anything is sent; more than there are calls, too."""
+    """A value that is invalid or larger than the number of calls is refused before anything is sent."""
     with pytest.raises(InvalidRequestError, match=f"successes is {successes!r}"):
         await api.gather(calls(3), successes=successes)
     assert server.hits == 0
@@ -131,7 +131,7 @@ async def test_invalid_successes_refused(server: FaultServer, api: APIClient, su
 
 
 async def test_stop_on_failure_drops_the_others(server: FaultServer, api: APIClient) -> None:
-    """The first failure ends it; the group holds that failure, and none of the calls that were only dropped."""
+    """The first failure ends the fan-out. The group holds that failure and no dropped call."""
     held = faults.hold(faults.reply(404))
     server.script(faults.hang_before_headers())
     server.route("GET", "/1", held)
@@ -147,13 +147,13 @@ async def test_stop_on_failure_drops_the_others(server: FaultServer, api: APICli
 
 
 async def test_stop_on_failure_without_failures(server: FaultServer, api: APIClient) -> None:
-    """Nothing is dropped for nothing."""
+    """Without a failure no call is dropped."""
     result = await soon(api.gather(calls(8), stop_on_failure=True))
     assert (len(result.values), server.hits) == (8, 8)
 
 
 def test_stop_on_failure_past_deadline() -> None:
-    """The failure at the deadline is everybody's: what is left was not dropped, it ran out of time."""
+    """At the deadline the remaining calls were not dropped but ran out of time."""
     result = run_virtual(gather(lasting(9, 9, 9, 9), client=Lasting(), concurrency=2, timeout=1, stop_on_failure=True))
     assert kinds(result) == ["deadline"] * 4
 
@@ -182,7 +182,7 @@ async def test_dropped_call_that_was_sent_says_so(server: FaultServer, api: APIC
 
 
 async def test_dropped_in_pool_is_not_processed(server: FaultServer) -> None:
-    """It was begun, and had no place in the pool yet."""
+    """The call had started and had no slot in the pool yet."""
     held = faults.hold(faults.reply(404))
     server.script(held)
     async with client(server, connection=ConnectionSettings(pool_size=1)) as api:
@@ -262,7 +262,7 @@ def test_swallowed_cancel_keeps_outcome() -> None:
 
 
 def test_deadline_ends_stubborn_calls() -> None:
-    """A client ends its calls by itself; what does not is cancelled by the fan-out, and all are labelled."""
+    """A call that ignores the deadline is cancelled by the fan-out and labelled."""
 
     async def timed() -> tuple[GatherResult[Any], float]:
         result = await gather(lasting(1, 99, 99, 99), client=Lasting(), concurrency=2, timeout=3)

@@ -1,4 +1,4 @@
-"""The rule of many calls under a task factory of the caller's: eager tasks run within whoever starts them."""
+"""Fan-outs work with task factories of the caller's. An eager task runs inside the code that starts it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run_with(factory: Any, scenario: Coroutine[Any, Any, None]) -> None:
 
 
 class AtOnce:
-    """Answers without waiting; remembers the order."""
+    """A runner that returns without waiting and remembers the order of its calls."""
 
     def __init__(self) -> None:
         self.begun: list[object] = []

@@ -1,4 +1,4 @@
-"""The rule under a storm: a thousand calls, a tenth of them spoilt in eight ways, each told for what it is."""
+"""Of a thousand calls a tenth fails in eight ways, and each failure is classified correctly."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resilient_client.testing._fault_server import FaultServer
 
 CALLS = 1000
 CONCURRENCY = 25
-SPOILT = {
+FAULTS = {
     ErrorKind.CLIENT_ERROR: faults.reply(404),
     ErrorKind.THROTTLED: faults.reply(429),
     ErrorKind.SERVER_ERROR: faults.reply(503),
@@ -25,11 +25,11 @@ SPOILT = {
     ErrorKind.INVALID_RESPONSE: faults.reply(json={"number": "none"}),
     ErrorKind.TOO_LARGE: faults.reply(body=bytes(4096)),
 }
-KINDS = list(SPOILT)
+KINDS = list(FAULTS)
 
 
 def expected(number: int) -> ErrorKind | None:
-    """What comes of a call: every tenth fails, in each of the ways in turn."""
+    """Return what a call must come to: every tenth fails, in each way in turn."""
     return KINDS[number // 10 % len(KINDS)] if number % 10 == 0 else None
 
 
@@ -48,8 +48,8 @@ async def test_thousand_faults_are_classified(server: FaultServer, streamed: boo
     for number in range(0, CALLS, 10):
         kind = expected(number)
         assert kind is not None
-        server.route("GET", f"/{number}", SPOILT[kind])
-    async with client(server, connection=ConnectionSettings(max_response_size=2048)) as api:
+        server.route("GET", f"/{number}", FAULTS[kind])
+    async with client(server, timeout=None, connection=ConnectionSettings(max_response_size=2048)) as api:
         if streamed:
             stream = api.as_completed(calls(), concurrency=CONCURRENCY)
             outcomes = [outcome async for outcome in stream]

@@ -1,4 +1,4 @@
-"""The rule of what a fan-out draws from: lazily, in one task and context, closed at the end, its own errors told."""
+"""A fan-out draws its calls lazily, in one task and context, closes their source and reports its errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_fan_out_takes_an_async_generator(fan_out: FanOut) -> None:
 
 
 async def test_async_generator_keeps_order(server: FaultServer) -> None:
-    """As of any other input."""
+    """An async generator keeps its order like any other input."""
     server.route("GET", "/0", faults.reply(200, delay=0.05))
 
     async def source() -> AsyncIterator[Call[Response]]:
@@ -82,7 +82,7 @@ def test_draws_only_what_has_a_slot(fan_out: FanOut) -> None:
 
 @both_fan_outs
 def test_draws_one_call_at_a_time(fan_out: FanOut) -> None:
-    """An async iterator that is no generator does not have to stand two draws at once."""
+    """An async iterator need not support two draws at once."""
 
     class Source:
         def __init__(self) -> None:
@@ -106,7 +106,7 @@ def test_draws_one_call_at_a_time(fan_out: FanOut) -> None:
 
 @both_fan_outs
 def test_generator_may_hold_a_timeout(fan_out: FanOut) -> None:
-    """``asyncio.timeout`` across yields needs one and the same task on both sides; no call is harmed by it."""
+    """``asyncio.timeout`` across yields needs the same task on both sides, and affects no call."""
 
     async def source() -> AsyncIterator[Call[Response]]:
         async with asyncio.timeout(100), asyncio.TaskGroup():
@@ -145,7 +145,7 @@ def test_generator_may_hold_a_variable(fan_out: FanOut, is_async: bool) -> None:
 
 
 class Closing:
-    """An endless async generator that tells whether it was closed."""
+    """An endless async generator that records whether it was closed."""
 
     def __init__(self, pause: float = 0, last: float = 0) -> None:
         self.closed = False
@@ -171,7 +171,7 @@ def test_success_closes_generator() -> None:
 
 @both_fan_outs
 def test_deadline_closes_generator_in_draw(fan_out: FanOut) -> None:
-    """One that would have waited for ever; a failure without a key tells that there may have been more."""
+    """The generator would wait for ever. A failure without a key reports that more calls may have come."""
     source = Closing(pause=1e9)
     outcomes = run_virtual(fan_out(source.calls(), client=Lasting(), timeout=3))
     assert source.closed
@@ -183,7 +183,7 @@ def test_deadline_closes_generator_in_draw(fan_out: FanOut) -> None:
 
 @both_fan_outs
 def test_deadline_closes_idle_generator(fan_out: FanOut) -> None:
-    """One that had calls enough, while all places were taken."""
+    """The generator had more calls while all slots were taken."""
     source = Closing(last=9)
     outcomes = run_virtual(fan_out(source.calls(), client=Lasting(), concurrency=2, timeout=3))
     assert source.closed
@@ -193,7 +193,7 @@ def test_deadline_closes_idle_generator(fan_out: FanOut) -> None:
 @both_fan_outs
 @pytest.mark.virtual_time
 async def test_generator_at_same_deadline(server: FaultServer, fan_out: FanOut) -> None:
-    """A generator that pages through a listing makes calls under the fan-out's deadline; its timeout is no bug."""
+    """A generator that pages through a listing calls under the fan-out's deadline, and its timeout is not a bug."""
     server.route("GET", "/pages/2", faults.hang_before_headers())
 
     async with client(server) as api:
@@ -224,7 +224,7 @@ def test_generator_timeout_is_raised(fan_out: FanOut) -> None:
 @both_fan_outs
 @pytest.mark.parametrize("is_async", [False, True])
 def test_iterable_error_cancels_calls(fan_out: FanOut, is_async: bool) -> None:
-    """A bug in the caller's generator is the caller's; what was in flight is cancelled and awaited before."""
+    """An error of the caller's generator is raised after the calls in flight were cancelled and awaited."""
 
     def source() -> Iterator[Call[Response]]:
         yield call(9)
@@ -247,7 +247,7 @@ def test_iterable_error_cancels_calls(fan_out: FanOut, is_async: bool) -> None:
 
 @both_fan_outs
 def test_generator_cancelled_inside_is_reported(fan_out: FanOut) -> None:
-    """Nobody cancelled the fan-out, so it does not end as if somebody had."""
+    """The fan-out was not cancelled, so it does not end as if it had been."""
 
     async def source() -> AsyncIterator[Call[Response]]:
         yield call()

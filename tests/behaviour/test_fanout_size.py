@@ -1,4 +1,4 @@
-"""What a fan-out holds while it runs: as many tasks as calls in flight, and of what is over only what was asked for."""
+"""A fan-out holds as many tasks as calls in flight, and of finished calls only their outcomes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Watch:
 
 @pytest.mark.parametrize("fan_out", [streamed, gathered])
 async def test_tasks_are_bounded_by_concurrency(fan_out: FanOut) -> None:
-    """Never a task a call: beside the workers there is who asks, and who drives them."""
+    """There are workers, the consumer and the driver, and no task per call."""
     seen = await Watch().during(fan_out, 20 * CONCURRENCY)
     assert CONCURRENCY < seen.tasks <= CONCURRENCY + 2
 
@@ -74,7 +74,7 @@ async def test_naive_fan_out_has_a_task_per_call() -> None:
 
 
 def test_stream_memory_is_constant() -> None:
-    """Through a real client: neither it nor the stream keeps anything of a call that is over."""
+    """Neither a real client nor the stream keeps anything of a finished call."""
     asyncio.run(Watch().during(streamed, 500))  # what is loaded and cached once
     few = asyncio.run(Watch().during(streamed, 2_000)).blocks
     many = asyncio.run(Watch().during(streamed, 10_000)).blocks
@@ -88,7 +88,7 @@ def test_gather_holds_all_results() -> None:
 
 
 async def test_workers_start_within_seven_iterations() -> None:
-    """Each starts two more: a hundred stand after seven turns of the loop, not after a hundred."""
+    """Each worker starts two more, so a hundred run after seven iterations of the loop."""
     begun = 0
 
     class Runner:
@@ -105,7 +105,7 @@ async def test_workers_start_within_seven_iterations() -> None:
 
 
 async def test_released_outcome_is_freed() -> None:
-    """A worker keeps nothing of the call before: bodies may be large."""
+    """A worker keeps nothing of its previous call, because bodies may be large."""
     under_way = asyncio.Event()
 
     class Value:
@@ -128,7 +128,7 @@ async def test_released_outcome_is_freed() -> None:
 
 
 class Waiting:
-    """A runner that takes two turns of the loop for a call."""
+    """A runner that takes two iterations of the loop per call."""
 
     async def run(self, call: Call[Any]) -> Outcome[Any]:
         await asyncio.sleep(0)
@@ -137,7 +137,7 @@ class Waiting:
 
 
 def test_stream_adds_no_loop_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker goes on at once from a call that waited to the next one: only the first of them come one by one."""
+    """A worker goes on to its next call at once. Only its first calls take an iteration each."""
     count, taken = 200 * CONCURRENCY, 0
     loop = asyncio.new_event_loop()
     once = loop._run_once  # type: ignore[attr-defined]  # the loop of the standard library has it

@@ -1,4 +1,4 @@
-"""The rules of a health check, on real sockets: what is asked, how often, and what is made of the answers."""
+"""Health checks on real sockets: what is sent, how often, and how the replies are judged."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def ping() -> None:
 
 
 async def hang() -> None:
-    """A database that does not."""
+    """A database that does not answer."""
     await asyncio.get_running_loop().create_future()
 
 
@@ -87,7 +87,7 @@ async def test_probe_again_resolves_the_name_again(server: FaultServer) -> None:
 
 
 async def test_probe_of_a_closed_port_says_so() -> None:
-    """In the system's words."""
+    """The reason is in the words of the operating system."""
     result = await result_of(refused_url())
     assert (result.state, result.kind, result.status) == (DOWN, ErrorKind.CONNECT, None)
     assert "refused" in result.reason
@@ -96,7 +96,7 @@ async def test_probe_of_a_closed_port_says_so() -> None:
 @pytest.mark.parametrize(("connects", "stage"), [(True, "headers"), (False, "connect")])
 @pytest.mark.virtual_time
 async def test_silent_target_names_the_stage(connects: bool, stage: str) -> None:
-    """The check's timeout bounds it, and the stage tells a dead host from a dead service."""
+    """The timeout of the check holds, and the stage distinguishes a dead host from a dead service."""
     began = asyncio.get_running_loop().time()
     with black_hole(connects=connects) as url:
         result = await result_of(url, timeout=0.2)
@@ -129,7 +129,7 @@ async def test_target_with_its_own_timeout(server: FaultServer) -> None:
 )
 @pytest.mark.one_loop
 async def test_expected_status_is_healthy(server: FaultServer, expected: Any, status: int, state: HealthState) -> None:
-    """One, several or a range; an error status, too, where that is what is expected."""
+    """A status, a set or a range is expected, which may include error statuses."""
     server.script(reply(status))
     assert (await result_of(Probe(server.url, expect_status=expected))).state is state
 
@@ -148,7 +148,7 @@ async def test_expected_status_is_healthy(server: FaultServer, expected: Any, st
     ],
 )
 async def test_probe_checks_the_body(server: FaultServer, expected: Any, reason: str) -> None:
-    """By a text, a pattern or a function; one that raises does not take the check down, nor show what it raised."""
+    """The body is checked by text, pattern or function. A function that raises fails only its target."""
     server.script(reply(json={"status": "migrating"}))
     result = await result_of(Probe(server.url, expect_body=expected))
     assert result.state is (DOWN if reason else UP)
@@ -156,7 +156,7 @@ async def test_probe_checks_the_body(server: FaultServer, expected: Any, reason:
 
 
 async def test_unknown_charset_harms_no_other_target(server: FaultServer) -> None:
-    """Whatever a server declares, its body is looked at, and the check goes on."""
+    """A body in an unknown charset is still checked, and the check goes on."""
     server.script(reply(body=b"ready", headers={"Content-Type": "text/plain; charset=hex"}))
     report = await soon(probe({"odd": Probe(server.url, expect_body="ready"), "db": ping}))
     assert [result.state for result in report] == [UP, UP]
@@ -164,7 +164,7 @@ async def test_unknown_charset_harms_no_other_target(server: FaultServer) -> Non
 
 @pytest.mark.virtual_time
 async def test_probe_of_a_slow_target_is_degraded(server: FaultServer) -> None:
-    """It answers, so it is not down; the report says what is amiss."""
+    """A slow target answers, so it is not down, and the report names the reason."""
     server.script(reply(delay=0.05))
     result = await result_of(Probe(server.url, slow=0.01))
     assert (result.state, result.ok) == (DEGRADED, True)
@@ -184,7 +184,7 @@ async def test_probe_follows_redirects_at_home(server: FaultServer) -> None:
 
 
 async def test_redirect_to_other_origin_is_the_result(server: FaultServer) -> None:
-    """The server is well; where it points is another target."""
+    """The server is healthy, and the redirect points to another target."""
     async with FaultServer() as elsewhere:
         server.script(redirect(elsewhere.url))
         assert (await result_of(server.url)).state is UP
@@ -201,7 +201,7 @@ async def test_endless_redirect_is_down(server: FaultServer) -> None:
 
 
 async def test_probe_sends_its_headers_and_method(server: FaultServer) -> None:
-    """As they were given."""
+    """Headers and method are sent as given."""
     await result_of(Probe(server.url, method="head", headers={"X-Key": "hunter2"}))
     assert (server.requests[0].method, server.requests[0].headers["X-Key"]) == ("HEAD", "hunter2")
 
@@ -231,12 +231,12 @@ def giving(answer: object) -> Callable[[], Awaitable[object]]:
     ],
 )
 async def test_function_is_up_by_default(answer: object, state: HealthState) -> None:
-    """A ping returns all sorts of things; only ``False`` and a state are verdicts."""
+    """Only ``False`` and a state are verdicts."""
     assert (await result_of(giving(answer))).state is state
 
 
 async def test_function_error_shows_type_only() -> None:
-    """The text of a foreign exception may hold a password; the object is there for who wants it."""
+    """The text of a foreign exception may hold a password. The object itself is in the result."""
     leak = ValueError("postgres://root:hunter2@db")
 
     async def broken() -> None:
@@ -249,7 +249,7 @@ async def test_function_error_shows_type_only() -> None:
 
 
 async def test_function_error_of_client_is_shown(server: FaultServer) -> None:
-    """Ours hold no secrets, so their text is the reason."""
+    """Errors of the library hold no secrets, so their text is the reason."""
     server.script(reply(500))
     async with APIClient(server.url, retry=None) as api:
         result = await result_of(lambda: api.get("/orders"))
@@ -266,7 +266,7 @@ async def test_hanging_function_ends_in_time() -> None:
 
 
 async def test_function_raising_timeout_error() -> None:
-    """Some drivers raise ``TimeoutError`` long before ours."""
+    """Some drivers raise ``TimeoutError`` long before the check does."""
 
     async def late() -> None:
         raise TimeoutError
@@ -276,7 +276,7 @@ async def test_function_raising_timeout_error() -> None:
 
 
 async def test_function_cancelled_inside_is_down() -> None:
-    """That is an answer like any other; the check goes on."""
+    """The target is down, and the check goes on."""
 
     async def dropped() -> None:
         raise asyncio.CancelledError
@@ -311,7 +311,7 @@ async def test_sync_function_refused() -> None:
 async def test_report_down_only_if_critical_is(
     critical: tuple[HealthState, ...], others: tuple[HealthState, ...], whole: HealthState
 ) -> None:
-    """What else is amiss degrades it; ``ok`` is what a load balancer should hear."""
+    """Other failures degrade the report. ``ok`` is meant for load balancers."""
     targets = {f"c{n}": Probe(giving(state)) for n, state in enumerate(critical)}
     targets |= {f"o{n}": Probe(giving(state), critical=False) for n, state in enumerate(others)}
     report = await soon(probe(targets))
@@ -320,7 +320,7 @@ async def test_report_down_only_if_critical_is(
 
 @pytest.mark.virtual_time
 async def test_check_of_hundred_targets_in_time(server: FaultServer) -> None:
-    """Ninety-five are up, five are named, and nobody waits for them any longer."""
+    """Ninety-five targets are up, and five are down when the timeout ends the check."""
     server.route("GET", "/hang", hang_before_headers())
     targets = {f"t{n}": f"{server.url}{'/hang' if n % 20 == 0 else '/'}" for n in range(100)}
     began = asyncio.get_running_loop().time()
@@ -357,7 +357,7 @@ async def test_check_has_no_pool_limit(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_unchecked_target_is_unknown() -> None:
-    """Nobody looked, so nobody can call it down; and a critical target of which nothing is known is not well."""
+    """A target that was not checked is unknown, and a critical unknown target is not healthy."""
     report = await soon(probe({"hangs": Probe(hang, critical=False), "waits": ping}, timeout=0.1, concurrency=1))
     assert (report["waits"].state, report["waits"].attempts) == (UNKNOWN, 0)
     assert "raise the timeout or the concurrency" in report["waits"].reason
@@ -376,7 +376,7 @@ async def test_probe_ends_at_deadline() -> None:
 
 
 async def test_client_probe_sees_open_circuit(server: FaultServer) -> None:
-    """Its open circuit is why calls fail, and so it is the answer; nothing is sent."""
+    """The open circuit is why calls fail, so it is the result, and nothing is sent."""
     breaker = CircuitBreaker(minimum_calls=1, break_duration=60)
     async with APIClient(server.url, retry=None, circuit_breaker=breaker) as api:
         server.script(reply(500))
@@ -388,7 +388,7 @@ async def test_client_probe_sees_open_circuit(server: FaultServer) -> None:
 
 
 async def test_client_probe_with_broken_middleware(server: FaultServer) -> None:
-    """A bug there fails that target, not the whole check; the text of the exception may hold anything."""
+    """A bug fails that target only, and its text is not shown."""
 
     async def broken(_request: Request, _call_next: Handler) -> Response:
         raise ValueError("hunter2")
@@ -400,7 +400,7 @@ async def test_client_probe_with_broken_middleware(server: FaultServer) -> None:
 
 
 async def test_client_probe_is_not_retried(server: FaultServer) -> None:
-    """One look is one request, whatever the client does for others."""
+    """A check is one request, with any retry settings."""
     server.script(reply(503))
     async with APIClient(server.url) as api:
         await soon(probe({"users": "/health"}, client=api))
@@ -408,7 +408,7 @@ async def test_client_probe_is_not_retried(server: FaultServer) -> None:
 
 
 async def test_client_probe_leaves_client_open(server: FaultServer) -> None:
-    """It belongs to whoever made it."""
+    """The client is closed by its owner."""
     async with APIClient(server.url) as api:
         await soon(probe(["/health"], client=api))
         assert (await soon(api.get("/"))).ok
@@ -426,7 +426,7 @@ async def test_client_probe_of_closed_client(server: FaultServer) -> None:
 
 
 async def states_of(server: FaultServer, **options: Any) -> list[HealthState]:
-    """How one good, three bad and two good answers turn a target."""
+    """Return the states after one good, three bad and two good replies."""
     server.script(reply(), reply(503), reply(503), reply(503), reply())
     async with Prober({"it": server.url}, **options) as prober:
         return [(await soon(prober.check()))["it"].state for _ in range(6)]
@@ -438,12 +438,12 @@ async def test_prober_turns_after_enough_checks(server: FaultServer) -> None:
 
 
 async def test_prober_without_hysteresis(server: FaultServer) -> None:
-    """Negative control."""
+    """Negative control: each check changes the state."""
     assert await states_of(server, rise=1, fall=1) == [UP, DOWN, DOWN, DOWN, UP, UP]
 
 
 async def test_prober_shows_latest_result(server: FaultServer) -> None:
-    """The latest look is not hidden by the standing."""
+    """The latest result is shown while the state is still the old one."""
     server.script(reply(), reply(503))
     async with Prober({"it": server.url}) as prober:
         await soon(prober.check())
@@ -491,7 +491,7 @@ async def test_concurrent_probes_are_not_shared(server: FaultServer) -> None:
 
 
 async def test_shared_check_survives_first_caller(server: FaultServer) -> None:
-    """The check belongs to all who wait for it."""
+    """A check belongs to all callers that wait for it."""
     held = hold()
     server.script(held)
     async with Prober([server.url]) as prober:
@@ -504,7 +504,7 @@ async def test_shared_check_survives_first_caller(server: FaultServer) -> None:
 
 
 async def test_shared_check_ends_with_last_caller(server: FaultServer) -> None:
-    """Nobody wants to know any more; the connection is given back."""
+    """Without callers the check ends, and its connection is closed."""
     server.script(hold())
     async with Prober([server.url], timeout=60) as prober:
         asking = [asyncio.create_task(prober.check()) for _ in range(3)]
@@ -518,7 +518,7 @@ async def test_shared_check_ends_with_last_caller(server: FaultServer) -> None:
 
 @pytest.mark.parametrize(("max_age", "looks"), [(5.0, 2), (0.0, 4)])
 def test_max_age_reuses_report(max_age: float, looks: int) -> None:
-    """A health endpoint that is hit often costs the targets one look in that time; as a control, without it each."""
+    """Within ``max_age`` a target is checked once. As a control, without it each check sends."""
     count = 0
 
     async def counted() -> None:
@@ -536,27 +536,27 @@ def test_max_age_reuses_report(max_age: float, looks: int) -> None:
 
 
 async def test_on_result_gets_each_result(server: FaultServer) -> None:
-    """While other targets are still being asked; with the state that will stand in the report."""
-    told: list[ProbeResult] = []
+    """A result is passed on while other targets are still checked, with the state of the report."""
+    reported: list[ProbeResult] = []
     held = hold()
     server.script(held)
-    async with Prober({"users": server.url, "db": ping}, on_result=told.append) as prober:
+    async with Prober({"users": server.url, "db": ping}, on_result=reported.append) as prober:
         asking = asyncio.create_task(prober.check())
         await soon(server.wait_for_hits(1))
         await turns()
-        assert [result.name for result in told] == ["db"]
+        assert [result.name for result in reported] == ["db"]
         held.release()
         report = await soon(asking)
-    assert told == [report["db"], report["users"]]
+    assert reported == [report["db"], report["users"]]
 
 
 @pytest.mark.virtual_time
 async def test_on_result_gets_unchecked_target() -> None:
-    """Whoever counts the results gets them all."""
-    told: list[ProbeResult] = []
-    async with Prober({"hangs": hang, "waits": ping}, timeout=0.1, concurrency=1, on_result=told.append) as prober:
+    """Targets that were not checked are passed on too."""
+    reported: list[ProbeResult] = []
+    async with Prober({"hangs": hang, "waits": ping}, timeout=0.1, concurrency=1, on_result=reported.append) as prober:
         await soon(prober.check())
-    assert [(result.name, result.state) for result in told] == [("hangs", DOWN), ("waits", UNKNOWN)]
+    assert [(result.name, result.state) for result in reported] == [("hangs", DOWN), ("waits", UNKNOWN)]
 
 
 async def test_on_result_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -572,7 +572,7 @@ async def test_on_result_error_is_logged(caplog: pytest.LogCaptureFixture) -> No
 
 @pytest.mark.parametrize("max_age", [0, 60])
 async def test_prober_that_is_closed_says_so(server: FaultServer, max_age: float) -> None:
-    """Rather than call everything down, or as it was."""
+    """The error says so, and no target is reported as down."""
     async with Prober([server.url], max_age=max_age) as prober:
         await soon(prober.check())
     with pytest.raises(ClientClosedError, match="the prober is closed"):
@@ -580,7 +580,7 @@ async def test_prober_that_is_closed_says_so(server: FaultServer, max_age: float
 
 
 def test_prober_on_another_event_loop_says_so() -> None:
-    """Rather than call everything down."""
+    """The error says so, and no target is reported as down."""
     prober = Prober([refused_url()])
     with asyncio.Runner() as home:
         home.run(prober.check())
@@ -590,7 +590,7 @@ def test_prober_on_another_event_loop_says_so() -> None:
 
 
 async def test_fastapi_endpoint_caches_report(server: FaultServer) -> None:
-    """As in FastAPI: a load balancer asks often, the target is asked once in a while; 200 and 503 tell how it is."""
+    """A load balancer asks often, the target is checked once, and the status is 200 or 503."""
     from fastapi import FastAPI
     from fastapi.responses import JSONResponse
     from httpx import ASGITransport, AsyncClient
@@ -622,7 +622,7 @@ async def mixed(server: FaultServer) -> HealthReport:
 
 @pytest.mark.one_loop
 async def test_report_text_has_a_line_per_target(server: FaultServer) -> None:
-    """The whole first; what is critical is marked, what is down stands out."""
+    """The summary is first, critical targets are marked, and targets that are down stand out."""
     head, up, down = str(await mixed(server)).splitlines()
     assert re.fullmatch(r"degraded: 1 up, 1 down, in \d+ ms", head)
     assert re.fullmatch(r"! users   up        200 in \d+ ms", up)
@@ -640,11 +640,11 @@ async def test_report_in_a_notebook_is_escaped(server: FaultServer) -> None:
 @pytest.mark.one_loop
 async def test_report_json_shows_no_secret(server: FaultServer) -> None:
     """It survives the way to JSON and back, under a version of its own."""
-    told = json.loads(json.dumps((await mixed(server)).to_dict()))
-    assert (told["schema"], told["state"], told["ok"]) == (1, "degraded", True)
-    assert [target["status"] for target in told["targets"]] == [200, 503]
-    assert set(told["targets"][0]["timings"]) == {"pool", "dns", "connect", "tls", "first_byte", "body"}
-    assert "hunter2" not in json.dumps(told)
+    reported = json.loads(json.dumps((await mixed(server)).to_dict()))
+    assert (reported["schema"], reported["state"], reported["ok"]) == (1, "degraded", True)
+    assert [target["status"] for target in reported["targets"]] == [200, 503]
+    assert set(reported["targets"][0]["timings"]) == {"pool", "dns", "connect", "tls", "first_byte", "body"}
+    assert "hunter2" not in json.dumps(reported)
 
 
 @pytest.mark.one_loop

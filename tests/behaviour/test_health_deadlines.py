@@ -1,4 +1,4 @@
-"""The rules of a health check that ends before its targets have answered: who ends it, and what is made of that."""
+"""Health checks that end before their targets have answered."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ UP, DEGRADED, DOWN, UNKNOWN = HealthState
 
 
 class Target:
-    """A database that answers when it is told to.
+    """A database that answers once ``answers`` is set.
 
     Attributes:
-        asked: How often.
-        answers: Set, it answers.
+        calls: How often it was checked.
+        answers: Set to make it answer.
     """
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
         self.answers = asyncio.Event()
 
     async def ping(self) -> None:
-        self.asked += 1
+        self.calls += 1
         await self.answers.wait()
 
 
@@ -47,7 +47,7 @@ def stubborn(answer: object) -> Callable[[], Awaitable[object]]:
 
 
 def test_prober_ends_at_deadline() -> None:
-    """Whoever asks waits no longer than that, and nothing is concluded from its impatience."""
+    """A caller waits until its own deadline, and no state follows from that."""
 
     async def scenario() -> tuple[float, HealthState]:
         async with Prober([Target().ping], timeout=30, fall=1) as prober:
@@ -70,7 +70,7 @@ def test_prober_within_long_deadline() -> None:
 
 
 async def test_first_caller_out_of_time() -> None:
-    """A deadline bounds who set it, not the check that others wait for."""
+    """A deadline ends the wait of its own caller only."""
     target = Target()
     async with Prober([target.ping]) as prober:
 
@@ -85,20 +85,20 @@ async def test_first_caller_out_of_time() -> None:
             await soon(first)
         target.answers.set()
         assert (await soon(second)).ok
-    assert target.asked == 1
+    assert target.calls == 1
 
 
 async def test_prober_past_deadline_sends_nothing() -> None:
-    """Nobody has the time to hear the answer."""
+    """Nothing is checked for a caller that has no time left."""
     target = Target()
     async with Prober([target.ping]) as prober:
         with deadline(after=0), pytest.raises(DeadlineExceededError):
             await soon(prober.check())
-    assert target.asked == 0
+    assert target.calls == 0
 
 
 async def test_prober_past_deadline_reuses_report() -> None:
-    """It costs no time."""
+    """A recent report needs no time."""
     target = Target()
     target.answers.set()
     async with Prober([target.ping], max_age=60) as prober:
@@ -112,17 +112,17 @@ async def test_prober_past_deadline_reuses_report() -> None:
 
 @pytest.mark.parametrize("answer", [None, False])
 async def test_target_swallowing_cancel_is_ignored(answer: object) -> None:
-    """What it says when the last who asked has left is no answer, neither a good nor a bad one."""
-    told: list[HealthState] = []
+    """What a target returns after the last caller has left is not a result."""
+    reported: list[HealthState] = []
     ping = Target()
     ping.answers.set()
     targets = {"stubborn": stubborn(answer), "ping": ping.ping}
-    async with Prober(targets, timeout=60, on_result=lambda result: told.append(result.state)) as prober:
+    async with Prober(targets, timeout=60, on_result=lambda result: reported.append(result.state)) as prober:
         asking = asyncio.create_task(prober.check())
         await turns()
         await cancelled([asking])
         await turns()
-    assert told == [UP]  # of the one that had answered
+    assert reported == [UP]  # of the one that had answered
 
 
 @pytest.mark.parametrize("own", [0.05, None])

@@ -1,4 +1,4 @@
-"""Health checks of servers that others wrote: nginx and HAProxy, as they are found in front of everything."""
+"""Health checks of real servers: nginx and HAProxy."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def binary(name: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below those that the system hands out to others in the meantime."""
+    """Return unused ports below those that the system hands out to other programs."""
     ports: set[int] = set()
     while len(ports) < count:
         port = 20_000 + secrets.randbelow(12_000)
@@ -122,7 +122,7 @@ def prepared(tmp_path: Path) -> Nginx:
 
 @pytest.fixture
 def nginx(prepared: Nginx) -> Iterator[Nginx]:
-    """An nginx that runs."""
+    """A running nginx."""
     process = started(prepared.command, prepared.port)
     yield prepared
     stopped(process)
@@ -177,7 +177,7 @@ async def test_real_servers_up_and_down(nginx: Nginx, haproxy: str) -> None:
 
 
 async def test_nginx_tls_stages_and_certificate(nginx: Nginx) -> None:
-    """As of any other server."""
+    """The result has the stages and the certificate as for any server."""
     url = f"https://127.0.0.1:{nginx.tls_port}/health"
     result = (await soon(probe([url], connection=ConnectionSettings(tls=TRUSTING))))[0]
     assert result.timings.dns is None
@@ -187,7 +187,7 @@ async def test_nginx_tls_stages_and_certificate(nginx: Nginx) -> None:
 
 
 async def test_nginx_certificate_name_mismatch(nginx: Nginx) -> None:
-    """The name was resolved and the connection made; then the handshake failed."""
+    """The name was resolved and the connection made before the handshake failed."""
     url = f"https://localhost:{nginx.tls_port}/health"
     result = (await soon(probe([url], connection=ConnectionSettings(tls=TRUSTING))))[0]
     assert (result.state, result.kind) == (DOWN, ErrorKind.TLS)
@@ -201,7 +201,7 @@ async def test_nginx_certificate_name_mismatch(nginx: Nginx) -> None:
 
 
 async def test_haproxy_server_goes_and_comes_back(prepared: Nginx, haproxy: str) -> None:
-    """HAProxy answers 503 while nothing is behind it: down at the third look, up at the second after it came back."""
+    """HAProxy answers 503 without a server: down at the third check, up at the second after it is back."""
     process = started(prepared.command, prepared.port)
     states = []
     async with Prober({"users": f"{haproxy}/health"}, rise=2, fall=3) as prober:

@@ -1,4 +1,4 @@
-"""The rule of certificates in a health check: one that ends soon is told before it does, a bad one is a failure."""
+"""Health checks report a certificate before it expires, and a bad certificate as a failure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def result_of(context: ssl.SSLContext, **options: float) -> ProbeResult:
 
 
 async def test_certificate_with_time_left_is_well() -> None:
-    """The result says how much."""
+    """The result shows the time left."""
     result = await result_of(serving(AUTHORITY, 100))
     assert (result.state, result.reason) == (HealthState.UP, "")
     assert result.certificate is not None
@@ -43,7 +43,7 @@ async def test_certificate_with_time_left_is_well() -> None:
 
 @pytest.mark.parametrize(("days", "words"), [(5.01, "5 days"), (0.5, "12 hours")])
 async def test_expiring_certificate_degrades(days: float, words: str) -> None:
-    """It still works, so the target is not down; somebody has to act."""
+    """The target works and is not down, and an operator has to act."""
     result = await result_of(serving(AUTHORITY, days))
     assert (result.state, result.ok) == (HealthState.DEGRADED, True)
     assert result.reason == f"the certificate expires in {words}"
@@ -60,7 +60,7 @@ async def test_expiring_certificate_may_be_ignored() -> None:
     ids=["expired", "untrusted"],
 )
 async def test_bad_certificate_names_reason(context: ssl.SSLContext, words: str) -> None:
-    """In the words of OpenSSL, and without advice on retries; the handshake took its time, and no request followed."""
+    """The reason is that of OpenSSL, the handshake took time, and no request followed."""
     result = await result_of(context)
     assert (result.state, result.kind, result.status) == (HealthState.DOWN, ErrorKind.TLS, None)
     assert words in result.reason

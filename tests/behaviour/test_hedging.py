@@ -1,4 +1,4 @@
-"""Hedging on real sockets: the server counts what was sent, and sees who leaves."""
+"""Hedging on real sockets in virtual time: the server counts what was sent."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_unknown_percentile_hedges_nothing(server: FaultServer) -> None:
 
 
 async def test_percentile_is_learnt_per_route(server: FaultServer) -> None:
-    """A route with a hundred quick calls is hedged; one that was never called is not."""
+    """A route with a hundred fast calls is hedged, and one that was never called is not."""
     server.script(reply())
     async with hedging(server, hedging=Hedging(delay="p95")) as api:
         for _ in range(120):
@@ -116,7 +116,7 @@ async def test_max_hedges_bounds_hedges(server: FaultServer) -> None:
 
 
 async def test_post_without_key_is_not_hedged(server: FaultServer) -> None:
-    """What must not be repeated is sent once, however slow; with an idempotency key it is hedged, with the same key."""
+    """A POST is sent once. With an idempotency key it is hedged, with the same key."""
     server.script(slow := hold())
     async with hedging(server) as api:
         call = asyncio.create_task(api.post("/", json={}))
@@ -249,7 +249,7 @@ async def test_failure_starts_hedge_at_once(server: FaultServer, fault: Any) -> 
 
 
 async def test_failed_hedge_leaves_first_attempt(server: FaultServer) -> None:
-    """The hedge is answered 503 at once; the first attempt goes on, and its answer is that of the call."""
+    """The hedge fails with 503 at once, and the first attempt goes on to answer the call."""
     server.script(slow := hold(reply(json={"from": "the first"})), reply(503))
     async with hedging(server) as api:
         call = asyncio.create_task(api.get("/"))
@@ -275,7 +275,7 @@ async def test_failed_first_attempt_leaves_hedge(server: FaultServer) -> None:
 
 
 async def test_all_attempts_fail(server: FaultServer) -> None:
-    """Nobody answers well: the error is that of the last to fail, and its history has them all."""
+    """The error is that of the last failure, and its history has all attempts."""
     server.script(drop(), reply(503))
     async with hedging(server) as api:
         error = await failure(api.get("/"))
@@ -295,7 +295,7 @@ async def test_max_attempts_excludes_hedges(server: FaultServer) -> None:
 
 
 async def test_bug_in_hedge_leaves_first_attempt(server: FaultServer) -> None:
-    """A middleware that raises what nobody foresaw, for the second attempt only, costs that attempt only."""
+    """A middleware that raises for the second attempt fails that attempt only."""
 
     async def raises_twice(request: Request, call_next: Handler) -> Response:
         if request.attempt.number == 2:

@@ -1,4 +1,4 @@
-"""What becomes of those who lose a race: on real sockets, where the server sees who leaves."""
+"""Attempts that lose a hedged race end cleanly. The server sees their connections close."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hedging(server: FaultServer, **options: Any) -> APIClient:
 
 @pytest.mark.parametrize("winner", [1, 2])
 async def test_loser_is_cancelled_and_closed(server: FaultServer, winner: int) -> None:
-    """When the call returns, no task of it is left and no place in the pool is taken; the server sees it leave."""
+    """When the call returns, its tasks have ended, its slots are free and its connection is closed."""
     first, second = hold(), hold()
     server.script(first, second)
     async with hedging(server) as api:
@@ -48,7 +48,7 @@ async def test_loser_is_cancelled_and_closed(server: FaultServer, winner: int) -
 
 
 async def test_loser_is_reported_as_finished(server: FaultServer) -> None:
-    """Every attempt that was said to start is said to end, so that those who count are right."""
+    """Every attempt that was reported as started is reported as finished."""
     server.script(slow := hold(), GOOD)
     events: list[Event] = []
     async with hedging(server) as api:
@@ -126,7 +126,7 @@ async def test_hedges_run_out_without_replies(server: FaultServer) -> None:
 
 
 def test_hedges_draw_from_the_retry_budget_too() -> None:
-    """Five tokens at the start: five hedges, whatever the bucket of hedges still holds."""
+    """Five tokens at the start allow five hedges, however full the hedging budget is."""
 
     async def scenario(server: FaultServer) -> None:
         server.script(reply(delay=5))
@@ -153,9 +153,9 @@ async def test_hedge_copies_the_first_request(server: FaultServer) -> None:
 
 
 async def test_failed_races_leave_no_garbage(server: FaultServer) -> None:
-    """Races, their tasks and their errors are freed by counting references; the collector finds none of them."""
+    """Races, tasks and errors are freed by reference counting, without the garbage collector."""
     server.script(drop(), reply(500))
-    async with hedging(server, circuit_breaker=None) as api:
+    async with hedging(server, circuit_breaker=None, hedging=Hedging(delay=30.0)) as api:
         await failure(api.get("/"))
         gc.collect()
         gc.disable()

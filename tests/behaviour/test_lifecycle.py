@@ -1,4 +1,4 @@
-"""The rule of the lifecycle: built anywhere, bound to one loop, closed once, and views that share all of it."""
+"""A client is built anywhere, bound to one loop, closed once, and shared by its views."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_client_is_shared_by_many_tasks(server: FaultServer) -> None:
 
 
 async def test_closed_client_refuses_calls(server: FaultServer) -> None:
-    """Of every kind."""
+    """Calls, streams and fan-outs are refused."""
     api = client(server)
     await api.get("/")
     await api.close()
@@ -99,7 +99,7 @@ async def test_closed_client_refuses_calls(server: FaultServer) -> None:
 
 
 async def test_client_closed_twice_is_closed(server: FaultServer) -> None:
-    """Used or never used."""
+    """Closing is idempotent, used or unused."""
     async with client(server) as api:
         await api.get("/")
         await api.close()
@@ -109,7 +109,7 @@ async def test_client_closed_twice_is_closed(server: FaultServer) -> None:
 
 
 async def test_close_ends_calls_in_flight(server: FaultServer) -> None:
-    """Calls on the wire and calls in the queue end at once, with an error of ours, and nothing new is sent."""
+    """Running and queued calls fail at once, and nothing new is sent."""
     server.script(faults.hang_before_headers())
     api = APIClient(server.url, connection=ONE)
     flying = [asyncio.create_task(api.get("/")) for _ in range(3)]
@@ -148,7 +148,7 @@ async def test_close_leaves_no_task_and_no_socket(server: FaultServer) -> None:
 
 
 async def test_close_leaves_callers_session_open(server: FaultServer) -> None:
-    """Who opened it closes it."""
+    """The session is closed by its owner."""
     async with aiohttp.ClientSession() as session:
         async with client(server, session=session) as api:
             await api.get("/")
@@ -173,7 +173,7 @@ async def test_view_shares_circuits(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_view_shares_pool(server: FaultServer) -> None:
-    """Two views with one place between them."""
+    """Two views share one slot."""
     server.script(faults.reply(200, delay=0.002))
     async with client(server, connection=ONE) as api:
         view = api.with_options(timeout=5)
@@ -194,7 +194,7 @@ async def test_view_shares_budget(server: FaultServer) -> None:
 
 
 async def test_view_that_is_closed_closes_nothing(server: FaultServer) -> None:
-    """A view may be thrown away, or used in an ``async with``; the client goes on."""
+    """A view may be dropped or used in ``async with``, and the client goes on."""
     async with client(server) as api:
         async with api.with_options(timeout=5) as view:
             await view.get("/")
@@ -207,7 +207,7 @@ async def test_view_that_is_closed_closes_nothing(server: FaultServer) -> None:
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_view_merges_options_by_field(server: FaultServer) -> None:
-    """What the view does not set stays as the client has it; headers and parameters are added."""
+    """Fields that the view does not set are the client's. Headers and parameters are added."""
     server.script(faults.echo())
     async with APIClient(
         server.url, timeout=Timeout(total=9, attempt=3), retry=Retry(max_attempts=7), headers={"X-A": "1", "X-B": "1"}
@@ -238,24 +238,24 @@ async def test_view_of_a_view(server: FaultServer) -> None:
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_listener_unsubscribes(server: FaultServer) -> None:
-    """And may unsubscribe twice."""
-    heard: list[Event] = []
+    """Unsubscribing twice is allowed."""
+    events: list[Event] = []
     async with client(server) as api:
-        unsubscribe = api.subscribe(heard.append)
+        unsubscribe = api.subscribe(events.append)
         await api.get("/")
-        count = len(heard)
+        count = len(events)
         unsubscribe()
         unsubscribe()
         await api.get("/")
-    assert count == len(heard) > 0
-    assert isinstance(heard[-1], CallFinished)
+    assert count == len(events) > 0
+    assert isinstance(events[-1], CallFinished)
 
 
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_listener_error_is_logged(server: FaultServer, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, and the rest goes on."""
-    heard: list[Event] = []
+    events: list[Event] = []
 
     def broken(event: Event) -> None:
         raise RuntimeError("a bug of the user's")
@@ -263,9 +263,9 @@ async def test_listener_error_is_logged(server: FaultServer, caplog: pytest.LogC
     with caplog.at_level(logging.ERROR):
         async with client(server) as api:
             api.subscribe(broken)
-            api.subscribe(heard.append)
+            api.subscribe(events.append)
             assert (await api.get("/")).status == 200
-    assert heard
+    assert events
     assert "a listener failed" in caplog.text
 
 
@@ -273,12 +273,12 @@ async def test_listener_error_is_logged(server: FaultServer, caplog: pytest.LogC
 @pytest.mark.one_path
 async def test_listener_unsubscribes_during_event(server: FaultServer) -> None:
     """The others still hear of that very event."""
-    heard: list[Event] = []
+    events: list[Event] = []
     async with client(server) as api:
         unsubscribe = api.subscribe(lambda _: unsubscribe())
-        api.subscribe(heard.append)
+        api.subscribe(events.append)
         await api.get("/")
-    assert len(heard) == 3
+    assert len(events) == 3
 
 
 # --- explain ---
@@ -287,19 +287,21 @@ async def test_listener_unsubscribes_during_event(server: FaultServer) -> None:
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_explain_names_value_and_layer(server: FaultServer) -> None:
-    """Default, config, client, view, call: each is named where it decides; and nothing is sent."""
+    """Default, config, client, view and call are each named where they decide, and nothing is sent."""
     config: Any = {"retry": {"max_attempts": 2}, "timeout": 20}
     from resilient_client import ClientConfig
 
     async with APIClient(server.url, config=ClientConfig(**config), timeout=Timeout(attempt=4)) as api:
-        told = api.with_options(raise_for_status=False).explain("GET", "/users/{id}", path_params={"id": 7}, timeout=9)
-    rows = {row.setting: (row.value, row.layer) for row in told.settings}
+        result = api.with_options(raise_for_status=False).explain(
+            "GET", "/users/{id}", path_params={"id": 7}, timeout=9
+        )
+    rows = {row.setting: (row.value, row.layer) for row in result.settings}
     assert rows["timeout.total"] == (9, "call")
     assert rows["timeout.attempt"] == (4, "client")
     assert rows["retry.max_attempts"] == (2, "config")
     assert rows["raise_for_status"] == (False, "options")
     assert rows["circuit_breaker.failure_ratio"] == (0.99, "default")
-    assert told.request == f"GET {server.url}/users/7"
+    assert result.request == f"GET {server.url}/users/7"
     assert server.connections == 0
 
 
@@ -318,7 +320,7 @@ async def own(request: Request, call_next: Handler) -> Response:
 @pytest.mark.one_loop
 @pytest.mark.one_path
 def test_explain_shows_chain_in_order(options: dict[str, Any], names: list[str]) -> None:
-    """In the order in which a call travels; a deadline of its own stands only around middlewares of the user."""
+    """The chain is in the order of a call. The user's middlewares are inside a deadline of their own."""
     api = APIClient("https://api.example.com", **options)
     assert [link.name for link in api.explain("GET", "/").chain] == names
 

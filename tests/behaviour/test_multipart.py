@@ -1,4 +1,4 @@
-"""The rule of bodies, for multipart: parts as RFC 7578 has them, files of any kind, sent whole on every attempt."""
+"""Multipart bodies follow RFC 7578, take files of any kind and are sent whole on every attempt."""
 
 from __future__ import annotations
 

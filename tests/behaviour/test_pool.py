@@ -1,4 +1,4 @@
-"""The rule of the pool: waiting for a connection is a stage of its own, and every place comes back."""
+"""Waiting for a connection is a stage of its own, and every slot is released."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def one(server: FaultServer) -> AsyncIterator[APIClient]:
 
 @pytest.mark.virtual_time
 async def test_long_wait_is_a_pool_timeout(server: FaultServer, one: APIClient) -> None:
-    """The error says that nobody but us was busy, and that nothing was sent."""
+    """The error says that the local pool was full and that nothing was sent."""
     held = faults.hold()
     server.script(held)
     slow = asyncio.create_task(one.get("/slow", timeout=Timeout(attempt=5)))
@@ -105,7 +105,7 @@ async def test_wait_is_shown_in_timings(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_pool_timeout_is_retried_for_post(server: FaultServer) -> None:
-    """What never left this machine is repeated, a POST too, as soon as there is a place."""
+    """What was never sent is repeated as soon as there is a slot, a POST too."""
     held = faults.hold()
     server.route("GET", "/slow", held)
     retry = Retry(max_attempts=50, backoff={"kind": "fixed", "initial": 0.001})
@@ -136,7 +136,7 @@ async def test_pool_serves_in_order_of_calls(server: FaultServer) -> None:
 )
 @pytest.mark.virtual_time
 async def test_pool_limit_bounds_requests(server: FaultServer, limits: ConnectionSettings) -> None:
-    """50 callers, 7 places: never more than 7 at the server, and everybody is served."""
+    """50 callers share 7 slots: at most 7 requests are at the server, and all are served."""
     server.script(faults.reply(200, delay=0.005))
     async with client(server, connection=limits) as api:
         await soon(asyncio.gather(*(api.get("/") for _ in range(50))))
@@ -144,7 +144,7 @@ async def test_pool_limit_bounds_requests(server: FaultServer, limits: Connectio
 
 
 async def test_pool_without_limit(server: FaultServer) -> None:
-    """Negative control: with 0 all 50 are at the server at once."""
+    """Negative control: with 0 all 50 requests are at the server at once."""
     held = faults.hold()
     server.script(held)
     async with client(server, connection=ConnectionSettings(pool_size=0)) as api:
@@ -169,12 +169,12 @@ async def test_pool_limit_per_host(server: FaultServer) -> None:
 
 
 async def test_random_cancellation_loses_no_slot(server: FaultServer) -> None:
-    """1 000 callers, 10 places, a third cancelled at random: everybody else is served, and no place is lost."""
+    """1,000 callers share 10 slots, a third is cancelled at random, and all others are served."""
     rng = random.Random(11)
     async with client(server, connection=ConnectionSettings(pool_size=10)) as api:
         calls = [asyncio.create_task(api.get("/")) for _ in range(1000)]
-        doomed = set(rng.sample(calls, 333))
-        for call in doomed:
+        chosen = set(rng.sample(calls, 333))
+        for call in chosen:
             if rng.random() < 0.3:
                 await asyncio.sleep(0)
             call.cancel()
@@ -183,7 +183,7 @@ async def test_random_cancellation_loses_no_slot(server: FaultServer) -> None:
     lost = [
         result
         for call, result in zip(calls, results, strict=True)
-        if call not in doomed and isinstance(result, BaseException)
+        if call not in chosen and isinstance(result, BaseException)
     ]
     assert lost == []
     assert server.peak <= 10
@@ -191,7 +191,7 @@ async def test_random_cancellation_loses_no_slot(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
 async def test_slot_returns_after_fault(server: FaultServer, one: APIClient, fault: Fault) -> None:
-    """Whatever the server does, twice on the only place, the next call gets through."""
+    """After any fault, twice on the only slot, the next call is served."""
     server.script(fault, fault, faults.reply(200))
     for _ in range(2):
         try:
@@ -221,7 +221,7 @@ async def test_slot_returns_after_fault_of_stream(server: FaultServer, one: APIC
 @pytest.mark.parametrize("connects", [True, False])
 @pytest.mark.virtual_time
 async def test_slot_returns_after_connect_timeout(one: APIClient, connects: bool) -> None:
-    """Silence while connecting, or behind it, gives the place back when its time is up."""
+    """Silence during or after connecting releases the slot at the timeout."""
     with black_hole(connects=connects) as url:
         async with client(url, connection=ONE, timeout=Timeout(total=1, attempt=0.2)) as api:
             await failure(api.get("/"))
@@ -229,7 +229,7 @@ async def test_slot_returns_after_connect_timeout(one: APIClient, connects: bool
 
 
 async def test_slot_returns_after_refused_port() -> None:
-    """So does a refusal."""
+    """A refused connection releases the slot."""
     async with client(refused_url(), connection=ONE) as api:
         assert (await failure(api.get("/"))).kind is ErrorKind.CONNECT
         assert in_use(api) == 0
@@ -245,7 +245,7 @@ async def test_slot_returns_after_cancellation(server: FaultServer, one: APIClie
 
 
 async def test_slot_is_held_while_stream_is_read(server: FaultServer) -> None:
-    """A stream that is being read is a connection in use; at its end it is none, even before the block ends."""
+    """A stream holds its slot until its end, even if its block goes on."""
     server.script(faults.reply(200, body=b"x" * 1000))
     async with client(server, connection=ONE) as api, api.stream("GET", "/") as reply:
         assert in_use(api) == 1
@@ -255,7 +255,7 @@ async def test_slot_is_held_while_stream_is_read(server: FaultServer) -> None:
 
 
 async def test_slot_returns_after_leaving_stream(server: FaultServer) -> None:
-    """An endless body that nobody wants any more is hung up on."""
+    """The connection of an abandoned endless body is closed."""
     server.script(faults.endless_body(), faults.reply(200))
     async with client(server, connection=ONE) as api:
         async with api.stream("GET", "/") as reply:
@@ -283,7 +283,7 @@ async def test_pool_of_callers_session(server: FaultServer) -> None:
 
 
 async def test_pool_is_shared_by_fan_out(server: FaultServer) -> None:
-    """More workers than places wait for each other, and nobody fails."""
+    """More workers than slots wait for each other, and no call fails."""
     async with client(server, connection=ConnectionSettings(pool_size=3)) as api:
         result = await soon(api.gather([Call.get(f"/{n}") for n in range(60)], concurrency=30))
     assert len(result.values) == 60

@@ -1,4 +1,4 @@
-"""The rule of wire truth through a proxy: still one wire request an attempt, and the target named as it is."""
+"""Through a proxy an attempt is still one request, and names its target."""
 
 from __future__ import annotations
 

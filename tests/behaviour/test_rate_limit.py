@@ -1,4 +1,4 @@
-"""The rule of the rate limit: so many attempts in a time, in order, and a reply that says "slow down" is for all."""
+"""A rate limit spreads attempts in order, and a reply that asks to slow down holds for all callers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def played(scenario: Scenario, *steps: Step, **settings: Any) -> list[float]:
 
 
 def many(count: int) -> Scenario:
-    """So many calls at once."""
+    """Return a scenario of ``count`` calls at once."""
     return lambda api, _upstream: api.gather([Call.get(f"/{number}") for number in range(count)], concurrency=count)
 
 
@@ -64,12 +64,12 @@ def test_attempts_are_spread_after_burst() -> None:
 
 
 def test_without_rate_limit_sent_at_once() -> None:
-    """Negative control: off by default."""
+    """Negative control: the default is off."""
     assert played(many(6)) == [0] * 6
 
 
 def test_waiters_are_served_in_fifo_order() -> None:
-    """First come, first served."""
+    """The first to come is served first."""
     order: list[str] = []
 
     async def scenario(api: APIClient, upstream: MockUpstream) -> None:
@@ -81,7 +81,7 @@ def test_waiters_are_served_in_fifo_order() -> None:
 
 
 def test_retries_are_paced_too() -> None:
-    """The limit is on attempts: three of them are three turns."""
+    """The limit is on attempts: three of them take three slots."""
     retry = Retry(max_attempts=3, backoff=lambda _: 0.0)
     times = played(
         many(1), mock_reply(503), mock_reply(503), mock_reply(), retry=retry, rate_limit=RateLimit(rate=1, max_wait=9)
@@ -99,7 +99,7 @@ async def test_rate_limit_is_one_for_each_endpoint(server: FaultServer) -> None:
 
 
 async def test_rate_limit_none_overrides_config(server: FaultServer) -> None:
-    """``None`` switches it off; the link is not in the chain then."""
+    """``None`` switches it off, and the middleware is not in the chain."""
     config = ClientConfig(rate_limit=RateLimit(rate=0.001))
     async with client(server, config=config, rate_limit=None) as api:
         await api.get("/")
@@ -112,7 +112,7 @@ async def test_rate_limit_none_overrides_config(server: FaultServer) -> None:
 
 
 async def test_late_slot_is_refused_without_sending(server: FaultServer) -> None:
-    """It says when there is one; the server never sees it, and its circuit never hears of it."""
+    """The refusal names the next slot, and neither the server nor its circuit sees the attempt."""
     breaker = CircuitBreaker(minimum_calls=1, failure_ratio=0.1)
     async with client(server, rate_limit=RateLimit(rate=6, per=60), circuit_breaker=breaker) as api:
         await api.get("/")
@@ -132,7 +132,7 @@ async def test_late_slot_is_refused_without_sending(server: FaultServer) -> None
 
 
 def test_wait_beyond_max_wait_not_started() -> None:
-    """Those with a turn within a second wait for it, the others are told at the very beginning."""
+    """Calls with a slot within a second wait for it, and the others are refused at the beginning."""
     refused: list[float] = []
 
     async def scenario(api: APIClient, _upstream: MockUpstream) -> None:
@@ -160,7 +160,7 @@ def test_wait_beyond_deadline_not_started(timeout: Timeout | float) -> None:
 
 
 def test_refused_retry_raises_previous_failure() -> None:
-    """The upstream's own failure tells more; the refusal stands behind it."""
+    """The upstream's failure is more useful than the refusal, which is its context."""
 
     async def scenario(api: APIClient, _upstream: MockUpstream) -> None:
         error = await failure(api.get("/"))
@@ -174,7 +174,7 @@ def test_refused_retry_raises_previous_failure() -> None:
 
 
 def test_cancelled_waiter_passes_slot_on() -> None:
-    """No turn is lost: the next call has it at once."""
+    """No slot is lost, and the next call has it at once."""
 
     async def scenario(api: APIClient, upstream: MockUpstream) -> None:
         await api.get("/first")
@@ -204,7 +204,7 @@ def test_cancelled_waiter_passes_slot_on() -> None:
     ],
 )
 def test_retry_after_holds_back_all_callers(status: int, headers: dict[str, str]) -> None:
-    """Not only the one who got it; and from then on they go at the rate, without a burst."""
+    """All callers wait, and then go at the rate without a burst."""
 
     async def scenario(api: APIClient, upstream: MockUpstream) -> None:
         await api.get("/first", raise_for_status=False)
@@ -216,7 +216,7 @@ def test_retry_after_holds_back_all_callers(status: int, headers: dict[str, str]
 
 
 def test_retry_after_without_rate_limit() -> None:
-    """Negative control: the caller who got it waits, the others do not know."""
+    """Negative control: only the caller that got the reply waits."""
 
     async def scenario(api: APIClient, upstream: MockUpstream) -> None:
         await api.get("/first", raise_for_status=False)
@@ -227,7 +227,7 @@ def test_retry_after_without_rate_limit() -> None:
 
 @pytest.mark.parametrize("step", [mock_reply(429), mock_reply(500, headers={"Retry-After": "5"}), mock_reply(200)])
 def test_reply_without_retry_after(step: Step) -> None:
-    """Not even a 429, if it does not say for how long; nor a ``Retry-After`` of another status."""
+    """Neither a 429 without ``Retry-After`` nor a ``Retry-After`` of another status holds back calls."""
 
     async def scenario(api: APIClient, _upstream: MockUpstream) -> None:
         await api.get("/first", raise_for_status=False)
@@ -238,7 +238,7 @@ def test_reply_without_retry_after(step: Step) -> None:
 
 @pytest.mark.parametrize(("max_pause", "paused"), [(60.0, 60.0), (2.0, 2.0), (0.0, 0.1)])
 def test_pause_is_bounded(max_pause: float, paused: float) -> None:
-    """A server that says "tomorrow" stops nobody until tomorrow; with ``max_pause=0``, nobody at all."""
+    """A server that asks for a day is limited to ``max_pause``, and with 0 there is no pause."""
 
     async def scenario(api: APIClient, _upstream: MockUpstream) -> None:
         await api.get("/first", raise_for_status=False)
@@ -250,7 +250,7 @@ def test_pause_is_bounded(max_pause: float, paused: float) -> None:
 
 
 def test_pause_refuses_impatient_waiters() -> None:
-    """Whoever waits for a turn learns at once that it comes too late now; the others keep theirs."""
+    """A waiter whose slot is now too late is refused at once, and the others keep theirs."""
     ends: list[tuple[float, str]] = []
 
     async def scenario(api: APIClient, _upstream: MockUpstream) -> None:
@@ -290,7 +290,7 @@ async def test_retry_after_of_other_endpoint(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_retry_after_paces_hits(server: FaultServer) -> None:
-    """Ten callers, a server that says 429 once: nobody comes before the time is over, and all are served."""
+    """After one 429 no caller sends before the time is over, and all are served."""
     server.script(reply(429, headers={"Retry-After": "0.3"}), reply())
     retry = Retry(max_attempts=3, backoff=Backoff(kind="fixed", initial=0.001))
     limit = RateLimit(rate=100, burst=1, max_wait=5)

@@ -1,4 +1,4 @@
-"""The rule of redirects: followed by us, at home only unless told otherwise, and nothing secret leaves home."""
+"""Redirects are followed by the library, within the origin by default, and carry no secret away."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.usefixtures("both_paths"), pytest.mark.one_loop]
 
 @pytest.fixture
 async def elsewhere() -> AsyncIterator[FaultServer]:
-    """Another origin."""
+    """A server of another origin."""
     async with FaultServer() as elsewhere:
         yield elsewhere
 
@@ -62,7 +62,7 @@ async def test_redirect_recorded_without_query(server: FaultServer) -> None:
 
 
 async def test_redirect_to_other_origin_refused(server: FaultServer, elsewhere: FaultServer) -> None:
-    """Another port is another origin (RFC 6454); the other server never hears of us."""
+    """Another port is another origin (RFC 6454), and the other server gets no connection."""
     server.script(redirect(f"{elsewhere.url}/"))
     async with client(server) as api:
         error = await failure(api.get("/"))
@@ -83,7 +83,7 @@ async def test_redirect_switched_off_is_given_back(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("status", [300, 304])
 async def test_redirect_without_single_target_returned(server: FaultServer, status: int) -> None:
-    """300 and 304 are no redirects to follow, nor is one without a Location."""
+    """300, 304 and redirects without a Location are returned."""
     server.script(reply(status), reply(302))
     async with client(server) as api:
         assert (await api.get("/")).status == status
@@ -123,7 +123,7 @@ async def test_redirect_within_origin_keeps_secrets(server: FaultServer) -> None
     ids=["bearer", "key", "query"],
 )
 async def test_redirect_abroad_drops_credentials(server: FaultServer, elsewhere: FaultServer, auth: Any) -> None:
-    """Auth stands outside redirects, so it does not put its token back on a foreign hop."""
+    """Authentication wraps redirects, so it does not add its token to a hop to another origin."""
     server.script(redirect(f"{elsewhere.url}/landing"))
     async with client(server, follow_redirects="any", auth=auth) as api:
         await api.get("/")
@@ -142,7 +142,7 @@ async def test_redirect_there_and_back_drops_secrets(server: FaultServer, elsewh
 
 @pytest.mark.parametrize("status", [307, 308])
 async def test_redirect_abroad_carries_no_body(server: FaultServer, elsewhere: FaultServer, status: int) -> None:
-    """Not even with "any"."""
+    """A body never crosses an origin, even with "any"."""
     server.script(redirect(elsewhere.url, status))
     async with client(server, follow_redirects="any") as api:
         error = await failure(api.post("/", json={"card": 4111}))
@@ -208,7 +208,7 @@ async def test_redirect_of_one_shot_body_refused(server: FaultServer) -> None:
 
 
 async def test_redirect_loop_ends_after_five_hops(server: FaultServer) -> None:
-    """The request and five hops are six; a seventh is never sent, and nothing is retried."""
+    """The request and five hops are six requests. There is no seventh and no retry."""
     server.script(endless_redirect())
     async with APIClient(server.url) as api:
         error = await failure(api.get("/"))
@@ -218,7 +218,7 @@ async def test_redirect_loop_ends_after_five_hops(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("target", ["ftp://127.0.0.1/", "javascript:alert(1)", "http://[", "http:///nowhere"])
 async def test_redirect_to_non_http_refused(server: FaultServer, target: str) -> None:
-    """Whatever a server writes there, it is a RedirectError and not a crash."""
+    """Any malformed Location is a ``RedirectError``."""
     server.script(redirect(target))
     async with client(server, follow_redirects="any") as api:
         assert isinstance(await failure(api.get("/")), RedirectError)
@@ -281,7 +281,7 @@ async def test_plain_session_follows_redirect_abroad(server: FaultServer, elsewh
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
 async def test_redirect_to_unencodable_host_refused(server: FaultServer, host: str) -> None:
-    """A name that no resolver takes is the server's mistake, and told as such."""
+    """A name that no resolver accepts is the server's mistake and reported as such."""
     server.script(redirect(f"http://{host}/"))
     async with client(server, follow_redirects="any") as api:
         error = await failure(api.get("/"))
@@ -303,17 +303,17 @@ async def test_unreachable_redirect_names_both_urls(server: FaultServer) -> None
     server.script(redirect(f"{nobody}/new?token=canary", 307))
     async with client(server, follow_redirects="any", retry=Retry()) as api:
         error = await failure(api.post("/old"))
-    told, _, advice = str(error).partition("; not retried: ")
+    message, _, advice = str(error).partition("; not retried: ")
     where = f"POST {server.url}/old: redirected to {nobody}/new"
-    assert told == f"{where}: cannot connect (Connection refused); nothing more was sent"
+    assert message == f"{where}: cannot connect (Connection refused); nothing more was sent"
     assert advice.startswith("the server may have acted on this POST")
     assert (error.maybe_processed, server.hits) == (True, 1)
 
 
 async def test_redirect_loop_names_call(server: FaultServer) -> None:
-    """With the path and the method its caller gave, whatever became of them on the way."""
+    """The error names the path and method of the call, not those of the last hop."""
     server.script(redirect("/new"))
     async with client(server) as api:
         error = await failure(api.post("/old"))
-    told = f"POST {server.url}/old: redirected to {server.url}/new: the redirect 302 is not followed"
-    assert str(error).startswith(told)
+    message = f"POST {server.url}/old: redirected to {server.url}/new: the redirect 302 is not followed"
+    assert str(error).startswith(message)

@@ -1,4 +1,4 @@
-"""The rule of retry: what may be repeated, how often, when, and with what; counted by the server."""
+"""Retries: what may be repeated, how often, when and with what. The server counts."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_three_attempts_are_three_requests(server: FaultServer, api: APICl
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
 @pytest.mark.one_loop
 async def test_idempotent_method_is_repeated(server: FaultServer, api: APIClient, method: str) -> None:
-    """The methods of RFC 9110 section 9.2.2 are repeated without being told to."""
+    """The methods of RFC 9110 section 9.2.2 are repeated by default."""
     server.script(drop())
     await failure(api.request(method, "/"))
     assert server.hits == 3
@@ -115,7 +115,7 @@ async def test_automatic_key_is_per_call(server: FaultServer, api: APIClient) ->
 async def test_idempotent_option_beats_method(
     server: FaultServer, api: APIClient, method: str, idempotent: bool, hits: int
 ) -> None:
-    """``idempotent=`` decides, both ways."""
+    """``idempotent=`` overrides the method both ways."""
     server.script(drop())
     await failure(api.request(method, "/", idempotent=idempotent))
     assert server.hits == hits
@@ -142,7 +142,7 @@ async def test_unretryable_status_is_raised(server: FaultServer, api: APIClient,
 
 @pytest.mark.one_loop
 async def test_success_keeps_history_of_failures(server: FaultServer, api: APIClient) -> None:
-    """A healed call says what it went through."""
+    """A call that succeeded after failures shows them in its history."""
     server.script(drop(), reply(503), reply(text="done"))
     response = await api.get("/")
     assert (response.text, response.attempts, server.hits) == ("done", 3, 3)
@@ -171,7 +171,7 @@ async def test_without_retry_one_request(server: FaultServer, fault: Step, retry
 
 @pytest.mark.virtual_time
 async def test_stale_connection_is_repeated_for_free(server: FaultServer) -> None:
-    """A kept-alive connection that died is nobody's fault: no pause, no token, but an attempt in the history."""
+    """A stale kept-alive connection costs neither backoff nor token, but is an attempt in the history."""
     server.script(close_idle("request"))
     patient = Retry(max_attempts=2, backoff=lambda _: 5.0)
     async with APIClient(server.url, retry=patient, retry_budget=NO_TOKENS) as api:
@@ -195,7 +195,7 @@ async def test_lost_fresh_connection_uses_budget(server: FaultServer) -> None:
     ("method", "retry"), [("POST", EAGER), ("GET", None), ("GET", Retry(max_attempts=1))], ids=["post", "none", "one"]
 )
 async def test_stale_connection_is_not_repeated(server: FaultServer, method: str, retry: Retry | None) -> None:
-    """A POST that reached a dying connection may have been acted on; ``retry=None`` is one request, here too."""
+    """A POST on a stale connection may have been processed, and ``retry=None`` is one request."""
     server.script(close_idle("request"))
     async with APIClient(server.url, retry=retry) as api:
         await api.get("/")
@@ -220,7 +220,7 @@ async def test_retry_after_beyond_deadline(server: FaultServer, api: APIClient) 
 
 @pytest.mark.one_loop
 async def test_retry_after_above_cap(server: FaultServer) -> None:
-    """A wish above ``retry_after_cap`` is never shortened to it."""
+    """A requested delay above ``retry_after_cap`` is not shortened to it."""
     server.script(reply(429, headers={"Retry-After": "3"}))
     retry = Retry(backoff=lambda _: 0.0, retry_after_cap=2)
     async with APIClient(server.url, retry=retry, timeout=None) as api:
@@ -243,7 +243,16 @@ async def test_retry_after_is_a_floor(
     assert floor - 0.002 <= pause <= floor * 1.25 + 0.05
 
 
-async def test_error_body_is_cut_before_the_pause_so_that_the_pool_never_stalls(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_retry_after_below_backoff(server: FaultServer) -> None:
+    """``Retry-After`` never shortens the backoff."""
+    server.script(reply(503, headers={"Retry-After": "0"}), reply())
+    async with APIClient(server.url, retry=Retry(backoff=lambda _: 0.08)) as api:
+        await soon(api.get("/"))
+    assert server.requests[1].at - server.requests[0].at >= 0.078
+
+
+async def test_error_body_frees_the_pool(server: FaultServer) -> None:
     """An 8 MB error body and a pool of one: three attempts go through, and 64 KiB are kept."""
     server.script(reply(503, body=bytes(8 << 20)))
     async with APIClient(server.url, retry=EAGER, connection=ConnectionSettings(pool_size=1), timeout=3) as api:

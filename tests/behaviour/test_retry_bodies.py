@@ -1,4 +1,4 @@
-"""The rule of retried bodies: a repeat carries the same bytes, or it does not take place."""
+"""A repeated request carries the same body, or is not sent."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_file_on_disk_is_resent_whole(server: FaultServer, api: APIClient,
 
 
 async def test_one_shot_body_without_retry(server: FaultServer, api: APIClient) -> None:
-    """The control: nothing is wrong with a one-shot body as such."""
+    """Negative control: a one-shot body is sent by a call without retries."""
     assert (await soon(api.put("/", content=_pieces()))).attempts == 1
     assert [request.body for request in server.requests] == [b"one shot"]
 

@@ -1,4 +1,4 @@
-"""The rule of the budget: in an outage, retries cost the upstream a bucketful and no more; counted by the server."""
+"""In an outage, retries cost the upstream one bucket of tokens at most. The server counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def bucket(initial: float) -> RetryBudget:
 
 
 async def outage(api: APIClient, calls: int = CALLS, concurrency: int = 1) -> None:
-    """Calls of which all fail."""
+    """Make calls that all fail."""
     result = await soon(api.gather([Call.get("/")] * calls, concurrency=concurrency))
     assert len(result.failures) == calls
 
@@ -98,7 +98,7 @@ async def test_unretried_error_earns_nothing(server: FaultServer) -> None:
 
 @pytest.mark.parametrize(("step", "hits"), [(hang_before_headers(), 2), (drop(), 3)], ids=["timeout", "drop"])
 async def test_timeout_retry_costs_five_tokens(server: FaultServer, step: Step, hits: int) -> None:
-    """Five tokens buy one retry of a call that timed out, or all of one that was dropped."""
+    """Five tokens allow one retry after a timeout, or all retries of a dropped call."""
     server.script(step)
     async with budgeted(server, bucket(5), timeout=Timeout(total=5, attempt=0.2)) as api:
         error = await failure(api.get("/"))
@@ -139,7 +139,7 @@ async def test_unretried_call_takes_no_token(server: FaultServer) -> None:
 
 
 async def test_empty_budget_raises_last_error(server: FaultServer) -> None:
-    """The error is what the server did; that there was no retry is said beside it, and told as an event."""
+    """The error is the server's. The missing retry is a note on it and an event."""
     server.script(drop())
     events: list[Event] = []
     async with budgeted(server, bucket(0)) as api:
@@ -167,7 +167,7 @@ async def test_retry_budgets_show_tokens_left(server: FaultServer) -> None:
 
 
 async def test_retry_budgets_empty_if_off(server: FaultServer) -> None:
-    """An empty mapping, so that whoever looks need not ask."""
+    """The mapping is empty, so reading it needs no check."""
     async with budgeted(server, None) as api:
         await api.get("/")
         assert dict(api.retry_budgets) == {}

@@ -1,4 +1,4 @@
-"""The rule of retries under a circuit: none is waited or paid for that the circuit is sure to refuse."""
+"""A retry that the circuit would refuse is neither awaited nor paid for."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_retry_in_metrics_only_mode(server: FaultServer) -> None:
 
 
 async def test_retry_with_circuit_forced_open(server: FaultServer) -> None:
-    """Nobody knows for how long, so the error does not say."""
+    """A forced state has no end, so the error names none."""
     server.script(reply(503))
 
     def force(_: Event) -> None:

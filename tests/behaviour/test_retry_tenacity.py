@@ -1,4 +1,4 @@
-"""The engine of repeats is tenacity, and whoever does not repeat does not pay for it."""
+"""Repeats run on tenacity, and calls without repeats do not use it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ URL = "http://api.test"
 
 @pytest.fixture
 def engaged(monkeypatch: pytest.MonkeyPatch) -> list[tenacity.BaseRetrying]:
-    """Each of tenacity's loops that was begun."""
+    """Record each tenacity loop that begins."""
     begun: list[tenacity.BaseRetrying] = []
     original = tenacity.BaseRetrying.begin
 
@@ -61,7 +61,7 @@ def refuse(api: APIClient) -> None:
 async def test_tenacity_unused_without_retry(
     make: Callable[[APIClient], Awaitable[Response]], engaged: list[object]
 ) -> None:
-    """What is not repeated, for whatever reason, is decided without it."""
+    """A call that is not repeated, for any reason, does not use tenacity."""
     upstream = MockUpstream()
     upstream.route("GET", "/fine", reply(200))
     upstream.route("GET", "/missing", reply(404))
@@ -76,7 +76,7 @@ async def test_tenacity_unused_without_retry(
 
 
 async def test_tenacity_unused_if_circuit_refuses(engaged: list[object]) -> None:
-    """In an outage most calls end here."""
+    """In an outage most calls end here without tenacity."""
     upstream = MockUpstream()
     upstream.script(reply(200))
     async with APIClient(URL, transport=upstream, retry=AT_ONCE) as api:
@@ -87,7 +87,7 @@ async def test_tenacity_unused_if_circuit_refuses(engaged: list[object]) -> None
 
 
 async def test_tenacity_unused_without_budget(engaged: list[object]) -> None:
-    """Nor for those that would be repeated, had the upstream any budget left."""
+    """A call that would be repeated with a budget does not use tenacity without one."""
     upstream = MockUpstream()
     upstream.script(reply(503))
     budget = RetryBudget(initial=0, min_per_second=0)
@@ -97,7 +97,7 @@ async def test_tenacity_unused_without_budget(engaged: list[object]) -> None:
 
 
 async def test_tenacity_used_once_per_call(engaged: list[object]) -> None:
-    """One loop a call, for all its repeats: the control of the three above."""
+    """Negative control: one loop per call serves all its repeats."""
     upstream = MockUpstream()
     upstream.script(reply(503))
     async with APIClient(URL, transport=upstream, retry=AT_ONCE) as api:
@@ -123,7 +123,7 @@ async def test_backoff_function_gets_outcomes() -> None:
 
 
 async def test_error_is_freed_without_collector() -> None:
-    """No frame that it knows knows it: a storm of failures does not pile up garbage."""
+    """No frame of the error's traceback refers to the error, so failures do not pile up as garbage."""
 
     async def lost(_: Request) -> Response:
         raise APIConnectionError("lost", retryable=True)

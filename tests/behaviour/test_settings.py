@@ -1,4 +1,4 @@
-"""The rule of configuration: it fails closed, at construction, and says field, value, range and remedy."""
+"""Invalid settings are refused at construction with field, value, range and remedy."""
 
 from __future__ import annotations
 
@@ -144,18 +144,18 @@ def test_table_covers_every_setting() -> None:
 
 @pytest.mark.parametrize(("make", "field"), [(Bulkhead, "max_concurrent"), (RateLimit, "rate")])
 def test_required_setting_is_missing(make: type[Settings], field: str) -> None:
-    """What only the author can know is called missing."""
+    """A setting without a default is reported as missing."""
     with pytest.raises(ConfigurationError, match=rf"^{make.__name__}\.{field} is missing; give a "):
         make()
 
 
 @pytest.mark.parametrize(
-    ("given", "kind"),
+    ("value", "kind"),
     [({"max_concurrent": 3}, Bulkhead), ({"initial": 3}, AdaptiveConcurrency), ({}, AdaptiveConcurrency)],
 )
-def test_bulkhead_mapping_fixed_or_adaptive(given: Any, kind: type[Settings]) -> None:
-    """A mapping becomes the one of the two that it describes."""
-    assert ClientConfig(bulkhead=given).bulkhead == kind(**given)
+def test_bulkhead_mapping_fixed_or_adaptive(value: Any, kind: type[Settings]) -> None:
+    """A mapping becomes the bulkhead that its keys describe."""
+    assert ClientConfig(bulkhead=value).bulkhead == kind(**value)
 
 
 @pytest.mark.parametrize("model", sorted({model for model, _, _ in WRONG}, key=str))
@@ -183,7 +183,7 @@ def test_misspelt_setting_suggests_closest(model: type[Settings]) -> None:
     ],
 )
 def test_contradicting_settings_name_both(wrong: Any, words: list[str]) -> None:
-    """Set together, they must agree."""
+    """Settings that are given together must agree."""
     with pytest.raises(ConfigurationError) as caught:
         wrong()
     assert all(word in str(caught.value) for word in words)
@@ -209,14 +209,14 @@ def test_invalid_base_url_refused(url: Any) -> None:
     [("timeouts", "timeout"), ("retries", "retry"), ("header", "headers"), ("base_uri", "base_url")],
 )
 def test_misspelt_client_keyword(misspelt: str, meant: str) -> None:
-    """Did you mean."""
+    """The error suggests the closest keyword."""
     options: Any = {misspelt: 1}
     with pytest.raises(ConfigurationError, match=f"did you mean '{meant}'"):
         APIClient(URL, **options) if meant != "base_url" else APIClient(**options)
 
 
 def test_misspelt_view_keyword() -> None:
-    """With what a view may change."""
+    """The error suggests the closest keyword that a view may change."""
     options: Any = {"timeouts": 1}
     with pytest.raises(ConfigurationError, match=r"with_options\(\) .* did you mean 'timeout'"):
         APIClient(URL).with_options(**options)
@@ -224,7 +224,7 @@ def test_misspelt_view_keyword() -> None:
 
 @pytest.mark.parametrize("option", ["circuit_breaker", "connection", "auth", "retry_budget", "bulkhead", "rate_limit"])
 def test_view_cannot_change_shared_settings(option: str) -> None:
-    """It says what can be changed."""
+    """The error names what a view can change."""
     options: Any = {option: None}
     with pytest.raises(ConfigurationError, match="timeout"):
         APIClient(URL).with_options(**options)
@@ -232,7 +232,7 @@ def test_view_cannot_change_shared_settings(option: str) -> None:
 
 @pytest.mark.parametrize("make", [lambda **o: Call.get("/", **o), lambda **o: APIClient(URL).get("/", **o)])
 def test_misspelt_call_option(make: Any) -> None:
-    """Before anything is sent, and before anything is awaited."""
+    """The option is refused before anything is sent or awaited."""
     with pytest.raises(InvalidRequestError, match="did you mean 'timeout'"):
         make(timeouts=1)
 
@@ -254,7 +254,7 @@ def test_misspelt_call_option(make: Any) -> None:
     ids=str,
 )
 async def test_invalid_call_option(options: CallOptions) -> None:
-    """Named, and nothing is sent."""
+    """The error names the option, and nothing is sent."""
     async with APIClient("http://127.0.0.1:9") as api:
         with pytest.raises(InvalidRequestError, match=next(iter(options))):
             await api.get("/", **options)
@@ -262,7 +262,7 @@ async def test_invalid_call_option(options: CallOptions) -> None:
 
 @pytest.mark.parametrize("value", [{"total": 3}, Timeout(total=3), 3, 3.0, "3s", "3000ms"], ids=str)
 async def test_call_timeout_in_every_form(value: Any) -> None:
-    """What the constructor understands, a call understands."""
+    """A call accepts what the constructor accepts."""
     assert APIClient(URL, timeout=value).config.timeout.total == 3
     async with APIClient("http://127.0.0.1:9", retry=None) as api:
         rows = {row.setting: row.value for row in api.explain("GET", "/", timeout=value).settings}
@@ -272,7 +272,7 @@ async def test_call_timeout_in_every_form(value: Any) -> None:
 
 
 def test_session_and_transport_refused() -> None:
-    """Two who shall send."""
+    """Both would send, so only one may be given."""
     both: Any = {"session": object(), "transport": object()}
     with pytest.raises(ConfigurationError, match="exclude each other"):
         APIClient(URL, **both)
@@ -280,7 +280,7 @@ def test_session_and_transport_refused() -> None:
 
 @pytest.mark.parametrize("session", [object(), "session"])
 def test_invalid_session_refused(session: Any) -> None:
-    """Named by its type."""
+    """The error names the type."""
     with pytest.raises(ConfigurationError, match=type(session).__name__):
         APIClient(URL, session=session)
 
@@ -297,6 +297,6 @@ def test_invalid_session_refused(session: Any) -> None:
     ids=["line break", "space", "framing header", "number", "object"],
 )
 def test_unsendable_headers_or_params_refused(options: Any) -> None:
-    """At construction, not at the first call."""
+    """They are refused at construction, not at the first call."""
     with pytest.raises((ConfigurationError, InvalidRequestError)):
         APIClient(URL, **options)

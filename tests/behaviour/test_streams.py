@@ -1,4 +1,4 @@
-"""The rule of streams: policies up to the headers, the deadline over the body, and no connection left behind."""
+"""A stream has all policies up to its headers, the deadline over its body, and leaves no connection open."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ BODY = b"".join(b"line %d\n" % number for number in range(20_000))
 
 @pytest.fixture
 async def api(server: FaultServer) -> AsyncIterator[APIClient]:
-    """A client with one place, so that a stream that is left behind is noticed by the next call."""
+    """A client with one slot, so that an abandoned stream would block the next call."""
     async with APIClient(server.url, retry=QUICK, connection=ONE) as api:
         yield api
 
@@ -68,7 +68,7 @@ async def opened(api: APIClient, method: str = "GET", path: str = "/") -> bytes:
 
 
 async def test_iter_bytes_gives_each_byte_once(server: FaultServer, api: APIClient) -> None:
-    """In more than one piece, in order, and nothing the second time."""
+    """The body comes in several pieces, in order, and only once."""
     server.script(faults.reply(200, body=BODY))
     async with api.stream("GET", "/") as reply:
         pieces = [piece async for piece in reply.iter_bytes()]
@@ -85,14 +85,14 @@ async def test_stream_is_decoded(server: FaultServer, api: APIClient, coding: fa
 
 
 async def test_iter_lines_gives_text_lines(server: FaultServer, api: APIClient) -> None:
-    """LF and CRLF end a line; umlauts cut in two by the network, and a last line without an end, come whole."""
+    """LF and CRLF end a line. Split characters and a last line without an end come whole."""
     server.script(faults.drip("grün\r\nblau\n\nröt".encode(), interval=0.001))
     async with api.stream("GET", "/") as reply:
         assert [line async for line in reply.iter_lines()] == ["grün", "blau", "", "röt"]
 
 
 async def test_stream_has_no_size_limit(server: FaultServer) -> None:
-    """What is not kept in memory needs no cap; read whole, the same body is refused."""
+    """A stream is not kept in memory and has no limit. Read whole, the same body is refused."""
     server.script(faults.reply(200, body=BODY))
     async with client(server, connection=ConnectionSettings(max_response_size=1000)) as api:
         assert await opened(api) == BODY
@@ -101,7 +101,7 @@ async def test_stream_has_no_size_limit(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("status", [200, 204])
 async def test_stream_without_a_body_is_empty(server: FaultServer, api: APIClient, status: int) -> None:
-    """Nothing to read is no error."""
+    """An empty body is not an error."""
     server.script(faults.reply(status))
     assert await soon(opened(api)) == b""
     assert await soon(opened(api, "HEAD")) == b""
@@ -136,7 +136,7 @@ async def test_stream_deadline_covers_the_body(server: FaultServer, api: APIClie
 
 @pytest.mark.virtual_time
 async def test_stream_deadline_cancels_no_task(server: FaultServer, api: APIClient) -> None:
-    """The alarm takes its cancellation back: the task goes on as if nothing had happened."""
+    """The timeout takes its cancellation back, and the task goes on."""
     server.route("GET", "/hangs", faults.hang_in_body())
     with pytest.raises(DeadlineExceededError):
         async with api.stream("GET", "/hangs", timeout=0.05) as reply:
@@ -188,7 +188,7 @@ async def test_stream_read_to_end_keeps_connection(server: FaultServer, api: API
 
 
 async def test_error_in_block_closes_stream(server: FaultServer, api: APIClient) -> None:
-    """Whatever happens inside."""
+    """An exception inside the block closes the stream."""
     server.script(faults.endless_body())
     with pytest.raises(KeyError):
         async with api.stream("GET", "/"):
@@ -200,7 +200,7 @@ async def test_error_in_block_closes_stream(server: FaultServer, api: APIClient)
 
 
 async def test_error_status_raises_on_entry(server: FaultServer, api: APIClient) -> None:
-    """The body of an error is read for the caller; the connection is given back."""
+    """The body of an error is read for the caller, and the connection is released."""
     server.script(faults.reply(500, body=b"why"))
     with pytest.raises(InternalServerError) as caught:
         await opened(api)
@@ -217,7 +217,7 @@ async def test_error_status_without_raise_is_read(server: FaultServer, api: APIC
 
 @pytest.mark.parametrize("fault", [faults.drop(), faults.reset(), faults.reply(503), faults.garbage()], ids=repr)
 async def test_stream_is_retried_up_to_headers(server: FaultServer, api: APIClient, fault: Fault) -> None:
-    """Trouble before the body is healed as for any call."""
+    """Failures before the body are retried as for any call."""
     server.script(fault, faults.reply(200, body=BODY))
     async with api.stream("GET", "/") as reply:
         assert await reply.read() == BODY
@@ -240,7 +240,7 @@ async def test_stream_is_retried_up_to_headers(server: FaultServer, api: APIClie
 )
 @pytest.mark.virtual_time
 async def test_broken_body_is_not_retried(server: FaultServer, api: APIClient, fault: Fault, kind: ErrorKind) -> None:
-    """Bytes were delivered: nobody can take them back, so there is one request and an error."""
+    """Delivered bytes cannot be taken back, so there is one request and an error."""
     server.script(fault)
     with pytest.raises(APIConnectionError) as caught:
         async with api.stream("GET", "/", timeout=0.5) as reply:
@@ -252,14 +252,14 @@ async def test_broken_body_is_not_retried(server: FaultServer, api: APIClient, f
 
 @pytest.mark.virtual_time
 async def test_broken_framing_fails_at_once(server: FaultServer) -> None:
-    """Read whole, too, it is known for what it is when it happens, not when time runs out."""
+    """A buffered body fails when its framing breaks, not when time runs out."""
     server.script(LATE_BAD_CHUNK)
     async with client(server, timeout=0.5) as api:
         assert (await failure(api.get("/"))).kind is ErrorKind.PROTOCOL
 
 
 async def test_undecodable_stream_is_an_error(server: FaultServer, api: APIClient) -> None:
-    """A coding nobody knows is not handed over raw."""
+    """An unknown coding is not handed over raw."""
     server.script(faults.reply(200, body=gzip.compress(b"x"), headers={"Content-Encoding": "pack200"}))
     with pytest.raises(APIConnectionError):
         await opened(api)
@@ -305,7 +305,7 @@ async def dawdles(request: Request, call_next: Handler) -> Response:
 
 @pytest.mark.parametrize("scope", ["middleware", "attempt_middleware"])
 async def test_failing_middleware_closes_stream(server: FaultServer, scope: str) -> None:
-    """Nobody owns it then but the client."""
+    """The client closes the stream that its caller never got."""
     server.script(faults.endless_body())
     async with client(server, **{scope: [fails_afterwards]}) as api:
         with pytest.raises(RuntimeError):
@@ -314,7 +314,7 @@ async def test_failing_middleware_closes_stream(server: FaultServer, scope: str)
 
 
 async def test_stream_is_closed_before_retry(server: FaultServer) -> None:
-    """With one place only, the second attempt would otherwise wait for the first one's connection for ever."""
+    """With one slot the second attempt would otherwise wait for the first one's connection for ever."""
     server.script(faults.reply(200, body=b"x" * 5_000_000), faults.reply(200, body=BODY))
     async with APIClient(server.url, retry=QUICK, connection=ONE, attempt_middleware=[breaks_the_first]) as api:
         assert await soon(opened(api)) == BODY
@@ -323,7 +323,7 @@ async def test_stream_is_closed_before_retry(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("scope", ["middleware", "attempt_middleware"])
 async def test_middleware_opening_stream_twice(server: FaultServer, scope: str) -> None:
-    """A repeater of the user's leaves only the last reply open."""
+    """A middleware that repeats leaves only the last reply open."""
     server.script(faults.reply(200, body=b"x" * 5_000_000), faults.reply(200, body=BODY))
     async with client(server, connection=ONE, **{scope: [asks_twice]}) as api:
         assert await soon(opened(api)) == BODY
@@ -331,7 +331,7 @@ async def test_middleware_opening_stream_twice(server: FaultServer, scope: str) 
 
 
 async def test_stream_replaced_by_error_frees_slot(server: FaultServer) -> None:
-    """An open reply of a first try does not make an error of the second one look like a stream."""
+    """An open reply of the first send does not make the error of the second one a stream."""
     server.script(faults.endless_body(), faults.reply(500))
     async with client(server, middleware=[asks_twice]) as api:
         assert isinstance(await failure(opened(api)), InternalServerError)
@@ -340,7 +340,7 @@ async def test_stream_replaced_by_error_frees_slot(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_timeout_after_headers_closes_stream(server: FaultServer) -> None:
-    """The reply was there, a middleware dawdled: the attempt fails, and its connection goes."""
+    """A middleware hangs after the reply: the attempt fails, and its connection is closed."""
     server.script(faults.endless_body())
     timeout = Timeout(total=5, attempt=0.2)
     async with client(server, timeout=timeout, attempt_middleware=[dawdles]) as api:
@@ -378,7 +378,7 @@ async def test_stream_of_closed_client(server: FaultServer) -> None:
 
 
 async def test_error_reply_body_is_read_once(server: FaultServer) -> None:
-    """As that of any other."""
+    """The body of an error reply is given once."""
     server.script(faults.reply(404, body=b"nope"))
     async with client(server, raise_for_status=False) as api, api.stream("GET", "/") as reply:
         assert [await reply.read(), await reply.read()] == [b"nope", b""]
@@ -387,7 +387,7 @@ async def test_error_reply_body_is_read_once(server: FaultServer) -> None:
 @pytest.mark.one_loop
 @pytest.mark.one_path
 async def test_iter_lines_of_long_line_is_linear() -> None:
-    """A line of 13 MB in 200 pieces takes far less than that would."""
+    """A line of 13 MB in 200 pieces costs far less than copying it with each piece."""
     pieces = [b"x" * 65_536] * 200
 
     class Long(StreamResponse):

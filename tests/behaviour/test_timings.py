@@ -1,4 +1,4 @@
-"""Where the time of an attempt goes, stage by stage, on real sockets and on both event loops."""
+"""Timings of an attempt by stage, on real sockets and both event loops."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ TLS = ConnectionSettings(tls=TRUSTING)
 
 
 def seen(timings: Timings) -> set[str]:
-    """The stages that took place."""
+    """Return the stages that took place."""
     return {stage for stage, seconds in timings._asdict().items() if seconds is not None}
 
 
 async def test_stages_of_new_connection() -> None:
-    """TCP and TLS, too, though neither aiohttp nor an event loop says when the one ends and the other begins."""
+    """TCP and TLS are separate, although neither aiohttp nor the loop reports where TCP ends."""
     async with FaultServer(tls=SERVING) as server:
         async with client(server.url.replace("127.0.0.1", "localhost"), connection=TLS) as api:
             answer = await soon(api.get("/"))
@@ -47,7 +47,7 @@ async def test_no_tls_stage_without_tls(server: FaultServer) -> None:
 
 
 async def test_stages_of_kept_alive_connection() -> None:
-    """It was made by an earlier call."""
+    """The connection was made by an earlier call."""
     async with FaultServer(tls=SERVING) as server, client(server, connection=TLS) as api:
         await soon(api.get("/"))
         again = await soon(api.get("/"))
@@ -56,7 +56,7 @@ async def test_stages_of_kept_alive_connection() -> None:
 
 
 async def test_hang_is_timed_in_tls() -> None:
-    """In the handshake: the connection stood at once, and what was waited for is TLS."""
+    """The connection was made at once, and the wait is counted as TLS."""
     with black_hole() as url:
         async with client(url.replace("http", "https")) as api:
             record = (await stuck_in(Stage.TLS, lambda limit: failure(api.get("/", timeout=limit)))).history[0]
@@ -68,7 +68,7 @@ async def test_hang_is_timed_in_tls() -> None:
 
 @pytest.mark.virtual_time
 async def test_hang_is_timed_in_connect() -> None:
-    """The connection never stands, so there is no handshake."""
+    """The connection is never made, so there is no handshake."""
     with black_hole(connects=False) as url:
         async with client(url.replace("http", "https"), timeout=0.2) as api:
             record = (await failure(api.get("/"))).history[0]
@@ -78,14 +78,14 @@ async def test_hang_is_timed_in_connect() -> None:
 
 
 async def test_stages_of_refused_connection() -> None:
-    """It was tried, for a moment."""
+    """The attempt to connect is counted."""
     async with client(refused_url()) as api:
         assert seen((await failure(api.get("/"))).history[0].timings) == {"pool", "connect"}
 
 
 @pytest.mark.virtual_time
 async def test_stages_of_each_attempt(server: FaultServer) -> None:
-    """The failed one as far as it came, the next one in full."""
+    """A failed attempt has its stages up to the failure, a good one has all."""
     server.script(reset(), hang_before_headers(), drip(b"abc", interval=0.01))
     retry = Retry(max_attempts=3, backoff={"kind": "fixed", "initial": 0.001})
     async with client(server, retry=retry, retry_budget=None, timeout={"attempt": 0.2}) as api:
@@ -98,7 +98,7 @@ async def test_stages_of_each_attempt(server: FaultServer) -> None:
 
 @pytest.mark.virtual_time
 async def test_body_stage_lasts_until_end_of_stream(server: FaultServer) -> None:
-    """Its time is the reader's, too."""
+    """The body stage includes the reader's time."""
     server.script(drip(b"abc", interval=0.02))
     async with client(server) as api, api.stream("GET", "/") as stream:
         await soon(stream.read())
@@ -106,7 +106,7 @@ async def test_body_stage_lasts_until_end_of_stream(server: FaultServer) -> None
 
 
 async def test_pickled_record_keeps_stages() -> None:
-    """It can travel to another process, with what it can tell and nothing else."""
+    """A record can travel to another process with its timings and certificate."""
     async with FaultServer(tls=SERVING) as server, client(server, connection=TLS) as api:
         record = (await soon(api.get("/"))).history[0]
     copy = pickle.loads(pickle.dumps(record))  # noqa: S301 -- our own bytes
@@ -126,7 +126,7 @@ async def test_certificate_of_new_connection_only() -> None:
 
 
 async def test_record_of_callers_session() -> None:
-    """Its sockets are not ours."""
+    """The sockets of a caller's session are not observed."""
     async with FaultServer(tls=SERVING) as server:
         connector = aiohttp.TCPConnector(ssl=TRUSTING)
         async with aiohttp.ClientSession(connector=connector) as session, client(server, session=session) as api:
@@ -136,14 +136,14 @@ async def test_record_of_callers_session() -> None:
 
 
 async def test_unverified_certificate_is_not_named() -> None:
-    """Whatever it says, nobody vouches for it."""
+    """Nothing vouches for an unverified certificate."""
     async with FaultServer(tls=SERVING) as server, client(server, connection=ConnectionSettings(tls=False)) as api:
         assert (await soon(api.get("/"))).history[0].certificate is None
 
 
 @pytest.mark.virtual_time
 async def test_record_keeps_no_socket(server: FaultServer) -> None:
-    """An error or a reply that somebody keeps holds on to numbers, not to what the operating system lends."""
+    """A kept error or reply holds numbers, not sockets."""
     server.script(reply(), hang_before_headers())
     async with client(server, timeout=0.1, connection=ConnectionSettings(keepalive=0)) as api:
         kept = [(await soon(api.get("/"))).history[0], (await failure(api.get("/"))).history[0]]
@@ -151,7 +151,7 @@ async def test_record_keeps_no_socket(server: FaultServer) -> None:
 
 
 async def test_record_is_freed_without_collector(server: FaultServer) -> None:
-    """Nothing refers to itself in a circle, so nothing waits for the garbage collector."""
+    """A record has no reference cycle."""
     async with client(server) as api:
         answer = await soon(api.get("/"))
         gc.disable()
@@ -165,7 +165,7 @@ async def test_record_is_freed_without_collector(server: FaultServer) -> None:
 
 @pytest.mark.parametrize(("keepalive", "connections"), [(0, 3), (15, 1)])
 async def test_keepalive_zero_is_one_request(server: FaultServer, keepalive: float, connections: int) -> None:
-    """``keepalive=0`` means a connection a request; as a control, the default keeps one for all."""
+    """``keepalive=0`` means one request per connection. As a control, the default keeps one for all."""
     async with APIClient(server.url, connection=ConnectionSettings(keepalive=keepalive)) as api:
         for _ in range(3):
             await soon(api.get("/"))

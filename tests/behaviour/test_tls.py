@@ -1,4 +1,4 @@
-"""The rule of TLS: who cannot be trusted gets nothing, once, and it is said so."""
+"""TLS: a server that cannot be trusted gets nothing, once, and the error says why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ssl
 
 import pytest
 import trustme
-from tests.behaviour.support import client, failure, in_use, open_files, soon, stuck_in, turns
+from tests.behaviour.support import client, failure, in_use, open_files, settled, soon, stuck_in
 
 from resilient_client import APIClient, APIError, APITimeoutError, ConnectionSettings, ErrorKind, Retry, Stage, Timeout
 from resilient_client._transport import request_body
@@ -39,7 +39,7 @@ BAD = {
 
 
 async def refusal(server: FaultServer, method: str = "GET") -> APIError:
-    """What a client that retries whatever it can says about this server."""
+    """Return the error of a client with retries that meets a server it cannot trust."""
     connection = ConnectionSettings(tls=TRUSTING)
     async with APIClient(server.url, retry=EAGER, connection=connection, circuit_breaker=None) as api:
         error = await failure(api.request(method, "/", json={} if method == "POST" else None))
@@ -82,7 +82,7 @@ async def test_bad_certificate_is_not_processed(certificate: str) -> None:
     [("untrusted", "unable to get local issuer"), ("another host's", "mismatch"), ("expired", "expired")],
 )
 async def test_error_names_certificate_problem(certificate: str, words: str) -> None:
-    """An operator can tell a wrong host from an old certificate."""
+    """The error distinguishes a wrong host from an expired certificate."""
     async with FaultServer(tls=BAD[certificate]) as server:
         assert words in str(await refusal(server))
 
@@ -96,7 +96,7 @@ async def test_tls_false_verifies_nothing(certificate: str) -> None:
 
 
 async def test_tls_to_plain_http_refused() -> None:
-    """A reply that is no TLS is no trusted connection."""
+    """A reply that is not TLS is refused."""
 
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -111,7 +111,7 @@ async def test_tls_to_plain_http_refused() -> None:
 
 @pytest.mark.parametrize("limit", ["connect", "attempt"])
 async def test_hanging_handshake_times_out_in_tls(limit: str) -> None:
-    """TCP is up, the handshake is silent: whichever limit strikes says where, and that nothing was sent."""
+    """TCP is connected and the handshake silent: the limit that fires names the stage, and nothing was sent."""
     with black_hole() as url:
         async with client(url.replace("http:", "https:")) as api:
             error = await stuck_in(Stage.TLS, lambda s: failure(api.get("/", timeout=Timeout(total=60, **{limit: s}))))
@@ -130,13 +130,13 @@ async def test_silent_port_times_out_in_connect() -> None:
 
 
 async def test_refused_port_is_a_connect_error() -> None:
-    """No connection, no handshake."""
+    """Without a connection there is no handshake."""
     async with client(refused_url().replace("http:", "https:")) as api:
         assert (await failure(api.get("/"))).kind is ErrorKind.CONNECT
 
 
 async def test_handshake_hangup_is_retryable() -> None:
-    """A server that is just restarting is no matter of trust."""
+    """A server that is restarting is not untrusted."""
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -154,7 +154,7 @@ async def test_handshake_hangup_is_retryable() -> None:
 async def test_unread_upload_leaves_no_connection(
     in_pieces: bool, both_paths: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The farewell of TLS would wait for a server that takes nothing."""
+    """An orderly close of TLS would wait for a server that reads nothing."""
     if both_paths == "direct":
         monkeypatch.setattr(request_body, "_AT_ONCE", 20_000_000)
     content = (lambda: iter([bytes(60_000)] * 300)) if in_pieces else bytes(20_000_000)
@@ -175,8 +175,7 @@ async def test_unread_upload_leaves_no_connection(
         counts = []
         for _ in range(2):
             error = await stuck_in(stage, lambda s: failure(api.post("/", content=content, timeout=Timeout(attempt=s))))
-            await turns()
-            counts.append(open_files() - accepted)
+            counts.append(await settled(lambda: open_files() - accepted))
         over.set()
     assert error.stage in {Stage.SEND, Stage.HEADERS}
     assert counts[1] == counts[0]

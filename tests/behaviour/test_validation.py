@@ -1,4 +1,4 @@
-"""The rule of bad input: one clear sentence, before anything is sent, and nothing accepted that cannot work."""
+"""Invalid arguments are refused with one clear sentence before anything is sent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.one_loop
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("value", "message"),
     [
         ({"retry": 3}, "retry is 3; give Retry(max_attempts=3), or None for no retries"),
         ({"circuit_breaker": False}, "circuit_breaker is False; give CircuitBreaker(...), or None"),
@@ -49,16 +49,16 @@ pytestmark = pytest.mark.one_loop
         ({"params": "a=1"}, "params is of type str; give a mapping"),
     ],
 )
-def test_invalid_client_option_names_remedy(given: dict[str, Any], told: str) -> None:
+def test_invalid_client_option_names_remedy(value: dict[str, Any], message: str) -> None:
     """What cannot work is found when the client is built, and the remedy is named."""
     with pytest.raises(ConfigurationError) as caught:
-        APIClient("https://api.example.com", **given)
-    assert told in str(caught.value)
+        APIClient("https://api.example.com", **value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("value", "message"),
     [
         ({"idempotency_key": ""}, "idempotency_key is ''"),
         ({"idempotency_key": " "}, "idempotency_key is ' '"),
@@ -73,51 +73,51 @@ def test_invalid_client_option_names_remedy(given: dict[str, Any], told: str) ->
         ({"respone_model": int}, "did you mean 'response_model'?"),
     ],
 )
-async def test_invalid_call_option_sends_nothing(server: FaultServer, given: dict[str, Any], told: str) -> None:
-    """A wrong call never reaches the wire; an empty key, above all, makes no POST repeatable."""
+async def test_invalid_call_option_sends_nothing(server: FaultServer, value: dict[str, Any], message: str) -> None:
+    """An invalid call is not sent, and an empty key does not make a POST repeatable."""
     server.script(reply(503))
     async with client(server, retry=Retry()) as api:
         with pytest.raises(InvalidRequestError) as caught:
-            await soon(api.post("/pay", **given))
-    assert told in str(caught.value)
+            await soon(api.post("/pay", **value))
+    assert message in str(caught.value)
     assert server.hits == 0
 
 
-@pytest.mark.parametrize("given", ["/pay?token=canary", None, {"path": "/pay"}])
-async def test_send_of_non_call_refused(server: FaultServer, given: Any) -> None:
-    """A path looks like a call, and is none: nobody said with which method."""
+@pytest.mark.parametrize("value", ["/pay?token=canary", None, {"path": "/pay"}])
+async def test_send_of_non_call_refused(server: FaultServer, value: Any) -> None:
+    """A path is not a call, because it has no method."""
     async with client(server) as api:
         with pytest.raises(InvalidRequestError) as caught:
-            await soon(api.send(given))
-        outcome = await soon(api.run(given))
+            await soon(api.send(value))
+        outcome = await soon(api.run(value))
     assert isinstance(outcome, Failure)
     assert str(outcome.error) == str(caught.value)
-    told = "is no call; give Call.get(path), or make it at once: api.get(path)"
-    assert str(caught.value) == f"{type(given).__name__} {told}"
+    message = "is no call; give Call.get(path), or make it at once: api.get(path)"
+    assert str(caught.value) == f"{type(value).__name__} {message}"
     assert server.hits == 0
 
 
 @pytest.mark.parametrize("method", ["", "GET IT", 7, None])
 def test_invalid_method_refused(method: Any) -> None:
-    """When the call is described, long before it is made."""
+    """The method is checked when the call is described."""
     with pytest.raises(InvalidRequestError, match=r"is not an HTTP token; give one such as 'GET'"):
         Call(method, "/pay")
 
 
 def test_call_with_invalid_path_has_a_repr() -> None:
-    """It is refused when it is made; a debugger or a log may look at it before."""
+    """It is refused when it is sent, and its ``repr`` works before that."""
     assert repr(Call.get(7)) == "<Call GET int>"  # type: ignore[arg-type]  # the point
 
 
 def test_invalid_proxy_is_not_shown() -> None:
-    """It may hold credentials."""
+    """The value may hold credentials."""
     with pytest.raises(ConfigurationError) as caught:
         ConnectionSettings(proxy=["http://user:canary@proxy:1"])  # type: ignore[arg-type]  # the point
     assert "canary" not in str(caught.value)
 
 
 def test_timedelta_sets_total_timeout() -> None:
-    """A duration is a duration."""
+    """A ``timedelta`` is accepted as a duration."""
     assert APIClient("https://a.example", timeout=timedelta(seconds=3)).config.timeout == Timeout(total=3)  # type: ignore[arg-type]  # beyond the types
 
 

@@ -1,4 +1,4 @@
-"""The rule of wire truth: one attempt is one request on the wire, and what is given back is what came, whole."""
+"""One attempt is one request on the wire, and a reply is returned whole or not at all."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_bare_aiohttp_sends_six_requests(server: FaultServer, session: aio
 
 @pytest.mark.parametrize("owner", ["ours", "theirs"])
 async def test_stale_connection_without_retry(server: FaultServer, session: aiohttp.ClientSession, owner: str) -> None:
-    """``retry=None``: the request that met a dying connection is the only one, whoever made the connection."""
+    """``retry=None``: the request on the stale connection is the only one, in any session."""
     server.script(close_idle("request"))
     async with client(server, session=session if owner == "theirs" else None) as api:
         await api.get("/")
@@ -112,7 +112,7 @@ def counting(seen: list[str]) -> aiohttp.ClientMiddlewareType:
 
 
 async def test_session_middlewares_run_per_request(server: FaultServer) -> None:
-    """Our guard stands before them, not in their place."""
+    """Our guard is added before the session's middlewares and does not replace them."""
     seen: list[str] = []
     server.script(drop(), echo())
     async with (
@@ -140,7 +140,7 @@ async def test_aiohttp_middlewares_setting(server: FaultServer) -> None:
 
 
 async def test_callers_session_stays_open(server: FaultServer, session: aiohttp.ClientSession) -> None:
-    """Who opened it closes it, whatever became of the client."""
+    """The session is closed by its owner, after failures too."""
     server.script(reply(), drop(), reply())
     async with client(server, session=session) as api:
         await api.get("/")
@@ -151,7 +151,7 @@ async def test_callers_session_stays_open(server: FaultServer, session: aiohttp.
 
 
 async def test_closed_callers_session_is_named(server: FaultServer, session: aiohttp.ClientSession) -> None:
-    """A session that its owner has closed is a clear error of ours, not one of aiohttp's."""
+    """A closed session is reported by an error of the library, not of aiohttp."""
     async with client(server, session=session) as api:
         await session.close()
         with pytest.raises(ClientClosedError):
@@ -188,7 +188,7 @@ async def test_redirect_hops_are_recorded(server: FaultServer) -> None:
 
 
 async def test_resend_after_401_is_recorded(server: FaultServer) -> None:
-    """A fresh token and a second request are no retry."""
+    """A resend with a fresh token is not a retry."""
     tokens = iter(["old", "new"])
 
     async def provide() -> str:
@@ -203,7 +203,7 @@ async def test_resend_after_401_is_recorded(server: FaultServer) -> None:
 
 @pytest.mark.one_loop
 async def test_redirect_to_other_origin_refused(server: FaultServer) -> None:
-    """By default no redirect leaves the origin; the redirect itself is in the error."""
+    """By default no redirect leaves the origin, and the error holds the redirect."""
     async with FaultServer() as other:
         server.script(redirect(f"{other.url}/x"))
         async with client(server) as api:
@@ -229,7 +229,7 @@ async def test_redirect_abroad_carries_no_secret(server: FaultServer) -> None:
 
 @pytest.mark.one_loop
 async def test_redirect_abroad_carries_no_body(server: FaultServer) -> None:
-    """A 307 asks to repeat the body; to another origin it is not."""
+    """A 307 asks to repeat the body, which is not sent to another origin."""
     async with FaultServer() as other:
         server.script(redirect(f"{other.url}/x", 307))
         async with client(server, follow_redirects="any") as api:
@@ -261,7 +261,7 @@ async def test_redirects_off_are_returned(server: FaultServer) -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
 async def test_coded_body_is_decoded(server: FaultServer, coding: Any) -> None:
-    """The control for those below."""
+    """Negative control for the tests of broken codings."""
     server.script(reply(text="hello " * 5000, coding=coding))
     async with client(server) as api:
         assert (await api.get("/")).text == "hello " * 5000
@@ -295,7 +295,7 @@ async def _streamed(api: APIClient) -> bytes:
     ids=["corrupt", "not gzip", "unknown", "six in one", "six in a row"],
 )
 async def test_undecodable_body_is_a_protocol_error(server: FaultServer, fault: Step) -> None:
-    """A coding that is broken, unknown or stacked too high is the server's fault, and said to be."""
+    """A coding that is broken, unknown or stacked too high is reported as the server's fault."""
     server.script(fault)
     async with client(server) as api:
         error = await failure(api.get("/"))
@@ -351,7 +351,7 @@ async def test_plain_body_above_limit_is_too_large(server: FaultServer) -> None:
     ids=["smtp", "html", "status", "two lengths", "negative", "longer", "chunk", "size", "count", "endless"],
 )
 async def test_non_http_reply_is_a_protocol_error(server: FaultServer, fault: Step) -> None:
-    """Aiohttp calls it a 400; it is no answer at all, may be retried, and counts against the upstream."""
+    """Aiohttp calls it a 400. It is not a reply, may be retried and counts against the upstream."""
     server.script(fault)
     async with client(server, circuit_breaker=CircuitBreaker(minimum_calls=1)) as api:
         error = await failure(api.get("/"))
@@ -387,7 +387,7 @@ async def test_unknown_coding_is_not_retried(server: FaultServer) -> None:
 
 
 async def answer_after_an_extra_reply(server: FaultServer) -> str:
-    """What a second request gets on a connection on which a reply came that nobody asked for."""
+    """Return the reply to a second request on a connection with an unsolicited reply."""
     asked_for_none = asyncio.Event()
 
     async def one_too_many(_request: ReceivedRequest, wire: Wire) -> None:
@@ -412,7 +412,7 @@ async def test_unsolicited_reply_is_discarded(server: FaultServer) -> None:
 
 
 async def test_unsolicited_reply_control(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: aiohttp by itself takes whatever is there."""
+    """Negative control: aiohttp takes what is in its buffer."""
     for module in (fast_path, hooks):
         monkeypatch.setattr(module, "has_unasked_data", lambda _connection: False)
     assert await answer_after_an_extra_reply(server) == "extra"

@@ -32,7 +32,7 @@ from resilient_client import (
 )
 from resilient_client._client.fan_out import FanOut
 from resilient_client._core import events
-from resilient_client._middleware import hedging
+from resilient_client._middleware.hedging import middleware as hedging
 from resilient_client._policies.balancing import balancer, endpoint_pool, outlier_ejection, peak_ewma
 from resilient_client._policies.circuit import circuit
 from resilient_client._policies.circuit.registry import Circuits

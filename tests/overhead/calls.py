@@ -24,7 +24,7 @@ async def bare(count: int) -> None:
 
 
 async def ours(count: int) -> None:
-    """The default chain."""
+    """Make calls with the default chain."""
     async with upstream() as url, APIClient(url) as api:
         for _ in range(count):
             await api.get("/items")

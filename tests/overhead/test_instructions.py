@@ -1,10 +1,10 @@
-"""The price of a call in instructions of the processor, which no other load on the machine changes.
+"""The cost of a call in instructions of the processor, which other load on the machine does not change.
 
-valgrind's cachegrind counts them. What is counted is the difference between two runs of different length, so that
-starting up does not count. The figures recorded in ``instructions.json`` are those of one build of Python; on any
-other the price is compared with that of bare aiohttp there, less sharply.
+valgrind's cachegrind counts them. The result is the difference between two runs of different length, so that start-up
+does not count. The figures in ``instructions.json`` are those of one build of Python. On any other the ratio to bare
+aiohttp is compared, less strictly.
 
-    python -m tests.overhead.test_instructions    # record anew, after a change that is meant
+    python -m tests.overhead.test_instructions    # record anew after an intended change
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _counted(command: list[str], calls: int) -> int:
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed: apt install valgrind")
 def test_default_chain_instructions() -> None:
-    """To 1 % on the build of Python that was recorded; beside bare aiohttp, to 10 %, on any."""
+    """To 1 % on the recorded build of Python, and relative to bare aiohttp to 10 % on any."""
     recorded = json.loads(RECORDED.read_text())
     ours = instructions("ours")
     assert recorded["build"] != BUILD or ours == pytest.approx(recorded["ours"], rel=0.01)

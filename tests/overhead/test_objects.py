@@ -1,4 +1,4 @@
-"""What a successful call makes, to the last object: a clock would only notice ten of them."""
+"""Objects, futures and timers that a successful call creates. A clock would only notice ten more."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def url() -> AsyncIterator[str]:
 
 
 async def made_by(call: Callable[[], Awaitable[object]]) -> Counter[str]:
-    """The objects of ours that one call makes, by class; the same for each of several calls."""
+    """Return the library's objects that one call creates, by class, which must be the same for each call."""
     for _ in range(CALLS):
         await call()  # connections, caches
     made: Counter[str] = Counter()
@@ -86,7 +86,7 @@ def watch(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> C
 
 @pytest.mark.parametrize("at_once", [1, 32])
 async def test_call_takes_one_future_and_no_task(at_once: int, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The future is that of the reply; calls at the same time have one timer for all their alarms."""
+    """The future is that of the reply, and concurrent calls share one timer."""
     start = asyncio.Event()
 
     async def worker() -> None:

@@ -15,13 +15,13 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """One piece is one request: nobody here sends large ones, or several at once."""
+        """Answer. One piece is one request: requests here are small and not pipelined."""
         self._transport.write(REPLY)  # type: ignore[attr-defined]  # a TCP transport can write
 
 
 @asynccontextmanager
 async def upstream() -> AsyncIterator[str]:
-    """Its base URL."""
+    """Serve, and yield the base URL."""
     server = await asyncio.get_running_loop().create_server(_Connection, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

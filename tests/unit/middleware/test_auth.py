@@ -70,14 +70,14 @@ class Scripted:
 
 
 def heard(events: Events) -> list[Event]:
-    """Everything ``events`` tells from now on."""
+    """Record everything that ``events`` emits from now on."""
     told: list[Event] = []
     events.subscribe(told.append)
     return told
 
 
 async def test_credentials_are_added_to_a_copy() -> None:
-    """The success path is one request; the original stays without credentials."""
+    """Success takes one request, and the original stays without credentials."""
     auth, upstream, request = Rotating(), Upstream("v1"), request_to()
     reply = await AuthMiddleware(auth)(request, upstream)
     assert (reply.status, len(upstream.seen), auth.refreshes) == (200, 1, 0)
@@ -115,7 +115,7 @@ async def late_401(late: AuthMiddleware, early: AuthMiddleware) -> Response:
 
 
 async def test_401_to_outdated_credentials_resends() -> None:
-    """A 401 that answers credentials replaced meanwhile is no reason for another refresh."""
+    """A 401 to credentials that were replaced meanwhile does not cause another refresh."""
     auth = Rotating()
     link = AuthMiddleware(auth)
     assert (await late_401(link, link)).status == 200
@@ -150,7 +150,7 @@ async def test_401_after_own_renewal_resends() -> None:
 
 
 async def test_changed_headers_are_not_credentials() -> None:
-    """What a middleware nearer to the wire does to an attempt does not look like a renewal."""
+    """A change by an inner middleware does not look like a renewal."""
     auth, accepting = Rotating(), Upstream("v2")
 
     async def upstream(request: Request) -> Response:
@@ -170,7 +170,7 @@ async def test_declared_signature_resends_once() -> None:
 
 
 async def test_undeclared_signature_refreshes_once() -> None:
-    """An Auth that always differs and does not say so looks renewed: its second 401 is given back, and refreshes."""
+    """An Auth that always differs without declaring it looks renewed: its second 401 refreshes."""
     auth, upstream = Signing(always_differs=False), Upstream("v2")
     link = AuthMiddleware(auth)
     assert (await link(request_to(), upstream)).status == 401
@@ -203,7 +203,7 @@ async def test_failed_credentials_return_the_401() -> None:
 
 
 async def test_cancelled_leader_leaves_followers_served() -> None:
-    """The caller that caused the refresh may leave; it goes on for those who wait."""
+    """The refresh goes on for those that wait when the caller that started it is cancelled."""
     auth, upstream = Rotating(), Upstream("v2")
     auth.open.clear()
     link = AuthMiddleware(auth)
@@ -218,7 +218,7 @@ async def test_cancelled_leader_leaves_followers_served() -> None:
 
 
 async def test_all_waiters_cancelled() -> None:
-    """When nobody waits any more, the refresh ends, too, and nothing stays behind."""
+    """Without waiters the refresh ends, and nothing stays behind."""
     auth, upstream = Rotating(), Upstream("v2")
     auth.open.clear()
     link = AuthMiddleware(auth)
@@ -235,7 +235,7 @@ async def test_all_waiters_cancelled() -> None:
 
 
 async def test_hanging_refresh_returns_401() -> None:
-    """A refresh ends by its own timeout; the 401 is the answer, the event says why."""
+    """A refresh ends by its own timeout. The 401 is returned, and the event says why."""
     events = Events()
     told = heard(events)
     auth, upstream = Rotating(), Upstream("v2")
@@ -249,7 +249,7 @@ async def test_hanging_refresh_returns_401() -> None:
 
 
 async def test_failing_refresh_returns_401() -> None:
-    """An exception of a refresh never replaces the 401, and its text is told to nobody."""
+    """An exception of a refresh does not replace the 401, and its text is not shown."""
 
     async def refresh() -> bool:
         raise OSError("s3cret")
@@ -288,7 +288,7 @@ async def test_resend_carries_only_fresh_credentials() -> None:
 
 
 async def test_one_shot_body_is_not_resent() -> None:
-    """What can be sent only once is not sent twice; the refresh still serves the next call."""
+    """A one-shot body is not sent twice, and the refresh serves the next call."""
     auth, upstream = Rotating(), Upstream("v2")
     body = Body.build(content=iter([b"once"]))
     assert body is not None
@@ -311,7 +311,7 @@ async def test_401_of_another_origin_is_ignored() -> None:
 
 
 async def test_refresh_inherits_no_deadline() -> None:
-    """The refresh belongs to all who wait, so the deadline around one of them does not bound it."""
+    """The refresh serves all waiters, so the deadline around one of them does not bound it."""
     seen: list[float] = []
 
     async def refresh() -> bool:

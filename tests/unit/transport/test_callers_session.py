@@ -1,4 +1,4 @@
-"""A session of the caller's: what it does not tell must not be guessed in our favour."""
+"""What a caller's session does not report is not guessed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resilient_client.testing.faults import close_idle, drop, reply
 
 
 async def test_lost_fresh_connection_is_not_stale(server: FaultServer) -> None:
-    """A connection that was never used before is no stale one: its loss is a failure of the upstream."""
+    """A connection that was never used before is not stale, and its loss is a failure of the upstream."""
     server.script(drop())
     async with aiohttp.ClientSession() as session, APIClient(server.url, session=session, retry=None) as api:
         with pytest.raises(APIConnectionError) as failed:
@@ -21,7 +21,7 @@ async def test_lost_fresh_connection_is_not_stale(server: FaultServer) -> None:
 
 
 async def test_lost_kept_alive_connection_is_repeated(server: FaultServer) -> None:
-    """A connection that served a call before and is closed by then is nobody's fault there, either."""
+    """A connection that served a call before and is closed by then is stale in a caller's session too."""
     server.script(close_idle(), reply())
     async with aiohttp.ClientSession() as session, APIClient(server.url, session=session) as api:
         await api.get("/")

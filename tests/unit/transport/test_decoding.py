@@ -104,7 +104,7 @@ def test_large_chunk_gives_small_pieces(name: str, encode: Encoder) -> None:
 
 @every_coding
 def test_no_coded_byte_is_an_empty_body(name: str, encode: Encoder) -> None:
-    """A coding announced on a reply without content is not an error; nor is coded emptiness."""
+    """A coding announced for an empty body is not an error, and neither is a coded empty body."""
     assert decode(name) == b""
     assert decode(name, b"") == b""
     assert decode(name, encode(b"")) == b""
@@ -149,7 +149,7 @@ def test_decoder_for_six_codings_is_refused() -> None:
 
 
 def test_unknown_coding_refused_by_name() -> None:
-    """A coding nobody here can undo is named, shortly."""
+    """An unknown coding is named, shortened."""
     with pytest.raises(UndecodableBody, match="'compress'"):
         decoder_for("gzip, compress", max_size=None)
     with pytest.raises(UndecodableBody) as caught:
@@ -249,7 +249,7 @@ def test_garbage_after_end_is_corrupt(name: str, encode: Encoder) -> None:
 
 @pytest.mark.parametrize("kind", ["deflate", "bare deflate", "br"])
 def test_second_stream_is_corrupt(kind: str) -> None:
-    """Only gzip and zstd may repeat; a second whole stream of another coding is an error, however cut."""
+    """Only gzip and zstd may repeat. A second stream of another coding is an error in any split."""
     name, encode = ENCODERS[kind]
     for chunks in ([encode(TEXT) * 2], [encode(TEXT), encode(TEXT)]):
         with pytest.raises(CorruptBody):
@@ -299,7 +299,7 @@ def test_bomb_costs_little_memory(header: str) -> None:
 
 
 def test_empty_bomb_yields_to_the_loop() -> None:
-    """Coded bytes that decode to nothing come as empty pieces, so that a deadline can still strike."""
+    """Coded bytes that decode to nothing come as empty pieces, so that a deadline can fire."""
     members = 50_000
     decoder = decoder_for("gzip, gzip", max_size=1)
     assert decoder is not None

@@ -1,4 +1,4 @@
-"""The two ways through aiohttp: which one is taken, and that the server cannot tell them apart."""
+"""The two paths through aiohttp: which one is taken, and that the server sees no difference."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_informational_replies_are_skipped(server: FaultServer) -> None:
 
 @pytest.mark.usefixtures("both_paths")
 async def test_switched_protocol_is_not_reused(server: FaultServer) -> None:
-    """After a 101 nobody here speaks what the connection speaks."""
+    """After a 101 the connection is not used any more."""
 
     async def switch(_request: ReceivedRequest, wire: Wire) -> None:
         await wire.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n")
@@ -113,7 +113,7 @@ async def test_fast_path_is_the_default(server: FaultServer, session_requests: l
 async def test_both_paths_fixture_selects_path(
     both_paths: str, server: FaultServer, session_requests: list[str]
 ) -> None:
-    """Of the two runs of half the rules, one is not the other once more."""
+    """The fixture ``both_paths`` selects the path that its parameter names."""
     async with APIClient(server.url) as api:
         await api.get("/")
     assert session_requests == ([] if both_paths == "direct" else ["/"])
@@ -161,7 +161,7 @@ async def test_session_features_use_session(
 async def test_large_body_uses_session(
     server: FaultServer, session_requests: list[str], size: int, idle: float | None, direct: bool
 ) -> None:
-    """It needs aiohttp's writer task; and silence is only measured once the body is sent, which takes its time."""
+    """A large body needs aiohttp's writer task, and ``idle`` is only measured after the body is sent."""
     body = bytes(range(256)) * 4097
     async with APIClient(server.url, timeout=Timeout(idle=idle)) as api:
         await api.post("/", content=body[:size])
@@ -189,7 +189,7 @@ async def test_expectation_uses_session(session_requests: list[str]) -> None:
 
 
 async def test_session_mocked_later_is_respected(server: FaultServer) -> None:
-    """A mock takes the place of the session's method: nothing reaches the wire, on a client already in use."""
+    """A mocked session method is used by a client that already sent requests."""
     uninstall = install_aioresponses_compat()
     async with APIClient(server.url) as api:
         await api.get("/")
@@ -202,7 +202,7 @@ async def test_session_mocked_later_is_respected(server: FaultServer) -> None:
 
 
 async def test_wrapping_tracer_sees_every_request(server: FaultServer) -> None:
-    """Tracers of third parties wrap the method: they must not go blind."""
+    """Third-party tracers that wrap the method see each request."""
     seen: list[str] = []
     original = aiohttp.ClientSession._request
 

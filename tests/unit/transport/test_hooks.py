@@ -1,4 +1,4 @@
-"""What a socket tells of its connection: when the first one is tried, and when the one that counts stands."""
+"""What a socket reports of its connection: when the first one is tried, and when one is established."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ def progress() -> Iterator[WireTrace]:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """Somebody who takes connections."""
+    """A server that accepts connections."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
 
 
 def test_connect_time_begins_at_first_address(progress: WireTrace) -> None:
-    """Whoever has to try a second one has waited since the first."""
+    """Trying a second address counts from the first."""
     with create_socket(INET), create_socket(INET):
         assert (progress.connecting, progress.connected) == (1.0, None)
 
 
 def test_connected_once_connect_returns(progress: WireTrace, listener: socket.socket) -> None:
-    """As on a blocking socket."""
+    """A blocking socket is connected when ``connect`` returns."""
     with create_socket(INET) as made:
         made.connect(listener.getsockname())
         assert progress.connected == 2.0
 
 
 def test_connected_once_loop_reports_no_error(progress: WireTrace) -> None:
-    """As on a socket that does not block; only the first word counts."""
+    """A non-blocking socket is connected when the first ``SO_ERROR`` is 0."""
     with create_socket(INET) as made:
         assert made.getsockopt(*ERROR) == 0
         assert made.getsockopt(*ERROR) == 0
@@ -57,14 +57,14 @@ def test_connected_once_loop_reports_no_error(progress: WireTrace) -> None:
 
 
 def test_other_socket_options_are_ignored(progress: WireTrace) -> None:
-    """Zero there is no word of success."""
+    """Zero for another option does not mean success."""
     with create_socket(INET) as made:
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
         assert progress.connected is None
 
 
 def test_refused_connection_is_not_connected(progress: WireTrace) -> None:
-    """The loop hears of an error, which is no word of success."""
+    """The loop reads an error, which is not success."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         address = gone.getsockname()
     with create_socket(INET) as made:
@@ -110,7 +110,7 @@ def test_socket_without_request(listener: socket.socket) -> None:
 
 
 def test_handshake_while_any_connection_stands(progress: WireTrace, listener: socket.socket) -> None:
-    """Whichever address was tried last: a dead service is told from a dead host."""
+    """Independent of the last address, a dead service is distinguished from a dead host."""
     progress.pooled = 0.0
     with create_socket(INET) as first, create_socket(INET):
         assert progress.stage() is Stage.CONNECT

@@ -1,4 +1,4 @@
-"""The places for connections: who gets one, in what order, and that none is ever lost."""
+"""The pool grants slots in order and loses none."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def waiter(pool: Pool, endpoint: Endpoint = A) -> asyncio.Task[None]:
 
 @contextmanager
 def cpu_below(seconds: float) -> Iterator[None]:
-    """What happens inside takes no more CPU; the collector, which looks at all that the suite holds, is not asked."""
+    """Assert that the block takes less CPU. The collector is off, because it visits all objects of the suite."""
     gc.collect()
     gc.disable()
     began = time.process_time()
@@ -58,7 +58,7 @@ async def test_unlimited_pool_never_refuses() -> None:
 
 
 async def test_waiters_are_served_in_fifo_order() -> None:
-    """First come, first served."""
+    """The first to come is served first."""
     pool = Pool(1, 0)
     assert pool.try_acquire(A)
     served: list[int] = []
@@ -76,7 +76,7 @@ async def test_waiters_are_served_in_fifo_order() -> None:
 
 
 async def test_newcomer_does_not_overtake() -> None:
-    """A place that was handed to a waiter is taken before its task runs."""
+    """A slot that was granted to a waiter is taken before its task runs."""
     pool = Pool(1, 0)
     assert pool.try_acquire(A)
     first = waiter(pool)
@@ -87,7 +87,7 @@ async def test_newcomer_does_not_overtake() -> None:
 
 
 async def test_limit_of_one_host_spares_others() -> None:
-    """A host at its own limit holds back nobody else, not even while callers wait for it."""
+    """A host at its own limit holds back no other host, even while callers wait for it."""
     pool = Pool(10, 1)
     assert pool.try_acquire(A)
     busy = waiter(pool, A)
@@ -98,7 +98,7 @@ async def test_limit_of_one_host_spares_others() -> None:
 
 
 async def test_cancelled_waiter_leaves_queue() -> None:
-    """Who gives up is not served any more, and blocks nobody behind."""
+    """A cancelled waiter is not served and does not block the next one."""
     pool = Pool(1, 0)
     assert pool.try_acquire(A)
     first, second = waiter(pool), waiter(pool)
@@ -112,7 +112,7 @@ async def test_cancelled_waiter_leaves_queue() -> None:
 
 
 async def test_cancelled_waiter_passes_slot_on() -> None:
-    """A place granted to a waiter that is cancelled before it ran goes to the next one."""
+    """A slot granted to a waiter that is cancelled before it ran goes to the next one."""
     pool = Pool(1, 0)
     assert pool.try_acquire(A)
     first, second = waiter(pool), waiter(pool)
@@ -124,7 +124,7 @@ async def test_cancelled_waiter_passes_slot_on() -> None:
 
 
 async def test_newcomer_behind_cancelled_waiter() -> None:
-    """A waiter that is cancelled, but has not run since, does not make a newcomer wait for a free place for ever."""
+    """A cancelled waiter that has not run since does not block a newcomer."""
     for pool in (Pool(1, 0), Pool(0, 1)):
         assert pool.try_acquire(A)
         gone = waiter(pool)
@@ -155,7 +155,7 @@ async def test_leaving_the_queue_is_linear(limits: tuple[int, int]) -> None:
 
 @pytest.mark.one_loop
 async def test_other_host_does_not_walk_the_queue() -> None:
-    """20 000 waiters for one host cost the callers of 1 000 others nothing."""
+    """20,000 waiters for one host cost the callers of 1,000 other hosts nothing."""
     pool = Pool(0, 1)
     assert pool.try_acquire(A)
     waiters = [waiter(pool) for _ in range(20_000)]
@@ -169,7 +169,7 @@ async def test_other_host_does_not_walk_the_queue() -> None:
 
 @pytest.mark.one_loop
 async def test_many_hosts_are_served_in_order() -> None:
-    """First come, first served holds across hosts, and a place costs no look at each of them."""
+    """The order holds across hosts, and a slot costs no scan of the hosts."""
     pool = Pool(1, 1)
     assert pool.try_acquire(A)
     served: list[int] = []
@@ -188,8 +188,8 @@ async def test_many_hosts_are_served_in_order() -> None:
     assert served == list(range(10_000))
 
 
-async def crowd(limit: int) -> tuple[Pool, int, int]:
-    """A thousand callers on ten places, a third cancelled at random; the pool, how many were served, and cut off."""
+async def cancelled_at_random(limit: int) -> tuple[Pool, int, int]:
+    """Run a thousand callers on ten slots, cancel a third at random, and return how many were served and cancelled."""
     rng = random.Random(7)
     pool = Pool(10, 0)
 
@@ -203,8 +203,8 @@ async def crowd(limit: int) -> tuple[Pool, int, int]:
             pool.release(A)
 
     tasks = [asyncio.create_task(call()) for _ in range(limit)]
-    doomed = rng.sample(tasks, limit // 3)
-    for task in doomed:
+    chosen = rng.sample(tasks, limit // 3)
+    for task in chosen:
         if rng.random() < 0.5:
             await asyncio.sleep(0)
         task.cancel()
@@ -214,8 +214,8 @@ async def crowd(limit: int) -> tuple[Pool, int, int]:
 
 
 async def test_random_cancellation_loses_no_slot() -> None:
-    """1 000 callers, 10 places, a third cancelled at random: nobody else waits in vain, and no place is lost."""
-    pool, served, cancelled = await crowd(1000)
+    """1,000 callers share 10 slots, a third is cancelled at random, and all others are served."""
+    pool, served, cancelled = await cancelled_at_random(1000)
     assert served + cancelled == 1000
     assert served >= 1000 - 1000 // 3
     assert (pool.in_use, pool.waiting) == (0, 0)
@@ -237,7 +237,7 @@ class PoolMachine(RuleBasedStateMachine):
         return len(self.held) < self.limit and self.held.count(endpoint) < self.limit_per_host
 
     def serve(self) -> None:
-        """Grant, in the model, every place that a waiter can have."""
+        """Grant, in the model, every slot that a waiter can have."""
         for entry in list(self.queue):
             if self.fits(entry[0]):
                 self.queue.remove(entry)
@@ -282,7 +282,7 @@ class PoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held and self.queue)
     @rule(data=st.data(), cancel_first=st.booleans())
     def leave_and_give_up(self, data: st.DataObject, cancel_first: bool) -> None:
-        """Both within one turn of the loop, in either order."""
+        """Release and cancel within one iteration of the loop, in either order."""
         endpoint = data.draw(st.sampled_from(self.held))
         entry = data.draw(st.sampled_from(self.queue))
         self.held.remove(endpoint)
