@@ -34,7 +34,7 @@ class Wish(NamedTuple):
 
 
 def asked(wanted: Wish, **more: Any) -> Request:
-    """The request that comes of a wish."""
+    """The request of a call with these options."""
     url = URL(f"https://api.example.com{wanted.path}?{wanted.query}")
     endpoint, client = Endpoint.of(url), CLIENTS[wanted.client]
     given: dict[str, Any] = {"tags": dict(wanted.tags)} if wanted.tags else {}
@@ -45,7 +45,7 @@ def asked(wanted: Wish, **more: Any) -> Request:
 
 
 def meaning(wanted: Wish) -> object:
-    """The same wish in plain words: two are alike exactly if these are."""
+    """The options in a comparable form: two calls are equal exactly if these are."""
     headers: dict[str, list[str]] = {}
     for name, value in wanted.headers:
         headers.setdefault(name.lower(), []).append(value)
@@ -89,8 +89,8 @@ def test_key_of_a_call_is_equal_each_time_it_is_made(wanted: Wish) -> None:
     assert len({flight_key(asked(wanted)), flight_key(asked(wanted))}) == 1
 
 
-def test_key_tells_priorities_apart() -> None:
-    """A user who joined a batch would wait as long as a batch."""
+def test_key_distinguishes_priorities() -> None:
+    """A user call that joined a batch call would wait as long as that."""
     one, other, view = asked(Wish()), asked(Wish(), priority="batch"), asked(Wish())
     other.context.priority = view.context.priority = "batch"  # as the edge sets it
     assert flight_key(one) != flight_key(other) == flight_key(view)
@@ -109,8 +109,8 @@ def test_key_is_for_get_and_head_only(method: str) -> None:
     assert flight_key(asked(Wish(method=method))) is None
 
 
-def test_key_is_not_for_bodies_and_streams_nor_for_what_is_not_idempotent() -> None:
-    """What can be read or sent only once, or must not be repeated, is not shared."""
+def test_key_excludes_bodies_streams_and_repeat_hazards() -> None:
+    """A call that can be read or sent only once, or must not be repeated, is not shared."""
     with_body, streaming = asked(Wish()), asked(Wish())
     with_body.body = Body.build(json=None, content=b"query", data=None, files=None)
     streaming.context.streaming = True
