@@ -272,6 +272,15 @@ def test_failures_in_a_row_eject() -> None:
     assert choices(chooser, 4) == {B: 2, C: 2}
 
 
+def test_ejected_endpoint_is_still_healthy_for_its_checks() -> None:
+    """``EndpointState.healthy`` is the verdict of the health checks alone, and an ejection is shown apart from it."""
+    chooser = balancer("ab")
+    fail(chooser, A, times=5)
+    state = chooser.states(1.0)[A]
+    assert state.ejected_for > 0
+    assert state.healthy
+
+
 def test_failure_after_an_ejection_ejects_again() -> None:
     """An endpoint that fails again at once does not get another five failures."""
     chooser = balancer(strategy="round_robin", slow_start=0)
