@@ -136,7 +136,7 @@ def circuits_size() -> None:
 async def retries(rounds: int) -> None:
     """A call that is answered 503, then 200, less two calls that are answered 200."""
     wire = Wire()
-    budget = RetryBudget(ratio=1, initial=1e6, burst=1e6)
+    budget = RetryBudget(max_extra_load=1, initial=1e6, burst=1e6)
     breaker = CircuitBreaker(failure_ratio=1.0)  # half of the attempts fail here, and shall go on
     at_once = Retry(backoff=lambda _: 0.0)
     async with APIClient(URL, transport=wire, retry=at_once, retry_budget=budget, circuit_breaker=breaker) as api:

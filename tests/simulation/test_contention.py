@@ -80,7 +80,7 @@ def law(kind: str) -> Backoff | Callable[[object], float]:
     """The laws with the numbers of the original: base 5 ms, cap 2 s; its exponent is 1 after the first failure."""
     if kind == "none":
         return at_once
-    return Backoff(kind=kind, initial=0.005 if kind == "decorrelated" else 0.010, maximum=2)
+    return Backoff(kind=kind, initial=0.005 if kind == "decorrelated" else 0.010, max_delay=2)
 
 
 @pytest.mark.parametrize("kind", ORIGINAL)
@@ -92,11 +92,11 @@ def test_contention_under_each_law_takes_the_calls_and_the_time_of_the_original(
 
 def test_contention_under_the_default_law_takes_the_calls_of_full_jitter() -> None:
     """The default law of pauses is as good as the best one known: within 10 calls of full jitter."""
-    assert on_average(Backoff(initial=0.010, maximum=2))[0] == pytest.approx(ORIGINAL["full_jitter"][0], abs=10)
+    assert on_average(Backoff(initial=0.010, max_delay=2))[0] == pytest.approx(ORIGINAL["full_jitter"][0], abs=10)
 
 
 def test_contention_under_jitter_that_is_added_is_as_bad_as_none() -> None:
     """Negative control: a little chance on top of a growing pause leaves the herd a herd."""
-    calls, seconds = on_average(Backoff(kind="additive_jitter", initial=0.010, maximum=2))
+    calls, seconds = on_average(Backoff(kind="additive_jitter", initial=0.010, max_delay=2))
     assert calls > 1.8 * ORIGINAL["full_jitter"][0]
     assert seconds > 10 * ORIGINAL["full_jitter"][1]

@@ -40,4 +40,4 @@ def test_random_failures_of_a_fifth_without_a_budget_cost_more_than_a_fifth() ->
 
 def test_random_failures_of_a_fifth_on_a_small_budget_are_not_healed() -> None:
     """Negative control: half the deposit would leave more than a tenth of the calls failed."""
-    assert with_failures(0.20, ClientConfig(retry_budget=RetryBudget(ratio=0.1))).success < 0.90
+    assert with_failures(0.20, ClientConfig(retry_budget=RetryBudget(max_extra_load=0.1))).success < 0.90

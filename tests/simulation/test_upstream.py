@@ -148,7 +148,7 @@ def test_connection_kept_over_a_restart_is_not_reused() -> None:
 @pytest.mark.parametrize(("times", "requests"), [((1, 3), 3), ((3,), 1)])
 def test_connection_reset_on_reuse_is_repeated_for_free(times: tuple[float, ...], requests: int) -> None:
     """A *kept* connection that is reset is nobody's fault: the real chain repeats, though the budget is empty."""
-    poor = ClientConfig(retry_budget=RetryBudget(initial=0, ratio=0, min_per_second=0))
+    poor = ClientConfig(retry_budget=RetryBudget(initial=0, max_extra_load=0, min_per_second=0))
     run = calling_at(*times, config=poor, changes=[Outage(at=3.5, lasting=1, how="reset")])
     assert run.kinds == {ErrorKind.DISCONNECTED: 1}
     assert run.totals.requests == requests

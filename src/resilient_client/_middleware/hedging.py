@@ -284,7 +284,7 @@ class _Race(TaskTimeout):
         if fault is None:
             self._route.ended(request, complete=True)
             if self._task is not None and self._winner is None:
-                self._route.tokens.deposit(self._hedging.max_extra)
+                self._route.tokens.deposit(self._hedging.max_extra_load)
         elif not fault.rejected:
             self._route.ended(request, complete=False)
         return fault

@@ -82,7 +82,7 @@ def _budget(account: Account, seconds: float) -> Iterator[str]:
     if budget is None:
         return
     held = min(budget.initial, budget.burst)
-    income = held + budget.ratio * account.answered + budget.min_per_second * seconds
+    income = held + budget.max_extra_load * account.answered + budget.min_per_second * seconds
     paid = account.repeats - account.stale
     if paid > income + 1e-6:
         yield f"{account.name} made {paid} repeats on a budget of {income:.1f} tokens"

@@ -13,14 +13,14 @@ CLIENT = Layers().over("client", {"timeout": Timeout(total=5, attempt=2), "retry
 def test_plan_of_equal_settings_with_other_fields_set_is_another_plan() -> None:
     """What a call did not set comes from the client, also after a call that set that very value."""
     assert CLIENT.plan({"retry": Retry(max_attempts=3)}).retry == Retry(max_attempts=3)
-    assert CLIENT.plan({"retry": Retry(retry_after_cap=60)}).retry == Retry(max_attempts=5)
+    assert CLIENT.plan({"retry": Retry(max_retry_after=60)}).retry == Retry(max_attempts=5)
 
 
 def test_plan_of_equal_inner_settings_with_other_fields_set_is_another_plan() -> None:
     """The same holds for settings within settings."""
     client = Layers().over("client", {"retry": Retry(backoff=Backoff(initial=1))})
     assert client.plan({"retry": Retry(backoff=Backoff(initial=0.2))}).retry == Retry(backoff=Backoff(initial=0.2))
-    assert client.plan({"retry": Retry(backoff=Backoff(maximum=10))}).retry == Retry(backoff=Backoff(initial=1))
+    assert client.plan({"retry": Retry(backoff=Backoff(max_delay=10))}).retry == Retry(backoff=Backoff(initial=1))
 
 
 def test_plan_of_a_boolean_timeout_is_refused_after_an_equal_number_was_planned() -> None:

@@ -334,7 +334,7 @@ def test_ejection_never_takes_the_last_one() -> None:
 @pytest.mark.parametrize(("hosts", "ceiling", "at_most"), [("abcd", 0.5, 2), ("abc", 0.5, 1), ("abcd", 0.0, 1)])
 def test_ejection_has_a_ceiling(hosts: str, ceiling: float, at_most: int) -> None:
     """A share of all, but one in any case."""
-    chooser = balancer(hosts, strategy="round_robin", max_ejected=ceiling)
+    chooser = balancer(hosts, strategy="round_robin", max_ejected_ratio=ceiling)
     for stats in chooser.endpoint_pool.endpoints:
         fail(chooser, stats.endpoint, times=10)
     assert sum(state.ejected_for > 0 for state in chooser.states(0.0).values()) == at_most

@@ -27,13 +27,25 @@ def ejections(outlier_state: OutlierState, now: float, count: int, pause: float 
 
 
 def test_ejection_doubles_up_to_the_longest() -> None:
-    """An endpoint that fails again stays away for twice as long, at most for ``max_ejection``."""
-    assert ejections(OutlierState(LoadBalancing(ejection=10, max_ejection=60)), 0.0, 5) == [10, 20, 40, 60, 60]
+    """An endpoint that fails again stays away for twice as long, at most for ``max_ejection_time``."""
+    settings = LoadBalancing(ejection_time=10, max_ejection_time=60)
+    assert ejections(OutlierState(settings), 0.0, 5) == [
+        10,
+        20,
+        40,
+        60,
+        60,
+    ]
 
 
 def test_ejection_starts_over_after_a_long_recovery() -> None:
-    """An endpoint that was healthy for ``max_ejection`` seconds begins with the first span again."""
-    assert ejections(OutlierState(LoadBalancing(ejection=10, max_ejection=60)), 0.0, 3, pause=60) == [10, 10, 10]
+    """An endpoint that was healthy for ``max_ejection_time`` seconds begins with the first span again."""
+    settings = LoadBalancing(ejection_time=10, max_ejection_time=60)
+    assert ejections(OutlierState(settings), 0.0, 3, pause=60) == [
+        10,
+        10,
+        10,
+    ]
 
 
 def test_ejection_is_never_shorter_than_set() -> None:

@@ -54,7 +54,7 @@ def meaning(wanted: Wish) -> object:
         wanted[:4],
         headers,
         None if timeout is None else (timeout.attempt, timeout.connect, timeout.idle),
-        None if retry is None else (retry.max_attempts, retry.backoff, retry.statuses, retry.retry_after_cap),
+        None if retry is None else (retry.max_attempts, retry.backoff, retry.statuses, retry.max_retry_after),
         dict(wanted.tags),
     )
 

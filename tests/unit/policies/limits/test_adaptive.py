@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from resilient_client._policies.limits.adaptive import ConcurrencyLimit
 from resilient_client._settings.bulkhead import AdaptiveConcurrency
 
-BOUNDS = AdaptiveConcurrency(initial=20, minimum=2, maximum=50)
+BOUNDS = AdaptiveConcurrency(initial=20, min_limit=2, max_limit=50)
 
 
 class Endpoint:
@@ -44,7 +44,7 @@ def test_limit_before_any_answer_is_the_initial_one():
     assert Endpoint().limit.value == 20
 
 
-@pytest.mark.parametrize(("given", "begins"), [({"maximum": 10}, 10), ({"minimum": 30}, 30), ({"initial": 5}, 5)])
+@pytest.mark.parametrize(("given", "begins"), [({"max_limit": 10}, 10), ({"min_limit": 30}, 30), ({"initial": 5}, 5)])
 def test_limit_begins_within_its_bounds(given, begins):
     """A default that does not fit what was set gives way."""
     assert Endpoint(AdaptiveConcurrency(**given)).limit.value == begins
@@ -188,7 +188,7 @@ TIMEOUT = st.tuples(st.just("timed_out"), st.floats(0, 5), st.just(0.0), st.just
 @given(st.lists(st.one_of(ANSWER, TIMEOUT), max_size=200), st.integers(1, 300))
 def test_limit_stays_in_bounds_and_moves_in_small_steps(steps, initial):
     """For any measurements, a step takes at most a tenth off and adds at most 0.8."""
-    adaptive = AdaptiveConcurrency(initial=initial, minimum=1, maximum=300)
+    adaptive = AdaptiveConcurrency(initial=initial, min_limit=1, max_limit=300)
     limit, now = ConcurrencyLimit(adaptive), 0.0
     for what, passed, took, in_use in steps:
         now += passed

@@ -18,18 +18,18 @@ DRAWS = 10_000
 
 def pauses(kind: BackoffKind, attempt: int, previous: float = 0.0, draws: int = DRAWS) -> list[float]:
     rng = Random(1)
-    backoff = Backoff(kind=kind, initial=0.2, multiplier=2, maximum=10)
+    backoff = Backoff(kind=kind, initial=0.2, multiplier=2, max_delay=10)
     return [backoff_delay(backoff, attempt, previous, rng) for _ in range(draws)]
 
 
 @st.composite
 def backoffs(draw: st.DrawFn) -> Backoff:
-    initial, maximum = sorted(draw(st.tuples(*[st.floats(1e-6, 1e6)] * 2)))
+    initial, max_delay = sorted(draw(st.tuples(*[st.floats(1e-6, 1e6)] * 2)))
     return Backoff(
         kind=draw(st.sampled_from(KINDS)),
         initial=initial,
         multiplier=draw(st.floats(1, 1e300)),
-        maximum=maximum,
+        max_delay=max_delay,
     )
 
 
@@ -48,7 +48,7 @@ def test_delay_without_jitter_follows_its_formula(kind: BackoffKind, expected: l
 
 @pytest.mark.parametrize("kind", ["linear", "exponential"])
 def test_pause_of_a_growing_law_ends_at_maximum(kind: BackoffKind) -> None:
-    """Growth stops at ``maximum``."""
+    """Growth stops at ``max_delay``."""
     assert pauses(kind, attempt=60, draws=1) == [10.0]
 
 
@@ -98,7 +98,7 @@ def test_initial_above_the_default_bound_raises_it() -> None:
 @settings(derandomize=True, deadline=None)
 def test_delay_stays_within_its_bounds(backoff: Backoff, attempt: int, previous: float, seed: int) -> None:
     """No formula is negative, above the bound or an error, however large its numbers."""
-    assert 0.0 <= backoff_delay(backoff, attempt, previous, Random(seed)) <= backoff.maximum
+    assert 0.0 <= backoff_delay(backoff, attempt, previous, Random(seed)) <= backoff.max_delay
 
 
 @given(backoffs(), st.integers(1, 10_000), st.floats(0, 1e6), st.integers())

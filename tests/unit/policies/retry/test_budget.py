@@ -10,13 +10,13 @@ from resilient_client._policies.retry.budget import RETRY_COST, TIMEOUT_COST, Re
 from resilient_client._settings.retry import RetryBudget
 
 FULL = RetryBudget(initial=10.0, burst=10.0)
-STILL = RetryBudget(initial=1.0, burst=2.0, ratio=0.5, min_per_second=0.0)
+STILL = RetryBudget(initial=1.0, burst=2.0, max_extra_load=0.5, min_per_second=0.0)
 """Nothing trickles in, so that time does not matter."""
 
 # Eighths and halves are exact in binary, so the model and the bucket agree to the last bit.
 exact_settings = st.builds(
     RetryBudget,
-    ratio=st.sampled_from([0.0, 0.125, 0.25, 1.0]),
+    max_extra_load=st.sampled_from([0.0, 0.125, 0.25, 1.0]),
     burst=st.sampled_from([0.5, 2.0, 10.0]),
     min_per_second=st.sampled_from([0.0, 0.125, 4.0]),
 )
@@ -88,7 +88,7 @@ def test_try_spend_with_too_few_tokens_takes_none() -> None:
 
 
 def test_deposit_adds_ratio() -> None:
-    """One good call pays for ``ratio`` of a retry."""
+    """One good call pays for ``max_extra_load`` of a retry."""
     tokens = RetryTokens(STILL, now=0.0)
     tokens.deposit(0.0)
     assert tokens.available(0.0) == 1.5
@@ -155,12 +155,12 @@ def test_tokens_through_any_history_equal_a_plain_model(
             assert tokens.try_spend(now, cost) is model.spend(cost)
         else:
             tokens.deposit(now)
-            model.add(budget.ratio)
+            model.add(budget.max_extra_load)
         assert tokens.available(now) == model.level
 
 
 @given(
-    st.builds(RetryBudget, ratio=st.floats(0, 1), burst=st.floats(0.1, 100), min_per_second=st.floats(0, 10)),
+    st.builds(RetryBudget, max_extra_load=st.floats(0, 1), burst=st.floats(0.1, 100), min_per_second=st.floats(0, 10)),
     st.lists(step, max_size=60),
 )
 @settings(derandomize=True, deadline=None)
@@ -178,7 +178,7 @@ def test_spending_through_any_history_is_bounded_by_what_came_in(
             spent += cost if tokens.try_spend(now, cost) else 0.0
         else:
             tokens.deposit(now)
-            came_in += budget.ratio
+            came_in += budget.max_extra_load
         assert 0.0 <= tokens.available(now) <= budget.burst
         assert spent <= came_in + 1e-9
 
