@@ -136,7 +136,7 @@ def circuits_size() -> None:
 async def retries(rounds: int) -> None:
     """Measure a call that is answered 503, then 200, minus two calls that are answered 200."""
     wire = Wire()
-    budget = RetryBudget(ratio=1, initial=1e6, burst=1e6)
+    budget = RetryBudget(max_extra_load=1, initial=1e6, burst=1e6)
     breaker = CircuitBreaker(failure_ratio=1.0)  # half of the attempts fail here, which must not open the circuit
     no_delay = Retry(backoff=lambda _: 0.0)
     async with APIClient(URL, transport=wire, retry=no_delay, retry_budget=budget, circuit_breaker=breaker) as api:

@@ -28,10 +28,10 @@ CLIENTS = 100
 SEEDS = range(1, 9)
 BACKOFFS: dict[str, Backoff | Callable[[object], float]] = {
     "no pause": at_once,
-    "exponential": Backoff(kind="exponential", initial=0.010, maximum=2),
-    "decorrelated": Backoff(kind="decorrelated", initial=0.005, maximum=2),
-    "equal jitter": Backoff(kind="equal_jitter", initial=0.010, maximum=2),
-    "full jitter (default)": Backoff(kind="full_jitter", initial=0.010, maximum=2),
+    "exponential": Backoff(kind="exponential", initial=0.010, max_delay=2),
+    "decorrelated": Backoff(kind="decorrelated", initial=0.005, max_delay=2),
+    "equal jitter": Backoff(kind="equal_jitter", initial=0.010, max_delay=2),
+    "full jitter (default)": Backoff(kind="full_jitter", initial=0.010, max_delay=2),
 }
 
 

@@ -140,7 +140,7 @@ async def test_budget_is_shared_by_endpoints(servers: list[FaultServer]) -> None
     """Retries that go elsewhere are paid for as any other: the endpoints are one upstream."""
     for server in servers:
         server.script(reply(503))
-    async with several(*servers, retry_budget=RetryBudget(initial=1, ratio=0, min_per_second=0)) as api:
+    async with several(*servers, retry_budget=RetryBudget(initial=1, max_extra_load=0, min_per_second=0)) as api:
         for _ in range(5):
             assert (await failure(api.get("/"))).kind is ErrorKind.SERVER_ERROR
     assert sum(hits(servers)) == 5 + 1
@@ -152,7 +152,7 @@ async def test_timeout_costs_one_token_if_others_serve(servers: list[FaultServer
     """A timeout costs five tokens because it shows overload, and one where another endpoint serves meanwhile."""
     hung, well, _ = servers
     hung.script(hang_before_headers())
-    one_token = RetryBudget(initial=1, ratio=0, min_per_second=0)
+    one_token = RetryBudget(initial=1, max_extra_load=0, min_per_second=0)
     async with several(hung, well, retry_budget=one_token, timeout=Timeout(total=5, attempt=0.4)) as api:
         call = asyncio.create_task(api.get("/", raise_for_status=False))
         await soon(hung.wait_for_hits(1))
@@ -270,7 +270,7 @@ async def test_local_refusal_everywhere_is_raised(servers: list[FaultServer]) ->
 
 def test_failed_primary_is_left_and_resumed() -> None:
     """After five failures calls no longer begin at the primary. When it has recovered and its time is over, they do."""
-    balancing = LoadBalancing(strategy="ordered", ejection=30, slow_start=0)
+    balancing = LoadBalancing(strategy="ordered", ejection_time=30, slow_start=0)
 
     async def scenario(primary: FaultServer) -> None:
         primary.script(reply(503))

@@ -293,7 +293,7 @@ async def test_replaced_failure_still_counts(server: FaultServer) -> None:
     server.script(reply(503))
     events: list[Event] = []
     retry = Retry(max_attempts=4, backoff="fixed")
-    budget = RetryBudget(initial=1, burst=1, min_per_second=0, ratio=0)
+    budget = RetryBudget(initial=1, burst=1, min_per_second=0, max_extra_load=0)
     async with client(server, retry=retry, retry_budget=budget, fallback=Fallback(VALUE)) as api:
         api.subscribe(events.append)
         outcome = await soon(api.run(Call.get("/")))

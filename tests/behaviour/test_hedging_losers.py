@@ -102,7 +102,7 @@ async def test_deadline_ends_both_attempts(server: FaultServer) -> None:
 
 async def test_winning_hedge_leaves_no_cancellation(server: FaultServer) -> None:
     """After a hundred races that hedges won, the caller's task has no cancellation pending."""
-    async with hedging(server, hedging=Hedging(delay=0.001, max_extra=1.0), retry_budget=None) as api:
+    async with hedging(server, hedging=Hedging(delay=0.001, max_extra_load=1.0), retry_budget=None) as api:
         for _ in range(100):
             server.script(slow := hold(), reply())
             await soon(api.get("/"))

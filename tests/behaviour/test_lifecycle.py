@@ -184,7 +184,7 @@ async def test_view_shares_pool(server: FaultServer) -> None:
 async def test_view_shares_budget(server: FaultServer) -> None:
     """Two retries in the bucket are two for all views together."""
     server.script(faults.reply(503))
-    budget = RetryBudget(initial=2, ratio=0, min_per_second=0)
+    budget = RetryBudget(initial=2, max_extra_load=0, min_per_second=0)
     retry = Retry(max_attempts=2, backoff={"kind": "fixed", "initial": 0.001})
     async with APIClient(server.url, retry=retry, retry_budget=budget, circuit_breaker=None) as api:
         view = api.with_options(timeout=5)

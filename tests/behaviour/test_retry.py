@@ -41,7 +41,7 @@ from resilient_client.testing.faults import (
 
 EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)
 """Three attempts, no pause."""
-NO_TOKENS = RetryBudget(ratio=0, initial=0, min_per_second=0)
+NO_TOKENS = RetryBudget(max_extra_load=0, initial=0, min_per_second=0)
 """A budget that allows no retry at all."""
 
 
@@ -220,13 +220,13 @@ async def test_retry_after_beyond_deadline(server: FaultServer, api: APIClient) 
 
 @pytest.mark.one_loop
 async def test_retry_after_above_cap(server: FaultServer) -> None:
-    """A requested delay above ``retry_after_cap`` is not shortened to it."""
+    """A requested delay above ``max_retry_after`` is not shortened to it."""
     server.script(reply(429, headers={"Retry-After": "3"}))
-    retry = Retry(backoff=lambda _: 0.0, retry_after_cap=2)
+    retry = Retry(backoff=lambda _: 0.0, max_retry_after=2)
     async with APIClient(server.url, retry=retry, timeout=None) as api:
         error = await failure(api.get("/"))
     assert (error.attempts, server.hits) == (1, 1)
-    assert "retry_after_cap=2 s" in str(error)
+    assert "max_retry_after=2 s" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def budgeted(server: FaultServer, budget: RetryBudget | None, **options: object)
 
 def bucket(initial: float) -> RetryBudget:
     """A budget into which nothing trickles, so that a test can count."""
-    return RetryBudget(initial=initial, ratio=0, min_per_second=0)
+    return RetryBudget(initial=initial, max_extra_load=0, min_per_second=0)
 
 
 async def outage(api: APIClient, calls: int = CALLS, concurrency: int = 1) -> None:
@@ -71,7 +71,7 @@ async def test_outage_with_default_budget(server: FaultServer) -> None:
 
 async def test_successes_earn_retries(server: FaultServer) -> None:
     """Eight answers at a ratio of 0.25 pay for two retries."""
-    async with budgeted(server, RetryBudget(initial=0, ratio=0.25, min_per_second=0)) as api:
+    async with budgeted(server, RetryBudget(initial=0, max_extra_load=0.25, min_per_second=0)) as api:
         await soon(api.gather([Call.get("/")] * 8))
         server.script(reply(503))
         await outage(api)
@@ -81,7 +81,7 @@ async def test_successes_earn_retries(server: FaultServer) -> None:
 async def test_failures_earn_nothing(server: FaultServer) -> None:
     """A deposit when a call starts would let the outage feed its own retries."""
     server.script(drop())
-    async with budgeted(server, RetryBudget(initial=0, ratio=1, min_per_second=0)) as api:
+    async with budgeted(server, RetryBudget(initial=0, max_extra_load=1, min_per_second=0)) as api:
         await outage(api)
     assert server.hits == CALLS
 
@@ -89,7 +89,7 @@ async def test_failures_earn_nothing(server: FaultServer) -> None:
 async def test_unretried_error_earns_nothing(server: FaultServer) -> None:
     """A 501 is an answer, but not one that shows the upstream has room for retries."""
     server.script(reply(501))
-    async with budgeted(server, RetryBudget(initial=0, ratio=1, min_per_second=0)) as api:
+    async with budgeted(server, RetryBudget(initial=0, max_extra_load=1, min_per_second=0)) as api:
         await outage(api, calls=3)
         server.script(reply(503))
         await outage(api)

@@ -11,11 +11,11 @@ from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._observe import record_events
 from resilient_client.testing.faults import reply
 
-ONE_TOKEN = RetryBudget(initial=1, ratio=0, min_per_second=0)
+ONE_TOKEN = RetryBudget(initial=1, max_extra_load=0, min_per_second=0)
 
 
 def fixed(seconds: float) -> Retry:
-    return Retry(max_attempts=2, backoff=Backoff(kind="fixed", initial=seconds, maximum=seconds))
+    return Retry(max_attempts=2, backoff=Backoff(kind="fixed", initial=seconds, max_delay=seconds))
 
 
 async def test_refused_retry_returns_its_token(server: FaultServer) -> None:

@@ -83,7 +83,7 @@ def backoff_of(kind: str) -> Backoff | Callable[[object], float]:
     """The backoff with the parameters of the original: base 5 ms, cap 2 s, exponent 1 after the first failure."""
     if kind == "none":
         return at_once
-    return Backoff(kind=kind, initial=0.005 if kind == "decorrelated" else 0.010, maximum=2)
+    return Backoff(kind=kind, initial=0.005 if kind == "decorrelated" else 0.010, max_delay=2)
 
 
 @pytest.mark.parametrize("kind", ORIGINAL)
@@ -95,11 +95,11 @@ def test_contention_matches_the_original(kind: str) -> None:
 
 def test_contention_with_default_backoff_is_full_jitter() -> None:
     """The default backoff is within 10 calls of full jitter, the best formula of the article."""
-    assert on_average(Backoff(initial=0.010, maximum=2))[0] == pytest.approx(ORIGINAL["full_jitter"][0], abs=10)
+    assert on_average(Backoff(initial=0.010, max_delay=2))[0] == pytest.approx(ORIGINAL["full_jitter"][0], abs=10)
 
 
 def test_contention_with_additive_jitter_is_slow() -> None:
     """Negative control: a little jitter on top of a growing delay does not spread the retries enough."""
-    calls, seconds = on_average(Backoff(kind="additive_jitter", initial=0.010, maximum=2))
+    calls, seconds = on_average(Backoff(kind="additive_jitter", initial=0.010, max_delay=2))
     assert calls > 1.8 * ORIGINAL["full_jitter"][0]
     assert seconds > 10 * ORIGINAL["full_jitter"][1]

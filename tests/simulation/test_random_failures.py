@@ -40,4 +40,4 @@ def test_random_failures_without_budget_cost_more() -> None:
 
 def test_random_failures_with_small_budget_fail_calls() -> None:
     """Negative control: with half of the deposit, more than a tenth of the calls fail with 20 % failures."""
-    assert with_failures(0.20, ClientConfig(retry_budget=RetryBudget(ratio=0.1))).success < 0.90
+    assert with_failures(0.20, ClientConfig(retry_budget=RetryBudget(max_extra_load=0.1))).success < 0.90

@@ -149,7 +149,7 @@ def test_connection_from_before_an_outage_is_not_reused() -> None:
 @pytest.mark.parametrize(("times", "requests"), [((1, 3), 3), ((3,), 1)])
 def test_reset_of_a_kept_connection_is_retried_for_free(times: tuple[float, ...], requests: int) -> None:
     """If a *kept* connection is reset, the real chain repeats the request even with an empty budget."""
-    poor = ClientConfig(retry_budget=RetryBudget(initial=0, ratio=0, min_per_second=0))
+    poor = ClientConfig(retry_budget=RetryBudget(initial=0, max_extra_load=0, min_per_second=0))
     run = calling_at(*times, config=poor, changes=[Outage(at=3.5, lasting=1, how="reset")])
     assert run.kinds == {ErrorKind.DISCONNECTED: 1}
     assert run.totals.requests == requests

@@ -42,13 +42,13 @@ class AdaptiveConcurrency(Settings):
     """
 
     _hints: ClassVar[dict[str, str]] = {"max_queue": _QUEUE_HINT}
-    _ordered = (("minimum", "initial"), ("initial", "maximum"), ("minimum", "maximum"))
+    _ordered = (("min_limit", "initial"), ("initial", "max_limit"), ("min_limit", "max_limit"))
 
     initial: Annotated[int, Field(ge=1)] = 20
-    """The limit at the start, clipped to ``minimum`` and ``maximum``."""
-    minimum: Annotated[int, Field(ge=1)] = 1
+    """The limit at the start, clipped to ``min_limit`` and ``max_limit``."""
+    min_limit: Annotated[int, Field(ge=1)] = 1
     """The lowest limit."""
-    maximum: Annotated[int, Field(ge=1)] = 200
+    max_limit: Annotated[int, Field(ge=1)] = 200
     """The highest limit."""
     tolerance: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.5
     """The latency above which the limit shrinks, as a multiple of the usual one."""

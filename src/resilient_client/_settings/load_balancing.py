@@ -49,7 +49,7 @@ class LoadBalancing(Settings):
     while.
     """
 
-    _ordered = (("ejection", "max_ejection"),)
+    _ordered = (("ejection_time", "max_ejection_time"),)
     _hints: ClassVar[dict[str, str]] = {"resolve": "an async function that returns a list of base URLs, or None"}
 
     strategy: Strategy = "least_loaded"
@@ -62,12 +62,12 @@ class LoadBalancing(Settings):
     eject_slow: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = 10.0
     """An endpoint is ejected when it is this many times as slow as the others, by the medians of the latest replies.
     ``None``: slowness does not eject."""
-    ejection: PositiveSeconds = 10.0
+    ejection_time: PositiveSeconds = 10.0
     """Seconds of a first ejection. It doubles each time the endpoint is ejected again soon after it came back."""
-    max_ejection: PositiveSeconds = 30.0
+    max_ejection_time: PositiveSeconds = 30.0
     """The longest ejection in seconds, before jitter. An endpoint that was healthy for so long starts over with the
     first."""
-    max_ejected: Ratio = 0.5
+    max_ejected_ratio: Ratio = 0.5
     """The share of the endpoints that may be ejected at once: at least one endpoint, but never the last healthy one."""
     panic_below: Ratio = 0.5
     """When a smaller share than this is healthy, no endpoint is passed over: the few would not bear the load of all."""

@@ -15,16 +15,16 @@ BackoffKind = Literal[
 
 
 class Backoff(Settings):
-    """The delay before attempt ``n + 1``. ``base(n)`` is ``initial * multiplier ** (n - 1)``, at most ``maximum``.
+    """The delay before attempt ``n + 1``. ``base(n)`` is ``initial * multiplier ** (n - 1)``, at most ``max_delay``.
 
     ``fixed``: ``initial``. ``linear``: ``initial * n``. ``exponential``: ``base(n)``. ``full_jitter``: uniform in
     ``[0, base(n)]``. ``equal_jitter``: uniform in ``[base(n) / 2, base(n)]``. ``additive_jitter``: ``base(n)``
     plus uniform in ``[0, initial]``. ``decorrelated``: uniform in ``[initial, 3 * previous delay]``, where
-    the delay before the first is ``initial``. All are capped by ``maximum``. Without jitter, callers that
+    the delay before the first is ``initial``. All are capped by ``max_delay``. Without jitter, callers that
     failed together come back together: see *Exponential Backoff And Jitter* (Brooker, AWS, 2015).
     """
 
-    _ordered = (("initial", "maximum"),)
+    _ordered = (("initial", "max_delay"),)
 
     kind: BackoffKind = "full_jitter"
     """The formula. The default spreads callers best."""
@@ -32,8 +32,8 @@ class Backoff(Settings):
     """The first step, in seconds."""
     multiplier: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
     """Growth from one attempt to the next."""
-    maximum: PositiveSeconds = 10.0
-    """The longest delay, in seconds. It does not bound ``Retry-After``, see ``Retry.retry_after_cap``."""
+    max_delay: PositiveSeconds = 10.0
+    """The longest delay, in seconds. It does not bound ``Retry-After``, see ``Retry.max_retry_after``."""
 
 
 class Retry(Settings):
@@ -55,7 +55,7 @@ class Retry(Settings):
     ``attempt_number`` and returns seconds."""
     statuses: frozenset[Annotated[int, Field(ge=400, le=599)]] = frozenset({408, 429, 500, 502, 503, 504})
     """The retryable statuses of replies."""
-    retry_after_cap: Seconds = 60.0
+    max_retry_after: Seconds = 60.0
     """A ``Retry-After`` above this many seconds ends the retrying: the reply is returned at once."""
 
     @field_validator("backoff", mode="before")
@@ -69,14 +69,14 @@ class Retry(Settings):
 class RetryBudget(Settings):
     """The bound on retries (and hedges) in an outage: a bucket of tokens per client and upstream.
 
-    Every answered call deposits ``ratio``. A retry after a timeout takes 5 tokens, any other takes 1. When the bucket
-    is empty, the last error is raised. Jittered backoff alone does not prevent a retry storm, but a budget does.
+    Every answered call deposits ``max_extra_load``. A retry after a timeout takes 5 tokens, any other takes 1. When the
+    bucket is empty, the last error is raised. Jittered backoff alone does not prevent a retry storm, but a budget does.
     """
 
     _ordered = (("initial", "burst"),)
 
-    ratio: Ratio = 0.2
-    """Tokens deposited by each call whose answer is not a failure."""
+    max_extra_load: Ratio = 0.2
+    """The share of extra attempts in the long run: the tokens deposited by each call whose answer is not a failure."""
     initial: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     """Tokens at the start, at most ``burst``."""
     burst: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 9.0

@@ -83,7 +83,7 @@ def _budget(counters: ClientCounters, seconds: float) -> Iterator[str]:
         return
     initial = min(budget.initial, budget.burst)
     # An upper bound: deposits that overflow the bucket are counted too, so that a violation is never a false positive.
-    tokens = initial + budget.ratio * counters.answered + budget.min_per_second * seconds
+    tokens = initial + budget.max_extra_load * counters.answered + budget.min_per_second * seconds
     # A repeat after a stale kept connection costs nothing: the server is not to blame for it.
     charged = counters.repeats - counters.stale
     if charged > tokens + 1e-6:

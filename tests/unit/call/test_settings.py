@@ -13,14 +13,14 @@ CLIENT = SettingsStack().over("client", {"timeout": Timeout(total=5, attempt=2),
 def test_equal_settings_with_other_fields_set() -> None:
     """A field that a call does not set comes from the client, even if an earlier call set an equal value."""
     assert CLIENT.for_call({"retry": Retry(max_attempts=3)}).retry == Retry(max_attempts=3)
-    assert CLIENT.for_call({"retry": Retry(retry_after_cap=60)}).retry == Retry(max_attempts=5)
+    assert CLIENT.for_call({"retry": Retry(max_retry_after=60)}).retry == Retry(max_attempts=5)
 
 
 def test_equal_inner_settings_with_other_fields() -> None:
     """Fields of nested settings that a call does not set come from the client, too."""
     client = SettingsStack().over("client", {"retry": Retry(backoff=Backoff(initial=1))})
     assert client.for_call({"retry": Retry(backoff=Backoff(initial=0.2))}).retry == Retry(backoff=Backoff(initial=0.2))
-    assert client.for_call({"retry": Retry(backoff=Backoff(maximum=10))}).retry == Retry(backoff=Backoff(initial=1))
+    assert client.for_call({"retry": Retry(backoff=Backoff(max_delay=10))}).retry == Retry(backoff=Backoff(initial=1))
 
 
 def test_boolean_timeout_refused_despite_cache() -> None:

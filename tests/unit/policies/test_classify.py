@@ -9,8 +9,8 @@ from resilient_client._policies.classify import blames_upstream
 
 
 @pytest.mark.parametrize(("stale", "blames"), [(False, True), (True, False)])
-def test_blame_for_a_lost_connection_is_the_servers_unless_it_was_stale(stale: bool, blames: bool) -> None:
-    """A kept-alive connection that is closed by now is nobody's fault."""
+def test_lost_connection_blames_upstream_unless_stale(stale: bool, blames: bool) -> None:
+    """A kept-alive connection that was closed is neither side's fault."""
     assert blames_upstream(ErrorKind.DISCONNECTED, Stage.HEADERS, stale=stale) is blames
 
 
@@ -23,13 +23,11 @@ def test_blame_for_a_lost_connection_is_the_servers_unless_it_was_stale(stale: b
         (ErrorKind.TIMEOUT, None, False),
     ],
 )
-def test_blame_where_the_pool_is_out_of_sight_needs_more_than_silence(
-    kind: ErrorKind, reached: Stage | None, blames: bool
-) -> None:
-    """Before sending, a timeout may be a wait for the caller's own pool; any other failure is plain."""
+def test_unobservable_pool_wait_needs_more_than_silence(kind: ErrorKind, reached: Stage | None, blames: bool) -> None:
+    """Before sending, a timeout may be a wait for the caller's pool. Any other failure is clear."""
     assert blames_upstream(kind, reached, pool_wait_unobservable=True) is blames
 
 
-def test_blame_for_a_connect_timeout_is_the_hosts_where_the_pool_is_ours() -> None:
-    """Negative control: with a pool of our own, a timeout in connecting is no wait for a place."""
+def test_connect_timeout_blames_upstream_with_own_pool() -> None:
+    """Negative control: with the client's own pool, a timeout while connecting is no pool wait."""
     assert blames_upstream(ErrorKind.TIMEOUT, Stage.CONNECT)

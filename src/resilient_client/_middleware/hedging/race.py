@@ -205,7 +205,7 @@ class Race:
         if fault is None:
             self._route.ended(request, complete=True)
             if not self._closed and self._winner is None:
-                self._route.tokens.deposit(self._hedging.max_extra)
+                self._route.tokens.deposit(self._hedging.max_extra_load)
         elif not fault.rejected:
             self._route.ended(request, complete=False)
         return fault

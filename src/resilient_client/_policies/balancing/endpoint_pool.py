@@ -204,7 +204,7 @@ class EndpointPool:
             return
         ejected = sum(other.outlier_state.ejected for other in endpoints)
         spared = any(other.outlier_state.healthy for other in endpoints if other is not stats)
-        if spared and ejected < max(1, int(self._settings.max_ejected * len(endpoints))):
+        if spared and ejected < max(1, int(self._settings.max_ejected_ratio * len(endpoints))):
             was_healthy = outlier_state.healthy  # if not, its health checks have reported it already
             outlier_state.eject(now, self._rng)
             self._update_summary()

@@ -30,7 +30,7 @@ class OutlierState:
 
     def __init__(self, settings: LoadBalancing, since: float = -math.inf) -> None:
         self._settings = settings
-        self._span = settings.ejection
+        self._span = settings.ejection_time
         self._slow_start_began = since
         check = settings.health_check
         self._verdict = Verdict(1, 1) if check is None else Verdict(check.rise, check.fall)
@@ -65,9 +65,9 @@ class OutlierState:
         settings = self._settings
         # A short recovery does not count as one: an endpoint that fails again soon would otherwise get its full share
         # over and over, with every ejection as short as the first.
-        if now - self.until >= settings.max_ejection:
-            self._span = settings.ejection
-        span = min(self._span, settings.max_ejection)
+        if now - self.until >= settings.max_ejection_time:
+            self._span = settings.ejection_time
+        span = min(self._span, settings.max_ejection_time)
         self._span = 2 * span
         self.ejected = True
         self.until = now + span * rng.uniform(1, _JITTER)

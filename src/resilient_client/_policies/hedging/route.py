@@ -70,7 +70,7 @@ class HedgingRoute:
         self.latencies.observe(request.context.started, request.attempt.elapsed)
         tokens = self.tokens
         if tokens.available < MAX_TOKENS:
-            tokens.deposit(hedging.max_extra)
+            tokens.deposit(hedging.max_extra_load)
 
     def ended(self, request: Request, *, complete: bool) -> None:
         """Record any other attempt that was begun, ``complete`` if it ended with an answer."""
@@ -80,7 +80,7 @@ class HedgingRoute:
 
     def late(self, number: int, delay: float, hedging: Hedging) -> None:
         """Record that the step of this number is unanswered at the end of the delay, called once per step."""
-        self.tokens.late(number, max(hedging.max_extra, self.latencies.outlook(delay).late))
+        self.tokens.late(number, max(hedging.max_extra_load, self.latencies.outlook(delay).late))
 
     def is_worthwhile(self, waited: float) -> bool:
         """Whether a hedge after ``waited`` seconds saves more than it costs.

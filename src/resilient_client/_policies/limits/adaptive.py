@@ -149,4 +149,4 @@ class ConcurrencyLimit:
         self._limit = self._clipped(self._limit + _SMOOTHING * (limit - self._limit))
 
     def _clipped(self, limit: float) -> float:
-        return min(max(limit, self._settings.minimum), self._settings.maximum)
+        return min(max(limit, self._settings.min_limit), self._settings.max_limit)

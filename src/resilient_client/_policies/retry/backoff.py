@@ -22,7 +22,7 @@ from resilient_client._settings.retry import Backoff
 def backoff_delay(backoff: Backoff, attempt: int, previous: float, rng: Random) -> float:
     """The delay before attempt ``attempt + 1``, after ``attempt`` has failed.
 
-    The result is capped at ``maximum`` after the jitter is added. This cuts the jitter of ``additive_jitter`` and
+    The result is capped at ``max_delay`` after the jitter is added. This cuts the jitter of ``additive_jitter`` and
     ``decorrelated``, but not that of ``full_jitter`` and ``equal_jitter``, which draw below the capped base.
 
     Args:
@@ -32,9 +32,9 @@ def backoff_delay(backoff: Backoff, attempt: int, previous: float, rng: Random) 
         rng: The random generator.
 
     Returns:
-        Seconds, from 0 to ``backoff.maximum``.
+        Seconds, from 0 to ``backoff.max_delay``.
     """
-    return min(backoff.maximum, _drawn(backoff, attempt, previous, rng))
+    return min(backoff.max_delay, _drawn(backoff, attempt, previous, rng))
 
 
 def _drawn(backoff: Backoff, attempt: int, previous: float, rng: Random) -> float:
@@ -61,8 +61,8 @@ def _drawn(backoff: Backoff, attempt: int, previous: float, rng: Random) -> floa
 
 
 def _base(backoff: Backoff, attempt: int) -> float:
-    """``initial * multiplier ** (attempt - 1)``, at most ``maximum``."""
+    """``initial * multiplier ** (attempt - 1)``, at most ``max_delay``."""
     try:
-        return min(backoff.maximum, backoff.initial * backoff.multiplier ** (attempt - 1))
+        return min(backoff.max_delay, backoff.initial * backoff.multiplier ** (attempt - 1))
     except OverflowError:  # a power of floats raises where a product would give infinity
-        return backoff.maximum
+        return backoff.max_delay

@@ -46,10 +46,10 @@ class RetryTokens:
         now: The time at the start, in seconds.
     """
 
-    __slots__ = ("_accrued_until", "_burst", "_min_per_second", "_ratio", "_tokens")
+    __slots__ = ("_accrued_until", "_burst", "_deposit", "_min_per_second", "_tokens")
 
     def __init__(self, settings: RetryBudget, now: float) -> None:
-        self._ratio = settings.ratio
+        self._deposit = settings.max_extra_load
         self._burst = settings.burst
         self._min_per_second = settings.min_per_second
         self._tokens = min(settings.initial, settings.burst)
@@ -62,7 +62,7 @@ class RetryTokens:
 
     def deposit(self, now: float) -> None:
         """Credit one call whose answer is not a failure, however many attempts it took."""
-        self._tokens = min(self._burst, self.available(now) + self._ratio)
+        self._tokens = min(self._burst, self.available(now) + self._deposit)
 
     def try_spend(self, now: float, cost: float) -> bool:
         """Take ``cost`` tokens if there are so many, otherwise none.

@@ -98,10 +98,10 @@ def decide(
     if fault.stale:
         # Closing an idle connection is normal and indicates no overload: repeat at once, outside the budget.
         return Repeat(0.0)
-    if state.retry_after is not None and state.retry_after > settings.retry_after_cap:
+    if state.retry_after is not None and state.retry_after > settings.max_retry_after:
         return GiveUp(
             f"not retried: the server asks to wait {state.retry_after:g} s, "
-            f"above retry_after_cap={settings.retry_after_cap:g} s"
+            f"above max_retry_after={settings.max_retry_after:g} s"
         )
     delay = backoff_delay()
     if state.retry_after is not None:

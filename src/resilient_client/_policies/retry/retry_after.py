@@ -2,7 +2,7 @@
 
 This module reads the headers of a reply as seconds. It never caps the requested delay and never waits. The requested
 delay is a *floor*: a caller that comes back earlier adds to the overload. So a delay that is too long
-(``Retry.retry_after_cap``, the deadline) is never shortened but ends the retrying, and a number too large for a float
+(``Retry.max_retry_after``, the deadline) is never shortened but ends the retrying, and a number too large for a float
 is infinity and not ignored.
 
 ``email.utils`` is not used. It accepts text that is not an HTTP-date (any zone or none, trailing junk), takes the

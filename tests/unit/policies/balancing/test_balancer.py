@@ -1,4 +1,4 @@
-"""Who gets the next attempt, and who is left out for a while."""
+"""Which endpoint gets the next attempt, and which is left out for a while."""
 
 import random
 from collections import Counter
@@ -49,7 +49,7 @@ def balancer(
 
 
 def picked(in_flight: InFlight | None) -> Endpoint:
-    """Whom the lease is for, and the lease given back."""
+    """Pick an endpoint, release the attempt and return the endpoint."""
     assert in_flight is not None
     in_flight.release()
     return in_flight.stats.endpoint
@@ -89,8 +89,8 @@ def test_round_robin_gives_each_its_turn() -> None:
     assert [picked(chooser.pick(0.0)) for _ in range(7)] == [A, B, C, A, B, C, A]
 
 
-def test_round_robin_leaves_out_who_refuses_and_keeps_the_turn_of_the_others() -> None:
-    """A closed door costs its neighbour nothing."""
+def test_round_robin_skips_an_endpoint_that_refuses() -> None:
+    """The order of the others does not change."""
     chooser = balancer(strategy="round_robin", circuits=Doors(B))
     assert [picked(chooser.pick(0.0)) for _ in range(4)] == [A, C, A, C]
 
@@ -109,8 +109,8 @@ def test_ordered_takes_the_first_that_admits() -> None:
 def test_least_loaded_prefers_the_idle_to_the_busy() -> None:
     """Equal latency: what is in flight decides."""
     chooser = balancer("ab")
-    leases = [chooser.pick(0.0) for _ in range(10)]
-    assert Counter(in_flight.stats.endpoint for in_flight in leases if in_flight) == {A: 5, B: 5}
+    attempts = [chooser.pick(0.0) for _ in range(10)]
+    assert Counter(in_flight.stats.endpoint for in_flight in attempts if in_flight) == {A: 5, B: 5}
 
 
 def test_least_loaded_prefers_the_quick_to_the_slow() -> None:
@@ -126,8 +126,8 @@ def test_least_loaded_trades_load_for_latency() -> None:
     chooser = balancer("ab")
     serve(chooser, A, 0.1)
     serve(chooser, B, 0.02)
-    leases = [chooser.pick(0.0) for _ in range(12)]
-    assert Counter(in_flight.stats.endpoint for in_flight in leases if in_flight) == {A: 2, B: 10}
+    attempts = [chooser.pick(0.0) for _ in range(12)]
+    assert Counter(in_flight.stats.endpoint for in_flight in attempts if in_flight) == {A: 2, B: 10}
 
 
 def test_least_loaded_spreads_equals_evenly() -> None:
@@ -136,13 +136,13 @@ def test_least_loaded_spreads_equals_evenly() -> None:
     assert all(900 < chosen[endpoint] < 1100 for endpoint in (A, B, C, D))
 
 
-def test_least_loaded_avoids_who_fails_quickly() -> None:
-    """A server that refuses in a microsecond must not look like the quickest of all."""
+def test_least_loaded_avoids_quick_failures() -> None:
+    """A server that refuses in a microsecond must not look like the fastest of all."""
     chooser = balancer("ab", eject_failures=None)
     serve(chooser, A, INITIAL_TYPICAL)
     fail(chooser, B)
-    leases = [chooser.pick(0.0) for _ in range(int(FAILURE_COST))]
-    assert Counter(in_flight.stats.endpoint for in_flight in leases if in_flight)[A] >= FAILURE_COST - 1
+    attempts = [chooser.pick(0.0) for _ in range(int(FAILURE_COST))]
+    assert Counter(in_flight.stats.endpoint for in_flight in attempts if in_flight)[A] >= FAILURE_COST - 1
 
 
 def test_least_loaded_avoids_who_throttles() -> None:
@@ -156,8 +156,8 @@ def test_least_loaded_avoids_who_throttles() -> None:
     assert choices(chooser, 20) == {A: 20}
 
 
-def test_least_loaded_avoids_who_is_silent_before_anything_times_out() -> None:
-    """An endpoint that hangs owes one answer, not ten."""
+def test_least_loaded_avoids_a_silent_endpoint() -> None:
+    """An endpoint that hangs gets one attempt before the first times out, not ten."""
     chooser = balancer("ab")
     serve(chooser, A, 0.02)
     serve(chooser, B, 0.02)
@@ -178,8 +178,8 @@ def test_least_loaded_does_not_take_an_open_stream_for_silence() -> None:
     assert choices(chooser, 20, now=0.0) == {B: 20}
 
 
-def test_least_loaded_looks_at_all_when_chance_draws_two_sick_ones() -> None:
-    """In a small set it often does: of four with two sick, in each sixth draw."""
+def test_least_loaded_compares_all_after_a_bad_draw() -> None:
+    """In a small set a bad draw is frequent: with two slow ones of four, every sixth."""
     chooser = balancer("abcd", eject_slow=None)
     for endpoint, seconds in zip((A, B, C, D), (1.0, 1.0, 0.02, 0.02), strict=True):
         serve(chooser, endpoint, seconds, times=5)
@@ -190,8 +190,8 @@ def test_least_loaded_looks_at_all_when_chance_draws_two_sick_ones() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["least_loaded", "round_robin", "ordered"])
-def test_retry_goes_to_whom_the_call_has_tried_least(strategy: str) -> None:
-    """The next attempt of a call goes elsewhere, as long as there is anybody else."""
+def test_retry_goes_to_the_least_tried_endpoint(strategy: str) -> None:
+    """The next attempt of a call goes elsewhere, as long as there is another endpoint."""
     chooser = balancer(strategy=strategy)
     tried: list[Endpoint] = []
     for _ in range(6):
@@ -199,15 +199,15 @@ def test_retry_goes_to_whom_the_call_has_tried_least(strategy: str) -> None:
     assert set(tried[:3]) == set(tried[3:]) == {A, B, C}
 
 
-def test_retry_prefers_an_ejected_endpoint_that_was_not_tried_to_one_that_just_failed() -> None:
+def test_retry_prefers_an_untried_ejected_endpoint() -> None:
     """A slow answer is better than none."""
     chooser = balancer("ab", strategy="ordered")
     fail(chooser, B, times=5)
     assert picked(chooser.pick(1.0, [A])) == B
 
 
-def test_pick_when_nobody_admits_gives_nothing() -> None:
-    """An open circuit always refuses; the wait is that of the first to be tried again."""
+def test_pick_without_an_admitting_endpoint_is_none() -> None:
+    """An open circuit always refuses. The wait is that of the first circuit to be tried again."""
     doors = Doors(A, B, C)
     doors.closed[B] = 3.0
     chooser = balancer(circuits=doors)
@@ -233,8 +233,8 @@ def test_failure_is_singled_out_when_another_served_meanwhile() -> None:
     assert chooser.failed_alone(A, 100.0, 10.0)
 
 
-def test_failure_is_not_singled_out_when_nobody_served_meanwhile() -> None:
-    """As far as anybody knows, the whole upstream is silent: what came before the attempt proves nothing."""
+def test_failed_alone_needs_another_that_served() -> None:
+    """An answer from before the attempt proves nothing: the whole upstream may be silent."""
     chooser = balancer("ab")
     serve(chooser, B, 0.02, now=89.0, times=5)
     serve(chooser, A, 0.02, now=95.0)
@@ -249,8 +249,8 @@ def test_failure_is_not_singled_out_when_all_are_slow() -> None:
     assert not chooser.failed_alone(A, 100.0, 10.0)
 
 
-def test_failure_is_not_singled_out_when_the_one_that_served_refuses() -> None:
-    """The retry could not go there."""
+def test_failed_alone_needs_another_that_admits() -> None:
+    """The retry could not go to the endpoint that served."""
     doors = Doors()
     chooser = balancer("ab", circuits=doors)
     serve(chooser, B, 0.02, now=95.0)
@@ -262,7 +262,7 @@ def test_failure_is_not_singled_out_when_the_one_that_served_refuses() -> None:
 
 
 def test_failures_in_a_row_eject() -> None:
-    """Five, as Envoy has it; a success in between starts over."""
+    """Five in a row eject, as in Envoy. A success in between starts the count over."""
     chooser = balancer(strategy="round_robin")
     fail(chooser, A, times=4)
     serve(chooser, A, 0.02)
@@ -272,8 +272,17 @@ def test_failures_in_a_row_eject() -> None:
     assert choices(chooser, 4) == {B: 2, C: 2}
 
 
+def test_ejected_endpoint_is_still_healthy_for_its_checks() -> None:
+    """``EndpointState.healthy`` is the verdict of the health checks alone, and an ejection is shown apart from it."""
+    chooser = balancer("ab")
+    fail(chooser, A, times=5)
+    state = chooser.states(1.0)[A]
+    assert state.ejected_for > 0
+    assert state.healthy
+
+
 def test_failure_after_an_ejection_ejects_again() -> None:
-    """Whoever comes back and fails at once is not given another five failures."""
+    """An endpoint that fails again at once does not get another five failures."""
     chooser = balancer(strategy="round_robin", slow_start=0)
     fail(chooser, A, times=5)
     assert A in choices(chooser, 3, now=13.0)
@@ -282,7 +291,7 @@ def test_failure_after_an_ejection_ejects_again() -> None:
 
 
 def test_slowness_far_beyond_the_others_ejects() -> None:
-    """Ten times their median by the latest replies; a single slow reply does not."""
+    """Ten times the median of the others ejects, a single slow reply does not."""
     chooser = balancer(strategy="round_robin")
     for endpoint in (A, B, C):
         serve(chooser, endpoint, 0.02, times=11)
@@ -325,14 +334,14 @@ def test_ejection_never_takes_the_last_one() -> None:
 @pytest.mark.parametrize(("hosts", "ceiling", "at_most"), [("abcd", 0.5, 2), ("abc", 0.5, 1), ("abcd", 0.0, 1)])
 def test_ejection_has_a_ceiling(hosts: str, ceiling: float, at_most: int) -> None:
     """A share of all, but one in any case."""
-    chooser = balancer(hosts, strategy="round_robin", max_ejected=ceiling)
+    chooser = balancer(hosts, strategy="round_robin", max_ejected_ratio=ceiling)
     for stats in chooser.endpoint_pool.endpoints:
         fail(chooser, stats.endpoint, times=10)
     assert sum(state.ejected_for > 0 for state in chooser.states(0.0).values()) == at_most
 
 
 def test_ejected_endpoint_comes_back_slowly() -> None:
-    """First a tenth of its turns, then more, in the end all."""
+    """It gets a tenth of its share at first, then more, and in the end all of it."""
     chooser = balancer("ab", strategy="round_robin")
     fail(chooser, A, times=5)
     back = chooser.endpoint_pool.endpoints[0].outlier_state.until
@@ -341,15 +350,15 @@ def test_ejected_endpoint_comes_back_slowly() -> None:
     assert shares[0] < shares[1] < shares[2] == 0.5
 
 
-def test_ejected_endpoint_is_asked_when_the_others_refuse() -> None:
-    """An ejection is a wish, an open circuit is not."""
+def test_ejected_endpoint_is_used_when_the_others_refuse() -> None:
+    """An ejection may be ignored, an open circuit may not."""
     chooser = balancer("ab", circuits=Doors(B))
     fail(chooser, A, times=5)
     assert picked(chooser.pick(0.0)) == A
 
 
-def test_health_checks_that_leave_less_than_half_are_ignored() -> None:
-    """The few could not bear the load of all; and more likely it is the check that is wrong."""
+def test_health_checks_that_leave_too_few_are_ignored() -> None:
+    """The few could not bear the load of all, and more likely the check is wrong."""
     chooser = balancer("abcd", strategy="round_robin", health_check=HealthCheck(fall=1))
     for stats in chooser.endpoint_pool.endpoints[:2]:
         chooser.endpoint_pool.checked(stats, 0.0, "status 503")
@@ -358,23 +367,23 @@ def test_health_checks_that_leave_less_than_half_are_ignored() -> None:
     assert choices(chooser, 4) == {A: 1, B: 1, C: 1, D: 1}
 
 
-def test_changes_are_told_once() -> None:
-    """Out with its reason, back without; a second reason for what is out already is no news."""
-    told: list[tuple[Endpoint, str]] = []
+def test_changes_are_reported_once() -> None:
+    """An ejection is reported with its reason, a return without. A second reason is not reported."""
+    changes: list[tuple[Endpoint, str]] = []
     check = HealthCheck(fall=1, rise=1)
-    chooser = balancer("ab", health_check=check, on_change=lambda *change: told.append(change))
+    chooser = balancer("ab", health_check=check, on_change=lambda *change: changes.append(change))
     fail(chooser, A, times=5)
     chooser.endpoint_pool.checked(chooser.endpoint_pool.endpoints[0], 1.0, "status 503")
     chooser.pick(60.0)
     chooser.endpoint_pool.checked(chooser.endpoint_pool.endpoints[0], 61.0, "")
-    assert told == [(A, "5 failures in a row"), (A, "")]
+    assert changes == [(A, "5 failures in a row"), (A, "")]
 
 
 # --- the set ---
 
 
-def test_endpoints_replaced_keep_what_is_known_of_those_that_stay() -> None:
-    """New ones start slowly; those that are gone are not asked, and give back their leases all the same."""
+def test_replaced_endpoints_keep_what_is_known() -> None:
+    """New endpoints start slowly. Removed ones are not picked, and their attempts still end."""
     chooser = balancer("ab", strategy="round_robin")
     fail(chooser, A, times=5)
     leaving = chooser.pick(0.0)

@@ -1,7 +1,7 @@
 """The balancer against a deliberately simple model, under any interleaving of attempts, failures and changes.
 
-The model keeps the leases that are out, who refuses, and who was told to be out; what must hold of a choice is
-written down as the rules say it, without a word on how it is made.
+The model keeps the attempts in flight, the endpoints that refuse and those reported as out. The conditions on a choice
+are written down without describing how it is made.
 """
 
 import random
@@ -43,13 +43,13 @@ class Interleavings(RuleBasedStateMachine):
     def start(self, strategy, count, slow_start):
         self.now = 1000.0
         self.closed = set()
-        self.out = set()  # as told
-        self.leases = []
+        self.out = set()  # as reported
+        self.attempts = []
         self.endpoints = ALL[:count]
         config = LoadBalancing(
             strategy=strategy, eject_failures=2, slow_start=slow_start, health_check=HealthCheck(rise=1, fall=1)
         )
-        self.endpoint_pool = EndpointPool(config, map(url, self.endpoints), random.Random(3), self.told)
+        self.endpoint_pool = EndpointPool(config, map(url, self.endpoints), random.Random(3), self.changed)
         self.balancer = Balancer(config, self.endpoint_pool, random.Random(4), self)
 
     # what the balancer is given: the circuits, and somebody to tell
@@ -60,7 +60,7 @@ class Interleavings(RuleBasedStateMachine):
     def rejects_for(self, endpoint, _now):
         return 7.0 if endpoint in self.closed else 0.0
 
-    def told(self, endpoint, reason):
+    def changed(self, endpoint, reason):
         assert (endpoint in self.out) is not bool(reason)
         if not reason:
             self.out.remove(endpoint)
@@ -81,7 +81,7 @@ class Interleavings(RuleBasedStateMachine):
         assert (in_flight is None) is (not candidates)
         if in_flight is None:
             return
-        self.leases.append(in_flight)
+        self.attempts.append(in_flight)
         chosen = in_flight.stats.endpoint
         assert chosen in candidates
         fewest = min(tried.count(endpoint) for endpoint in candidates)
@@ -92,14 +92,14 @@ class Interleavings(RuleBasedStateMachine):
         if healthy and not panic:
             assert chosen in healthy
 
-    @precondition(lambda self: self.leases)
+    @precondition(lambda self: self.attempts)
     @rule(
         number=st.integers(0),
         end=st.sampled_from(["success", "slow", "failure", "silent", "throttled", "cancelled"]),
         twice=st.booleans(),
     )
     def end(self, number, end, twice):
-        in_flight = self.leases.pop(number % len(self.leases))
+        in_flight = self.attempts.pop(number % len(self.attempts))
         match end:
             case "success":
                 in_flight.success(self.now, 0.01)
@@ -116,7 +116,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule()
     def break_down(self):
-        """A short way to where chance alone would seldom lead: everybody fails, one after the other."""
+        """Make all endpoints fail, one after the other: random steps would seldom lead there."""
         for endpoint in self.endpoints:
             others = [other for other in self.endpoints if other != endpoint]
             for _ in range(2):
@@ -141,7 +141,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(endpoints=st.lists(st.sampled_from(ALL), min_size=1, unique=True))
     def replace(self, endpoints):
-        self.out &= set(endpoints)  # nobody is told of one that is gone, and it comes back as a new one
+        self.out &= set(endpoints)  # the end of a removed one is not reported, and it comes back as a new one
         self.endpoints = endpoints
         self.endpoint_pool.replace(map(url, endpoints), self.now)
 
@@ -150,7 +150,7 @@ class Interleavings(RuleBasedStateMachine):
     @invariant()
     def counts_what_is_in_flight(self):
         for stats in self.endpoint_pool.endpoints:
-            assert stats.in_flight == sum(in_flight.stats is stats for in_flight in self.leases)
+            assert stats.in_flight == sum(in_flight.stats is stats for in_flight in self.attempts)
             assert 0 <= stats.unanswered <= stats.in_flight
 
     @invariant()
@@ -159,7 +159,7 @@ class Interleavings(RuleBasedStateMachine):
         assert healthy == set(self.endpoints) - self.out
 
     def teardown(self):
-        for in_flight in getattr(self, "leases", ()):
+        for in_flight in getattr(self, "attempts", ()):
             in_flight.release()
             in_flight.release()
             assert in_flight.stats.in_flight >= 0
@@ -167,8 +167,8 @@ class Interleavings(RuleBasedStateMachine):
             assert (stats.in_flight, stats.unanswered) == (0, 0)
 
 
-def test_balancer_under_any_interleaving_keeps_its_rules():
-    """Whatever happens in whatever order, who is chosen and who is out is as the rules say."""
+def test_balancer_agrees_with_the_model():
+    """In any order of events, the choice and the ejections are as the model requires."""
     run_state_machine_as_test(Interleavings, settings=MACHINE)
 
 
@@ -187,14 +187,14 @@ MUTANTS = {
             else (m.outlier_state.eject(now, self._rng), self._tell(m, reason))
         ),
     ),
-    "a lease may be released twice": (InFlight, "release", release_without_looking),
-    "those that are out are chosen": (EndpointPool, "healthy_of", lambda _, endpoints: endpoints),
+    "an attempt may be released twice": (InFlight, "release", release_without_looking),
+    "ejected endpoints are chosen": (EndpointPool, "healthy_of", lambda _, endpoints: endpoints),
 }
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_model_notices_a_balancer_that_breaks_a_rule(mutant, monkeypatch):
-    """Negative control: take one rule away from the balancer, and the comparison fails."""
+def test_model_detects_a_broken_balancer(mutant, monkeypatch):
+    """Negative control: with one part of the balancer disabled, the comparison fails."""
     monkeypatch.setattr(*MUTANTS[mutant])
     only_find = settings(MACHINE, phases=[Phase.generate], database=None, print_blob=False)
     with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""The verdict: when a target turns, and when it does not."""
+"""The verdict: when the state of a target changes, and when it does not."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ COUNTS = st.integers(1, 5)
 
 
 def states(looks: list[HealthState], *, rise: int = 2, fall: int = 3) -> list[HealthState]:
-    """The state after each look, one a second."""
+    """The state after each check, one per second."""
     verdict = Verdict(rise, fall)
     return [verdict.learn(look, float(second)) for second, look in enumerate(looks)]
 
 
 def model(looks: list[HealthState], rise: int, fall: int) -> list[HealthState]:
-    """The same, as one would explain it: each state follows from all looks before it, not from a counter."""
+    """The same as an explanation would put it: each state follows from all checks before it, not from a counter."""
     shown: list[HealthState] = []
     seen: list[HealthState] = []
     for look in looks:
@@ -47,18 +47,18 @@ def model(looks: list[HealthState], rise: int, fall: int) -> list[HealthState]:
 
 
 @pytest.mark.parametrize("look", [UP, DEGRADED, DOWN])
-def test_verdict_after_the_first_look_is_that_look(look: HealthState) -> None:
-    """Nothing is known that could be kept, so one look decides."""
+def test_verdict_after_the_first_check_is_its_result(look: HealthState) -> None:
+    """There is no earlier state to keep, so one check decides."""
     assert states([look]) == [look]
 
 
 def test_verdict_falls_at_the_third_failure_in_a_row_only() -> None:
-    """Two failures, or three with a success between them, turn nothing."""
+    """Two failures, or three with a success between them, change nothing."""
     assert states([UP, DOWN, DOWN, UP, DOWN, DOWN, DOWN]) == [UP] * 6 + [DOWN]
 
 
-def test_verdict_without_hysteresis_follows_each_look() -> None:
-    """Negative control: with ``fall=1`` and ``rise=1`` the same looks make it flap."""
+def test_verdict_without_hysteresis_follows_each_check() -> None:
+    """Negative control: with ``fall=1`` and ``rise=1`` the same checks make it flap."""
     looks = [UP, DOWN, UP, DOWN]
     assert states(looks, rise=1, fall=1) == looks
 
@@ -83,8 +83,8 @@ def test_verdict_counts_the_looks_that_speak_against_it() -> None:
     assert streaks == [0, 1, 2, 0, 1]
 
 
-def test_verdict_knows_since_when_it_stands() -> None:
-    """The time of the look that turned it, not that of the first failure."""
+def test_verdict_since_is_the_time_of_the_change() -> None:
+    """It is the time of the check that changed the state, not that of the first failure."""
     verdict = Verdict(2, 3)
     since = []
     for second, look in enumerate([UP, UP, DOWN, DOWN, DOWN, DOWN]):
@@ -94,16 +94,14 @@ def test_verdict_knows_since_when_it_stands() -> None:
 
 
 @given(LOOKS, COUNTS, COUNTS)
-def test_verdict_is_that_of_the_model(looks: list[HealthState], rise: int, fall: int) -> None:
-    """Whatever is seen: the state is what the last looks in a row say."""
+def test_verdict_agrees_with_the_model(looks: list[HealthState], rise: int, fall: int) -> None:
+    """The state is what the last checks in a row require, for any results."""
     assert states(looks, rise=rise, fall=fall) == model(looks, rise, fall)
 
 
 @given(LOOKS, COUNTS, COUNTS)
-def test_verdict_never_turns_twice_within_the_fewer_of_rise_and_fall(
-    looks: list[HealthState], rise: int, fall: int
-) -> None:
-    """Between two turns lie enough looks for the second: it cannot flap faster."""
+def test_verdict_cannot_flap_faster_than_its_bounds(looks: list[HealthState], rise: int, fall: int) -> None:
+    """Between two changes there are enough checks for the second."""
     known = [state for look, state in zip(looks, states(looks, rise=rise, fall=fall), strict=True) if look != UNKNOWN]
     turns = [number for number, (old, new) in enumerate(pairwise(known)) if (old is DOWN) != (new is DOWN)]
     assert all(later - earlier >= min(rise, fall) for earlier, later in pairwise(turns))

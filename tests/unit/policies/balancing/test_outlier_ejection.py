@@ -1,4 +1,4 @@
-"""Whether one endpoint is well, and how it comes back."""
+"""Whether one endpoint is healthy, and how it comes back."""
 
 import random
 
@@ -9,14 +9,14 @@ from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing
 
 
 class Low(random.Random):
-    """Chance at its lowest, so that no jitter is added."""
+    """A random generator at its lowest, so that no jitter is added."""
 
     def uniform(self, a: float, _b: float) -> float:
         return a
 
 
 def ejections(outlier_state: OutlierState, now: float, count: int, pause: float = 0.0) -> list[float]:
-    """How long it is ejected when it comes back unwell again and again, ``pause`` seconds after each return."""
+    """The lengths of ejections when it fails again ``pause`` seconds after each return."""
     spans = []
     for _ in range(count):
         outlier_state.eject(now, Low())
@@ -27,17 +27,29 @@ def ejections(outlier_state: OutlierState, now: float, count: int, pause: float 
 
 
 def test_ejection_doubles_up_to_the_longest() -> None:
-    """Whoever comes back unwell stays away for twice as long, and never for longer than ``max_ejection``."""
-    assert ejections(OutlierState(LoadBalancing(ejection=10, max_ejection=60)), 0.0, 5) == [10, 20, 40, 60, 60]
+    """An endpoint that fails again stays away for twice as long, at most for ``max_ejection_time``."""
+    settings = LoadBalancing(ejection_time=10, max_ejection_time=60)
+    assert ejections(OutlierState(settings), 0.0, 5) == [
+        10,
+        20,
+        40,
+        60,
+        60,
+    ]
 
 
-def test_ejection_starts_over_after_it_was_well_for_long() -> None:
-    """An endpoint that was well for ``max_ejection`` seconds begins with the first span again."""
-    assert ejections(OutlierState(LoadBalancing(ejection=10, max_ejection=60)), 0.0, 3, pause=60) == [10, 10, 10]
+def test_ejection_starts_over_after_a_long_recovery() -> None:
+    """An endpoint that was healthy for ``max_ejection_time`` seconds begins with the first span again."""
+    settings = LoadBalancing(ejection_time=10, max_ejection_time=60)
+    assert ejections(OutlierState(settings), 0.0, 3, pause=60) == [
+        10,
+        10,
+        10,
+    ]
 
 
 def test_ejection_is_never_shorter_than_set() -> None:
-    """Chance makes it up to a quarter longer, so that a fleet does not come back in step."""
+    """Jitter adds up to a quarter, so that the endpoints of a fleet do not come back in step."""
     for seed in range(50):
         outlier_state = OutlierState(LoadBalancing())
         outlier_state.eject(0.0, random.Random(seed))
@@ -59,8 +71,8 @@ def test_slow_start_switched_off_gives_the_full_share_at_once() -> None:
     assert outlier_state.weight(50.0) == 1.0
 
 
-def test_health_check_takes_fall_bad_answers_to_take_out_and_rise_good_ones_to_bring_back() -> None:
-    """A single answer to the contrary starts the count over; the very first decides at once."""
+def test_health_check_changes_after_fall_and_rise() -> None:
+    """A single contrary answer starts the count over. The very first decides at once."""
     outlier_state = OutlierState(LoadBalancing(health_check=HealthCheck(rise=2, fall=3)))
 
     def after(*answers: bool) -> bool:

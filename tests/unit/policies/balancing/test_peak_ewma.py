@@ -16,8 +16,8 @@ def test_latency_of_nobody_known_is_the_typical_one() -> None:
     assert Latency(10).estimate(5.0, TYPICAL) == TYPICAL
 
 
-def test_latency_after_a_slow_reply_is_feared_at_once_and_forgotten_slowly() -> None:
-    """One reply of a second is expected again at once; of the excess, 1/e is left after ``decay``."""
+def test_latency_rises_at_once_and_fades_slowly() -> None:
+    """One reply of a second is expected again at once. After ``decay``, 1/e of the excess is left."""
     latency = Latency(10)
     latency.observe(0.0, TYPICAL, TYPICAL)
     latency.observe(0.0, 1.0, TYPICAL)
@@ -25,16 +25,16 @@ def test_latency_after_a_slow_reply_is_feared_at_once_and_forgotten_slowly() -> 
     assert latency.estimate(10.0, TYPICAL) == pytest.approx(TYPICAL + (1.0 - TYPICAL) / math.e)
 
 
-def test_latency_after_quick_replies_comes_down_no_faster_than_it_fades() -> None:
-    """A quick reply right after a slow one proves little: time does."""
+def test_latency_falls_no_faster_than_it_fades() -> None:
+    """A quick reply right after a slow one proves little."""
     latency = Latency(10)
     latency.observe(0.0, 1.0, TYPICAL)
     latency.observe(0.1, 0.001, TYPICAL)
     assert latency.estimate(0.1, TYPICAL) > 0.9
 
 
-def test_latency_of_whom_nobody_asks_fades_to_what_is_typical_and_not_to_nothing() -> None:
-    """Else the endpoint that everybody avoids would in the end look like the quickest of all."""
+def test_latency_without_replies_fades_to_the_typical() -> None:
+    """Otherwise the endpoint that all callers avoid would in the end look like the fastest."""
     latency = Latency(10)
     latency.observe(0.0, 1.0, TYPICAL)
     assert latency.estimate(1000.0, TYPICAL) == pytest.approx(TYPICAL)
@@ -61,7 +61,7 @@ def test_latency_median_is_that_of_the_latest_replies(replies: list[float]) -> N
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.0001, 60))), st.floats(0, 1000))
 def test_latency_estimate_stays_within_what_was_seen(replies: list[tuple[float, float]], later: float) -> None:
-    """Whatever came, and in whatever order of time, it lies between the least and the most of it and the typical."""
+    """For any replies in any order of time, it lies between the extremes of these and the typical latency."""
     latency = Latency(10)
     for now, reply in replies:
         latency.observe(now, reply, TYPICAL)

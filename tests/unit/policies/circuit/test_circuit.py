@@ -1,4 +1,4 @@
-"""The circuit, rule by rule: what opens it, how long, and what people and modes change."""
+"""The circuit: what opens it, for how long, and the effect of manual changes and modes."""
 
 import random
 
@@ -50,7 +50,7 @@ def test_failures_below_the_minimum_calls_keep_it_closed():
 
 
 def test_failures_at_the_ratio_open():
-    """Reaching ``failure_ratio`` exactly is enough."""
+    """Exactly ``failure_ratio`` is enough."""
     circuit = make()
     feed(circuit, "+++++----")
     assert circuit.state is CLOSED
@@ -84,7 +84,7 @@ def test_failures_older_than_the_window_do_not_count():
 
 
 def test_cancelled_attempts_count_for_nothing():
-    """A caller who gives up says nothing about the endpoint."""
+    """A caller that gives up proves nothing about the endpoint."""
     circuit = make(minimum_calls=1)
     for _ in range(100):
         circuit.try_admit(0.0).cancel()
@@ -116,7 +116,7 @@ def test_attempt_of_exactly_slow_call_is_not_slow():
 
 
 def test_failure_ratio_is_the_share_in_the_window():
-    """People see the number that decides."""
+    """The number that decides is public."""
     circuit = make()
     feed(circuit, "+++-")
     assert circuit.failure_ratio(0.0) == 0.25
@@ -156,8 +156,8 @@ def test_retry_after_outside_a_break_is_unknown():
     assert circuit.opened_until is None
 
 
-def test_open_after_its_break_stays_open_until_somebody_asks():
-    """Time alone changes no state: the next attempt does; looking does not."""
+def test_open_after_its_break_stays_open_until_an_attempt():
+    """Time alone changes no state, and neither does reading it. The next attempt does."""
     circuit = opened()
     assert circuit.would_admit(1e6)
     assert circuit.state is OPEN
@@ -209,7 +209,7 @@ def breaks(circuit, rounds):
     ids=["defaults", "only the first set", "only the longest set", "only a shorter one set", "both set"],
 )
 def test_break_after_each_failed_probe_doubles_up_to_the_longest(settings, expected):
-    """Failed recoveries double the break; of the two limits, the default gives way to the one set."""
+    """Failed recoveries double the break. A default bound gives way to one that is set."""
     circuit = Circuit(CircuitBreaker(**THRESHOLDS, **settings), random.Random(7))
     feed(circuit, "-" * 10)
     for length, base in zip(breaks(circuit, len(expected)), expected, strict=True):
@@ -235,7 +235,7 @@ def test_break_after_a_short_recovery_goes_on_doubling():
 
 
 def test_force_open_refuses_for_ever():
-    """What a person opened stays open, whatever time and attempts on their way bring."""
+    """Neither time nor attempts in flight close what was opened manually."""
     circuit = make()
     late = circuit.try_admit(0.0)
     circuit.force_open()
@@ -246,7 +246,7 @@ def test_force_open_refuses_for_ever():
 
 
 def test_force_close_admits_for_ever():
-    """What a person closed stays closed; failures are counted without consequence."""
+    """Failures are counted without consequence after a manual close."""
     circuit = opened()
     circuit.force_close()
     feed(circuit, "-" * 100, now=1.0)
@@ -269,7 +269,7 @@ def test_reset_returns_a_forced_circuit_to_its_own_judgement(switch):
 
 
 def test_reset_starts_the_breaks_over():
-    """A person who resets declares the trouble past, however short the recovery was."""
+    """A reset also discards the doubled break, however short the recovery was."""
     circuit = opened()
     now = circuit.opened_until
     feed(circuit, "+++", now)
@@ -278,16 +278,16 @@ def test_reset_starts_the_breaks_over():
     assert circuit.opened_until - now <= 5 * 1.25
 
 
-def test_metrics_only_goes_through_all_states_and_refuses_nothing():
-    """The rehearsal shows what enforcing would do, judging only what enforcing would have let pass."""
-    told = Listener()
-    circuit = make(told, mode="metrics_only")
+def test_metrics_only_changes_state_and_refuses_nothing():
+    """It judges only the attempts that enforcing would have admitted."""
+    changes = Listener()
+    circuit = make(changes, mode="metrics_only")
     feed(circuit, "-" * 10, now=0.0)
     feed(circuit, "+-" * 10, now=1.0)
     assert circuit.would_admit(1.0)
     assert circuit.state is OPEN
     feed(circuit, "+++", now=10.0)
-    assert [after for _, after, _ in told] == [OPEN, HALF_OPEN, CLOSED]
+    assert [after for _, after, _ in changes] == [OPEN, HALF_OPEN, CLOSED]
 
 
 def test_disabled_counts_nothing_and_refuses_nothing():
@@ -300,16 +300,16 @@ def test_disabled_counts_nothing_and_refuses_nothing():
     assert circuit.try_admit(0.0) is not None
 
 
-def test_transitions_are_told_once_each_with_their_time():
-    """A listener hears of every change of state, once; a person's switch carries no time."""
-    told = Listener()
-    circuit = make(told, half_open_probes=1)
+def test_transitions_are_reported_once_with_their_time():
+    """Each change of state is reported once. A manual change has no time."""
+    changes = Listener()
+    circuit = make(changes, half_open_probes=1)
     feed(circuit, "-" * 10, now=1.0)
     feed(circuit, "+", now=10.0)
     circuit.force_open()
     circuit.force_open()
     circuit.reset()
-    assert told == [
+    assert changes == [
         (CLOSED, OPEN, 1.0),
         (OPEN, HALF_OPEN, 10.0),
         (HALF_OPEN, CLOSED, 10.0),
@@ -319,7 +319,7 @@ def test_transitions_are_told_once_each_with_their_time():
 
 
 def test_listener_that_raises_leaves_a_sound_circuit():
-    """A change of state is complete before anybody hears of it."""
+    """A change of state is complete before it is reported."""
 
     def broken(*_):
         raise RuntimeError("sink down")
@@ -345,6 +345,6 @@ def test_listener_that_raises_leaves_a_sound_circuit():
     ],
     ids=["closed", "open", "metrics only"],
 )
-def test_describe_says_state_and_numbers_in_one_line(prepare, line):
-    """People read the state and why it is so."""
+def test_describe_has_state_and_numbers_in_one_line(prepare, line):
+    """The line holds the state and the reason for it."""
     assert prepare().describe(1.0) == line

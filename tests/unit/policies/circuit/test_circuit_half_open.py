@@ -1,4 +1,4 @@
-"""The half-open circuit: who may probe, what a probe's result does, and how it never gets stuck."""
+"""The half-open circuit: which attempts may probe, the effect of their results, and why it never gets stuck."""
 
 import random
 
@@ -39,7 +39,7 @@ def probing(early=0, **settings):
 
 
 def test_half_open_before_fifty_callers_admits_three():
-    """Callers who come together do not all become probes."""
+    """Callers that come together do not all become probes."""
     circuit, _ = opened()
     now = circuit.opened_until
     assert sum(circuit.try_admit(now) is not None for _ in range(50)) == 3
@@ -53,8 +53,8 @@ def test_half_open_with_all_probes_out_would_not_admit():
     assert circuit.would_admit(now)
 
 
-def test_half_open_makes_no_promise_and_says_what_it_waits_for():
-    """No break runs, so there is no end to name; the line for people counts the probes."""
+def test_half_open_has_no_retry_after_and_describes_its_probes():
+    """No break runs, so there is no end to report. The description counts the probes."""
     circuit, probes, _, now = probing()
     probes[0].success(now, FAST)
     assert circuit.retry_after(now) is circuit.opened_until is None
@@ -62,7 +62,7 @@ def test_half_open_makes_no_promise_and_says_what_it_waits_for():
 
 
 def test_half_open_after_enough_successes_closes():
-    """Probes may run side by side; the last of ``half_open_probes`` successes closes."""
+    """Probes may run in parallel. The last of ``half_open_probes`` successes closes."""
     circuit, probes, _, now = probing()
     for probe in probes:
         assert circuit.state is HALF_OPEN
@@ -71,7 +71,7 @@ def test_half_open_after_enough_successes_closes():
 
 
 def test_half_open_after_one_failure_opens():
-    """One failed probe is enough, whatever the others brought."""
+    """One failed probe is enough, whatever the results of the others."""
     circuit, probes, _, now = probing()
     probes[0].success(now, FAST)
     probes[1].failure(now, FAST)
@@ -80,7 +80,7 @@ def test_half_open_after_one_failure_opens():
 
 @pytest.mark.parametrize(("slow_call", "state"), [(1, OPEN), (None, HALF_OPEN)])
 def test_half_open_after_a_slow_success_opens_if_slowness_counts(slow_call, state):
-    """A slow endpoint is not well if ``slow_call`` is set."""
+    """A slow endpoint has not recovered if ``slow_call`` is set."""
     circuit, probes, _, now = probing(slow_call=slow_call)
     probes[0].success(now, SLOW)
     assert circuit.state is state
@@ -104,8 +104,8 @@ def test_closing_remembers_the_probes():
     assert circuit.describe(now).startswith("closed: 0 of 3 attempts failed")
 
 
-def test_circuit_that_opens_when_nothing_gets_through_stays_closed_after_one_answer():
-    """The answer that closed it is one that got through: no run of failures opens it while that counts."""
+def test_one_answer_keeps_the_default_circuit_closed():
+    """While the answer that closed it is in the window, no run of failures opens it."""
     circuit, _ = opened(failure_ratio=1, half_open_probes=1, window=10)
     now = circuit.opened_until
     feed(circuit, "+" + "-" * 90, now)
@@ -131,7 +131,7 @@ def test_cancelled_probe_gives_back_its_own_permit_and_only_it():
     assert circuit.try_admit(now) is None
 
 
-def test_settled_probe_when_cancelled_gives_back_no_second_permit():
+def test_settled_probe_returns_no_second_permit():
     """``finally: ticket.cancel()`` after a settlement changes nothing."""
     circuit, probes, _, now = probing()
     probes[0].success(now, FAST)
@@ -175,8 +175,8 @@ def test_late_probe_of_an_earlier_round_changes_nothing():
 
 
 @pytest.mark.parametrize(("settings", "patience"), [({}, 4), ({"max_break_duration": 3}, 3)])
-def test_half_open_while_its_probes_hang_admits_one_more_after_each_break(settings, patience):
-    """What hangs is not waited for: the next probe follows after the break that would come next, and so on."""
+def test_half_open_admits_one_more_probe_per_break(settings, patience):
+    """Probes that hang do not block: the next one passes after the break that would come next."""
     circuit, _, _, now = probing(**settings)
     for _ in range(3):
         for almost in (now, now + patience - 1e-6):
@@ -204,8 +204,8 @@ def test_probe_that_was_not_waited_for_still_counts():
     assert circuit.state is CLOSED
 
 
-def test_probe_that_was_not_waited_for_gives_back_its_own_permit_and_only_it():
-    """However many are out, there is a free permit only when fewer than three are."""
+def test_late_probe_returns_its_own_permit_only():
+    """However many are in flight, there is a free permit only when fewer than three are."""
     circuit, probes, _, now = probing()
     circuit.try_admit(now + 4)
     probes[0].cancel()
@@ -226,7 +226,7 @@ def test_metrics_only_half_open_listens_to_its_probes_alone():
 
 
 def without_generations(tickets):
-    """Make late tickets pass for current ones, as if nobody looked at generations."""
+    """Make late tickets pass for current ones, as if generations were not compared."""
     for ticket in tickets:
         ticket._generation = ticket._circuit._generation
     return tickets
@@ -240,8 +240,8 @@ def test_late_successes_without_generations_would_close():
     assert circuit.state is CLOSED
 
 
-def test_late_cancellations_without_generations_would_free_probe_permits():
-    """What is ignored as late would otherwise let more probes run at once than allowed."""
+def test_without_generations_late_cancellations_free_permits():
+    """Late results that are not ignored would let more probes run at once than allowed."""
     circuit, _, late, now = probing(early=5)
     for ticket in without_generations(late):
         ticket.cancel()

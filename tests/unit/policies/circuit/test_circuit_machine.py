@@ -76,7 +76,7 @@ class Model:
         self.current[ticket] = self.probed_at = now
 
     def settle(self, ticket, failed, slow, now, until):
-        """Learn from a result; ``until`` is the end of the break that the circuit chose, should one begin."""
+        """Record a result. ``until`` is the end of the break that the circuit chose, if one begins."""
         if ticket not in self.current:
             return
         del self.current[ticket]
@@ -86,8 +86,8 @@ class Model:
         self.results.append((now, failed, slow))
         recent = self.recent(now)
         many = len(recent) >= 4
-        sick = sum(r[1] for r in recent) >= len(recent) * 0.5 or sum(r[2] for r in recent) >= len(recent) * 0.75
-        if self.state is CLOSED and (failed or slow) and many and sick:
+        failing = sum(r[1] for r in recent) >= len(recent) * 0.5 or sum(r[2] for r in recent) >= len(recent) * 0.75
+        if self.state is CLOSED and (failed or slow) and many and failing:
             self.open(now, until)
 
     def settle_probe(self, bad, now, until):
@@ -101,7 +101,7 @@ class Model:
 
 
 class Interleavings(RuleBasedStateMachine):
-    """Attempts begin and end in any order while time passes and people throw switches."""
+    """Attempts begin and end in any order while time passes and the circuit is switched manually."""
 
     def __init__(self):
         super().__init__()
@@ -144,7 +144,7 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.model.state is CLOSED)
     @rule()
     def break_down(self):
-        """A short way to where chance alone would seldom lead."""
+        """Open the circuit: random steps would seldom lead there."""
         self.admit(12)
         for ticket in self.tickets[-12:]:
             self.settle_one(ticket, True, False)
@@ -174,7 +174,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @invariant()
     def runs_no_more_probes_than_allowed(self):
-        """Of those that have been out for less than a break; what hangs for longer is not waited for."""
+        """Only probes in flight for less than a break count, because longer ones do not block."""
         model = self.model
         latest = [at for at in model.current.values() if self.now - at < model.breaks[0]]
         assert model.state is not HALF_OPEN or len(latest) <= SETTINGS.half_open_probes
@@ -189,8 +189,8 @@ class Interleavings(RuleBasedStateMachine):
         assert self.circuit.state in (CLOSED, FORCED_CLOSED)
 
 
-def test_circuit_under_any_interleaving_agrees_with_the_model():
-    """Whatever happens in whatever order, the circuit is in the state the rules say."""
+def test_circuit_agrees_with_the_model():
+    """In any order of events, the circuit is in the state that the model requires."""
     run_state_machine_as_test(Interleavings, settings=MACHINE)
 
 
@@ -208,8 +208,8 @@ MUTANTS = {
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_model_notices_a_circuit_that_breaks_a_rule(mutant, monkeypatch):
-    """Negative control: take one rule away from the circuit, and the comparison fails."""
+def test_model_detects_a_broken_circuit(mutant, monkeypatch):
+    """Negative control: with one part of the circuit disabled, the comparison fails."""
     monkeypatch.setattr(*MUTANTS[mutant])
     only_find = settings(MACHINE, phases=[Phase.generate], database=None, print_blob=False)
     with pytest.raises(AssertionError):

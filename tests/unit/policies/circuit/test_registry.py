@@ -1,4 +1,4 @@
-"""The circuits are bounded: the least recently used closed one goes, one that knows something never."""
+"""Circuits are bounded: the least recently used closed circuit is evicted, any other is kept."""
 
 import random
 import tracemalloc
@@ -27,8 +27,8 @@ def test_use_twice_is_the_same_circuit():
     assert circuits.use("a") is circuits.use("a") is circuits["a"]
 
 
-def test_keys_with_the_same_host_and_other_ports_are_judged_apart():
-    """A sick service does not get a healthy one on another port of its host refused."""
+def test_ports_of_one_host_have_separate_circuits():
+    """An unhealthy service does not affect one on another port of its host."""
     circuits = make()
     fail(circuits.use(("http", "host", 8001)))
     assert circuits.use(("http", "host", 8002)).would_admit(0.0)
@@ -92,10 +92,10 @@ def test_limit_reached_by_open_circuits_grows_and_shrinks_again():
     assert len(circuits) == 3
 
 
-def test_dropped_circuit_ignores_the_attempts_still_on_their_way():
-    """A circuit that nobody can see any more reports nothing."""
+def test_evicted_circuit_ignores_attempts_in_flight():
+    """A circuit that is no longer visible reports nothing."""
     seen = []
-    circuits = make(limit=1, on_transition=lambda *told: seen.append(told))
+    circuits = make(limit=1, on_transition=lambda *change: seen.append(change))
     ticket = circuits.use("a").try_admit(0.0)
     circuits.use("b")
     ticket.failure(1.0, 0.1)
@@ -103,23 +103,23 @@ def test_dropped_circuit_ignores_the_attempts_still_on_their_way():
 
 
 def test_on_transition_names_the_endpoint():
-    """The listener learns whose circuit changed, from what, to what, and when."""
+    """The listener gets the endpoint, the circuit, both states and the time."""
     seen = []
-    circuits = make(on_transition=lambda *told: seen.append(told))
+    circuits = make(on_transition=lambda *change: seen.append(change))
     fail(circuits.use("a"), now=3.0)
     assert seen == [("a", circuits["a"], CircuitState.CLOSED, CircuitState.OPEN, 3.0)]
 
 
-def test_iteration_while_calls_are_made_goes_on():
-    """People may walk through the circuits while calls go on using them."""
+def test_iteration_survives_uses():
+    """Users may iterate over the circuits while calls go on using them."""
     circuits = make()
     for key in ("a", "b", "c"):
         circuits.use(key)
     assert [circuits.use(key) for key in circuits] == list(circuits.values())
 
 
-def test_ten_thousand_circuits_hold_less_than_a_kilobyte_each():
-    """With their keys, their places in the map, full windows and an open one in two; as many as a client keeps."""
+def test_ten_thousand_circuits_take_under_a_kilobyte_each():
+    """This includes keys, mapping and full windows, with every other circuit open."""
     count, settings = 10_000, CircuitBreaker(window=30)
     tracemalloc.start()
     try:

@@ -19,7 +19,7 @@ def test_totals_without_calls_are_zero():
 
 
 def test_totals_after_calls_count_each_kind():
-    """Calls, failures and slow calls are counted separately; one call may be both failed and slow."""
+    """Calls, failures and slow calls are counted separately. One call may be both failed and slow."""
     window = SlidingWindow(LENGTH)
     for failed, slow in ((False, False), (True, False), (False, True), (True, True)):
         window.record(1.0, failed, slow)
@@ -106,8 +106,8 @@ def test_window_with_calls_in_one_bucket_only_holds_no_ring():
         tracemalloc.stop()
 
 
-def test_count_beyond_what_a_bucket_holds_stays_at_the_most():
-    """Four billion calls within a bucket do not raise, whoever makes them."""
+def test_count_above_the_size_of_a_bucket_is_capped():
+    """Four billion calls within a bucket do not raise."""
     window = SlidingWindow(LENGTH)
     window.record(1.0, False, False)
     window._calls = 2**40

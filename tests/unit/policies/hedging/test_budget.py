@@ -37,8 +37,8 @@ def test_hedge_tokens_follow_the_model(steps: list[str]) -> None:
 
 
 @given(st.lists(st.booleans(), max_size=3000))
-def test_hedges_never_exceed_the_start_and_their_share_of_the_calls(hedges: list[bool]) -> None:
-    """Whatever the order: at most ten, and one for each twenty answered calls."""
+def test_hedges_are_bounded_by_the_start_and_their_share(hedges: list[bool]) -> None:
+    """In any order there are at most ten, and one per twenty answered calls."""
     tokens, made, answered = HedgeTokens(), 0, 0
     for hedge in hedges:
         if hedge:
@@ -49,14 +49,14 @@ def test_hedges_never_exceed_the_start_and_their_share_of_the_calls(hedges: list
         assert made <= INITIAL_TOKENS + 0.05 * answered + 1e-6
 
 
-def test_hedge_tokens_of_an_upstream_that_answers_nothing_run_out() -> None:
-    """No floor in time: after the first ten there are no more."""
+def test_hedge_tokens_run_out_without_answers() -> None:
+    """Time adds no tokens: after the first ten hedges there are no more."""
     tokens = HedgeTokens()
     assert sum(tokens.try_spend() for _ in range(1000)) == INITIAL_TOKENS
 
 
 def hedges_made(share_of_wins: float, calls: int = 20_000) -> float:
-    """The share of calls hedged where hedges win by chance, and every call would like one."""
+    """The share of calls hedged where hedges win at random and every call would be hedged."""
     tokens, rng, made = HedgeTokens(), Random(1), 0
     for _ in range(calls):
         tokens.deposit(0.05)
@@ -74,12 +74,12 @@ def test_hedges_that_mostly_win_get_their_full_share(wins: float) -> None:
 
 @pytest.mark.parametrize("wins", [0.0, 0.5])
 def test_hedges_that_mostly_lose_are_cut_to_a_few(wins: float) -> None:
-    """One in 200 calls at the most: enough to see when times change."""
+    """At most one per 200 calls is left, which is enough to notice a change."""
     assert 0.001 <= hedges_made(wins) <= 0.006
 
 
 def test_hedges_that_win_again_come_back() -> None:
-    """After a day of defeats, ten wins are enough for the full share."""
+    """After a day of losses, ten wins are enough for the full share."""
     tokens = HedgeTokens()
     for _ in range(1000):
         tokens.judge(won=False)
@@ -104,8 +104,8 @@ def late_in(late: list[bool]) -> HedgeTokens:
     return tokens
 
 
-def test_as_many_late_steps_as_usual_are_no_crowd() -> None:
-    """One in twenty, for ever: chance alone holds back three hedges in a hundred at the most."""
+def test_the_usual_number_of_late_steps_is_no_congestion() -> None:
+    """With one in twenty late, coincidence suppresses at most three hedges in a hundred."""
     rng, tokens, congested = Random(1), HedgeTokens(), 0
     for _ in range(20_000):
         tokens.begun += 1
@@ -121,8 +121,8 @@ def test_four_times_as_many_late_steps_as_usual_are_a_crowd_soon() -> None:
     assert not late_in([number % 5 == 0 for number in range(100)] + [False] * 100 + [True]).congested
 
 
-def test_late_steps_of_a_fan_out_are_counted_in_the_order_of_their_beginning() -> None:
-    """Of a thousand begun at once, fifty are late at the same moment: no crowd. Of 400, they are one."""
+def test_late_steps_fade_with_the_steps_begun() -> None:
+    """Of a thousand begun at once, fifty late at the same moment are usual. Of 400, they are not."""
     for begun, congested in ((1000, False), (400, True)):
         tokens = HedgeTokens()
         tokens.begun = begun
@@ -132,8 +132,8 @@ def test_late_steps_of_a_fan_out_are_counted_in_the_order_of_their_beginning() -
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.sampled_from([0.05, 0.2, 1.0])), max_size=300))
-def test_lateness_is_never_more_than_that_of_everybody(late: list[tuple[int, float]]) -> None:
-    """Whatever the order of the news, it only fades; and where all are late as a rule, there is no crowd."""
+def test_lateness_is_bounded_by_all_steps_being_late(late: list[tuple[int, float]]) -> None:
+    """In any order of reports it only fades. Where all steps are usually late, there is no congestion."""
     tokens, total = HedgeTokens(), 0.0
     for number, usual in late:
         tokens.late(number, usual)

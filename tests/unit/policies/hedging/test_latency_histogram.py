@@ -68,7 +68,7 @@ def test_quantile_of_answers_alone_has_their_share_below_it(latencies: list[floa
 
 @pytest.mark.parametrize(("share", "enough"), [(0.5, MIN_SAMPLES), (0.95, MIN_SAMPLES), (0.99, 500), (0.999, 5000)])
 def test_quantile_before_enough_samples_is_unknown(share: float, enough: int) -> None:
-    """100 samples at the least, and five that are expected beyond it; one less, and nothing is said."""
+    """It takes 100 samples, and five expected beyond the percentile. With one less it is unknown."""
     assert enough == max(MIN_SAMPLES, round(MIN_SAMPLES_BEYOND / (1 - share)))
     histogram = learnt(*[(0.01, True)] * (enough - 1))
     assert histogram.quantile(share) is None
@@ -76,8 +76,8 @@ def test_quantile_before_enough_samples_is_unknown(share: float, enough: int) ->
     assert histogram.quantile(share) == pytest.approx(0.01, rel=0.05)
 
 
-def test_quantile_where_timeouts_were_cut_is_longer_than_anything_seen() -> None:
-    """Nine in ten time out: nobody knows their 95th percentile, and nobody takes that of the quick ones for it."""
+def test_quantile_beyond_the_timeouts_is_unknown() -> None:
+    """With nine in ten timed out, the 95th percentile is not that of the quick ones."""
     assert learnt(*[(0.01, True)] * 20, *[(1.0, False)] * 180).quantile(0.95) is None
 
 
@@ -93,7 +93,7 @@ def test_quantile_is_not_moved_by_what_lost_early() -> None:
 
 
 def test_samples_of_two_windows_ago_are_forgotten() -> None:
-    """An upstream that became slower is believed to be after two windows, whatever it was for years before."""
+    """A slower upstream is recognised after two windows, whatever came before."""
     histogram = LatencyHistogram(window=30.0)
     for second in range(300):
         for latency in [0.01] * 10 if second < 100 else [0.5] * 10:
@@ -103,8 +103,8 @@ def test_samples_of_two_windows_ago_are_forgotten() -> None:
     assert histogram.quantile(0.5) == pytest.approx(0.5, rel=0.05)
 
 
-def test_samples_of_one_that_is_seldom_called_are_kept() -> None:
-    """One call a minute: a window lasts until it holds enough, so what was learnt is not lost between calls."""
+def test_samples_of_a_rarely_called_route_are_kept() -> None:
+    """With one call per minute, a window lasts until it holds enough samples."""
     histogram = LatencyHistogram(window=30.0)
     for minute in range(150):
         histogram.observe(60.0 * minute, 0.01)
@@ -146,36 +146,36 @@ def test_outlook_of_answers_is_their_mean_rest_in_means(latencies: list[float], 
     assert outlook.rest == pytest.approx(sum(rests) / len(rests) / mean / (1 + 3 / math.sqrt(len(rests))), abs=1e-9)
 
 
-def test_outlook_of_times_without_memory_is_a_wait_as_long_as_a_new_one() -> None:
-    """An exponential law: however long one has waited, the rest takes the mean."""
+def test_outlook_without_memory_equals_a_new_attempt() -> None:
+    """With an exponential distribution, the rest always takes the mean."""
     exponential = learnt(*((-0.05 * math.log(1 - (number + 0.5) / 10_000), True) for number in range(10_000)))
     for waited in (0.02, 0.05, 0.15):
         assert exponential.outlook(waited).rest == pytest.approx(1.0, abs=0.15)
 
 
 def test_outlook_of_a_slow_few_is_long() -> None:
-    """One in a hundred takes 200 ms instead of 2: who has waited for 10 has 190 more to wait, and a new one takes 4."""
+    """One in a hundred takes 200 ms instead of 2: after 10 ms, 190 are left, and a new attempt takes 4."""
     outlook = learnt(*[(0.002, True)] * 9900, *[(0.2, True)] * 100).outlook(0.01)
     assert outlook.late == pytest.approx(0.01)
     assert outlook.rest > 35
 
 
-def test_outlook_in_doubt_is_shorter() -> None:
-    """The same times, seen four times and four hundred times: a few slow ones may be chance."""
+def test_outlook_is_lowered_with_few_samples() -> None:
+    """The same times are judged by four and by four hundred samples: a few slow ones may be a coincidence."""
     few = learnt(*[(0.01, True)] * 96, *[(0.1, True)] * 4).outlook(0.02)
     many = learnt(*[(0.01, True)] * 9600, *[(0.1, True)] * 400).outlook(0.02)
     assert few.rest == pytest.approx(many.rest * 1.15 / 2.5)
 
 
-def test_outlook_where_many_of_the_late_were_cut_is_unknown() -> None:
-    """A fifth of the late ones lost to hedges and were never seen to the end: that they are slow is all one knows."""
+def test_outlook_with_many_censored_samples_is_unknown() -> None:
+    """With a fifth of the late attempts lost to hedges, the end of the late ones is not known."""
     quick, late = [(0.002, True)] * 950, [(0.003, True)] * 40
     assert learnt(*quick, *late, *[(0.006, False)] * 10).outlook(0.0025).rest == math.inf
     assert learnt(*quick, *late, *[(0.006, True)] * 10).outlook(0.0025).rest < 1
 
 
 def test_outlook_before_enough_samples_is_unknown() -> None:
-    """With one less than a hundred nothing is said; and where nothing took so long, nobody knows how long it takes."""
+    """It is unknown below a hundred samples, and where no attempt took so long."""
     histogram = learnt(*[(0.01, True)] * 89, *[(0.1, True)] * 10)
     assert histogram.outlook(0.02) == (0.0, math.inf)
     histogram.observe(0.0, 0.1)
@@ -183,8 +183,8 @@ def test_outlook_before_enough_samples_is_unknown() -> None:
     assert histogram.outlook(1.0) == (0.0, math.inf)
 
 
-def test_what_was_computed_is_good_for_a_sixteenth_of_the_samples() -> None:
-    """At least 32: a busy route is not worked out anew at each call."""
+def test_results_stay_valid_for_a_sixteenth_more_samples() -> None:
+    """At least for 32: a busy route does not compute them at each call."""
     histogram = learnt(*[(0.01, True)] * 16_000)
     before = histogram.quantile(0.5)
     for _ in range(999):

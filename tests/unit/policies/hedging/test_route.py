@@ -1,4 +1,4 @@
-"""What the calls of one route share for their hedges: who they are, when a hedge is a gain, and what it costs."""
+"""What the calls of one route share for hedging: which requests belong to it, when a hedge is worthwhile, its cost."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def all_alike() -> list[float]:
         (a_request(endpoint=Endpoint("http", "other.example.com", 80)), False),
     ],
 )
-def test_route_knows_its_own_requests(other: Request, same: bool) -> None:
-    """Those with the same method to the same endpoint; whoever asks has found it by the path."""
+def test_route_matches_its_own_requests(other: Request, same: bool) -> None:
+    """These have the same method and endpoint. The path has been matched by the caller."""
     assert a_route().matches(other) is same
 
 
-def test_hedge_before_anything_is_known_counts_as_a_gain() -> None:
-    """A fixed delay is the user's own word; what the budgets allow is tried."""
+def test_hedge_without_samples_is_worthwhile() -> None:
+    """A fixed delay is the user's decision, within the budgets."""
     assert a_route().is_worthwhile(0.05)
 
 
-def test_hedge_for_a_slow_few_is_a_gain_and_where_all_are_slow_it_is_none() -> None:
-    """One in twenty that takes a hundred times as long, or times that differ by chance alone."""
+def test_hedge_is_worthwhile_only_for_a_slow_few() -> None:
+    """One in twenty that takes a hundred times as long is hedged, random latencies are not."""
     assert fed(*[0.002] * 950, *[0.2] * 50).is_worthwhile(0.003)
     assert not fed(*all_alike()).is_worthwhile(0.15)
 
@@ -80,24 +80,24 @@ def test_hedge_for_what_is_slower_than_anything_before_is_a_gain() -> None:
     assert fed(*all_alike()).is_worthwhile(1.0)
 
 
-def test_hedge_is_no_gain_while_many_are_late() -> None:
-    """Whatever was learnt before: 30 in a hundred are late now, and hedges would add to what slows them."""
+def test_hedge_is_not_worthwhile_while_many_are_late() -> None:
+    """With 30 in a hundred late, hedges would add to what slows them."""
     route = fed(*[0.002] * 950, *[0.2] * 50)
     for number in range(1, 30):
         route.late(number, 0.003, Hedging())
     assert not route.is_worthwhile(0.003)
 
 
-def test_step_that_is_late_as_often_as_its_delay_says_is_no_news() -> None:
-    """Half of all take longer than the median: that half of them are late is no crowd."""
+def test_usual_lateness_of_a_delay_is_no_congestion() -> None:
+    """Half of all attempts take longer than the median, so that half of them are late is usual."""
     route = fed(*[0.002] * 500, *[0.2] * 500)
     for number in range(1, 1000, 2):
         route.late(number, 0.003, Hedging(delay="p50"))
         assert not route.tokens.congested
 
 
-def test_hedge_takes_of_both_budgets_or_of_none() -> None:
-    """Five tokens for retries, ten for hedges: five hedges; the sixth leaves the ten minus five as they are."""
+def test_hedge_takes_from_both_budgets_or_neither() -> None:
+    """With five retry tokens and ten for hedges there are five hedges. The sixth takes nothing."""
     budgets: RetryBudgets[Endpoint] = RetryBudgets(RetryBudget(initial=5, min_per_second=0))
     route, request = a_route(budgets), a_request()
     assert [route.try_spend(request, 0.0, 1.0) for _ in range(6)] == [True] * 5 + [False]

@@ -43,15 +43,13 @@ def lost(*, kind: ErrorKind = ErrorKind.DISCONNECTED, retryable: bool = True, st
     ],
     ids=repr,
 )
-def test_failure_calls_for_the_next_attempt_only_where_that_helps(
-    outcome: Response | APIError, next_at_once: bool
-) -> None:
-    """A healable failure of the upstream does; one that asks for time, was ours, or is final does not."""
+def test_failure_calls_for_next_only_if_retryable(outcome: Response | APIError, next_at_once: bool) -> None:
+    """One that asks for time, was refused by the client, or is final does not."""
     assert calls_for_next(outcome, fault_of(outcome, STATUSES)) is next_at_once
 
 
 def test_next_attempt_after_a_timeout_costs_as_much_as_its_retry() -> None:
-    """Hedging is no way around the price of timeouts."""
+    """Hedging does not avoid the cost of timeouts."""
     timeout = APITimeoutError("slow", stage=Stage.HEADERS, retryable=True)
     assert cost_of_next(fault_of(timeout, STATUSES)) == TIMEOUT_COST
     assert cost_of_next(fault_of(lost(), STATUSES)) == RETRY_COST

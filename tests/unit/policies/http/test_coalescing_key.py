@@ -36,7 +36,7 @@ class Wish(NamedTuple):
 
 
 def asked(wanted: Wish, **more: Any) -> Request:
-    """The request that comes of a wish."""
+    """The request of a call with these options."""
     url = URL(f"https://api.example.com{wanted.path}?{wanted.query}")
     client = CLIENTS[wanted.client]
     given: dict[str, Any] = {"tags": dict(wanted.tags)} if wanted.tags else {}
@@ -49,7 +49,7 @@ def asked(wanted: Wish, **more: Any) -> Request:
 
 
 def meaning(wanted: Wish) -> object:
-    """The same wish in plain words: two are alike exactly if these are."""
+    """The options in a comparable form: two calls are equal exactly if these are."""
     headers: dict[str, list[str]] = {}
     for name, value in wanted.headers:
         headers.setdefault(name.lower(), []).append(value)
@@ -58,7 +58,7 @@ def meaning(wanted: Wish) -> object:
         wanted[:4],
         headers,
         None if timeout is None else (timeout.attempt, timeout.connect, timeout.idle),
-        None if retry is None else (retry.max_attempts, retry.backoff, retry.statuses, retry.retry_after_cap),
+        None if retry is None else (retry.max_attempts, retry.backoff, retry.statuses, retry.max_retry_after),
         dict(wanted.tags),
     )
 
@@ -112,8 +112,8 @@ def test_key_is_for_get_and_head_only(method: str) -> None:
     assert flight_key(asked(Wish(method=method))) is None
 
 
-def test_key_is_not_for_bodies_and_streams_nor_for_what_is_not_idempotent() -> None:
-    """What can be read or sent only once, or must not be repeated, is not shared."""
+def test_key_excludes_bodies_streams_and_repeat_hazards() -> None:
+    """A call that can be read or sent only once, or must not be repeated, is not shared."""
     with_body, streaming = asked(Wish()), asked(Wish())
     with_body.body = Body.build(json=None, content=b"query", data=None, files=None)
     streaming.context.streaming = True

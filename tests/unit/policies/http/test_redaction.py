@@ -20,7 +20,7 @@ CANARY = "canary7secret"
 
 @pytest.mark.parametrize("name", ["Content-Type", "content-type", "RETRY-AFTER", "X-Request-Id"])
 def test_headers_known_as_harmless_show_their_value(name: str) -> None:
-    """A header on the list is shown, whatever the case of its name."""
+    """The value of a header on the list is shown, in any case of its name."""
     assert redact_headers({name: "value"}) == {name: "value"}
 
 
@@ -65,7 +65,7 @@ def test_headers_nobody_thought_of_stay_hidden(name: str) -> None:
     ],
 )
 def test_url_shows_where_and_which_keys_but_no_values(url: str, shown: str) -> None:
-    """Scheme, host, port, path and query keys are shown; userinfo, values and fragment are not."""
+    """Scheme, host, port, path and query keys are shown. Userinfo, values and fragment are not."""
     assert redact_url(url) == shown
 
 
@@ -143,7 +143,7 @@ def test_shown_text_with_control_characters_replaces_them() -> None:
     assert redact_text("ok\r\nERROR: forged") == "ok��ERROR: forged"
 
 
-def test_shown_text_that_is_over_long_is_cut() -> None:
-    """A cut is marked by an ellipsis; what just fits is left alone."""
+def test_redacted_text_that_is_too_long_is_cut() -> None:
+    """A cut is marked by an ellipsis. Text that just fits is left alone."""
     assert redact_text("a" * 9, longest=8) == "aaaaaaaa…"
     assert redact_text("a" * 8, longest=8) == "aaaaaaaa"

@@ -1,4 +1,4 @@
-"""The learnt limit: grows where answers keep their time and it is used, shrinks where they queue, and recovers."""
+"""The learnt limit: it grows while answers keep their time and it is used, shrinks while they queue, and recovers."""
 
 import pytest
 from hypothesis import given, settings
@@ -7,18 +7,18 @@ from hypothesis import strategies as st
 from resilient_client._policies.limits.adaptive import ConcurrencyLimit
 from resilient_client._settings.bulkhead import AdaptiveConcurrency
 
-BOUNDS = AdaptiveConcurrency(initial=20, minimum=2, maximum=50)
+BOUNDS = AdaptiveConcurrency(initial=20, min_limit=2, max_limit=50)
 
 
 class Endpoint:
-    """Answers attempts, as many at once as asked; time passes with each."""
+    """Answers a number of attempts at once. Time passes with each answer."""
 
     def __init__(self, adaptive=None, now=100.0):
         self.limit = ConcurrencyLimit(adaptive or AdaptiveConcurrency())
         self.now = now
 
     def serve(self, seconds, took=0.05, in_use=None):
-        """Good answers that take that long, one each 10 ms, for a while; by default with all permits in use."""
+        """Good answers of this latency, one each 10 ms, for a while. By default all permits are in use."""
         for _ in range(round(seconds * 100)):
             self.now += 0.01
             self.limit.answered(self.now, took, self.limit.value if in_use is None else in_use)
@@ -40,11 +40,11 @@ class Endpoint:
 
 
 def test_limit_before_any_answer_is_the_initial_one():
-    """What nobody knows is assumed."""
+    """Without answers, the initial value applies."""
     assert Endpoint().limit.value == 20
 
 
-@pytest.mark.parametrize(("given", "begins"), [({"maximum": 10}, 10), ({"minimum": 30}, 30), ({"initial": 5}, 5)])
+@pytest.mark.parametrize(("given", "begins"), [({"max_limit": 10}, 10), ({"min_limit": 30}, 30), ({"initial": 5}, 5)])
 def test_limit_begins_within_its_bounds(given, begins):
     """A default that does not fit what was set gives way."""
     assert Endpoint(AdaptiveConcurrency(**given)).limit.value == begins
@@ -67,22 +67,22 @@ def test_limit_half_in_use_grows():
     assert Endpoint().serve(2, in_use=15) > 20
 
 
-def test_limit_less_than_half_in_use_does_not_shrink_for_slow_answers():
-    """An endpoint that is slow by itself is not relieved by refusing what does not come."""
+def test_limit_for_single_slow_attempts_does_not_shrink():
+    """An endpoint that is slow by itself is not relieved by refusing attempts."""
     endpoint = Endpoint()
     endpoint.serve(5, in_use=1)
     assert endpoint.serve(5, took=1.0, in_use=1) == 20
 
 
-def test_limit_less_than_half_in_use_gives_up_what_nobody_uses_while_answers_are_slow():
-    """It falls to twice what is in use, and no further: nobody who comes as usual is refused."""
+def test_limit_gives_up_its_unused_part_while_slow():
+    """It falls to twice what is in use and no further, so no usual attempt is refused."""
     endpoint = Endpoint()
     endpoint.serve(5, in_use=3)
     assert endpoint.serve(10, took=1.0, in_use=3) == 6
 
 
 def test_limit_that_was_given_up_comes_back_without_being_used():
-    """When answers are well again it returns to where it began, and not beyond."""
+    """When answers have recovered it returns to its initial value, and not beyond."""
     endpoint = Endpoint()
     endpoint.serve(5, in_use=3)
     endpoint.serve(5, took=1.0, in_use=3)
@@ -90,8 +90,8 @@ def test_limit_that_was_given_up_comes_back_without_being_used():
     assert endpoint.serve(60, in_use=1) == 20
 
 
-def test_limit_of_a_small_client_falls_to_the_minimum_where_answers_queue_for_others():
-    """Its own share of the queue is small, and yet it makes room: at four times the usual time, one attempt is left."""
+def test_limit_of_a_small_client_falls_to_the_minimum():
+    """Its own share of the queue is small, but at four times the usual latency one attempt is left."""
     endpoint = Endpoint()
     endpoint.serve(5)
     assert endpoint.serve(30, took=0.2) == 1
@@ -131,16 +131,16 @@ def test_limit_with_answers_beyond_the_tolerance_shrinks():
 
 
 @pytest.mark.parametrize("servers", [10, 20, 40])
-def test_limit_of_an_endpoint_that_queues_settles_near_what_it_serves(servers):
-    """The endpoint is kept busy, with a queue as long as what it serves, and a few more."""
+def test_limit_settles_near_what_the_endpoint_serves(servers):
+    """The endpoint is kept busy, with a queue about as long as what it serves."""
     endpoint = Endpoint()
     endpoint.serve(5, in_use=1)
     settled = endpoint.queue_up(60, servers)
     assert servers <= settled <= 2 * servers + 4
 
 
-def test_limit_after_timeouts_shrinks_to_the_minimum_and_no_further():
-    """A timeout stands for the worst of answers."""
+def test_limit_after_timeouts_shrinks_to_the_minimum():
+    """A timeout counts as the worst of answers."""
     endpoint = Endpoint(BOUNDS)
     assert endpoint.time_out(1) < 20
     assert endpoint.time_out(30) == 2
@@ -157,7 +157,7 @@ def test_limit_takes_one_timeout_a_window():
 
 
 def test_limit_at_the_minimum_recovers_within_seconds():
-    """When answers come again, in their usual time, so do permits."""
+    """When answers take their usual time again, the limit returns."""
     endpoint = Endpoint()
     endpoint.serve(10, in_use=1)
     assert endpoint.time_out(30) == 1
@@ -172,8 +172,8 @@ def test_limit_of_an_endpoint_that_is_slower_for_good_recovers():
     assert endpoint.serve(600, took=0.2) > 3 * low
 
 
-def test_limit_after_a_short_time_of_slowness_judges_by_the_usual_time_again():
-    """Half a minute of trouble hardly moves what is usual."""
+def test_usual_time_survives_a_short_slowness():
+    """Half a minute of slow answers hardly moves the usual time."""
     endpoint = Endpoint()
     endpoint.serve(60, in_use=1)
     endpoint.queue_up(30, servers=5)
@@ -186,9 +186,9 @@ TIMEOUT = st.tuples(st.just("timed_out"), st.floats(0, 5), st.just(0.0), st.just
 
 @settings(max_examples=200)
 @given(st.lists(st.one_of(ANSWER, TIMEOUT), max_size=200), st.integers(1, 300))
-def test_limit_under_anything_stays_in_its_bounds_and_moves_in_small_steps(steps, initial):
-    """Whatever is measured: within the bounds, at most a tenth off and 0.8 on in one step."""
-    adaptive = AdaptiveConcurrency(initial=initial, minimum=1, maximum=300)
+def test_limit_stays_in_bounds_and_moves_in_small_steps(steps, initial):
+    """For any measurements, a step takes at most a tenth off and adds at most 0.8."""
+    adaptive = AdaptiveConcurrency(initial=initial, min_limit=1, max_limit=300)
     limit, now = ConcurrencyLimit(adaptive), 0.0
     for what, passed, took, in_use in steps:
         now += passed
@@ -200,7 +200,7 @@ def test_limit_under_anything_stays_in_its_bounds_and_moves_in_small_steps(steps
 
 
 class Plain:
-    """The law, written down plainly: all that was told is kept, and each window is worked out from it."""
+    """The formula, written down plainly: all measurements are kept, and each window is computed from them."""
 
     def __init__(self):
         self.limit, self.usual, self.windows = 20.0, 0.0, 0
@@ -249,8 +249,8 @@ class Plain:
         st.tuples(st.floats(0.001, 0.5), st.one_of(st.none(), st.floats(0.001, 3)), st.integers(1, 60)), max_size=300
     )
 )
-def test_limit_agrees_with_the_law_written_down_plainly(steps):
-    """Any answers and timeouts at any times give the number that the law gives."""
+def test_limit_agrees_with_the_plain_formula(steps):
+    """Any answers and timeouts at any times give the number that the formula gives."""
     limit, plain, now = ConcurrencyLimit(AdaptiveConcurrency()), Plain(), 0.0
     for passed, took, in_use in steps:
         now += passed

@@ -7,11 +7,11 @@ from resilient_client._settings.bulkhead import AdaptiveConcurrency, Bulkhead
 
 
 class Waiters:
-    """Who queues, and what each is told, in order."""
+    """The waiters, and the result of each wait, in order."""
 
     def __init__(self, permits):
         self.permits = permits
-        self.told = []
+        self.results = []
         self.gone = set()
 
     def queue(self, name, priority="user"):
@@ -20,7 +20,7 @@ class Waiters:
     def wake(self, name, granted):
         if name in self.gone:
             return False
-        self.told.append((name, granted))
+        self.results.append((name, granted))
         return True
 
 
@@ -39,19 +39,19 @@ def test_try_acquire_beyond_the_limit_gives_none():
 
 
 def test_release_without_waiters_makes_a_permit_free():
-    """A permit that came back can be taken again."""
+    """A returned permit can be taken again."""
     permits, _ = taken()
     permits.release()
     assert permits.try_acquire()
 
 
-def test_release_with_waiters_serves_the_first_to_come():
-    """The permit is handed on in the same step, so nobody can take it in between."""
+def test_release_serves_the_first_waiter():
+    """The permit is passed on in the same step, so no other attempt can take it."""
     permits, waiters = taken(max_queue=2)
     waiters.queue("first")
     waiters.queue("second")
     permits.release()
-    assert waiters.told == [("first", True)]
+    assert waiters.results == [("first", True)]
     assert not permits.try_acquire()
 
 
@@ -62,7 +62,7 @@ def test_release_serves_user_before_batch_before_probe():
         waiters.queue(name, name)
     for _ in range(3):
         permits.release()
-    assert waiters.told == [("user", True), ("batch", True), ("probe", True)]
+    assert waiters.results == [("user", True), ("batch", True), ("probe", True)]
 
 
 def test_enqueue_at_a_full_queue_is_refused():
@@ -70,44 +70,44 @@ def test_enqueue_at_a_full_queue_is_refused():
     _, waiters = taken(max_queue=1)
     assert waiters.queue("first") is not None
     assert waiters.queue("second") is None
-    assert waiters.told == []
+    assert waiters.results == []
 
 
 def test_enqueue_without_a_queue_is_refused():
-    """By default nobody waits."""
+    """By default no attempt waits."""
     permits, waiters = taken()
     assert waiters.queue("first") is None
     assert permits.waiting == 0
 
 
-def test_enqueue_of_a_user_at_a_full_queue_turns_the_last_of_the_lowest_away():
-    """A queue full of batches is no reason to refuse a user."""
+def test_user_displaces_the_last_of_the_lowest_priority():
+    """A queue full of batch calls does not refuse a user call."""
     permits, waiters = taken(max_queue=3)
     for name, priority in (("batch", "batch"), ("probe 1", "probe"), ("probe 2", "probe")):
         waiters.queue(name, priority)
     assert waiters.queue("user") is not None
-    assert waiters.told == [("probe 2", False)]
+    assert waiters.results == [("probe 2", False)]
     assert permits.waiting == 3
 
 
 @pytest.mark.parametrize("priority", ["user", "batch", "probe"])
 def test_enqueue_at_a_queue_full_of_equals_is_refused(priority):
-    """Who came first stays: equals do not push one another out."""
+    """The earlier waiter stays: equal priorities do not displace one another."""
     _, waiters = taken(max_queue=1)
     waiters.queue("first", priority)
     assert waiters.queue("second", priority) is None
-    assert waiters.told == []
+    assert waiters.results == []
 
 
 def test_enqueue_of_a_lower_priority_at_a_full_queue_is_refused():
-    """Nobody makes room for those who can wait."""
+    """A lower priority displaces no waiter."""
     _, waiters = taken(max_queue=1)
     waiters.queue("user")
     assert waiters.queue("probe", "probe") is None
 
 
 def test_leave_of_a_waiter_lets_the_next_one_up():
-    """Who left is served no more and takes up no place."""
+    """A waiter that has left is not served and takes no slot of the queue."""
     permits, waiters = taken(max_queue=2)
     first = waiters.queue("first")
     waiters.queue("second")
@@ -115,7 +115,7 @@ def test_leave_of_a_waiter_lets_the_next_one_up():
     first.leave()
     assert permits.waiting == 1
     permits.release()
-    assert waiters.told == [("second", True)]
+    assert waiters.results == [("second", True)]
 
 
 def test_release_to_a_waiter_that_is_gone_goes_to_the_next():
@@ -125,12 +125,12 @@ def test_release_to_a_waiter_that_is_gone_goes_to_the_next():
     waiters.queue("second")
     waiters.gone.add("first")
     permits.release()
-    assert waiters.told == [("second", True)]
+    assert waiters.results == [("second", True)]
     assert (permits.in_use, permits.waiting) == (1, 0)
 
 
 def test_release_to_waiters_that_are_all_gone_frees_the_permit():
-    """With nobody left to take it, it is there for whoever asks."""
+    """With no waiter left, the permit is free for the next attempt."""
     permits, waiters = taken(max_queue=1)
     waiters.queue("first")
     waiters.gone.add("first")
@@ -139,28 +139,28 @@ def test_release_to_waiters_that_are_all_gone_frees_the_permit():
 
 
 def test_limit_that_shrinks_takes_no_permit_back():
-    """Attempts under way go on; the next permits come when enough of them are done."""
+    """Attempts in flight go on. The next permits come when enough of them are done."""
     permits, waiters = taken(3, max_queue=1)
     waiters.queue("waits")
     permits._resize(1)
     permits.release()
     permits.release()
-    assert waiters.told == []
+    assert waiters.results == []
     permits.release()
-    assert waiters.told == [("waits", True)]
+    assert waiters.results == [("waits", True)]
 
 
-def test_limit_that_grows_serves_those_who_wait_at_once():
-    """Nobody waits for a permit that is there."""
+def test_limit_that_grows_serves_waiters_at_once():
+    """No attempt waits for a permit that is free."""
     permits, waiters = taken(1, max_queue=3)
     for name in ("first", "second", "third"):
         waiters.queue(name)
     permits._resize(3)
-    assert waiters.told == [("first", True), ("second", True)]
+    assert waiters.results == [("first", True), ("second", True)]
 
 
 def test_permits_of_a_bulkhead_learn_nothing():
-    """A fixed number stays as it is, whatever the endpoint does."""
+    """A fixed number does not change, whatever the endpoint does."""
     permits, _ = taken(5)
     for second in range(100):
         permits.answered(float(second), 0.1 * second)

@@ -20,7 +20,7 @@ class Caller:
         self.number = number
         self.gone = False  # cancelled, and has not run since
         self.waiter = None
-        self.told = None
+        self.result = None
 
     @property
     def order(self):
@@ -29,13 +29,13 @@ class Caller:
     def wake(self, granted):
         if self.gone:
             return False
-        assert self.told is None, "told twice"
-        self.told = granted
+        assert self.result is None, "woken twice"
+        self.result = granted
         return True
 
 
 class Interleavings(RuleBasedStateMachine):
-    """Callers come, wait, are cancelled, get permits and give them back in any order; the limit moves."""
+    """Attempts come, wait, are cancelled, get permits and return them in any order, and the limit moves."""
 
     def __init__(self):
         super().__init__()
@@ -51,7 +51,7 @@ class Interleavings(RuleBasedStateMachine):
             first = min(self.queue, key=lambda waiter: waiter.order)
             self.queue.remove(first)
             if not first.gone:
-                assert first.told is True, "a permit is free and the first in line has not got it"
+                assert first.result is True, "a permit is free and the first in line has not got it"
                 self.in_use += 1
 
     @rule(priority=st.sampled_from(RANKS))
@@ -70,7 +70,7 @@ class Interleavings(RuleBasedStateMachine):
                 assert waiter.waiter is None
                 return
             self.queue.remove(last)
-            assert last.gone or last.told is False
+            assert last.gone or last.result is False
         assert waiter.waiter is not None
         self.queue.append(waiter)
 
@@ -84,7 +84,7 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.queue)
     @rule(data=st.data(), runs=st.booleans())
     def cancel(self, data, runs):
-        """Cancelled; it may run, and leave, only later."""
+        """Cancel a waiter. It may run, and leave, only later."""
         waiter = data.draw(st.sampled_from(self.queue))
         waiter.gone = True
         if runs:
@@ -102,7 +102,7 @@ class Interleavings(RuleBasedStateMachine):
         assert self.permits.in_use == self.in_use
         assert self.permits.limit == self.limit
         assert self.permits.waiting == len(self.queue) <= SETTINGS.max_queue
-        assert all(waiter.told is None for waiter in self.queue), "served out of turn"
+        assert all(waiter.result is None for waiter in self.queue), "served out of order"
 
     def teardown(self):
         """However it ends, all permits come home."""
@@ -113,8 +113,8 @@ class Interleavings(RuleBasedStateMachine):
         assert self.permits.idle
 
 
-def test_permits_under_any_interleaving_agree_with_the_model():
-    """Whatever happens in whatever order, permits are where the rules say."""
+def test_permits_agree_with_the_model():
+    """In any order of events, permits and waiters are as the model requires."""
     run_state_machine_as_test(Interleavings, settings=MACHINE)
 
 
@@ -141,17 +141,17 @@ def hand_on_whatever_the_priority(permits):
 
 MUTANTS = {
     "permits of cancelled waiters are lost": (Permits, "_serve_waiters", hand_on_to_anybody),
-    "the last to come is served first": (Permits, "_serve_waiters", hand_on_to_the_last),
+    "the latest waiter is served first": (Permits, "_serve_waiters", hand_on_to_the_last),
     "probes go before users": (Permits, "_serve_waiters", hand_on_whatever_the_priority),
     "who leaves stays in the queue": (QueueEntry, "leave", lambda waiter: None),
     "no room is made for users": (Permits, "_make_room", lambda permits, priority: False),
-    "who comes overtakes": (Permits, "try_acquire", lambda permits: True),
+    "a newcomer overtakes": (Permits, "try_acquire", lambda permits: True),
 }
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_model_notices_permits_that_break_a_rule(mutant, monkeypatch):
-    """Negative control: take one rule away from the permits, and the comparison fails."""
+def test_model_detects_broken_permits(mutant, monkeypatch):
+    """Negative control: with one part of the permits disabled, the comparison fails."""
     monkeypatch.setattr(*MUTANTS[mutant])
     only_find = settings(MACHINE, phases=[Phase.generate], database=None, print_blob=False)
     with pytest.raises(AssertionError):

@@ -11,7 +11,7 @@ NOW = 1_760_000_000.0  # some day in October 2025
 
 
 def exhausted(*fields, **named):
-    """The answer for these fields; ``RateLimit_Reset`` stands for ``RateLimit-Reset``."""
+    """The result for these fields. ``RateLimit_Reset`` stands for ``RateLimit-Reset``."""
     headers = CIMultiDict(fields)
     headers.update({name.replace("_", "-"): value for name, value in named.items()})
     return exhausted_for(headers, wall_now=NOW)
@@ -33,8 +33,8 @@ def exhausted(*fields, **named):
         ("limit=100,remaining=0,reset=50", 50.0),
     ],
 )
-def test_ratelimit_field_that_is_exhausted_gives_the_seconds_until_its_reset(field, seconds):
-    """The list of the draft as of revision 10, and the dictionary of revision 7; of several quotas the longest."""
+def test_ratelimit_field_gives_the_seconds_until_reset(field, seconds):
+    """Both forms are read, the list of revision 10 and the dictionary of revision 7. The longest quota counts."""
     assert exhausted(RateLimit=field) == seconds
 
 
@@ -54,13 +54,13 @@ def test_ratelimit_field_that_is_exhausted_gives_the_seconds_until_its_reset(fie
         '"',
     ],
 )
-def test_ratelimit_field_that_is_not_or_says_not_until_when_gives_none(field):
-    """A guess would hold everybody back for nothing."""
+def test_ratelimit_field_without_exhaustion_or_end_is_none(field):
+    """A guess would hold back all callers for nothing."""
     assert exhausted(RateLimit=field) is None
 
 
-def test_ratelimit_field_without_a_reset_takes_the_window_of_its_policy():
-    """The quota is renewed within its window, at the latest."""
+def test_ratelimit_field_without_reset_takes_the_window():
+    """The quota is renewed within its window at the latest."""
     policy = '"burst";q=10;w=1, "daily";q=1000;w=86400'
     assert exhausted(RateLimit='"burst";r=0', RateLimit_Policy=policy) == 1.0
     assert exhausted(RateLimit='"other";r=0', RateLimit_Policy=policy) is None
@@ -82,7 +82,7 @@ def test_single_fields_give_the_seconds_until_the_reset(prefix, reset, seconds):
 
 
 def test_single_fields_with_a_reset_in_the_past_give_zero():
-    """The quota is there again."""
+    """The quota is available again."""
     assert exhausted(X_RateLimit_Remaining="0", X_RateLimit_Reset=str(int(NOW) - 60)) == 0.0
 
 
@@ -97,8 +97,8 @@ def test_single_fields_with_a_reset_in_the_past_give_zero():
         {"X_RateLimit_Reset": "30"},
     ],
 )
-def test_single_fields_that_are_not_exhausted_or_not_readable_give_none(fields):
-    """Most replies of most servers."""
+def test_single_fields_unexhausted_or_unreadable_are_none(fields):
+    """Most replies of most servers are of this kind."""
     assert exhausted(**fields) is None
 
 
@@ -115,13 +115,13 @@ def test_retry_after_of_another_reply_is_no_wish_to_all(status):
     assert requested_pause(status, CIMultiDict({"Retry-After": "5"}), wall_now=NOW) is None
 
 
-def test_exhausted_quota_of_a_good_reply_is_a_wish():
-    """The last request within the quota is answered well; the next would not be."""
+def test_exhausted_quota_of_a_good_reply_is_a_pause():
+    """The last request within the quota gets a good answer, the next one would not."""
     assert requested_pause(200, CIMultiDict({"RateLimit": '"default";r=0;t=30'}), wall_now=NOW) == 30.0
 
 
 def test_retry_after_beyond_all_floats_is_infinity():
-    """Whoever acts on it has a bound of its own."""
+    """The caller applies its own bound."""
     assert requested_pause(429, CIMultiDict({"Retry-After": "1e999"}), wall_now=NOW) == float("inf")
 
 

@@ -11,11 +11,11 @@ from resilient_client._settings.rate_limit import RateLimit
 
 
 class Waiters:
-    """Who queues for a turn, and what each is told, in order."""
+    """The waiters, and the result of each wait, in order."""
 
     def __init__(self, bucket):
         self.bucket = bucket
-        self.told = []
+        self.results = []
         self.gone = set()
 
     def queue(self, name, now=0.0, latest=math.inf):
@@ -24,7 +24,7 @@ class Waiters:
     def wake(self, name, came):
         if name in self.gone:
             return False
-        self.told.append((name, came))
+        self.results.append((name, came))
         return True
 
 
@@ -43,7 +43,7 @@ def test_try_take_after_a_quiet_time_gives_a_burst():
 
 
 def test_try_take_at_the_rate_always_succeeds():
-    """Who keeps to the rate never notices it."""
+    """A caller that keeps to the rate is never held back."""
     bucket = TokenBucket(RateLimit(rate=2))
     assert all(bucket.try_take(half / 2) for half in range(100))
 
@@ -70,28 +70,28 @@ def test_due_in_counts_those_who_wait_before():
     assert bucket.due_in(0.0, ahead=0) == pytest.approx(0.5)
 
 
-def test_advance_gives_turns_in_order_of_arrival_and_says_when_the_next_is():
+def test_advance_serves_in_order_and_returns_the_next_time():
     """First come, first served, at the rate."""
     bucket, waiters = empty()
     for name in ("first", "second", "third"):
         waiters.queue(name)
     assert bucket.advance(0.0) == pytest.approx(0.5)
     assert bucket.advance(1.0) == pytest.approx(1.5)
-    assert waiters.told == [("first", True)]
+    assert waiters.results == [("first", True)]
     assert bucket.advance(1.5) == pytest.approx(2.0)
     assert bucket.advance(2.0) is None
-    assert waiters.told == [("first", True), ("second", True), ("third", True)]
+    assert waiters.results == [("first", True), ("second", True), ("third", True)]
 
 
-def test_try_take_overtakes_nobody_in_the_queue():
-    """A token that is there belongs to who has waited for it."""
+def test_try_take_does_not_overtake_the_queue():
+    """A token belongs to the attempt that has waited for it."""
     bucket, waiters = empty()
     waiters.queue("first")
     assert not bucket.try_take(0.5)
 
 
-def test_enqueue_for_a_turn_that_comes_too_late_is_refused():
-    """Nobody waits in vain: the time of a turn is known beforehand."""
+def test_enqueue_for_a_late_slot_is_refused():
+    """No attempt waits in vain, because the time of a slot is known beforehand."""
     bucket, waiters = empty()
     assert waiters.queue("in time", latest=0.5) is not None
     assert waiters.queue("too late", latest=0.999) is None
@@ -99,14 +99,14 @@ def test_enqueue_for_a_turn_that_comes_too_late_is_refused():
 
 
 def test_leave_of_a_waiter_brings_the_others_forward():
-    """A turn that nobody takes goes to the next."""
+    """A slot that is not taken goes to the next waiter."""
     bucket, waiters = empty()
     first = waiters.queue("first")
     waiters.queue("second")
     first.leave()
     first.leave()
     bucket.advance(0.5)
-    assert waiters.told == [("second", True)]
+    assert waiters.results == [("second", True)]
 
 
 def test_turn_of_a_waiter_that_is_gone_goes_to_the_next():
@@ -116,19 +116,19 @@ def test_turn_of_a_waiter_that_is_gone_goes_to_the_next():
     waiters.queue("second")
     waiters.gone.add("first")
     assert bucket.advance(0.5) is None
-    assert waiters.told == [("second", True)]
+    assert waiters.results == [("second", True)]
     assert bucket.due_in(0.5) == pytest.approx(0.5)
 
 
-def test_put_back_gives_the_token_to_the_next():
-    """Whose turn came in the very tick in which it was cancelled gives the token back."""
+def test_refund_gives_the_token_to_the_next():
+    """A waiter cancelled in the loop iteration of its slot returns the token."""
     bucket, waiters = empty()
     waiters.queue("first")
     waiters.queue("second")
     bucket.advance(0.5)
     bucket.refund()
     bucket.advance(0.5)
-    assert waiters.told == [("first", True), ("second", True)]
+    assert waiters.results == [("first", True), ("second", True)]
 
 
 def test_pause_lets_nobody_pass_before_its_end():
@@ -140,7 +140,7 @@ def test_pause_lets_nobody_pass_before_its_end():
 
 
 def test_pause_ends_with_one_token_and_no_burst():
-    """Who was told to slow down does not come back with everything at once."""
+    """Callers that were asked to slow down do not come back in a burst."""
     bucket = TokenBucket(RateLimit(rate=10, burst=5))
     bucket.pause(0.0, 3.0)
     assert [bucket.try_take(3.0) for _ in range(3)] == [True, False, False]
@@ -148,7 +148,7 @@ def test_pause_ends_with_one_token_and_no_burst():
 
 
 def test_pause_shorter_than_the_one_that_holds_changes_nothing():
-    """The longest wish counts."""
+    """The longest requested pause counts."""
     bucket = TokenBucket(RateLimit(rate=10))
     bucket.pause(0.0, 3.0)
     assert not bucket.pause(1.0, 2.0)
@@ -156,27 +156,27 @@ def test_pause_shorter_than_the_one_that_holds_changes_nothing():
 
 
 def test_pause_in_the_past_changes_nothing():
-    """``Retry-After: 0`` is no wish."""
+    """``Retry-After: 0`` asks for no pause."""
     bucket = TokenBucket(RateLimit(rate=10))
     assert not bucket.pause(5.0, 5.0)
     assert bucket.try_take(5.0)
 
 
-def test_pause_turns_away_at_once_those_whose_turn_comes_too_late_now():
+def test_pause_refuses_late_waiters_at_once():
     """The others stay, in their order, and move up."""
     bucket, waiters = empty()
     for name, latest in (("patient", 9.0), ("hasty", 2.0), ("just in time", 3.5)):
         waiters.queue(name, latest=latest)
     bucket.pause(0.0, 3.0)
-    assert waiters.told == [("hasty", False)]
+    assert waiters.results == [("hasty", False)]
     bucket.advance(3.5)
     bucket.advance(3.5)
-    assert waiters.told[1:] == [("patient", True)]
+    assert waiters.results[1:] == [("patient", True)]
     assert bucket.waiting == 1
 
 
-def test_put_back_during_a_pause_does_not_shorten_it():
-    """The pause is the endpoint's wish, not ours."""
+def test_refund_during_a_pause_does_not_shorten_it():
+    """The pause is requested by the endpoint, not by the rate limit."""
     bucket, _ = empty()
     bucket.pause(0.0, 3.0)
     bucket.refund()
@@ -190,8 +190,8 @@ def test_idle_is_a_bucket_like_new(now, idle):
     assert bucket.idle(now) is idle
 
 
-def test_idle_is_no_bucket_that_pauses_or_is_waited_for():
-    """What holds people back must not be forgotten."""
+def test_bucket_with_a_pause_or_waiters_is_not_idle():
+    """A pause must not be lost by an eviction."""
     paused = TokenBucket(RateLimit(rate=1))
     paused.pause(0.0, 5.0)
     bucket, waiters = empty()
@@ -206,7 +206,7 @@ class Plain:
         self.tokens, self.burst, self.clock, self.paused_until = burst * 4, burst * 4, 0, 0
 
     def at(self, now):
-        """Time passes in quarters of a second; one token (of four quarters) a second."""
+        """Time passes in quarters of a second, with one token (of four quarters) per second."""
         while self.clock < now:
             self.clock += 1
             if self.clock > self.paused_until:
@@ -234,7 +234,7 @@ PAUSE = st.tuples(st.just("pause"), st.integers(0, 30))
 @settings(max_examples=300)
 @given(st.lists(st.one_of(TAKE, TAKE, PAUSE), max_size=80), st.integers(1, 4))
 def test_bucket_agrees_with_tokens_that_drip(steps, burst):
-    """One time instead of a count of tokens: the same answers, whatever happens when."""
+    """One point in time gives the same results as a count of tokens, for any events."""
     bucket, plain, now = TokenBucket(RateLimit(rate=1, burst=burst)), Plain(burst), 0
     for what, number in steps:
         if what == "take":
@@ -251,8 +251,8 @@ def test_bucket_agrees_with_tokens_that_drip(steps, burst):
     st.integers(1, 5),
     st.floats(0.5, 20),
 )
-def test_turns_in_any_stretch_of_time_are_never_more_than_the_rate_and_a_burst(steps, burst, rate):
-    """Whoever queues, leaves, is cancelled or is held back: no more than ``burst`` and the rate, in no interval."""
+def test_slots_never_exceed_the_rate_and_a_burst(steps, burst, rate):
+    """In no interval are there more than ``burst`` and the rate, whatever the waiters do."""
     bucket, now, turns, waiting = TokenBucket(RateLimit(rate=rate, burst=burst)), 0.0, [], []
 
     def waiter(gone):

@@ -1,4 +1,4 @@
-"""The pause after a failed attempt: each law by example, all laws by their bounds."""
+"""The delay after a failed attempt: each formula by example, all formulas by their bounds."""
 
 from random import Random
 from statistics import fmean
@@ -18,18 +18,18 @@ DRAWS = 10_000
 
 def pauses(kind: BackoffKind, attempt: int, previous: float = 0.0, draws: int = DRAWS) -> list[float]:
     rng = Random(1)
-    backoff = Backoff(kind=kind, initial=0.2, multiplier=2, maximum=10)
+    backoff = Backoff(kind=kind, initial=0.2, multiplier=2, max_delay=10)
     return [backoff_delay(backoff, attempt, previous, rng) for _ in range(draws)]
 
 
 @st.composite
 def backoffs(draw: st.DrawFn) -> Backoff:
-    initial, maximum = sorted(draw(st.tuples(*[st.floats(1e-6, 1e6)] * 2)))
+    initial, max_delay = sorted(draw(st.tuples(*[st.floats(1e-6, 1e6)] * 2)))
     return Backoff(
         kind=draw(st.sampled_from(KINDS)),
         initial=initial,
         multiplier=draw(st.floats(1, 1e300)),
-        maximum=maximum,
+        max_delay=max_delay,
     )
 
 
@@ -41,14 +41,14 @@ def backoffs(draw: st.DrawFn) -> Backoff:
         ("exponential", [0.2, 0.4, 0.8, 1.6]),
     ],
 )
-def test_pause_without_jitter_follows_its_law(kind: BackoffKind, expected: list[float]) -> None:
-    """The laws without chance give exactly the documented sequence."""
+def test_delay_without_jitter_follows_its_formula(kind: BackoffKind, expected: list[float]) -> None:
+    """The formulas without jitter give exactly the documented sequence."""
     assert [pauses(kind, attempt, draws=1)[0] for attempt in (1, 2, 3, 4)] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kind", ["linear", "exponential"])
 def test_pause_of_a_growing_law_ends_at_maximum(kind: BackoffKind) -> None:
-    """Growth stops at ``maximum``."""
+    """Growth stops at ``max_delay``."""
     assert pauses(kind, attempt=60, draws=1) == [10.0]
 
 
@@ -79,28 +79,26 @@ def test_full_jitter_over_many_draws_averages_half_of_the_base(attempt: int) -> 
 
 @pytest.mark.parametrize("kind", ["full_jitter", "equal_jitter"])
 def test_jitter_at_maximum_still_spreads(kind: BackoffKind) -> None:
-    """Laws that draw below the capped base keep callers apart for however long an outage lasts."""
+    """Formulas that draw below the capped base keep callers apart for the length of an outage."""
     assert len(set(pauses(kind, attempt=10_000))) > DRAWS * 0.99
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pause_with_one_seed_repeats_itself(kind: BackoffKind) -> None:
-    """Chance comes from the given generator alone."""
+def test_delay_with_one_seed_is_repeatable(kind: BackoffKind) -> None:
+    """All randomness comes from the given generator."""
     assert pauses(kind, attempt=2, previous=0.3) == pauses(kind, attempt=2, previous=0.3)
 
 
-def test_pause_with_initial_above_the_default_maximum_lifts_the_default() -> None:
-    """What was set wins over a default that was not."""
+def test_initial_above_the_default_bound_raises_it() -> None:
+    """A value that was set takes precedence over a default."""
     assert backoff_delay(Backoff(kind="fixed", initial=20), 1, 0.0, Random(1)) == 20.0
 
 
 @given(backoffs(), st.integers(1, 10_000), st.floats(0, 1e308), st.integers())
 @settings(derandomize=True, deadline=None)
-def test_pause_with_any_numbers_stays_within_zero_and_maximum(
-    backoff: Backoff, attempt: int, previous: float, seed: int
-) -> None:
-    """No law, however large its numbers, is negative, above ``maximum`` or an error."""
-    assert 0.0 <= backoff_delay(backoff, attempt, previous, Random(seed)) <= backoff.maximum
+def test_delay_stays_within_its_bounds(backoff: Backoff, attempt: int, previous: float, seed: int) -> None:
+    """No formula is negative, above the bound or an error, however large its numbers."""
+    assert 0.0 <= backoff_delay(backoff, attempt, previous, Random(seed)) <= backoff.max_delay
 
 
 @given(backoffs(), st.integers(1, 10_000), st.floats(0, 1e6), st.integers())

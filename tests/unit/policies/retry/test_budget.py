@@ -10,13 +10,13 @@ from resilient_client._policies.retry.budget import RETRY_COST, TIMEOUT_COST, Re
 from resilient_client._settings.retry import RetryBudget
 
 FULL = RetryBudget(initial=10.0, burst=10.0)
-STILL = RetryBudget(initial=1.0, burst=2.0, ratio=0.5, min_per_second=0.0)
+STILL = RetryBudget(initial=1.0, burst=2.0, max_extra_load=0.5, min_per_second=0.0)
 """Nothing trickles in, so that time does not matter."""
 
 # Eighths and halves are exact in binary, so the model and the bucket agree to the last bit.
 exact_settings = st.builds(
     RetryBudget,
-    ratio=st.sampled_from([0.0, 0.125, 0.25, 1.0]),
+    max_extra_load=st.sampled_from([0.0, 0.125, 0.25, 1.0]),
     burst=st.sampled_from([0.5, 2.0, 10.0]),
     min_per_second=st.sampled_from([0.0, 0.125, 4.0]),
 )
@@ -29,7 +29,7 @@ step = st.tuples(
 
 @dataclass
 class Model:
-    """A bucket filled eighth by eighth of a second, as the settings tell it in words."""
+    """A bucket filled eighth by eighth of a second, as the settings describe it."""
 
     settings: RetryBudget
     level: float
@@ -88,7 +88,7 @@ def test_try_spend_with_too_few_tokens_takes_none() -> None:
 
 
 def test_deposit_adds_ratio() -> None:
-    """One good call pays for ``ratio`` of a retry."""
+    """One good call pays for ``max_extra_load`` of a retry."""
     tokens = RetryTokens(STILL, now=0.0)
     tokens.deposit(0.0)
     assert tokens.available(0.0) == 1.5
@@ -114,7 +114,7 @@ def test_tokens_after_ages_end_at_burst() -> None:
 
 
 def test_tokens_when_time_steps_back_stay_and_earn_nothing_twice() -> None:
-    """A clock that steps back takes no token away and does not earn the same seconds again."""
+    """A clock that steps back takes no token away and does not add tokens for the same seconds twice."""
     tokens = RetryTokens(RetryBudget(initial=0.0, min_per_second=0.5), now=0.0)
     assert [tokens.available(now) for now in (4.0, 1.0, 4.0, 6.0)] == [2.0, 2.0, 2.0, 3.0]
 
@@ -130,7 +130,7 @@ def test_outage_of_a_minute_costs_one_bucketful() -> None:
     assert attempts_in_outage(every=1.0, lasting=60.0) == 70 / 60
 
 
-def test_outage_of_five_minutes_costs_tiny_clients_at_most_half_more() -> None:
+def test_outage_costs_tiny_clients_at_most_half_more() -> None:
     """Clients that call once in 10 s send at most 1.5 times their load: 12 retries on 30 calls."""
     assert attempts_in_outage(every=10.0, lasting=300.0) == 42 / 30
 
@@ -155,19 +155,19 @@ def test_tokens_through_any_history_equal_a_plain_model(
             assert tokens.try_spend(now, cost) is model.spend(cost)
         else:
             tokens.deposit(now)
-            model.add(budget.ratio)
+            model.add(budget.max_extra_load)
         assert tokens.available(now) == model.level
 
 
 @given(
-    st.builds(RetryBudget, ratio=st.floats(0, 1), burst=st.floats(0.1, 100), min_per_second=st.floats(0, 10)),
+    st.builds(RetryBudget, max_extra_load=st.floats(0, 1), burst=st.floats(0.1, 100), min_per_second=st.floats(0, 10)),
     st.lists(step, max_size=60),
 )
 @settings(derandomize=True, deadline=None)
 def test_spending_through_any_history_is_bounded_by_what_came_in(
     budget: RetryBudget, history: list[tuple[float, float]]
 ) -> None:
-    """Tokens stay within 0 and ``burst``; spent is at most the start, plus the deposits, plus the trickle."""
+    """Tokens stay within 0 and ``burst``. At most the start, the deposits and the trickle are spent."""
     tokens, now, furthest, spent = RetryTokens(budget, now=0.0), 0.0, 0.0, 0.0
     came_in = tokens.available(0.0)
     for passed, cost in history:
@@ -178,7 +178,7 @@ def test_spending_through_any_history_is_bounded_by_what_came_in(
             spent += cost if tokens.try_spend(now, cost) else 0.0
         else:
             tokens.deposit(now)
-            came_in += budget.ratio
+            came_in += budget.max_extra_load
         assert 0.0 <= tokens.available(now) <= budget.burst
         assert spent <= came_in + 1e-9
 
@@ -202,7 +202,7 @@ def test_budgets_for_a_late_upstream_start_with_its_first_use() -> None:
 
 
 def test_budgets_beyond_the_limit_drop_the_least_recently_used() -> None:
-    """Memory is bounded, and who was just used is kept."""
+    """Memory is bounded, and the bucket used last is kept."""
     budgets = RetryBudgets(RetryBudget(), limit=2)
     first, second = budgets.for_upstream("first", 0.0), budgets.for_upstream("second", 0.0)
     budgets.for_upstream("first", 1.0)
@@ -211,8 +211,8 @@ def test_budgets_beyond_the_limit_drop_the_least_recently_used() -> None:
     assert budgets.for_upstream("second", 3.0) is not second
 
 
-def test_budgets_read_as_a_mapping_hold_what_was_used_and_count_no_use() -> None:
-    """Looking neither makes a bucket nor keeps one."""
+def test_budgets_read_as_a_mapping_do_not_count_a_use() -> None:
+    """Reading neither makes a bucket nor keeps one."""
     budgets = RetryBudgets(RetryBudget(), limit=2)
     first, second = budgets.for_upstream("first", 0.0), budgets.for_upstream("second", 0.0)
     assert dict(budgets) == {"first": first, "second": second}
@@ -222,8 +222,8 @@ def test_budgets_read_as_a_mapping_hold_what_was_used_and_count_no_use() -> None
     assert list(budgets) == ["second", "third"]
 
 
-def test_tokens_given_back_are_there_again_but_never_above_burst() -> None:
-    """What an attempt that never started had paid returns; a full bucket stays full."""
+def test_refunded_tokens_never_exceed_burst() -> None:
+    """The tokens of an attempt that never started return. A full bucket stays full."""
     tokens = RetryTokens(RetryBudget(initial=5, burst=10, min_per_second=0), 0.0)
     assert tokens.try_spend(0.0, 2.0)
     tokens.refund(2.0)

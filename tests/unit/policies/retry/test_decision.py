@@ -230,14 +230,14 @@ def test_retry_after_is_a_floor_under_the_backoff():
 @pytest.mark.parametrize(("seconds", "repeated"), [(2.0, True), (2.01, False), (math.inf, False)])
 def test_retry_after_above_the_cap_ends_the_retrying(seconds, repeated):
     """A delay of exactly the cap is waited for; a longer one is never shortened to it."""
-    decision = ask(state={"retry_after": seconds, "deadline": math.inf}, settings=Retry(retry_after_cap=2))
+    decision = ask(state={"retry_after": seconds, "deadline": math.inf}, settings=Retry(max_retry_after=2))
     assert isinstance(decision, Repeat) is repeated
 
 
 def test_retry_after_cap_ignores_the_jitter():
     """The cap is compared with what the server asks for, not with the jittered delay."""
     decisions = [
-        ask(state={"retry_after": 2.0, "deadline": math.inf}, settings=Retry(retry_after_cap=2), seed=seed)
+        ask(state={"retry_after": 2.0, "deadline": math.inf}, settings=Retry(max_retry_after=2), seed=seed)
         for seed in range(20)
     ]
     assert max(decision.delay for decision in decisions) > 2.0

@@ -1,4 +1,4 @@
-"""What a server's wish to wait means in seconds, and what is no wish at all."""
+"""What a requested delay means in seconds, and which values are ignored."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -36,13 +36,13 @@ def parse(value: str | None, now: datetime = EXAMPLE) -> float | None:
     [("0", 0.0), ("120", 120.0), (" 120\t", 120.0), ("007", 7.0), ("1.5", 1.5), ("1e2", 100.0)],
 )
 def test_parse_of_a_number_gives_seconds(value: str, seconds: float) -> None:
-    """A number of 0 or more is a delay in seconds; decimals and exponents are read as what they say."""
+    """A number of 0 or more is a delay in seconds, with decimals and exponents."""
     assert parse(value) == seconds
 
 
 @pytest.mark.parametrize("value", ["1e999", "9" * 400, "9" * 8000])
 def test_parse_of_a_number_beyond_all_floats_gives_infinity(value: str) -> None:
-    """A wish too large to be a float lies beyond any deadline; it never becomes a short wait."""
+    """A number too large for a float is beyond any deadline and never becomes a short delay."""
     assert parse(value) == math.inf
 
 
@@ -176,20 +176,20 @@ def test_retry_after_with_milliseconds_prefers_them(headers: dict[str, str], sec
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.0, 0.0), (2.0, 2.5), (20.0, 25.0), (3600.0, 3605.0)])
 def test_jittered_adds_a_quarter_but_at_most_five_seconds(seconds: float, most: float) -> None:
-    """The spread is a quarter of the wish, and 5 s for long ones."""
+    """The jitter is a quarter of the requested delay, and 5 s for long ones."""
     assert jittered(seconds, Luck(1.0)) == most
 
 
 @given(st.floats(0, 1e9) | st.just(math.inf), st.integers())
 @settings(derandomize=True, deadline=None)
-def test_jittered_with_any_luck_never_undercuts_the_wish(seconds: float, seed: int) -> None:
-    """The wish is a floor."""
+def test_jittered_never_undercuts_the_requested_delay(seconds: float, seed: int) -> None:
+    """The requested delay is a floor."""
     assert seconds <= jittered(seconds, Random(seed)) <= seconds + 5.0
 
 
 @given(st.floats(0, 1e9), st.floats(0, 1e9), st.floats(0, 1, exclude_max=True))
 @settings(derandomize=True, deadline=None)
-def test_jittered_with_equal_luck_keeps_the_order(one: float, other: float, drawn: float) -> None:
-    """With the same luck, a longer wish never means a shorter wait."""
+def test_jittered_with_one_draw_keeps_the_order(one: float, other: float, drawn: float) -> None:
+    """With the same random draw, a longer requested delay never gives a shorter one."""
     shorter, longer = sorted((one, other))
     assert jittered(shorter, Luck(drawn)) <= jittered(longer, Luck(drawn))
