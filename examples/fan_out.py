@@ -1,6 +1,6 @@
-"""Fan-out three ways: all under one deadline, the first of several mirrors, and a stream without an end.
+"""Three fan-outs: all calls under one deadline, the first of several mirrors, and a stream without an end.
 
-Every call gets its own outcome, whatever becomes of the others, and what is not needed any more is cancelled.
+Every call gets its own outcome, independent of the others. A call that is no longer needed is cancelled.
 """
 
 import asyncio
@@ -8,12 +8,12 @@ import random
 from collections.abc import Iterator
 
 from resilient_client import APIClient, Call, Failure, Success, gather
-from resilient_client.testing._fault_server import FaultServer
+from resilient_client.testing import FaultServer
 from resilient_client.testing.faults import drop, hang_before_headers, reply
 
 
 async def page(shop: APIClient) -> None:
-    """All at once: what is there after half a second is shown, the rest is told for what it is."""
+    """Make all calls at once; print what arrived after half a second, and the kind of failure of the rest."""
     parts = {"title": "/title", "price": "/price", "reviews": "/reviews", "advice": "/advice"}
     result = await shop.gather([Call.get(path, key=part) for part, path in parts.items()], timeout=0.5)
     for outcome in result:
@@ -21,11 +21,11 @@ async def page(shop: APIClient) -> None:
             case Success(value=response):
                 print(f"{outcome.key:<8} {response.text}, attempts: {outcome.attempts}")
             case Failure(kind=kind):
-                print(f"{outcome.key:<8} left out: {kind}")
+                print(f"{outcome.key:<8} missing: {kind}")
 
 
 async def fastest(mirrors: list[APIClient]) -> None:
-    """The first success: each call carries its client, and the slower ones are dropped."""
+    """Take the first success: each call carries its own client, and the slower calls are dropped."""
     calls = [Call.get("/file", key=number, client=mirror) for number, mirror in enumerate(mirrors, start=1)]
     result = await gather(calls, successes=1)
     winner = next(outcome.key for outcome in result if outcome.ok)
@@ -33,14 +33,14 @@ async def fastest(mirrors: list[APIClient]) -> None:
 
 
 def numbers() -> Iterator[Call[int]]:
-    """Calls without an end, each made when there is a place for it."""
+    """Yield calls without an end; each is drawn when a worker is free."""
     number = 0
     while True:
         yield Call.get("/count", params={"n": (number := number + 1)}, response_model=int)
 
 
 async def stream(shop: APIClient) -> None:
-    """One after the other: memory stays flat, and behind the block nothing is in flight any more."""
+    """Take outcomes one by one: memory stays flat, and after the block nothing is in flight."""
     async with shop.as_completed(numbers(), concurrency=10) as outcomes:
         taken = 0
         async for outcome in outcomes:
@@ -51,7 +51,7 @@ async def stream(shop: APIClient) -> None:
 
 
 async def main() -> None:
-    """Run them against a shop that is partly broken, and two mirrors of which one hangs."""
+    """Run the three against a shop that is partly broken, and two mirrors, one of which hangs."""
     async with FaultServer() as server, FaultServer() as other:
         server.script(reply(json=1))
         server.route("GET", "/title", reply(text="Teapot"))

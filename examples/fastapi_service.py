@@ -1,6 +1,6 @@
-"""A FastAPI service whose requests share one client; when its upstream fails, the caller gets problem details.
+"""A FastAPI service whose requests share one client. When its upstream fails, the caller gets problem details.
 
-``USERS_URL=https://... uvicorn fastapi_service:app`` serves it; run as a script, it shows itself on loopback.
+Start it with ``USERS_URL=https://... uvicorn fastapi_service:app``. Run as a script, it demonstrates itself locally.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from resilient_client import APIClient, APIError, APITimeoutError, CallRejectedE
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with APIClient(os.environ.get("USERS_URL", "http://127.0.0.1:9000"), timeout=1) as app.state.users:
-        yield  # all requests share its connections, circuits and budgets
+        yield  # all requests share the client's connections, circuits and budgets
 
 
 def users_client(request: Request) -> APIClient:
@@ -33,14 +33,14 @@ app = FastAPI(lifespan=lifespan)
 async def hello(number: int, users: Annotated[APIClient, Depends(users_client)]) -> str:
     try:
         user = await users.get("/users/{id}", path_params={"id": number}, response_model=dict[str, str])
-    except NotFoundError:  # what it means, only the route knows
+    except NotFoundError:  # only this route knows what a 404 means
         raise HTTPException(404, "no such user") from None
     return f"Hello {user['name']}!"
 
 
 @app.exception_handler(APIError)
 async def problem(_request: Request, error: APIError) -> JSONResponse:
-    """Tell what went wrong behind us (RFC 9457) and when to come back, but not whom we call."""
+    """Report the failure (RFC 9457) and when to retry, but not the address of the upstream."""
     wait = error.retry_after
     unavailable = wait is not None or isinstance(error, CallRejectedError)
     status = 504 if isinstance(error, APITimeoutError) else 503 if unavailable else 502
@@ -50,19 +50,19 @@ async def problem(_request: Request, error: APIError) -> JSONResponse:
 
 
 async def main() -> None:
-    import httpx  # only this show needs it, and the misbehaving server
+    import httpx  # needed only for this demonstration, as is the misbehaving server
 
-    from resilient_client.testing._fault_server import FaultServer
+    from resilient_client.testing import FaultServer
     from resilient_client.testing.faults import hang_before_headers, reply
 
-    well, busy = reply(json={"name": "Ada"}), reply(503, headers={"Retry-After": "30"})
+    ok, busy = reply(json={"name": "Ada"}), reply(503, headers={"Retry-After": "30"})
     async with FaultServer() as upstream:
-        upstream.script(well, reply(404), busy, *[reply(500)] * 3, hang_before_headers())
+        upstream.script(ok, reply(404), busy, *[reply(500)] * 3, hang_before_headers())
         os.environ["USERS_URL"] = upstream.url
-        show = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service")
-        async with lifespan(app), show:
+        service = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service")
+        async with lifespan(app), service:
             for number in range(1, 6):
-                answer = await show.get(f"/hello/{number}")
+                answer = await service.get(f"/hello/{number}")
                 print(answer.status_code, answer.text)
 
 

@@ -1,23 +1,23 @@
-"""A health check: asks every target at once, says which are up and why the others are not.
+"""A health check: checks all targets at once, and reports which are up and why the others are not.
 
-The exit code is 1 if a critical one is down: ``python examples/health.py users search`` names the critical ones.
+The exit code is 1 if a critical target is down. ``python examples/health.py users search`` names the critical ones.
 """
 
 import asyncio
 import sys
 
 from resilient_client import Probe, probe
-from resilient_client.testing._fault_server import FaultServer, refused_url
+from resilient_client.testing import FaultServer, refused_url
 from resilient_client.testing.faults import hang_before_headers, reply
 
 
 async def ping() -> None:
-    """Stands for ``SELECT 1``: any async function can be asked, and is up unless it raises."""
+    """Stand in for ``SELECT 1``: any async function can be a target, and is up unless it raises."""
     await asyncio.sleep(0.01)
 
 
 async def main() -> bool:
-    """Check six targets on loopback: two are well, one is slow, three are down, each in its own way."""
+    """Check six local targets: two are up, one is slow, and three are down for different reasons."""
     critical = set(sys.argv[1:]) or {"users"}
     async with FaultServer() as users, FaultServer() as orders, FaultServer() as search:
         users.route("GET", "/health", reply(json={"status": "up"}))

@@ -1,6 +1,6 @@
-"""Orders fan out to three upstreams that fail in their own ways; every call says what happened to it, and why.
+"""Orders fan out to three upstreams that fail in different ways; every call reports what happened, and why.
 
-Each order reserves its goods, is paid for and gets a day of delivery: three calls at once, under one shared timeout.
+Each order reserves its goods, is paid for and gets a delivery day: three calls at once, under one shared timeout.
 ``resilient-client demo`` shows such a service under load, as a live picture.
 """
 
@@ -16,7 +16,7 @@ from resilient_client.testing.faults import garbage, hang_before_headers, reply,
 
 
 class Delivery(BaseModel):
-    """What logistics answers."""
+    """The answer of the logistics service."""
 
     day: str
 
@@ -25,7 +25,7 @@ Answer: TypeAlias = Response | Delivery
 
 
 def calls_of(order: int, url: Mapping[str, str]) -> list[Call[Answer]]:
-    """What one order asks for; its key makes the repeat of a POST harmless, and so possible."""
+    """Return the calls of one order; the idempotency key allows retries of the POST."""
     payment = {"order": order, "amount": 25}
     return [
         Call.put(f"{url['inventory']}/reservations/{order}", key="inventory"),
@@ -35,6 +35,7 @@ def calls_of(order: int, url: Mapping[str, str]) -> list[Call[Answer]]:
 
 
 def show(outcome: Outcome[Answer]) -> None:
+    """Print one outcome; of a failure also its reason, and whether the upstream may have acted."""
     match outcome:
         case Success(value=Delivery(day=day)):
             print(f"  {outcome.key:<10} ok, on {day}; attempts: {outcome.attempts}")

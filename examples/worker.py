@@ -1,6 +1,6 @@
-"""An async worker: takes jobs off a queue, makes their calls under a deadline, never mails twice, stops gracefully.
+"""An async worker: takes jobs from a queue, runs each under a deadline, never mails twice, and stops gracefully.
 
-The id of a job is its idempotency key: the job may be tried again, even by another process, and is done once.
+The id of a job is its idempotency key, so a job may be tried again, even by another process, and is done only once.
 """
 
 import asyncio
@@ -9,12 +9,12 @@ import signal
 from typing import NamedTuple, TypeAlias
 
 from resilient_client import APIClient, APIError, ErrorKind, deadline
-from resilient_client.testing._fault_server import FaultServer
+from resilient_client.testing import FaultServer
 from resilient_client.testing.faults import drop, hang_before_headers, reply
 
 
 class Job(NamedTuple):
-    """One mail."""
+    """One mail to send."""
 
     id: str
     to: str
@@ -24,7 +24,7 @@ Jobs: TypeAlias = asyncio.Queue[Job | None]
 
 
 async def work(jobs: Jobs, mail: APIClient) -> None:
-    """Do jobs until a None says that there are no more; none is left half done."""
+    """Do jobs until a None arrives; a job that was started is always finished."""
     while (job := await jobs.get()) is not None:
         try:
             with deadline(after=0.5):  # both calls share it
@@ -32,12 +32,12 @@ async def work(jobs: Jobs, mail: APIClient) -> None:
                 sent = await mail.post("/mails", json={"to": job.to} | sender, idempotency_key=job.id)
             print(f"{job.id}: sent, attempts: {sent.attempts}")
         except APIError as error:
-            hopeless = error.kind is ErrorKind.CLIENT_ERROR
-            print(f"{job.id}: {error.kind}, {'given up' if hopeless else 'to be tried again later'}")
+            permanent = error.kind is ErrorKind.CLIENT_ERROR
+            print(f"{job.id}: {error.kind}, {'given up' if permanent else 'to be tried again later'}")
 
 
 async def run(jobs: Jobs, mail: APIClient, workers: int = 3) -> None:
-    """Work until SIGTERM, and then until the jobs that were in the queue by that time are done."""
+    """Work until SIGTERM, then finish the jobs that are in the queue at that time."""
 
     def stop() -> None:
         print(f"stopping: {jobs.qsize()} more in the queue")
@@ -51,7 +51,7 @@ async def run(jobs: Jobs, mail: APIClient, workers: int = 3) -> None:
 
 
 async def main() -> None:
-    """Show it with an upstream that is slow, knows no Eve, never answers for Cleo, and loses one reply."""
+    """Run against an upstream that is slow, does not know Eve, hangs for Cleo, and loses one reply."""
     jobs: Jobs = asyncio.Queue()
     for number, to in enumerate(["ada", "ben", "cleo", "dora", "eve", "fay", "gus"], start=1):
         jobs.put_nowait(Job(f"job-{number}", to))

@@ -52,7 +52,7 @@ async def through_session(job: Job) -> AsyncIterator[Call]:
     """The defaults, by documented means alone: as with a release of aiohttp that is not known inside."""
     async with client_for(job) as client:
         call = ask(client, job)
-        with patch.object(fast_path, "known_release", lambda: False):
+        with patch.object(fast_path, "is_tested_release", lambda: False):
             await call()  # the way is chosen when the session is made
         yield call
 

@@ -3,20 +3,25 @@
 ::
 
     client.get("/users/{id}", path_params={"id": 7}, response_model=User)
-       │  Call         frozen: what the caller asked
+       │  Call          frozen: method, path and options as given                         _client
        ▼
-       the edge        fallback( decode( ... ) ), complete errors, make outcomes               client.py, edge.py
+       start            build the request, resolve its settings, fix the deadline         _call
        ▼
-       per call        deadline · your middleware · coalesce · retry( hedging )               the only repeaters
+       per call         deadline · your middleware · coalesce · retry( hedging )          _middleware
        ▼
-       per attempt     pick endpoint · attempt timer · rate limit · bulkhead · circuit breaker ·
-                       auth · your middleware · redirect                       chain.py has the order
+       per attempt      pick endpoint · attempt timer · rate limit · bulkhead ·
+                        circuit breaker · auth · your middleware · redirect               _middleware
        ▼
-       transport       exactly one wire request; body read; foreign errors translated, once
+       transport        send one wire request, read the body, translate errors            _transport
        ▼
-       Response ──► decode (pydantic) ──► User              or, in gather(): Outcome = Success | Failure
+       finish           raise for an error status, decode (pydantic), or fall back        _call
+       ▼
+       User             or, from run() and gather(): Outcome = Success | Failure
 
 Settings describe, a policy decides, a middleware acts, the transport touches the wire once.
+
+Every name in ``__all__`` is imported from here. ``resilient_client.errors``, ``.events``, ``.typing``, ``.auth``,
+``.health``, ``.simulation`` and ``.testing`` are public, too. Modules with an underscore are internal.
 """
 
 from importlib import import_module
@@ -257,9 +262,9 @@ _HOMES = {
     "probe": "health",
     "resolve_dns": "_client.endpoint_set",
 }
-"""Where each name is at home. What nobody asks for is not loaded: the pytest plugin lies in this package, too."""
+"""The module that defines each name. Names load on first use, because the pytest plugin imports this package, too."""
 
-if not TYPE_CHECKING:  # a type checker that saw this would take any misspelt name for a public one
+if not TYPE_CHECKING:  # a type checker that saw this would accept any misspelt name
 
     def __getattr__(name: str) -> object:
         """Load a public name on its first use (PEP 562)."""

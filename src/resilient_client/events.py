@@ -1,4 +1,4 @@
-"""The events of a client, for ``api.subscribe(listener)``: what each says stands in its docstring."""
+"""The events that a client emits to its listeners (``api.subscribe(listener)``). Each class documents its fields."""
 
 from resilient_client._core.events import (
     AttemptFinished,

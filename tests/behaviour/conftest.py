@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.behaviour.kit import client
+from tests.behaviour.support import client
 
 from resilient_client import APIClient
 from resilient_client.testing._fault_server import FaultServer

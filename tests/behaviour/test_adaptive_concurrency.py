@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.behaviour.kit import client, soon
+import pytest
+from tests.behaviour.support import client, soon
 
 from resilient_client import AdaptiveConcurrency, APIClient, Call, Permits, Timeout
 from resilient_client.testing import MockUpstream, run_virtual
@@ -18,7 +19,7 @@ def permits_of(api: APIClient) -> Permits:
     return permits
 
 
-def test_adaptive_limit_grows_with_steady_answers_and_shows() -> None:
+def test_adaptive_limit_grows_with_steady_replies() -> None:
     """Callers that use what they have get more, as long as the answers keep their time."""
 
     async def main() -> tuple[int, int]:
@@ -34,7 +35,8 @@ def test_adaptive_limit_grows_with_steady_answers_and_shows() -> None:
     assert 20 < peak <= 50
 
 
-async def test_adaptive_limit_shrinks_when_attempts_time_out(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_adaptive_limit_shrinks_on_timeouts(server: FaultServer) -> None:
     """A hanging server gets fewer and fewer attempts at once."""
     server.script(hang_before_headers())
     bulkhead = AdaptiveConcurrency(initial=4, max_queue=0)
@@ -45,7 +47,8 @@ async def test_adaptive_limit_shrinks_when_attempts_time_out(server: FaultServer
         assert permits_of(api).idle
 
 
-async def test_adaptive_limit_ignores_errors_and_waits_of_ours(server: FaultServer) -> None:
+@pytest.mark.one_loop
+async def test_adaptive_limit_ignores_local_waits(server: FaultServer) -> None:
     """A quick 500 is no measure of capacity, and a refusal none of time."""
     server.script(reply(500))
     bulkhead = AdaptiveConcurrency(initial=1, max_queue=0)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import APIClient, APIKeyAuth, Auth, BearerAuth, OAuth2ClientCredentials, Token
 from resilient_client._core.events import Event, TokenRefreshed
@@ -62,7 +62,7 @@ def sent(server: FaultServer) -> list[str]:
     return [request.headers.get("Authorization", "") for request in server.requests]
 
 
-async def test_hundred_callers_meeting_a_401_cause_one_refresh(server: FaultServer, issuer: FaultServer) -> None:
+async def test_hundred_401s_cause_one_refresh(server: FaultServer, issuer: FaultServer) -> None:
     """The endpoint issues two tokens, the refused one and its successor; each call is sent exactly twice."""
     revoke_first_token(server)
     async with client(server, auth=credentials(issuer)) as api:
@@ -73,7 +73,7 @@ async def test_hundred_callers_meeting_a_401_cause_one_refresh(server: FaultServ
     assert sorted(request.path for request in server.requests) == sorted(2 * [f"/{n}" for n in range(CALLERS)])
 
 
-async def test_hundred_callers_without_single_flight_cause_hundred_refreshes(server: FaultServer) -> None:
+async def test_without_single_flight_each_refreshes(server: FaultServer) -> None:
     """Negative control: a middleware that refreshes by itself for each caller gets a token for each."""
     refreshes, token = 0, "token-1"
 
@@ -95,7 +95,7 @@ async def test_hundred_callers_without_single_flight_cause_hundred_refreshes(ser
     assert refreshes == CALLERS
 
 
-async def test_resend_after_a_401_consumes_no_retry(server: FaultServer) -> None:
+async def test_resend_after_401_is_no_retry(server: FaultServer) -> None:
     """With ``retry=None`` a call is still sent again with fresh credentials, within its one attempt."""
     tokens = iter(["old", "new"])
 
@@ -108,7 +108,7 @@ async def test_resend_after_a_401_consumes_no_retry(server: FaultServer) -> None
     assert (response.attempts, response.history[0].reauthenticated, server.hits) == (1, True, 2)
 
 
-async def test_second_401_is_the_answer(server: FaultServer, issuer: FaultServer) -> None:
+async def test_second_401_is_returned(server: FaultServer, issuer: FaultServer) -> None:
     """Fresh credentials that are refused, too, end the matter: one refresh, two requests, no loop."""
     server.script(reply(401))
     async with client(server, auth=credentials(issuer)) as api:
@@ -117,7 +117,7 @@ async def test_second_401_is_the_answer(server: FaultServer, issuer: FaultServer
     assert (issuer.hits, server.hits) == (2, 2)
 
 
-async def test_late_401_after_expiry_renewed_the_token_asks_for_no_third(server: FaultServer) -> None:
+async def test_late_401_uses_renewed_token(server: FaultServer) -> None:
     """A token renewed because it ended is not thrown away when the old one's 401 arrives."""
     given: list[str] = []
 
@@ -139,9 +139,7 @@ async def test_late_401_after_expiry_renewed_the_token_asks_for_no_third(server:
     assert sent(server) == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
 
 
-async def test_late_401_after_another_client_refreshed_asks_for_no_third(
-    server: FaultServer, issuer: FaultServer
-) -> None:
+async def test_late_401_uses_token_of_other_client(server: FaultServer, issuer: FaultServer) -> None:
     """Two clients that share an Auth share its refreshes, even when their 401s come one after the other."""
     early, late = hold(reply(401)), hold(reply(401))
     server.route("GET", "/early", early, reply(200))
@@ -157,7 +155,7 @@ async def test_late_401_after_another_client_refreshed_asks_for_no_third(
     assert issuer.hits == 2
 
 
-async def test_token_near_its_end_is_renewed_while_calls_go_on(server: FaultServer, issuer: FaultServer) -> None:
+async def test_early_refresh_delays_no_call(server: FaultServer, issuer: FaultServer) -> None:
     """Early refresh: nobody waits for the new token, it is fetched once, and later calls carry it."""
     auth = credentials(issuer)
     async with client(server, auth=auth) as api:
@@ -176,7 +174,8 @@ async def test_token_near_its_end_is_renewed_while_calls_go_on(server: FaultServ
     assert issuer.hits == 2
 
 
-async def test_token_endpoint_that_is_down_is_named_and_nothing_is_sent(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_unreachable_token_endpoint_is_named(server: FaultServer) -> None:
     """Without a token no request leaves for the API, and the error says whose fault that is."""
     down = refused_url()
     async with client(server, auth=credentials(down, timeout=0.3)) as api:
@@ -185,7 +184,8 @@ async def test_token_endpoint_that_is_down_is_named_and_nothing_is_sent(server: 
     assert (error.stage, error.maybe_processed, server.connections) == (Stage.LOCAL, False, 0)
 
 
-async def test_provider_slow_to_end_does_not_outlast_the_deadline(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_slow_provider_keeps_deadline(server: FaultServer) -> None:
     """A call ends at its deadline, however long the cancelled provider needs to clean up."""
     cleanup = asyncio.Event()
 
@@ -212,7 +212,7 @@ async def test_provider_slow_to_end_does_not_outlast_the_deadline(server: FaultS
     ],
     ids=["bearer", "key header", "key query"],
 )
-async def test_refused_credentials_show_nowhere(
+async def test_refused_credentials_stay_hidden(
     server: FaultServer, auth: Auth, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A 401 is told in an error, events and the log; none of them shows what was refused."""
@@ -229,7 +229,7 @@ async def test_refused_credentials_show_nowhere(
 
 
 @pytest.mark.parametrize("auth", [BearerAuth("canary"), APIKeyAuth("canary")], ids=["bearer", "key"])
-async def test_redirect_to_another_origin_carries_no_credentials(server: FaultServer, auth: Auth) -> None:
+async def test_redirect_drops_credentials(server: FaultServer, auth: Auth) -> None:
     """They are for the origin they were given for; the 401 of the other one asks for none."""
     async with FaultServer() as elsewhere, APIClient(server.url, auth=auth, retry=None, follow_redirects="any") as api:
         elsewhere.script(reply(401))

@@ -16,10 +16,11 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import BaseModel
-from tests.behaviour.kit import client, failure, in_use, open_files, soon, turns
+from tests.behaviour.support import client, failure, in_use, open_files, soon, stuck_in, turns
 
 from resilient_client import (
     APIClient,
+    APIError,
     APITimeoutError,
     Call,
     CircuitBreaker,
@@ -101,9 +102,8 @@ def huge(tmp_path: Path) -> Path:
     ],
     ids=repr,
 )
-async def test_json_of_any_common_kind_arrives_as_json(
-    server: FaultServer, api: APIClient, value: object, expected: object
-) -> None:
+@pytest.mark.one_loop
+async def test_json_of_common_types(server: FaultServer, api: APIClient, value: object, expected: object) -> None:
     """Plain data, models, dataclasses, dates and UUIDs become JSON with its media type and length."""
     await api.post("/", json=value)
     got = server.requests[0]
@@ -117,15 +117,16 @@ async def test_json_of_any_common_kind_arrives_as_json(
     [float("nan"), {"a": float("inf")}, object(), {1, object()}],
     ids=["nan", "inf within", "object", "object within"],
 )
-async def test_json_that_is_none_is_refused_before_anything_is_sent(
-    server: FaultServer, api: APIClient, value: object
-) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_invalid_json_refused(server: FaultServer, api: APIClient, value: object) -> None:
     """NaN, infinity and strangers are no JSON (RFC 8259)."""
     assert isinstance(await failure(api.post("/", json=value)), InvalidRequestError)
     assert server.connections == 0
 
 
-async def test_form_arrives_urlencoded_with_repeated_names(server: FaultServer, api: APIClient) -> None:
+@pytest.mark.one_loop
+async def test_form_is_urlencoded(server: FaultServer, api: APIClient) -> None:
     """A list repeats its name; spaces and umlauts are quoted."""
     await api.post("/", data={"a": "1 2", "b": ["x", "ü"]})
     got = server.requests[0]
@@ -133,7 +134,9 @@ async def test_form_arrives_urlencoded_with_repeated_names(server: FaultServer, 
     assert got.headers["Content-Type"] == "application/x-www-form-urlencoded"
 
 
-async def test_form_follows_the_rules_of_params(server: FaultServer, api: APIClient) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_form_values_are_like_params(server: FaultServer, api: APIClient) -> None:
     """None is left out, booleans are in lower case, in the query and in both kinds of form."""
     fields = {"a": None, "b": True, "c": [False, None, 1]}
     await api.post("/", data=fields)
@@ -180,18 +183,15 @@ ONE_SHOT = {"pipe", "generator", "async generator"}
 
 
 @pytest.mark.parametrize("kind", CONTENTS)
-async def test_content_of_every_kind_arrives_byte_for_byte(
-    server: FaultServer, api: APIClient, path: Path, kind: str
-) -> None:
+async def test_content_arrives_byte_for_byte(server: FaultServer, api: APIClient, path: Path, kind: str) -> None:
     """1.5 MiB, however given."""
     await api.post("/", content=CONTENTS[kind](path))
     assert server.requests[0].body == BIG
 
 
 @pytest.mark.parametrize("kind", CONTENTS)
-async def test_content_of_known_size_has_a_length_and_any_other_is_chunked(
-    server: FaultServer, api: APIClient, path: Path, kind: str
-) -> None:
+@pytest.mark.one_loop
+async def test_content_length_or_chunked(server: FaultServer, api: APIClient, path: Path, kind: str) -> None:
     """Content-Length where the size is known beforehand, chunked coding elsewhere, never both (RFC 9112 6.3)."""
     await api.post("/", content=CONTENTS[kind](path))
     headers = server.requests[0].headers
@@ -200,7 +200,7 @@ async def test_content_of_known_size_has_a_length_and_any_other_is_chunked(
 
 
 @pytest.mark.parametrize("kind", sorted(set(CONTENTS) - ONE_SHOT))
-async def test_content_that_is_replayable_is_sent_whole_again(server: FaultServer, path: Path, kind: str) -> None:
+async def test_replayable_content_is_resent_whole(server: FaultServer, path: Path, kind: str) -> None:
     """The second attempt sends everything, from where the first one began."""
     server.script(drop(), reply())
     async with APIClient(server.url, retry=TWICE) as api:
@@ -209,7 +209,7 @@ async def test_content_that_is_replayable_is_sent_whole_again(server: FaultServe
 
 
 @pytest.mark.parametrize("kind", sorted(ONE_SHOT))
-async def test_content_that_is_one_shot_is_never_sent_again(server: FaultServer, path: Path, kind: str) -> None:
+async def test_one_shot_content_is_sent_once(server: FaultServer, path: Path, kind: str) -> None:
     """One attempt, and an error that says why there was no second."""
     server.script(drop(), reply())
     async with APIClient(server.url, retry=TWICE) as api:
@@ -218,16 +218,15 @@ async def test_content_that_is_one_shot_is_never_sent_again(server: FaultServer,
     assert server.hits == 1
 
 
-async def test_content_as_text_arrives_as_utf8(server: FaultServer, api: APIClient) -> None:
+@pytest.mark.one_loop
+async def test_text_content_is_utf8(server: FaultServer, api: APIClient) -> None:
     """Text is sent in UTF-8, and says so."""
     await api.post("/", content="grün")
     got = server.requests[0]
     assert (got.body, got.headers["Content-Type"]) == ("grün".encode(), "text/plain; charset=utf-8")
 
 
-async def test_content_of_a_file_starts_where_the_file_stands_and_leaves_it_open(
-    server: FaultServer, path: Path
-) -> None:
+async def test_file_content_starts_at_position(server: FaultServer, path: Path) -> None:
     """A file that was read up to byte 10 is sent from byte 10, on every attempt, and stays the caller's to close."""
     server.script(drop(), reply())
     with path.open("rb") as file:
@@ -239,7 +238,7 @@ async def test_content_of_a_file_starts_where_the_file_stands_and_leaves_it_open
 
 
 @pytest.mark.parametrize("content", [b"", iter(()), io.BytesIO()], ids=["bytes", "iterator", "file"])
-async def test_content_that_is_empty_is_a_complete_request(server: FaultServer, api: APIClient, content: Any) -> None:
+async def test_empty_content_is_complete(server: FaultServer, api: APIClient, content: Any) -> None:
     """Nothing to send is not nothing sent."""
     await soon(api.post("/", content=content))
     assert (server.requests[0].body, server.requests[0].complete) == (b"", True)
@@ -247,22 +246,22 @@ async def test_content_that_is_empty_is_a_complete_request(server: FaultServer, 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("foreign", [False, True], ids=["own session", "session of the caller"])
-async def test_call_without_a_body_says_nothing_of_its_type(server: FaultServer, method: str, foreign: bool) -> None:
+@pytest.mark.one_loop
+async def test_no_body_no_content_type(server: FaultServer, method: str, foreign: bool) -> None:
     """There is nothing that could have one (RFC 9110 section 8.3); some servers refuse a type they do not know."""
     async with aiohttp.ClientSession() as session, client(server, session=session if foreign else None) as api:
         await soon(api.request(method, "/"))
     assert "Content-Type" not in server.requests[0].headers
 
 
-async def test_call_without_a_body_has_the_type_that_its_caller_gives(server: FaultServer, api: APIClient) -> None:
+@pytest.mark.one_loop
+async def test_no_body_keeps_given_content_type(server: FaultServer, api: APIClient) -> None:
     """The control: what is left out is only a guess."""
     await soon(api.post("/", headers={"Content-Type": "application/json"}))
     assert server.requests[0].headers["Content-Type"] == "application/json"
 
 
-async def test_content_whose_generator_raises_gives_the_caller_that_exception(
-    server: FaultServer, api: APIClient
-) -> None:
+async def test_generator_error_reaches_caller(server: FaultServer, api: APIClient) -> None:
     """The caller's own exception comes back as it is, and the place in the pool with it."""
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -274,7 +273,7 @@ async def test_content_whose_generator_raises_gives_the_caller_that_exception(
     assert in_use(api) == 0
 
 
-async def test_content_that_vanished_gives_the_caller_the_oserror(server: FaultServer, path: Path) -> None:
+async def test_vanished_file_raises_oserror(server: FaultServer, path: Path) -> None:
     """A file that is gone by the second attempt is no trouble of the connection, and no reason to try again."""
 
     async def vanish(request: ReceivedRequest, wire: Wire) -> None:
@@ -288,9 +287,9 @@ async def test_content_that_vanished_gives_the_caller_the_oserror(server: FaultS
     assert server.hits == 1
 
 
-async def test_content_whose_generator_raises_an_oserror_is_not_taken_for_a_lost_connection(
-    server: FaultServer, api: APIClient
-) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_generator_oserror_is_not_a_disconnect(server: FaultServer, api: APIClient) -> None:
     """A disk that fails is the caller's news, not the upstream's fault."""
 
     def pieces() -> Iterator[bytes]:
@@ -301,11 +300,16 @@ async def test_content_whose_generator_raises_an_oserror_is_not_taken_for_a_lost
         await api.post("/", content=pieces())
 
 
-async def test_content_the_server_does_not_take_times_out_in_stage_send() -> None:
+async def send(api: APIClient, content: Any, limit: float) -> APIError:
+    """Return the error of an upload that takes too long."""
+    return await failure(api.post("/", content=content, timeout=Timeout(total=60, attempt=limit)))
+
+
+async def test_unread_upload_times_out_in_send() -> None:
     """A server that stops reading a 50 MB upload: the error says that it hung while sending."""
     with black_hole() as url:
-        async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
-            error = await failure(api.post("/", content=bytes(50_000_000)))
+        async with client(url) as api:
+            error = await stuck_in(Stage.SEND, lambda limit: send(api, bytes(50_000_000), limit))
             assert in_use(api) == 0
     assert isinstance(error, APITimeoutError)
     assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.TIMEOUT, Stage.SEND, True)
@@ -319,39 +323,40 @@ def not_taken(request: pytest.FixtureRequest, huge: Path, both_paths: str, monke
     return {"bytes": HUGE, "file": huge, "pieces": lambda: iter([HUGE[:60_000]] * 200)}[request.param]
 
 
-async def test_content_the_server_does_not_take_leaves_no_connection_behind(not_taken: Any) -> None:
+async def test_unread_upload_leaves_no_connection(not_taken: Any) -> None:
     """To close in order would wait until the server takes the rest, and it hangs."""
     with black_hole() as url:
-        async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
-            await failure(api.get("/"))  # what a first call opens for good
+        async with client(url) as api:
+            await failure(api.get("/", timeout=0.1))  # opens what stays open
             await turns()
             before = open_files()
-            error = await failure(api.post("/", content=not_taken))
+            error = await stuck_in(Stage.SEND, lambda limit: send(api, not_taken, limit))
             assert error.stage is Stage.SEND
             await turns()
             assert open_files() == before
 
 
-async def test_content_the_server_does_not_take_would_leave_a_connection_behind(
+async def test_unread_upload_control(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Negative control: closed in order, the connection outlives its call, and waits for a server that hangs."""
     closed: list[Any] = []
-    monkeypatch.setattr(WireTrace, "cut_off", lambda self: closed.append(self.wire))
+    monkeypatch.setattr(WireTrace, "abort", lambda self: closed.append(self.wire))
     with black_hole() as url:
-        async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
-            await failure(api.get("/"))
+        async with client(url) as api:
+            await failure(api.get("/", timeout=0.1))
             await turns()
-            before = open_files()
-            await failure(api.post("/", content=lambda: iter([HUGE[:60_000]] * 200)))
+            before, attempts_before = open_files(), len(closed)
+            await stuck_in(Stage.SEND, lambda limit: send(api, lambda: iter([HUGE[:60_000]] * 200), limit))
             await turns()
-            assert open_files() == before + 1
+            assert open_files() > before
+            assert len(closed) > attempts_before
         for wire in filter(None, closed):
             wire.abort()
         await turns()
 
 
-async def test_content_answered_before_it_is_sent_leaves_no_connection_behind(not_taken: Any) -> None:
+async def test_early_reply_leaves_no_connection(not_taken: Any) -> None:
     """What the server has answered already, and does not take, is not waited for."""
     answered = asyncio.Event()
 
@@ -372,7 +377,7 @@ async def test_content_answered_before_it_is_sent_leaves_no_connection_behind(no
 
 
 @pytest.mark.parametrize("status", [200, 413])
-async def test_content_answered_before_it_is_sent_gives_that_answer(huge: Path, status: int) -> None:
+async def test_early_reply_is_returned(huge: Path, status: int) -> None:
     """A server that answers early, and reads no more, is heard; our file is closed quietly."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -388,7 +393,7 @@ async def test_content_answered_before_it_is_sent_gives_that_answer(huge: Path, 
     assert (response.status, response.content) == (status, b"early")
 
 
-async def test_content_still_being_sent_when_the_reply_begins_does_not_spoil_the_reply(huge: Path) -> None:
+async def test_early_reply_while_sending(huge: Path) -> None:
     """A server that answers first and reads on meanwhile gets the whole file, and its reply is read to the end."""
     got = asyncio.get_running_loop().create_future()
 
@@ -438,9 +443,9 @@ async def test_content_still_being_sent_when_the_reply_begins_does_not_spoil_the
     ],
     ids=lambda options: re.sub(" at 0x[0-9a-f]+", "", ascii(options)),  # an address differs from process to process
 )
-async def test_body_that_makes_no_sense_is_refused_before_anything_is_sent(
-    server: FaultServer, api: APIClient, options: Any
-) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_invalid_body_refused(server: FaultServer, api: APIClient, options: Any) -> None:
     """Combinations that exclude each other, wrong kinds, missing files, text files."""
     assert isinstance(await failure(api.post("/", **options)), InvalidRequestError)
     assert server.connections == 0
@@ -450,30 +455,29 @@ async def test_body_that_makes_no_sense_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("status", [200, 204, 304])
-async def test_reply_without_a_body_is_empty_and_fits_an_optional_model(
-    server: FaultServer, api: APIClient, status: int
-) -> None:
+async def test_empty_reply_fits_optional_model(server: FaultServer, api: APIClient, status: int) -> None:
     """An empty body counts as null."""
     server.script(reply(status))
     assert (await soon(api.get("/"))).content == b""
     assert await soon(api.get("/", response_model=User | None)) is None
 
 
-async def test_reply_to_head_has_headers_and_no_body(server: FaultServer, api: APIClient) -> None:
+async def test_head_reply_has_no_body(server: FaultServer, api: APIClient) -> None:
     """The length of a reply to HEAD is not waited for."""
     server.script(reply(200, body=b"12345"))
     response = await soon(api.head("/"))
     assert (response.content, response.headers["Content-Length"]) == (b"", "5")
 
 
-async def test_reply_without_a_body_does_not_fit_a_model(server: FaultServer, api: APIClient) -> None:
+@pytest.mark.one_loop
+async def test_empty_reply_does_not_fit_model(server: FaultServer, api: APIClient) -> None:
     """Where a value was asked for, none is an error of the reply."""
     server.script(reply(204))
     assert (await failure(api.get("/", response_model=User))).kind is ErrorKind.INVALID_RESPONSE
 
 
 @pytest.mark.parametrize("head", ["HEAD 200", "GET 204", "GET 304"])
-async def test_reply_without_a_body_needs_no_decoder(server: FaultServer, api: APIClient, head: str) -> None:
+async def test_empty_reply_needs_no_decoder(server: FaultServer, api: APIClient, head: str) -> None:
     """A coding that nobody here can undo is no trouble where nothing is to be undone."""
     method, status = head.split()
     server.script(garbage(f"HTTP/1.1 {status} X\r\nContent-Encoding: aws-chunked\r\n\r\n".encode()))
@@ -485,7 +489,8 @@ async def test_reply_without_a_body_needs_no_decoder(server: FaultServer, api: A
 
 
 @pytest.mark.parametrize(("option", "kind"), [*(("content", kind) for kind in sorted(ONE_SHOT)), ("files", "pipe")])
-async def test_call_with_a_one_shot_body_made_twice_is_sent_once(
+@pytest.mark.one_loop
+async def test_one_shot_call_sent_twice_refused(
     server: FaultServer, api: APIClient, path: Path, kind: str, option: str
 ) -> None:
     """The second make is refused with the remedy, and nothing is sent empty."""
@@ -498,7 +503,7 @@ async def test_call_with_a_one_shot_body_made_twice_is_sent_once(
     assert server.hits == 1
 
 
-async def test_call_with_a_one_shot_body_made_twice_at_once_is_sent_once(server: FaultServer, api: APIClient) -> None:
+async def test_one_shot_call_sent_concurrently(server: FaultServer, api: APIClient) -> None:
     """Of two tasks one sends all of it, the other is refused."""
     call = Call.put("/", content=sync_pieces())
     outcomes = await soon(asyncio.gather(api.run(call), api.run(call)))
@@ -507,9 +512,7 @@ async def test_call_with_a_one_shot_body_made_twice_at_once_is_sent_once(server:
 
 
 @pytest.mark.parametrize("option", ["content", "files"])
-async def test_call_with_a_file_made_twice_sends_it_from_where_it_first_stood(
-    server: FaultServer, api: APIClient, path: Path, option: str
-) -> None:
+async def test_file_call_sent_twice(server: FaultServer, api: APIClient, path: Path, option: str) -> None:
     """Both times all of it, and not what the first make left over."""
     with path.open("rb") as file:
         file.seek(10)
@@ -527,7 +530,9 @@ async def test_call_with_a_file_made_twice_sends_it_from_where_it_first_stood(
 @pytest.mark.parametrize(
     "content", [lambda: iter([b"x", "text"]), lambda: range(3), lambda: {"a": 1}, lambda: "text"], ids=range(4)
 )
-async def test_content_that_gives_no_bytes_is_the_callers_mistake(server: FaultServer, content: Any) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_content_of_wrong_type_is_invalid(server: FaultServer, content: Any) -> None:
     """One attempt, an error that says so, and a circuit that holds nothing against the server."""
     breaker = CircuitBreaker(minimum_calls=1, break_duration=60)
     async with APIClient(server.url, retry=TWICE, circuit_breaker=breaker) as api:
@@ -539,14 +544,14 @@ async def test_content_that_gives_no_bytes_is_the_callers_mistake(server: FaultS
 
 
 @pytest.mark.parametrize("piece", [bytearray(b"piece"), memoryview(b"piece")], ids=["bytearray", "memoryview"])
-async def test_content_in_pieces_of_any_kind_of_bytes_arrives(server: FaultServer, api: APIClient, piece: Any) -> None:
+async def test_bytes_like_pieces_arrive(server: FaultServer, api: APIClient, piece: Any) -> None:
     """What looks like bytes is bytes."""
     await api.put("/", content=iter([piece]))
     assert server.requests[0].body == b"piece"
 
 
 @pytest.mark.parametrize("option", ["content", "files"])
-async def test_content_shorter_than_announced_is_said_at_once(server: FaultServer, api: APIClient, option: str) -> None:
+async def test_truncated_content_fails_at_once(server: FaultServer, api: APIClient, option: str) -> None:
     """A file that is cut while it is sent cannot be completed: nobody waits for the rest."""
 
     class Cut(io.BytesIO):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.behaviour.kit import cancelled, client, failure, soon, turns
+from tests.behaviour.support import cancelled, client, failure, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -43,9 +43,7 @@ def permits_of(api: APIClient) -> Permits:
 
 
 @pytest.mark.parametrize(("bulkhead", "peak"), [(Bulkhead(max_concurrent=3, max_queue=100), 3), (None, 20)])
-async def test_bulkhead_lets_so_many_through_at_once_and_the_others_wait(
-    server: FaultServer, bulkhead: Bulkhead | None, peak: int
-) -> None:
+async def test_bulkhead_bounds_concurrency(server: FaultServer, bulkhead: Bulkhead | None, peak: int) -> None:
     """The server never sees more than three at once, and all get their answer; without it, it sees all twenty."""
     held = hold()
     server.script(held)
@@ -59,7 +57,7 @@ async def test_bulkhead_lets_so_many_through_at_once_and_the_others_wait(
     assert (server.hits, server.peak) == (20, peak)
 
 
-async def test_bulkhead_full_refuses_at_once_without_sending(server: FaultServer) -> None:
+async def test_full_bulkhead_refuses_at_once(server: FaultServer) -> None:
     """One runs, one waits; the third is told, and the server never sees it."""
     held = hold()
     server.script(held)
@@ -83,7 +81,7 @@ async def test_bulkhead_full_refuses_at_once_without_sending(server: FaultServer
     assert server.hits == 2
 
 
-async def test_bulkhead_is_one_for_each_endpoint(server: FaultServer) -> None:
+async def test_bulkhead_is_per_endpoint(server: FaultServer) -> None:
     """A slow endpoint does not use up the permits of another."""
     held = hold()
     server.script(held)
@@ -99,7 +97,7 @@ async def test_bulkhead_is_one_for_each_endpoint(server: FaultServer) -> None:
         await soon(slow)
 
 
-async def test_bulkheads_of_a_client_without_one_are_none(server: FaultServer) -> None:
+async def test_no_bulkhead_no_permits(server: FaultServer) -> None:
     """Off by default; ``None`` over a config switches it off; the link is not in the chain then."""
     config = ClientConfig(bulkhead=Bulkhead(max_concurrent=1))
     for api in (client(server), client(server, config=config, bulkhead=None)):
@@ -109,7 +107,7 @@ async def test_bulkheads_of_a_client_without_one_are_none(server: FaultServer) -
             assert "bulkhead" not in str(api.explain("GET", "/")).split("settings")[0]
 
 
-def test_bulkhead_stands_between_rate_limit_and_circuit() -> None:
+def test_bulkhead_position_in_chain() -> None:
     """Who waits for a permit has had its turn, and holds no probe of the circuit yet."""
     api = APIClient(URL, bulkhead=Bulkhead(max_concurrent=5), rate_limit={"rate": 1})
     explained = api.explain("GET", "/", priority="batch")
@@ -143,12 +141,12 @@ def order_of(*priorities: str, **options: object) -> list[str]:
     return run_virtual(main())
 
 
-def test_waiters_of_one_priority_are_served_first_come_first_served() -> None:
+def test_waiters_are_served_in_fifo_order() -> None:
     """In the order in which they came."""
     assert order_of(*["user"] * 5) == [f"/{number}-user" for number in range(5)]
 
 
-def test_waiters_are_served_by_priority_then_by_arrival() -> None:
+def test_waiters_are_served_by_priority() -> None:
     """User before batch before probe."""
     assert order_of("probe", "batch", "user", "batch", "user") == [
         "/2-user",
@@ -159,7 +157,7 @@ def test_waiters_are_served_by_priority_then_by_arrival() -> None:
     ]
 
 
-async def test_priority_of_a_view_and_of_a_config_holds_for_its_calls(server: FaultServer) -> None:
+async def test_priority_of_view_and_config(server: FaultServer) -> None:
     """Whoever makes batches makes a view for them."""
     held = hold()
     server.script(held)
@@ -176,7 +174,7 @@ async def test_priority_of_a_view_and_of_a_config_holds_for_its_calls(server: Fa
     assert [request.path for request in server.requests] == ["/first", "/user", "/batch", "/probe"]
 
 
-async def test_priority_holds_for_calls_that_coalesce(server: FaultServer) -> None:
+async def test_priority_of_coalesced_calls(server: FaultServer) -> None:
     """A flight has that of its calls: those of another priority have one of their own."""
     held = hold()
     server.script(held)
@@ -191,7 +189,7 @@ async def test_priority_holds_for_calls_that_coalesce(server: FaultServer) -> No
     assert [request.path for request in server.requests] == ["/first", "/both", "/batch", "/both"]
 
 
-async def test_user_call_at_a_queue_full_of_batches_takes_the_place_of_the_last(server: FaultServer) -> None:
+async def test_high_priority_evicts_last_batch_call(server: FaultServer) -> None:
     """The last batch is refused at once, with the reason; the user's call is served."""
     held = hold()
     server.script(held)
@@ -203,11 +201,11 @@ async def test_user_call_at_a_queue_full_of_batches_takes_the_place_of_the_last(
         held.release()
         await soon(asyncio.gather(*calls[:2], user))
     assert isinstance(error, BulkheadFullError)
-    assert "a call of higher priority took the place in the queue" in str(error)
+    assert "a call of higher priority took its place in the queue" in str(error)
     assert [request.path for request in server.requests] == ["/0", "/user", "/1"]
 
 
-async def test_priority_that_is_none_is_refused_before_anything_is_sent(server: FaultServer) -> None:
+async def test_unknown_priority_refused(server: FaultServer) -> None:
     """The mistake is the caller's."""
     async with client(server) as api:
         with pytest.raises(InvalidRequestError, match="priority is 'urgent'; give 'user', 'batch' or 'probe'"):
@@ -215,7 +213,7 @@ async def test_priority_that_is_none_is_refused_before_anything_is_sent(server: 
     assert server.hits == 0
 
 
-async def test_waiter_cancelled_in_the_tick_in_which_it_gets_its_permit_hands_it_on(server: FaultServer) -> None:
+async def test_cancelled_waiter_passes_permit_on(server: FaultServer) -> None:
     """The permit is neither lost nor kept: the next in the queue has it."""
     held = hold()
     server.script(held, reply())
@@ -268,14 +266,12 @@ def test_wait_ends_after_max_wait() -> None:
     [(Timeout(total=30, attempt=10), 5), (Timeout(total=4), 2), (Timeout(total=30, attempt=None), 15)],
 )
 @pytest.mark.parametrize("max_wait", [None, 25.0])
-def test_wait_takes_half_of_the_time_of_the_attempt_at_most(
-    timeout: Timeout, after: float, max_wait: float | None
-) -> None:
+def test_wait_is_half_of_attempt_at_most(timeout: Timeout, after: float, max_wait: float | None) -> None:
     """Who gets a permit still has time to use it; the attempt has no more than the deadline leaves."""
     assert refused_after(timeout=timeout, max_wait=max_wait)[0] == pytest.approx(after)
 
 
-def test_wait_counts_against_the_attempt() -> None:
+def test_wait_counts_against_attempt() -> None:
     """One timer covers queue and wire: what was waited away is gone."""
 
     async def main() -> float:
@@ -293,7 +289,7 @@ def test_wait_counts_against_the_attempt() -> None:
     assert run_virtual(main()) == pytest.approx(10.0)
 
 
-async def test_wait_is_never_blamed_on_the_host(server: FaultServer) -> None:
+async def test_wait_is_not_blamed_on_host(server: FaultServer) -> None:
     """However many are refused or give up waiting, the circuit hears of none."""
     held = hold()
     server.script(held)
@@ -311,7 +307,7 @@ async def test_wait_is_never_blamed_on_the_host(server: FaultServer) -> None:
         assert circuit.failure_ratio(asyncio.get_running_loop().time()) == 0
 
 
-async def test_refusal_is_not_retried_and_costs_no_budget(server: FaultServer) -> None:
+async def test_refusal_is_not_retried(server: FaultServer) -> None:
     """The queue is full now: a second look a moment later only makes it fuller."""
     held = hold()
     server.script(held)
@@ -324,7 +320,7 @@ async def test_refusal_is_not_retried_and_costs_no_budget(server: FaultServer) -
     assert (error.attempts, server.hits) == (0, 1)
 
 
-async def test_refusal_of_a_retry_gives_the_failure_before_it(server: FaultServer) -> None:
+async def test_refused_retry_raises_previous_failure(server: FaultServer) -> None:
     """The upstream's own failure tells more; the refusal stands behind it."""
     held = hold()
     server.route("GET", "/fails", reply(500))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.behaviour.kit import client, failure, with_server
+from tests.behaviour.support import client, failure, with_server
 
 from resilient_client import (
     APIClient,
@@ -29,7 +29,7 @@ def permits_of(api: APIClient) -> Permits:
     return permits
 
 
-async def test_stream_holds_its_permit_until_it_is_closed(server: FaultServer) -> None:
+async def test_stream_holds_permit_until_closed(server: FaultServer) -> None:
     """A body that is being read is an attempt under way."""
     server.script(reply(body=b"abc"))
     async with client(server, bulkhead=Bulkhead(max_concurrent=1)) as api:
@@ -42,7 +42,8 @@ async def test_stream_holds_its_permit_until_it_is_closed(server: FaultServer) -
         assert permits_of(api).idle
 
 
-async def test_stream_that_is_left_early_gives_its_permit_back(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_stream_left_early_releases_permit(server: FaultServer) -> None:
     """With the end of its block, whatever was read."""
     server.script(drip(interval=0.05), reply())
     async with client(server, bulkhead=Bulkhead(max_concurrent=1)) as api:
@@ -53,7 +54,7 @@ async def test_stream_that_is_left_early_gives_its_permit_back(server: FaultServ
         await api.get("/")
 
 
-async def test_stream_whose_body_breaks_gives_its_permit_back(server: FaultServer) -> None:
+async def test_broken_stream_releases_permit(server: FaultServer) -> None:
     """With the error, not only at the end of its block."""
     server.script(truncate(), reply())
     async with client(server, bulkhead=Bulkhead(max_concurrent=1)) as api, api.stream("GET", "/") as stream:
@@ -63,7 +64,7 @@ async def test_stream_whose_body_breaks_gives_its_permit_back(server: FaultServe
         await api.get("/")
 
 
-async def test_stream_with_an_error_status_gives_its_permit_back_at_once(server: FaultServer) -> None:
+async def test_error_stream_releases_permit_at_once(server: FaultServer) -> None:
     """Its body is read already."""
     server.script(reply(404, body=b"no"))
     api = client(server, bulkhead=Bulkhead(max_concurrent=1), raise_for_status=False)
@@ -71,7 +72,7 @@ async def test_stream_with_an_error_status_gives_its_permit_back_at_once(server:
         assert permits_of(api).idle
 
 
-def test_retry_after_a_lingering_stream_finds_its_own_permit_free() -> None:
+def test_retry_takes_over_lingering_permit() -> None:
     """An attempt that timed out above an open reply left a permit behind: the next one takes it over."""
     lingered = False
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tests.behaviour.kit import client, failure, soon, with_server
+from tests.behaviour.support import client, failure, soon, with_server
 
 from resilient_client import (
     APIClient,
@@ -54,7 +54,7 @@ async def fail(api: APIClient, times: int) -> None:
 # --- closed: what opens it, and what never does ---
 
 
-async def test_circuit_at_the_ratio_after_minimum_calls_refuses_without_sending(server: FaultServer) -> None:
+async def test_open_circuit_refuses_without_sending(server: FaultServer) -> None:
     """The fourth call makes half of four failed: the fifth is refused, and the server never sees it."""
     server.script(reply(200), reply(200), reply(500), reply(500))
     async with client(server, circuit_breaker=LONG) as api:
@@ -66,7 +66,7 @@ async def test_circuit_at_the_ratio_after_minimum_calls_refuses_without_sending(
     assert server.hits == 4
 
 
-async def test_circuit_switched_off_sends_every_call(server: FaultServer) -> None:
+async def test_circuit_off_sends_every_call(server: FaultServer) -> None:
     """Negative control: without the pattern a dead upstream gets every single call."""
     server.script(reply(500))
     async with client(server, circuit_breaker=None) as api:
@@ -75,7 +75,7 @@ async def test_circuit_switched_off_sends_every_call(server: FaultServer) -> Non
     assert dict(api.circuits) == {}
 
 
-async def test_circuit_refusal_says_when_to_come_back_and_that_nothing_was_sent(server: FaultServer) -> None:
+async def test_refusal_names_retry_time(server: FaultServer) -> None:
     """The error has the rest of the break, counts no attempt, and cannot have been processed."""
     server.script(reply(500))
     async with client(server, circuit_breaker=LONG) as api:
@@ -86,7 +86,7 @@ async def test_circuit_refusal_says_when_to_come_back_and_that_nothing_was_sent(
     assert (error.attempts, error.maybe_processed, error.kind) == (0, False, ErrorKind.CIRCUIT_OPEN)
 
 
-async def test_circuit_below_minimum_calls_stays_closed(server: FaultServer, api: APIClient) -> None:
+async def test_below_minimum_calls_stays_closed(server: FaultServer, api: APIClient) -> None:
     """Three failures of three are too few to say anything."""
     server.script(reply(500))
     await fail(api, 3)
@@ -94,7 +94,7 @@ async def test_circuit_below_minimum_calls_stays_closed(server: FaultServer, api
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429])
-async def test_circuit_fed_with_4xx_never_opens(server: FaultServer, api: APIClient, status: int) -> None:
+async def test_client_errors_never_open_circuit(server: FaultServer, api: APIClient, status: int) -> None:
     """A server that says 4xx, or 429, is alive."""
     server.script(reply(status))
     for _ in range(12):
@@ -103,7 +103,7 @@ async def test_circuit_fed_with_4xx_never_opens(server: FaultServer, api: APICli
     assert circuit_of(api, server).failure_ratio(asyncio.get_running_loop().time()) == 0
 
 
-async def test_circuit_counts_every_attempt_of_a_retried_call(server: FaultServer) -> None:
+async def test_circuit_counts_every_attempt(server: FaultServer) -> None:
     """It stands inside retry: two calls of three attempts open a circuit of four."""
     server.script(reply(500))
     retry = Retry(max_attempts=3, backoff={"kind": "fixed", "initial": 0.001})
@@ -113,7 +113,7 @@ async def test_circuit_counts_every_attempt_of_a_retried_call(server: FaultServe
     assert server.hits == 4
 
 
-async def test_circuit_refusing_a_retry_gives_back_the_last_real_error(server: FaultServer) -> None:
+async def test_refused_retry_raises_last_real_error(server: FaultServer) -> None:
     """A call whose second attempt is refused ends with the 500 it saw, not with the refusal."""
     server.script(reply(500))
     retry = Retry(max_attempts=3, backoff={"kind": "fixed", "initial": 0.001})
@@ -124,7 +124,7 @@ async def test_circuit_refusing_a_retry_gives_back_the_last_real_error(server: F
     assert error.attempts == 1
 
 
-def test_circuit_counts_attempt_timeouts_as_failures() -> None:
+def test_circuit_counts_attempt_timeouts() -> None:
     """A server that does not answer in an attempt's time is failing."""
 
     async def scenario(server: FaultServer) -> None:
@@ -138,7 +138,7 @@ def test_circuit_counts_attempt_timeouts_as_failures() -> None:
     with_server(scenario)
 
 
-def test_circuit_of_a_hung_upstream_opens_when_the_deadline_equals_the_attempt() -> None:
+def test_hung_upstream_opens_circuit() -> None:
     """With total == attempt it is always the deadline that strikes; that silence counts all the same."""
 
     async def scenario(server: FaultServer) -> None:
@@ -152,7 +152,7 @@ def test_circuit_of_a_hung_upstream_opens_when_the_deadline_equals_the_attempt()
     with_server(scenario)
 
 
-def test_circuit_ignores_calls_cut_short_by_a_nearly_spent_deadline() -> None:
+def test_circuit_ignores_nearly_spent_deadlines() -> None:
     """30 ms of silence where an attempt is allowed 10 s prove nothing against the upstream."""
 
     async def scenario(server: FaultServer) -> None:
@@ -167,7 +167,8 @@ def test_circuit_ignores_calls_cut_short_by_a_nearly_spent_deadline() -> None:
     with_server(scenario)
 
 
-async def test_circuit_opens_on_slow_calls_when_slowness_counts(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_slow_calls_open_circuit(server: FaultServer) -> None:
     """Good answers that are all too slow open it."""
     server.script(reply(200, delay=0.02))
     breaker = CircuitBreaker(minimum_calls=3, slow_call=0.005, break_duration=60)
@@ -178,7 +179,8 @@ async def test_circuit_opens_on_slow_calls_when_slowness_counts(server: FaultSer
     assert server.hits == 3
 
 
-async def test_circuit_of_a_host_behind_a_busy_pool_stays_closed(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_busy_pool_leaves_circuit_closed(server: FaultServer) -> None:
     """A pool of one, busy with a slow call: those who wait in vain do not blame a healthy host."""
     held = hold()
     server.script(held)
@@ -194,7 +196,8 @@ async def test_circuit_of_a_host_behind_a_busy_pool_stays_closed(server: FaultSe
         await api.get("/")
 
 
-async def test_connector_limit_of_aiohttp_makes_a_busy_pool_look_like_a_dead_host(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_busy_pool_of_bare_aiohttp_control(server: FaultServer) -> None:
     """Negative control: what aiohttp tells of a wait for its own pool is what it tells of a host that is silent."""
     held = hold()
     server.script(held)
@@ -239,7 +242,7 @@ async def broken_afterwards(request: Request, call_next: Handler) -> Response:
     [{"auth": NoToken()}, {"attempt_middleware": [broken_middleware]}, {"attempt_middleware": [broken_afterwards]}],
     ids=["auth", "middleware", "middleware after the reply"],
 )
-async def test_circuit_is_neutral_to_failures_on_our_side(server: FaultServer, options: dict[str, object]) -> None:
+async def test_circuit_ignores_local_failures(server: FaultServer, options: dict[str, object]) -> None:
     """Credentials that cannot be had and bugs in middlewares say nothing about the upstream."""
     async with client(server, circuit_breaker=LONG, **options) as api:
         for _ in range(8):
@@ -249,7 +252,7 @@ async def test_circuit_is_neutral_to_failures_on_our_side(server: FaultServer, o
         assert circuit_of(api, server).state is CircuitState.CLOSED
 
 
-async def test_circuit_is_neutral_to_a_forbidden_redirect(server: FaultServer) -> None:
+async def test_circuit_ignores_forbidden_redirect(server: FaultServer) -> None:
     """Our policy is not the upstream's failure."""
     server.script(redirect("http://other.example/"))
     async with client(server, circuit_breaker=LONG) as api:
@@ -258,7 +261,7 @@ async def test_circuit_is_neutral_to_a_forbidden_redirect(server: FaultServer) -
     assert server.hits == 8
 
 
-async def test_circuit_of_one_port_leaves_another_port_alone(server: FaultServer) -> None:
+async def test_circuit_is_per_port(server: FaultServer) -> None:
     """The key is scheme, host and port."""
     server.script(reply(500))
     async with FaultServer() as healthy, APIClient(retry=None, circuit_breaker=LONG) as api:
@@ -273,7 +276,7 @@ async def test_circuit_of_one_port_leaves_another_port_alone(server: FaultServer
 # --- people ---
 
 
-async def test_circuit_forced_open_refuses_until_it_is_reset(server: FaultServer, api: APIClient) -> None:
+async def test_forced_open_refuses_until_reset(server: FaultServer, api: APIClient) -> None:
     """A person can take a healthy endpoint out, and back in."""
     await api.get("/")
     circuit = circuit_of(api, server)
@@ -284,7 +287,7 @@ async def test_circuit_forced_open_refuses_until_it_is_reset(server: FaultServer
     assert server.hits == 2
 
 
-async def test_circuit_forced_closed_admits_whatever_fails(server: FaultServer, api: APIClient) -> None:
+async def test_forced_closed_admits_everything(server: FaultServer, api: APIClient) -> None:
     """A person can keep it from ever opening."""
     server.script(reply(500))
     await fail(api, 1)
@@ -293,7 +296,7 @@ async def test_circuit_forced_closed_admits_whatever_fails(server: FaultServer, 
     assert server.hits == 21
 
 
-async def test_circuit_in_mode_metrics_only_opens_and_refuses_nothing(server: FaultServer) -> None:
+async def test_metrics_only_refuses_nothing(server: FaultServer) -> None:
     """It tells what it would do, and every call is sent."""
     server.script(reply(500))
     breaker = CircuitBreaker(minimum_calls=4, break_duration=60, mode="metrics_only")

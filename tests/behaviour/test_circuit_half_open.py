@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.behaviour.kit import cancelled, client, failure, soon, turns
+from tests.behaviour.support import cancelled, client, failure, soon, turns
 
 from resilient_client import APIClient, CircuitBreaker, CircuitOpenError, CircuitState, Endpoint
 from resilient_client._core.events import CircuitClosed, CircuitEvent, CircuitHalfOpened, CircuitOpened, Event
 from resilient_client._policies.circuit.circuit import Circuit
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import hang_before_headers, hold, reply
+
+pytestmark = pytest.mark.virtual_time
 
 QUICK = CircuitBreaker(minimum_calls=4, failure_ratio=0.5, break_duration=0.2, half_open_probes=3)
 
@@ -36,7 +38,7 @@ async def broken(api: APIClient, server: FaultServer) -> Circuit:
     return circuit
 
 
-async def test_circuit_half_open_lets_three_of_fifty_callers_through(server: FaultServer, api: APIClient) -> None:
+async def test_half_open_admits_three_of_fifty(server: FaultServer, api: APIClient) -> None:
     """50 at once against a half-open circuit: three probes reach the server, 47 are refused."""
     await broken(api, server)
     held, before = hold(), server.hits
@@ -49,7 +51,7 @@ async def test_circuit_half_open_lets_three_of_fifty_callers_through(server: Fau
     await cancelled(callers)
 
 
-async def test_circuit_half_open_closes_after_that_many_successes(server: FaultServer, api: APIClient) -> None:
+async def test_half_open_closes_after_successes(server: FaultServer, api: APIClient) -> None:
     """Three good probes, and everybody may call again."""
     circuit = await broken(api, server)
     server.script(reply(200))
@@ -60,7 +62,7 @@ async def test_circuit_half_open_closes_after_that_many_successes(server: FaultS
     assert circuit.state is CircuitState.CLOSED
 
 
-async def test_circuit_half_open_reopens_on_one_failure(server: FaultServer, api: APIClient) -> None:
+async def test_half_open_reopens_on_failure(server: FaultServer, api: APIClient) -> None:
     """Two good probes do not outweigh a bad one."""
     circuit = await broken(api, server)
     server.script(reply(200), reply(200), reply(500))
@@ -70,7 +72,7 @@ async def test_circuit_half_open_reopens_on_one_failure(server: FaultServer, api
     assert circuit.state is CircuitState.OPEN
 
 
-async def test_circuit_cancelled_probes_give_their_permits_back(server: FaultServer, api: APIClient) -> None:
+async def test_cancelled_probes_return_permits(server: FaultServer, api: APIClient) -> None:
     """Cancelled probes neither close nor open it, and three new ones may follow at once, again and again."""
     circuit = await broken(api, server)
     server.script(hang_before_headers())
@@ -83,7 +85,7 @@ async def test_circuit_cancelled_probes_give_their_permits_back(server: FaultSer
         assert circuit.state is CircuitState.HALF_OPEN
 
 
-async def test_circuit_half_open_behind_hanging_probes_still_finds_that_all_is_well(server: FaultServer) -> None:
+async def test_hanging_probe_is_replaced(server: FaultServer) -> None:
     """A probe that hangs is not waited for: after another break the next one is sent, and its answer closes."""
     one_probe = QUICK.model_copy(update={"half_open_probes": 1})
     async with client(server, circuit_breaker=one_probe) as api:
@@ -101,9 +103,7 @@ async def test_circuit_half_open_behind_hanging_probes_still_finds_that_all_is_w
 
 
 @pytest.mark.parametrize("late", [200, 500])
-async def test_circuit_half_open_ignores_a_result_from_before_the_outage(
-    server: FaultServer, api: APIClient, late: int
-) -> None:
+async def test_half_open_ignores_stale_result(server: FaultServer, api: APIClient, late: int) -> None:
     """A call that began while it was closed, and ends while it is half-open, changes nothing."""
     held = hold(reply(late))
     server.route("GET", "/old", held)
@@ -119,7 +119,7 @@ async def test_circuit_half_open_ignores_a_result_from_before_the_outage(
     assert circuit.state is CircuitState.HALF_OPEN
 
 
-async def test_circuit_half_open_takes_a_404_for_life(server: FaultServer, api: APIClient) -> None:
+async def test_half_open_counts_404_as_success(server: FaultServer, api: APIClient) -> None:
     """Any answer that is no failure closes it."""
     circuit = await broken(api, server)
     server.script(reply(404))
@@ -128,7 +128,7 @@ async def test_circuit_half_open_takes_a_404_for_life(server: FaultServer, api: 
     assert circuit.state is CircuitState.CLOSED
 
 
-async def test_circuit_events_tell_the_way_from_opened_to_closed(server: FaultServer, api: APIClient) -> None:
+async def test_events_from_opened_to_closed(server: FaultServer, api: APIClient) -> None:
     """Opened, half-opened, closed: in this order, once each, with the endpoint."""
     events: list[Event] = []
     api.subscribe(events.append)

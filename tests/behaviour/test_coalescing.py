@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import cancelled, client, failure, in_use, soon, turns, with_server
+from tests.behaviour.support import PATIENCE, cancelled, client, failure, in_use, soon, turns, with_server
 
 from resilient_client import (
     APIClient,
@@ -67,7 +67,7 @@ def users(api: APIClient, method: str = "GET", path: str = "/users", **options: 
 
 
 @pytest.mark.parametrize(("coalesce", "hits"), [(True, 1), (False, 100)])
-async def test_hundred_calls_that_are_alike_are_one_request(server: FaultServer, coalesce: bool, hits: int) -> None:
+async def test_hundred_equal_calls_are_one_request(server: FaultServer, coalesce: bool, hits: int) -> None:
     """With it, one request answers all; without it, the negative control, each is its own."""
     async with client(server, coalesce=coalesce) as api:
         assert await hits_of(server, *(users(api) for _ in range(100))) == hits
@@ -92,7 +92,8 @@ async def test_hundred_calls_that_are_alike_are_one_request(server: FaultServer,
     ],
     ids=str,
 )
-async def test_calls_that_differ_in_what_they_ask_do_not_share(server: FaultServer, other: dict[str, Any]) -> None:
+@pytest.mark.one_loop
+async def test_different_requests_do_not_share(server: FaultServer, other: dict[str, Any]) -> None:
     """Whatever may change the answer, or what is done to get it, makes a flight of its own."""
     async with coalescing(server) as api:
         assert await hits_of(server, users(api), users(api, **other)) == 2
@@ -110,22 +111,21 @@ async def test_calls_that_differ_in_what_they_ask_do_not_share(server: FaultServ
     ],
     ids=str,
 )
-async def test_calls_that_differ_in_what_they_make_of_the_answer_share(
-    server: FaultServer, other: dict[str, Any]
-) -> None:
+@pytest.mark.one_loop
+async def test_different_decoding_shares(server: FaultServer, other: dict[str, Any]) -> None:
     """What the edge does for a caller is that caller's own business, its patience included."""
     async with coalescing(server) as api:
         assert await hits_of(server, users(api), users(api, **other)) == 1
 
 
 @pytest.mark.parametrize("other", [{"method": "POST"}, {"idempotent": False}, {"content": b"query"}], ids=str)
-async def test_call_that_may_do_something_never_shares(server: FaultServer, other: dict[str, Any]) -> None:
+async def test_unsafe_call_never_shares(server: FaultServer, other: dict[str, Any]) -> None:
     """Only GET and HEAD without a body; a caller's word that a repeat is harmful counts for this, too."""
     async with coalescing(server) as api:
         assert await hits_of(server, users(api, **other), users(api, **other)) == 2
 
 
-async def test_views_share_what_is_alike_and_nothing_else(server: FaultServer) -> None:
+async def test_views_share_equal_calls(server: FaultServer) -> None:
     """Views with the same headers share with their client; one with others does not."""
     async with coalescing(server) as api:
         alike, other = api.with_options(timeout=9), api.with_options(headers={"Authorization": "Bearer b"})
@@ -139,7 +139,8 @@ async def test_clients_do_not_share(server: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("where", ["view", "call"])
-async def test_coalescing_is_switched_on_by_view_or_call(server: FaultServer, where: str) -> None:
+@pytest.mark.one_loop
+async def test_coalescing_per_view_or_call(server: FaultServer, where: str) -> None:
     """Off by default; who asks for it shares with those who ask, too, and with nobody else."""
     async with client(server) as api:
         view = api.with_options(coalesce=True) if where == "view" else api
@@ -148,7 +149,7 @@ async def test_coalescing_is_switched_on_by_view_or_call(server: FaultServer, wh
         assert await hits_of(server, *calls) == 3
 
 
-async def test_calls_one_after_the_other_do_not_share(server: FaultServer) -> None:
+async def test_sequential_calls_do_not_share(server: FaultServer) -> None:
     """No answer is kept: the next call makes its own request."""
     async with coalescing(server) as api:
         for _ in range(3):
@@ -167,7 +168,8 @@ async def test_coalescing_is_not_for_streams(server: FaultServer) -> None:
     assert server.hits == 2
 
 
-def test_coalescing_is_explained_and_else_not_in_the_chain() -> None:
+@pytest.mark.one_loop
+def test_coalescing_in_explain() -> None:
     """The link stands between the caller's middlewares and retry, for calls that coalesce only."""
 
     async def mine(request: Request, call_next: Handler) -> Response:
@@ -208,7 +210,7 @@ async def asked_by(api: APIClient, token: str) -> str:
     return sent
 
 
-async def test_credentials_set_by_a_middleware_of_the_call_keep_callers_apart(server: FaultServer) -> None:
+async def test_middleware_credentials_do_not_share(server: FaultServer) -> None:
     """What stands in the headers when the flight is chosen belongs to the key."""
     server.script(echo())
     async with coalescing(server, middleware=[of_the_caller]) as api:
@@ -217,7 +219,7 @@ async def test_credentials_set_by_a_middleware_of_the_call_keep_callers_apart(se
 
 
 @pytest.mark.parametrize("place", ["auth", "attempt_middleware"])
-async def test_flight_carries_nobodys_context_variables(server: FaultServer, place: str) -> None:
+async def test_flight_has_no_context_variables(server: FaultServer, place: str) -> None:
     """Credentials that only an attempt would find in its context are not found: no caller acts as another."""
     server.script(echo())
     settings: dict[str, Any] = {"auth": OfTheCaller()} if place == "auth" else {place: [of_the_caller]}
@@ -229,7 +231,7 @@ async def test_flight_carries_nobodys_context_variables(server: FaultServer, pla
 # --- who leaves, and when ---
 
 
-async def test_leader_that_is_cancelled_leaves_the_flight_to_the_others(server: FaultServer) -> None:
+async def test_cancelled_leader_leaves_flight_running(server: FaultServer) -> None:
     """Whoever began it is a waiter like all others."""
     gate = hold(reply(json=1))
     server.script(gate)
@@ -243,7 +245,7 @@ async def test_leader_that_is_cancelled_leaves_the_flight_to_the_others(server: 
     assert server.hits == 1
 
 
-async def test_flight_ends_when_the_last_waiter_leaves(server: FaultServer) -> None:
+async def test_flight_ends_with_last_waiter(server: FaultServer) -> None:
     """All cancelled: the server sees its client go, and no task is left."""
     server.script(hang_before_headers())
     async with coalescing(server) as api:
@@ -252,7 +254,7 @@ async def test_flight_ends_when_the_last_waiter_leaves(server: FaultServer) -> N
         await soon(server.wait_for_hits(1))
         await cancelled(tasks)
         assert all(task.cancelled() for task in tasks)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             while server.active:
                 await asyncio.sleep(0)
         assert {task for task in asyncio.all_tasks() - before if "FaultServer" not in repr(task)} <= server._open.keys()
@@ -261,7 +263,7 @@ async def test_flight_ends_when_the_last_waiter_leaves(server: FaultServer) -> N
         assert (await soon(users(api))).json() == 2
 
 
-async def test_call_that_comes_while_the_flight_is_being_ended_starts_anew(server: FaultServer) -> None:
+async def test_call_during_flight_end_starts_anew(server: FaultServer) -> None:
     """A flight that everybody has left takes nobody along."""
     server.script(hang_before_headers(), reply(json=2))
     async with coalescing(server) as api:
@@ -274,6 +276,7 @@ async def test_call_that_comes_while_the_flight_is_being_ended_starts_anew(serve
 
 @pytest.mark.parametrize("patient", ["leader", "follower"])
 @pytest.mark.parametrize("way", ["timeout", "deadline"])
+@pytest.mark.virtual_time
 async def test_each_waits_under_its_own_deadline(server: FaultServer, patient: str, way: str) -> None:
     """The impatient one fails in its time, whether it came first or last; the other has the answer."""
     gate = hold(reply(json=1))
@@ -304,7 +307,7 @@ async def test_each_waits_under_its_own_deadline(server: FaultServer, patient: s
     assert server.hits == 2
 
 
-def test_flight_lasts_as_long_as_its_latest_waiter() -> None:
+def test_flight_lasts_until_latest_deadline() -> None:
     """A later deadline prolongs an attempt under way; when it is over, the flight is, and all know where it hung."""
 
     async def scenario(server: FaultServer) -> None:
@@ -326,7 +329,7 @@ def test_flight_lasts_as_long_as_its_latest_waiter() -> None:
     with_server(scenario)
 
 
-async def test_deadline_that_is_over_joins_nothing(server: FaultServer) -> None:
+async def test_passed_deadline_joins_nothing(server: FaultServer) -> None:
     """A call without time fails as ever, and nothing is sent for it."""
     async with coalescing(server) as api:
         with deadline(after=0):
@@ -335,7 +338,8 @@ async def test_deadline_that_is_over_joins_nothing(server: FaultServer) -> None:
     assert server.hits == 0
 
 
-async def test_silence_opens_the_circuit_through_flights_that_end_at_their_deadline(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_silent_flights_open_circuit(server: FaultServer) -> None:
     """The end of a flight is a timeout like any other: a hung upstream is blamed, once a flight."""
     server.script(hang_before_headers())
     breaker = CircuitBreaker(minimum_calls=2)
@@ -347,7 +351,7 @@ async def test_silence_opens_the_circuit_through_flights_that_end_at_their_deadl
     assert server.hits == 2
 
 
-async def test_client_that_is_closed_ends_the_flights(server: FaultServer) -> None:
+async def test_closed_client_ends_flights(server: FaultServer) -> None:
     """Those who wait learn of it as if each had its own request."""
     server.script(hang_before_headers())
     async with coalescing(server) as api:
@@ -360,7 +364,7 @@ async def test_client_that_is_closed_ends_the_flights(server: FaultServer) -> No
 # --- what each gets ---
 
 
-async def test_each_waiter_has_a_reply_and_a_value_of_its_own(server: FaultServer) -> None:
+async def test_each_waiter_has_its_own_reply(server: FaultServer) -> None:
     """Nothing mutable is shared: who changes what it got changes nobody else's."""
     gate = hold(reply(json={"names": ["Ada"]}, headers={"X-Request-Id": "1"}))
     server.script(gate)
@@ -379,7 +383,8 @@ async def test_each_waiter_has_a_reply_and_a_value_of_its_own(server: FaultServe
         call.close()  # type: ignore[attr-defined]  # a coroutine that is not wanted
 
 
-async def test_each_waiter_has_the_history_of_the_flight_as_its_own(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_each_waiter_has_its_own_history(server: FaultServer) -> None:
     """Retries serve all; attempts, history and elapsed are told to each, in records of its own."""
     gate = hold(reply(503))
     server.script(gate, reply(json=1))
@@ -400,7 +405,7 @@ async def test_each_waiter_has_the_history_of_the_flight_as_its_own(server: Faul
 
 
 @pytest.mark.parametrize("step", [reply(503), garbage(), redirect("https://elsewhere.example.com/")], ids=str)
-async def test_each_waiter_has_an_error_of_its_own(server: FaultServer, step: Step) -> None:
+async def test_each_waiter_has_its_own_error(server: FaultServer, step: Step) -> None:
     """A new object each, with what it knows of the call; a note on one is on no other."""
     gate = hold(step)
     server.script(gate)
@@ -442,7 +447,7 @@ class OddError(Exception):
 
 
 @pytest.mark.parametrize("bug", [KeyError("a bug"), OddError(1, 2)], ids=["plain", "odd"])
-async def test_bug_in_a_flight_comes_through_to_all(server: FaultServer, bug: Exception) -> None:
+async def test_bug_in_flight_reaches_all(server: FaultServer, bug: Exception) -> None:
     """An exception nobody foresaw passes as it is."""
 
     async def broken(_request: Request, _call_next: Handler) -> Response:
@@ -457,7 +462,7 @@ async def test_bug_in_a_flight_comes_through_to_all(server: FaultServer, bug: Ex
             assert caught.value.args == bug.args
 
 
-async def test_flight_cancelled_from_within_is_an_error_and_no_cancellation(server: FaultServer) -> None:
+async def test_flight_cancelled_inside_is_an_error(server: FaultServer) -> None:
     """A waiter that nobody cancelled must not believe that it was."""
 
     async def awaits_the_cancelled(_request: Request, _call_next: Handler) -> Response:
@@ -487,7 +492,7 @@ async def test_each_waiter_has_its_own_fallback(server: FaultServer) -> None:
     assert (first, second, third.kind, server.hits) == ("a", "b", ErrorKind.SERVER_ERROR, 1)
 
 
-async def test_call_dropped_while_its_flight_goes_on_may_have_been_sent(server: FaultServer) -> None:
+async def test_dropped_waiter_may_have_been_sent(server: FaultServer) -> None:
     """A fan-out that has enough drops it: nobody can say that the server has not acted, and the others fly on."""
     gate = hold(reply(json=1))
     server.route("GET", "/slow", gate)
@@ -506,7 +511,7 @@ async def test_call_dropped_while_its_flight_goes_on_may_have_been_sent(server: 
 # --- what is told ---
 
 
-async def test_events_tell_each_call_once_and_each_attempt_once(server: FaultServer) -> None:
+async def test_events_once_per_call_and_attempt(server: FaultServer) -> None:
     """Followers are told as such, with the number of those who wait; the attempts are those on the wire."""
     gate = hold(reply())
     server.script(gate)
@@ -521,7 +526,8 @@ async def test_events_tell_each_call_once_and_each_attempt_once(server: FaultSer
     assert [event.attempts for event in events if isinstance(event, CallFinished)] == [1, 1, 1]
 
 
-async def test_gather_of_calls_that_are_alike_is_one_request(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_gather_of_equal_calls_is_one_request(server: FaultServer) -> None:
     """A list with duplicates costs what its distinct calls cost."""
     server.script(reply(json=1, delay=0.02))
     async with coalescing(server) as api:

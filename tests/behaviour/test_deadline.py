@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import cancelled, client, ends_after, failure, soon, with_server
+from tests.behaviour.support import cancelled, client, ends_after, failure, soon, stuck_in, with_server
 
 from resilient_client import (
     APIClient,
+    APIError,
     APITimeoutError,
     BearerAuth,
     Call,
@@ -60,7 +61,8 @@ async def never(*_: object) -> Any:
 # --- wherever the call stands ---
 
 
-async def test_deadline_while_the_body_drips_ends_a_buffered_call(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_deadline_cuts_dripping_body(server: FaultServer) -> None:
     """A 0.5 s deadline ends at 0.5 s although the body goes on for 2 s, and each byte comes in time."""
     server.script(drip(bytes(20), interval=0.1))
     async with client(server, timeout=0.5) as api:
@@ -70,7 +72,7 @@ async def test_deadline_while_the_body_drips_ends_a_buffered_call(server: FaultS
     assert (error.kind, error.stage, error.maybe_processed, error.attempts) == (ErrorKind.DEADLINE, Stage.BODY, True, 1)
 
 
-def test_deadline_while_the_body_drips_ends_a_streamed_call() -> None:
+def test_deadline_cuts_dripping_stream() -> None:
     """The deadline covers a body that the caller reads piece by piece; what came before is read."""
 
     async def scenario(server: FaultServer) -> None:
@@ -97,18 +99,20 @@ def test_deadline_while_the_body_drips_ends_a_streamed_call() -> None:
         (hang_in_body(), Stage.BODY),
     ],
 )
-async def test_deadline_while_the_server_hangs_ends_the_call_and_names_the_stage(
-    server: FaultServer, step: Step, stage: Stage
-) -> None:
+async def test_deadline_names_the_stage(server: FaultServer, step: Step, stage: Stage) -> None:
     """A server that falls silent, or never comes to the point, holds nobody past the deadline."""
     server.script(step)
-    async with client(server, timeout=END, retry=EAGER) as api:
-        with ends_after(END):
-            error = await failure(api.get("/"))
-    assert (error.kind, error.stage, server.hits) == (ErrorKind.DEADLINE, stage, 1)
+    async with client(server, retry=EAGER) as api:
+
+        async def call(limit: float) -> APIError:
+            with ends_after(limit):
+                return await failure(api.get("/", timeout=limit))
+
+        error = await stuck_in(stage, call)
+    assert (error.kind, error.stage, error.attempts) == (ErrorKind.DEADLINE, stage, 1)
 
 
-async def test_deadline_ends_a_stream_whose_body_comes_faster_than_it_is_read(server: FaultServer) -> None:
+async def test_deadline_ends_fast_stream(server: FaultServer) -> None:
     """A reader that never has to wait is stopped all the same."""
     server.script(endless_body())
     async with client(server, timeout=END) as api:
@@ -118,7 +122,8 @@ async def test_deadline_ends_a_stream_whose_body_comes_faster_than_it_is_read(se
                     pass
 
 
-async def test_deadline_that_passed_while_the_reader_was_busy_ends_the_stream_at_the_next_read(
+@pytest.mark.virtual_time
+async def test_deadline_passed_between_reads(
     server: FaultServer,
 ) -> None:
     """What has arrived meanwhile is not handed out after the end."""
@@ -131,7 +136,7 @@ async def test_deadline_that_passed_while_the_reader_was_busy_ends_the_stream_at
             await anext(pieces)
 
 
-async def test_deadline_while_the_pool_is_full_ends_the_call_in_stage_pool(server: FaultServer) -> None:
+async def test_deadline_in_stage_pool(server: FaultServer) -> None:
     """Waiting for a connection of our own is inside the deadline, and nothing was sent."""
     gate = hold()
     server.script(gate)
@@ -146,7 +151,7 @@ async def test_deadline_while_the_pool_is_full_ends_the_call_in_stage_pool(serve
     assert server.hits == 1
 
 
-async def test_deadline_while_connecting_ends_the_call_in_stage_connect() -> None:
+async def test_deadline_in_stage_connect() -> None:
     """A host that swallows the handshake holds nobody past the deadline, and has certainly not acted."""
     with black_hole(connects=False) as url:
         async with client(url, timeout=END, retry=EAGER) as api:
@@ -156,7 +161,8 @@ async def test_deadline_while_connecting_ends_the_call_in_stage_connect() -> Non
 
 
 @pytest.mark.parametrize("scope", ["middleware", "attempt_middleware"])
-async def test_deadline_while_a_middleware_hangs_ends_the_call(server: FaultServer, scope: str) -> None:
+@pytest.mark.virtual_time
+async def test_deadline_in_a_middleware(server: FaultServer, scope: str) -> None:
     """Middleware of the user's own is inside the deadline, in both scopes."""
     async with APIClient(server.url, timeout=END, **{scope: [never]}) as api:  # type: ignore[arg-type]  # by name
         with ends_after(END):
@@ -182,7 +188,8 @@ class _HangingAuth:
     [(_HangingAuth(applies=False), 0), (_HangingAuth(applies=True), 1), (BearerAuth(never), 0)],
     ids=["apply", "refresh", "provider"],
 )
-async def test_deadline_while_authentication_hangs_ends_the_call(server: FaultServer, auth: Any, hits: int) -> None:
+@pytest.mark.virtual_time
+async def test_deadline_in_authentication(server: FaultServer, auth: Any, hits: int) -> None:
     """Getting credentials, first or fresh ones, is inside the deadline."""
     server.script(reply(401))
     async with client(server, auth=auth, timeout=END) as api:
@@ -191,7 +198,8 @@ async def test_deadline_while_authentication_hangs_ends_the_call(server: FaultSe
     assert (error.kind, error.stage, server.hits) == (ErrorKind.DEADLINE, Stage.LOCAL, hits)
 
 
-async def test_deadline_covers_all_redirect_hops_together(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_deadline_covers_redirect_hops(server: FaultServer) -> None:
     """A hop gets no time of its own."""
     server.route("GET", "/", redirect("/slow"))
     server.route("GET", "/slow", hang_before_headers())
@@ -201,7 +209,8 @@ async def test_deadline_covers_all_redirect_hops_together(server: FaultServer) -
     assert (error.kind, server.hits, error.attempts) == (ErrorKind.DEADLINE, 2, 1)
 
 
-async def test_deadline_switched_off_lets_the_body_drip_to_its_end(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_no_deadline_reads_dripping_body(server: FaultServer) -> None:
     """The control: without a deadline the same call takes as long as the server likes."""
     server.script(drip(bytes(4), interval=0.1))
     async with client(server, timeout=None) as api:
@@ -212,7 +221,7 @@ async def test_deadline_switched_off_lets_the_body_drip_to_its_end(server: Fault
 # --- attempts and sleeps inside it ---
 
 
-def test_attempt_gets_its_own_limit_or_what_is_left_whichever_is_less() -> None:
+def test_attempt_limit_or_rest_of_deadline() -> None:
     """Of 0.5 s, the first attempt takes its 0.3 s and the second the rest."""
 
     async def scenario(server: FaultServer) -> None:
@@ -226,7 +235,8 @@ def test_attempt_gets_its_own_limit_or_what_is_left_whichever_is_less() -> None:
     with_server(scenario)
 
 
-async def test_sleep_that_the_deadline_would_cut_is_never_started(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_backoff_beyond_deadline_not_started(server: FaultServer) -> None:
     """The last real error is raised at once, and says why there was no further attempt."""
     server.script(drop())
     async with client(server, timeout=5, retry=Retry(backoff=lambda _: 60.0)) as api:
@@ -236,7 +246,8 @@ async def test_sleep_that_the_deadline_would_cut_is_never_started(server: FaultS
     assert "does not fit" in str(error)
 
 
-async def test_deadline_of_the_caller_counts_for_the_sleep_too(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_backoff_beyond_callers_deadline(server: FaultServer) -> None:
     """A sleep that fits the call's own timeout but not the deadline around it is not started either."""
     server.script(reply(503))
     async with client(server, timeout=60, retry=Retry(backoff=lambda _: 10.0)) as api:
@@ -246,7 +257,7 @@ async def test_deadline_of_the_caller_counts_for_the_sleep_too(server: FaultServ
 
 
 @pytest.mark.parametrize("body", ["buffered", "streamed"])
-async def test_deadline_already_passed_sends_nothing(server: FaultServer, body: str) -> None:
+async def test_passed_deadline_sends_nothing(server: FaultServer, body: str) -> None:
     """No connection is opened for a call that is over before it begins."""
     async with client(server) as api:
         with deadline(after=0), pytest.raises(DeadlineExceededError) as caught:
@@ -259,7 +270,9 @@ async def test_deadline_already_passed_sends_nothing(server: FaultServer, body: 
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), "soon"])
-async def test_timeout_that_is_no_duration_is_refused(server: FaultServer, value: Any) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_invalid_timeout_refused(server: FaultServer, value: Any) -> None:
     """A wrong timeout is a wrong call, and nothing is sent."""
     async with client(server) as api:
         with pytest.raises(InvalidRequestError, match="timeout"):
@@ -271,6 +284,7 @@ async def test_timeout_that_is_no_duration_is_refused(server: FaultServer, value
 
 
 @pytest.mark.parametrize(("outer", "inner"), [(END, 10), (10, END)])
+@pytest.mark.virtual_time
 async def test_nested_deadlines_take_the_earliest(server: FaultServer, outer: float, inner: float) -> None:
     """No inner deadline extends an outer one."""
     server.script(hang_before_headers())
@@ -280,7 +294,8 @@ async def test_nested_deadlines_take_the_earliest(server: FaultServer, outer: fl
     assert error.kind is ErrorKind.DEADLINE
 
 
-async def test_deadline_around_a_call_without_timeout_holds(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_deadline_around_unlimited_call(server: FaultServer) -> None:
     """``timeout=None`` takes away the call's own limits, not those of the code around it."""
     server.script(hang_before_headers())
     async with client(server, timeout=None) as api:
@@ -289,7 +304,8 @@ async def test_deadline_around_a_call_without_timeout_holds(server: FaultServer)
     assert error.kind is ErrorKind.DEADLINE
 
 
-async def test_deadline_reaches_the_tasks_started_inside(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_deadline_reaches_child_tasks(server: FaultServer) -> None:
     """Every call of every task inside shares the one deadline, and none outside does."""
     server.script(hang_before_headers())
     async with client(server, timeout=20) as api:
@@ -322,7 +338,7 @@ def closed_host() -> Iterator[str]:
         yield url
 
 
-def test_connect_limit_above_five_seconds_is_not_rounded_up(closed_host: str) -> None:
+def test_connect_limit_is_not_rounded_up(closed_host: str) -> None:
     """Aiohttp rounds timeouts above 5 s up to whole seconds of its loop, ours are kept."""
 
     async def main() -> None:
@@ -342,7 +358,7 @@ def test_connect_limit_above_five_seconds_is_not_rounded_up(closed_host: str) ->
         (Timeout(total=6.75), ErrorKind.DEADLINE, 6.75),
     ],
 )
-def test_limit_above_five_seconds_is_not_rounded_up(timeout: Timeout, kind: ErrorKind, end: float) -> None:
+def test_limits_are_not_rounded_up(timeout: Timeout, kind: ErrorKind, end: float) -> None:
     """Idle, attempt and total limits end to the millisecond, however long they are."""
 
     async def main() -> None:
@@ -356,7 +372,8 @@ def test_limit_above_five_seconds_is_not_rounded_up(timeout: Timeout, kind: Erro
     assert _virtual(main) == pytest.approx(end, abs=0.01)
 
 
-async def test_hang_after_two_slow_failures_is_a_timeout_and_no_cancellation(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_postponed_timeout_fires_once(server: FaultServer) -> None:
     """However often the one alarm was moved, it rings once: the caller meets an error, never a cancellation."""
     holds = [hold(reply(503)), hold(reply(503))]
     server.script(*holds, hang_before_headers())
@@ -369,7 +386,8 @@ async def test_hang_after_two_slow_failures_is_a_timeout_and_no_cancellation(ser
     assert (error.kind, error.attempts, call.cancelling()) == (ErrorKind.TIMEOUT, 3, 0)
 
 
-async def test_attempt_in_a_task_of_a_middlewares_own_ends_in_time(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_attempt_in_other_task_ends_in_time(server: FaultServer) -> None:
     """A middleware that runs the rest in a task of its own does not take the attempts out of their limits."""
     server.script(hang_before_headers())
 

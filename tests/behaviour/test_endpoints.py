@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import failure, soon, with_server
+from tests.behaviour.support import failure, soon, with_server
 
 from resilient_client import (
     APIClient,
@@ -90,7 +90,7 @@ async def test_retry_goes_elsewhere(servers: list[FaultServer], strategy: str, f
     assert {record.endpoint for record in error.history} == set(map(endpoint, servers))
 
 
-async def test_retry_of_one_endpoint_goes_to_the_same(server: FaultServer) -> None:
+async def test_retry_with_one_endpoint_stays(server: FaultServer) -> None:
     """Negative control: where there is no other, the next attempt goes there again."""
     server.script(reply(503), reply(200))
     async with several(server) as api:
@@ -98,7 +98,7 @@ async def test_retry_of_one_endpoint_goes_to_the_same(server: FaultServer) -> No
     assert server.hits == 2
 
 
-async def test_call_survives_a_server_that_is_gone(servers: list[FaultServer]) -> None:
+async def test_call_survives_unreachable_endpoint(servers: list[FaultServer]) -> None:
     """Even one that must not be repeated: what was refused a connection was not sent."""
     await servers[0].close()
     async with several(*servers) as api:
@@ -107,7 +107,7 @@ async def test_call_survives_a_server_that_is_gone(servers: list[FaultServer]) -
     assert hits(servers[1:]) == [1, 0]
 
 
-async def test_call_that_may_have_been_processed_is_not_sent_elsewhere(servers: list[FaultServer]) -> None:
+async def test_maybe_processed_is_not_sent_elsewhere(servers: list[FaultServer]) -> None:
     """Another endpoint is no licence to pay twice."""
     servers[0].script(drop())
     async with several(*servers) as api:
@@ -115,7 +115,7 @@ async def test_call_that_may_have_been_processed_is_not_sent_elsewhere(servers: 
     assert hits(servers) == [1, 0, 0]
 
 
-async def test_key_of_a_call_is_the_same_everywhere(servers: list[FaultServer]) -> None:
+async def test_idempotency_key_same_everywhere(servers: list[FaultServer]) -> None:
     """The endpoints are one upstream: it recognises a repeat by its key."""
     servers[0].script(drop())
     async with several(*servers) as api:
@@ -124,7 +124,7 @@ async def test_key_of_a_call_is_the_same_everywhere(servers: list[FaultServer]) 
     assert keys[0] == keys[1]
 
 
-def test_server_that_hangs_costs_one_attempt() -> None:
+def test_hanging_endpoint_costs_one_attempt() -> None:
     """The attempt times out, the next one is answered elsewhere."""
 
     async def scenario(hung: FaultServer) -> None:
@@ -136,7 +136,7 @@ def test_server_that_hangs_costs_one_attempt() -> None:
     with_server(scenario)
 
 
-async def test_budget_is_one_for_all_endpoints(servers: list[FaultServer]) -> None:
+async def test_budget_is_shared_by_endpoints(servers: list[FaultServer]) -> None:
     """Retries that go elsewhere are paid for as any other: the endpoints are one upstream."""
     for server in servers:
         server.script(reply(503))
@@ -147,9 +147,8 @@ async def test_budget_is_one_for_all_endpoints(servers: list[FaultServer]) -> No
 
 
 @pytest.mark.parametrize(("served", "attempts"), [(True, 2), (False, 1)])
-async def test_timeout_costs_a_single_token_if_others_serve_meanwhile(
-    servers: list[FaultServer], served: bool, attempts: int
-) -> None:
+@pytest.mark.virtual_time
+async def test_timeout_costs_one_token_if_others_serve(servers: list[FaultServer], served: bool, attempts: int) -> None:
     """A timeout is dear because it shows overload; not so where another endpoint answers while one is silent."""
     hung, well, _ = servers
     hung.script(hang_before_headers())
@@ -159,6 +158,7 @@ async def test_timeout_costs_a_single_token_if_others_serve_meanwhile(
         await soon(hung.wait_for_hits(1))
         if served:
             api.set_endpoints([well.url, hung.url])
+            await asyncio.sleep(0.1)  # the answer has to be later than the beginning of the silent attempt
             await soon(api.get("/"))
         await asyncio.wait([call])
         history = (await call).history if served else (await failure(call)).history
@@ -168,7 +168,7 @@ async def test_timeout_costs_a_single_token_if_others_serve_meanwhile(
 # --- circuits and other refusals ---
 
 
-async def test_server_whose_circuit_is_open_gets_nothing_and_costs_nothing(servers: list[FaultServer]) -> None:
+async def test_open_circuit_is_skipped_for_free(servers: list[FaultServer]) -> None:
     """Calls go to the next one, at once and in their first attempt."""
     servers[0].script(reply(503))
     breaker = CircuitBreaker(minimum_calls=1)
@@ -178,7 +178,7 @@ async def test_server_whose_circuit_is_open_gets_nothing_and_costs_nothing(serve
     assert hits(servers) == [1, 5, 0]
 
 
-async def test_call_when_all_circuits_are_open_is_refused_at_once(servers: list[FaultServer]) -> None:
+async def test_all_circuits_open_refuses_at_once(servers: list[FaultServer]) -> None:
     """The error says so for all, and when the first of them is tried again."""
     for server in servers:
         server.script(reply(503))
@@ -197,7 +197,7 @@ async def test_call_when_all_circuits_are_open_is_refused_at_once(servers: list[
     assert hits(servers) == [1, 1, 1]
 
 
-async def test_retry_is_not_waited_for_when_all_circuits_are_open(servers: list[FaultServer]) -> None:
+async def test_all_circuits_open_skips_backoff(servers: list[FaultServer]) -> None:
     """The last real error comes at once and says why there is no further attempt."""
     for server in servers[:2]:
         server.script(reply(503))
@@ -207,7 +207,7 @@ async def test_retry_is_not_waited_for_when_all_circuits_are_open(servers: list[
     assert hits(servers[:2]) == [1, 1]
 
 
-async def test_retry_is_made_as_long_as_one_circuit_admits(servers: list[FaultServer]) -> None:
+async def test_one_closed_circuit_allows_retry(servers: list[FaultServer]) -> None:
     """Negative control: the circuit that the first attempt opened does not stand in the way of the second."""
     servers[0].script(reply(503))
     async with several(*servers[:2], circuit_breaker=CircuitBreaker(minimum_calls=1)) as api:
@@ -227,7 +227,7 @@ class Bouncer:
         return await call_next(request)
 
 
-async def test_local_refusal_leads_to_the_next_endpoint_within_the_attempt(servers: list[FaultServer]) -> None:
+async def test_local_refusal_tries_next_endpoint(servers: list[FaultServer]) -> None:
     """Nothing was sent, so it is no attempt, costs no retry, and leaves no header behind."""
     async with several(*servers, retry=None, attempt_middleware=[Bouncer(endpoint(servers[0]))]) as api:
         response = await api.get("/")
@@ -240,7 +240,7 @@ async def test_local_refusal_leads_to_the_next_endpoint_within_the_attempt(serve
 @pytest.mark.parametrize(
     "limit", [{"bulkhead": Bulkhead(max_concurrent=1)}, {"rate_limit": RateLimit(rate=0.001)}], ids=str
 )
-async def test_call_beyond_the_limit_of_an_endpoint_goes_to_the_next(servers: list[FaultServer], limit: Any) -> None:
+async def test_full_bulkhead_tries_next_endpoint(servers: list[FaultServer], limit: Any) -> None:
     """Bulkheads and rate limits are those of one endpoint each: full here is not full there."""
     held = hold()
     for server in servers:
@@ -256,7 +256,7 @@ async def test_call_beyond_the_limit_of_an_endpoint_goes_to_the_next(servers: li
     assert hits(servers) == [1, 1, 1]
 
 
-async def test_local_refusal_everywhere_is_given_back(servers: list[FaultServer]) -> None:
+async def test_local_refusal_everywhere_is_raised(servers: list[FaultServer]) -> None:
     """The last refusal, as it came, with nothing sent."""
     async with several(*servers, attempt_middleware=[Bouncer(*map(endpoint, servers))]) as api:
         error = await failure(api.get("/"))
@@ -268,7 +268,7 @@ async def test_local_refusal_everywhere_is_given_back(servers: list[FaultServer]
 # --- ejection ---
 
 
-def test_primary_that_fails_is_left_for_the_backup_and_returned_to() -> None:
+def test_failed_primary_is_left_and_resumed() -> None:
     """After five failures calls no longer begin there; when it is well again and its time is over, they do."""
     balancing = LoadBalancing(strategy="ordered", ejection=30, slow_start=0)
 
@@ -290,7 +290,7 @@ def test_primary_that_fails_is_left_for_the_backup_and_returned_to() -> None:
     with_server(scenario)
 
 
-async def test_primary_that_fails_without_ejection_is_asked_first_each_time(servers: list[FaultServer]) -> None:
+async def test_failed_primary_without_ejection(servers: list[FaultServer]) -> None:
     """Negative control: every call begins at the sick one, until its circuit opens."""
     servers[0].script(reply(503))
     async with several(*servers, load_balancing=LENIENT, circuit_breaker=None, retry_budget=None) as api:
@@ -302,7 +302,7 @@ async def test_primary_that_fails_without_ejection_is_asked_first_each_time(serv
 # --- changing the set ---
 
 
-async def test_endpoints_set_at_run_time_get_the_calls_and_those_under_way_end(servers: list[FaultServer]) -> None:
+async def test_set_endpoints_moves_new_calls(servers: list[FaultServer]) -> None:
     """The call at the old one is answered there; the next ones, those of views included, go to the new one."""
     old, new, _ = servers
     held = hold()
@@ -319,7 +319,7 @@ async def test_endpoints_set_at_run_time_get_the_calls_and_those_under_way_end(s
     assert hits([old, new]) == [1, 1]
 
 
-async def test_endpoints_set_again_keep_what_is_known_of_them(servers: list[FaultServer]) -> None:
+async def test_set_endpoints_keeps_known_state(servers: list[FaultServer]) -> None:
     """The one that was ejected stays so."""
     first, second, third = servers
     first.script(reply(503))
@@ -335,7 +335,7 @@ async def test_endpoints_set_again_keep_what_is_known_of_them(servers: list[Faul
 # --- what is told ---
 
 
-async def test_error_names_the_endpoint_that_was_asked_last(servers: list[FaultServer]) -> None:
+async def test_error_names_last_endpoint(servers: list[FaultServer]) -> None:
     """Its text and its ``request`` are about the attempt whose outcome it is."""
     for server in servers:
         server.script(reply(503))
@@ -347,7 +347,7 @@ async def test_error_names_the_endpoint_that_was_asked_last(servers: list[FaultS
     assert error.request.url == f"{servers[2].url}/users/7"
 
 
-async def test_error_of_a_shared_flight_names_the_endpoint_that_was_asked_last(servers: list[FaultServer]) -> None:
+async def test_flight_error_names_last_endpoint(servers: list[FaultServer]) -> None:
     """Whoever joined the flight learns whom it asked."""
     for server in servers:
         server.script(reply(503))
@@ -357,7 +357,7 @@ async def test_error_of_a_shared_flight_names_the_endpoint_that_was_asked_last(s
     assert hits(servers) == [1, 1, 1]
 
 
-async def test_attempt_events_name_the_endpoint_that_is_asked(servers: list[FaultServer]) -> None:
+async def test_attempt_events_name_endpoint(servers: list[FaultServer]) -> None:
     """Each attempt its own."""
     servers[0].script(reply(503))
     async with several(*servers) as api:
@@ -367,7 +367,8 @@ async def test_attempt_events_name_the_endpoint_that_is_asked(servers: list[Faul
     assert started == [endpoint(servers[0]), endpoint(servers[1])]
 
 
-async def test_state_of_the_endpoints_tells_what_is_in_flight(servers: list[FaultServer]) -> None:
+@pytest.mark.virtual_time
+async def test_endpoint_state_shows_in_flight(servers: list[FaultServer]) -> None:
     """A call counts while it lasts, a stream until its body is closed."""
     held = hold()
     servers[0].script(held)
@@ -384,7 +385,7 @@ async def test_state_of_the_endpoints_tells_what_is_in_flight(servers: list[Faul
         assert in_flight(api) == [0, 0, 0]
 
 
-def test_explanation_shows_strategy_and_link() -> None:
+def test_explain_shows_strategy_and_link() -> None:
     """Who asks what a call would do learns that an endpoint is picked, and how."""
     api = APIClient(["https://a.example", "https://b.example"], load_balancing=IN_ORDER)
     explained = str(api.explain("GET", "/users"))
@@ -393,7 +394,7 @@ def test_explanation_shows_strategy_and_link() -> None:
     assert "load_balancing.strategy" in explained
 
 
-def test_client_of_one_base_url_picks_nothing() -> None:
+def test_single_base_url_has_no_picker() -> None:
     """The link is not in the chain, so it costs nothing."""
     api = APIClient("https://a.example")
     assert not any("endpoint" in link.name for link in api.explain("GET", "/").chain)
@@ -403,7 +404,7 @@ def test_client_of_one_base_url_picks_nothing() -> None:
 # --- credentials ---
 
 
-async def test_credentials_go_to_each_endpoint_of_the_set(servers: list[FaultServer]) -> None:
+async def test_credentials_go_to_each_endpoint(servers: list[FaultServer]) -> None:
     """They are applied to each attempt, wherever it goes: the set is one upstream."""
     servers[0].script(reply(503))
     async with several(*servers, auth=BearerAuth("secret")) as api:
@@ -411,7 +412,7 @@ async def test_credentials_go_to_each_endpoint_of_the_set(servers: list[FaultSer
     assert [server.requests[0].headers["Authorization"] for server in servers[:2]] == ["Bearer secret"] * 2
 
 
-async def test_redirect_to_another_endpoint_of_the_set_is_one_to_another_origin(servers: list[FaultServer]) -> None:
+async def test_redirect_between_endpoints_is_foreign(servers: list[FaultServer]) -> None:
     """A server does not say where credentials go, not even within the set."""
     servers[0].script(redirect(f"{servers[1].url}/"))
     async with several(*servers, auth=BearerAuth("secret")) as api:

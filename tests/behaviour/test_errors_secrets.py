@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from tests.behaviour.kit import soon
+from tests.behaviour.support import soon
 
 from resilient_client import (
     APIClient,
@@ -134,7 +134,8 @@ def check(error: APIError) -> None:
 
 @pytest.mark.parametrize("auth", AUTHS, ids=["bearer", "basic", "key header", "key query"])
 @pytest.mark.parametrize("step", STEPS, ids=[f"{index}" for index in range(len(STEPS))])
-async def test_failure_shows_no_secret_of_its_call(
+@pytest.mark.virtual_time
+async def test_failure_shows_no_secret(
     server: FaultServer, step: Step, auth: Auth, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not in its text, its chain, its history, its pickle, the events on the way, nor the log."""
@@ -162,6 +163,7 @@ def wire(request: Any) -> bytes:
     return request.target.encode() + str(request.headers).encode() + bytes(request.body)
 
 
+@pytest.mark.one_loop
 async def test_refused_connection_shows_no_secret() -> None:
     """Where an error of the operating system is kept as the cause, that shows none either."""
     async with APIClient(refused_url(), auth=BearerAuth("canary-token"), **OPTIONS) as api:
@@ -194,7 +196,9 @@ async def test_refused_connection_shows_no_secret() -> None:
         ("/", {"json": 1, "data": {"canary": "canary"}}),
     ],
 )
-async def test_refused_call_does_not_repeat_what_it_refuses(path: str, options: dict[str, Any]) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_invalid_call_error_shows_no_value(path: str, options: dict[str, Any]) -> None:
     """An error about a wrong value names its place, never the value."""
     async with APIClient("https://api.example.com") as api:
         outcome = await api.run(Call("POST", path, **options))
@@ -206,7 +210,9 @@ async def test_refused_call_does_not_repeat_what_it_refuses(path: str, options: 
 @pytest.mark.parametrize(
     "url", ["https://user:canary@api.example.com", "https://user:canary@h:port", "user:canary@h", "https://h/?k=canary"]
 )
-def test_refused_base_url_does_not_show_its_credentials(url: str) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+def test_base_url_error_shows_no_credentials(url: str) -> None:
     """A base URL with secrets in it is refused without repeating them."""
     with pytest.raises(ConfigurationError) as caught:
         APIClient(url)
@@ -214,7 +220,9 @@ def test_refused_base_url_does_not_show_its_credentials(url: str) -> None:
     assert not [link for link in chain(caught.value) if leaks(repr(link))]
 
 
-async def test_settings_and_credentials_show_no_secret() -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_settings_show_no_secret() -> None:
     """Neither the configuration nor an auth object shows what it keeps."""
     proxy = SecretStr("http://user:canary@proxy.example:3128")
     oauth = OAuth2ClientCredentials("https://h/token", client_id="id", client_secret="canary")

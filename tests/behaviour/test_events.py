@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import CircuitBreaker, ErrorKind, Handler, Request, Response
 from resilient_client.events import AttemptFinished, CallFinished, CallRejected, Event
@@ -18,7 +18,7 @@ def endings(events: list[Event]) -> list[CallFinished]:
     return [event for event in events if isinstance(event, CallFinished)]
 
 
-async def test_stream_that_is_read_to_its_end_is_finished_once(server: FaultServer) -> None:
+async def test_read_stream_is_finished_once(server: FaultServer) -> None:
     """The end of a streamed call is the end of its body, and it is told once."""
     server.script(reply(200, body=b"x" * 100))
     events: list[Event] = []
@@ -30,7 +30,7 @@ async def test_stream_that_is_read_to_its_end_is_finished_once(server: FaultServ
     assert [(event.status, event.kind) for event in endings(events)] == [(200, None)]
 
 
-async def test_stream_whose_body_fails_is_finished_once_with_its_failure(server: FaultServer) -> None:
+async def test_broken_stream_is_finished_once(server: FaultServer) -> None:
     """A call whose body was cut is no success, not even for a moment."""
     server.script(truncate(b"x" * 100, 50))
     events: list[Event] = []
@@ -41,7 +41,7 @@ async def test_stream_whose_body_fails_is_finished_once_with_its_failure(server:
     assert [event.kind for event in endings(events)] == [ErrorKind.DISCONNECTED]
 
 
-async def test_foreign_exception_is_told_as_unexpected_and_passes_as_it_is(server: FaultServer) -> None:
+async def test_foreign_exception_is_unexpected(server: FaultServer) -> None:
     """A bug in a middleware stays the exception it is; the listeners see its attempt and its call end."""
     server.script(reply())
 
@@ -57,7 +57,7 @@ async def test_foreign_exception_is_told_as_unexpected_and_passes_as_it_is(serve
     assert attempts == [event.kind for event in endings(events)] == [ErrorKind.UNEXPECTED]
 
 
-async def test_refused_attempt_is_told_as_rejected_and_counts_for_nothing(server: FaultServer) -> None:
+async def test_refused_attempt_is_rejected(server: FaultServer) -> None:
     """What the circuit refuses is no attempt: not on the wire, not in the number."""
     server.script(reply(503))
     events: list[Event] = []
@@ -69,7 +69,8 @@ async def test_refused_attempt_is_told_as_rejected_and_counts_for_nothing(server
     assert [event.reason for event in events if isinstance(event, CallRejected)] == ["circuit_open"]
 
 
-async def test_error_body_that_drips_does_not_take_the_status_away(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_dripping_error_body_keeps_status(server: FaultServer) -> None:
     """The status is known: a body that is too slow for the attempt costs the body, not the answer."""
 
     async def stuck_error(_request: ReceivedRequest, wire: Wire) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from tests.behaviour.kit import client, failure, soon, with_server
+from tests.behaviour.support import client, failure, soon, with_server
 
 from resilient_client import (
     APIClient,
@@ -36,6 +36,8 @@ from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._wire import Step
 from resilient_client.testing.faults import drop, garbage, hang_before_headers, hold, redirect, reply
 
+pytestmark = pytest.mark.one_loop
+
 VALUE = {"from": "here"}
 
 
@@ -58,7 +60,7 @@ def fails_with(kind: ErrorKind) -> Any:
 
 
 @pytest.mark.parametrize("kind", ErrorKind)
-async def test_fallback_by_default_stands_in_for_its_kinds_only(kind: ErrorKind) -> None:
+async def test_default_kinds_only(kind: ErrorKind) -> None:
     """Every kind either gives the value or raises, as the set of defaults says."""
     async with APIClient("http://127.0.0.1", attempt_middleware=[fails_with(kind)], fallback=Fallback(VALUE)) as api:
         if kind in NO_ANSWER:
@@ -68,7 +70,7 @@ async def test_fallback_by_default_stands_in_for_its_kinds_only(kind: ErrorKind)
 
 
 @pytest.mark.parametrize("kind", ErrorKind)
-async def test_fallback_that_names_a_kind_stands_in_for_that_alone(kind: ErrorKind) -> None:
+async def test_named_kind_only(kind: ErrorKind) -> None:
     """Whatever kind is named is covered, and no other."""
     other = ErrorKind.TLS if kind is not ErrorKind.TLS else ErrorKind.DNS
     async with APIClient("http://127.0.0.1", attempt_middleware=[fails_with(kind)], retry=None) as api:
@@ -87,7 +89,8 @@ async def test_fallback_that_names_a_kind_stands_in_for_that_alone(kind: ErrorKi
     ],
     ids=str,
 )
-async def test_fallback_stands_in_for_what_a_sick_server_does(server: FaultServer, step: Step, kind: ErrorKind) -> None:
+@pytest.mark.virtual_time
+async def test_fallback_for_server_failures(server: FaultServer, step: Step, kind: ErrorKind) -> None:
     """Each way to give no answer ends in the value, and the outcome names the error that it replaced."""
     server.script(step)
     limits = Timeout(total=5, attempt=0.1)
@@ -99,13 +102,13 @@ async def test_fallback_stands_in_for_what_a_sick_server_does(server: FaultServe
     assert outcome.replaced.kind is kind
 
 
-async def test_fallback_stands_in_for_a_server_that_is_not_there() -> None:
+async def test_fallback_for_refused_connection() -> None:
     """A refused connection is no answer."""
     async with client(refused_url(), fallback=Fallback(VALUE)) as api:
         assert await soon(api.get("/")) is VALUE
 
 
-async def test_fallback_stands_in_for_an_open_circuit_and_sends_nothing(server: FaultServer) -> None:
+async def test_fallback_for_open_circuit(server: FaultServer) -> None:
     """The failures behind fallbacks open the circuit, and its refusals are covered, too."""
     server.script(reply(503))
     async with client(server, circuit_breaker=CircuitBreaker(minimum_calls=2), fallback=Fallback(VALUE)) as api:
@@ -115,14 +118,14 @@ async def test_fallback_stands_in_for_an_open_circuit_and_sends_nothing(server: 
 
 
 @pytest.mark.parametrize("step", [reply(404), reply(302, headers={"Location": "https://elsewhere.example.com/"})])
-async def test_fallback_left_to_itself_hides_no_mistake(server: FaultServer, step: Step) -> None:
+async def test_fallback_hides_no_mistake(server: FaultServer, step: Step) -> None:
     """A 404 or a redirect to elsewhere is an answer about the call: it comes through."""
     server.script(step)
     async with client(server, fallback=Fallback(VALUE)) as api:
         assert (await failure(api.get("/"))).kind in {ErrorKind.CLIENT_ERROR, ErrorKind.REDIRECT}
 
 
-async def test_fallback_that_names_invalid_responses_gets_those_of_the_decoder(server: FaultServer) -> None:
+async def test_fallback_for_invalid_response(server: FaultServer) -> None:
     """It stands around the decoding: a body that does not fit is covered when named, and only then."""
     server.script(reply(json={"id": "no number"}))
     covering = Fallback(User(id=0), kinds={ErrorKind.INVALID_RESPONSE})
@@ -133,7 +136,7 @@ async def test_fallback_that_names_invalid_responses_gets_those_of_the_decoder(s
     assert error.kind is ErrorKind.INVALID_RESPONSE
 
 
-async def test_fallback_is_not_asked_when_statuses_do_not_raise(server: FaultServer) -> None:
+async def test_no_fallback_if_status_does_not_raise(server: FaultServer) -> None:
     """Who asked for the replies as they are gets them."""
     server.script(reply(503))
     async with client(server, fallback=Fallback(VALUE), raise_for_status=False) as api:
@@ -152,7 +155,7 @@ async def test_fallback_hides_no_bug(server: FaultServer) -> None:
         assert isinstance(await api.run(Call.get("/")), Failure)
 
 
-async def test_fallback_is_no_way_around_a_call_that_cannot_be_made(server: FaultServer) -> None:
+async def test_no_fallback_for_invalid_call(server: FaultServer) -> None:
     """What is wrong with the call itself is raised before anything is tried, also where all kinds are named."""
     async with client(server, fallback=Fallback(VALUE, kinds=ErrorKind)) as api:
         assert isinstance(await failure(api.get("/{id}")), InvalidRequestError)
@@ -170,7 +173,7 @@ async def test_fallback_value_is_given_as_it_is(server: FaultServer) -> None:
         assert await soon(api.get("/")) is VALUE
 
 
-async def test_fallback_function_gets_the_complete_error(server: FaultServer) -> None:
+async def test_fallback_function_gets_the_error(server: FaultServer) -> None:
     """The function is told what the caller would have been: attempts, history and all."""
     server.script(reply(503))
     async with client(server, retry=Retry(max_attempts=2, backoff="fixed", statuses={503})) as api:
@@ -193,7 +196,7 @@ async def test_fallback_function_may_be_async(server: FaultServer, awaitable: st
         assert await soon(api.get("/")) == "in place of server_error"
 
 
-async def test_fallback_call_is_made_in_place_of_the_failed_one(server: FaultServer) -> None:
+async def test_fallback_call_replaces_failed_call(server: FaultServer) -> None:
     """Another call of the same client; its reply says that it is a fallback."""
     server.route("GET", "/", reply(503))
     server.route("GET", "/backup", reply(json={"id": 7}))
@@ -206,7 +209,7 @@ async def test_fallback_call_is_made_in_place_of_the_failed_one(server: FaultSer
     assert pickle.loads(pickle.dumps(answer)).from_fallback is True  # noqa: S301 -- our own bytes
 
 
-async def test_fallback_call_that_carries_a_client_is_made_by_that(server: FaultServer) -> None:
+async def test_fallback_call_uses_its_client(server: FaultServer) -> None:
     """The backup may be another service, with its own limits and credentials."""
     server.script(reply(json=1))
     async with client(server, headers={"X-Backup": "yes"}) as backup, client(refused_url()) as api:
@@ -216,9 +219,7 @@ async def test_fallback_call_that_carries_a_client_is_made_by_that(server: Fault
 
 
 @pytest.mark.parametrize("own", [None, dict[str, int]])
-async def test_fallback_call_without_a_model_is_decoded_to_that_of_the_failed_one(
-    server: FaultServer, own: object
-) -> None:
+async def test_fallback_call_inherits_model(server: FaultServer, own: object) -> None:
     """One generic backup serves calls of any type; a model of its own goes first."""
     server.route("GET", "/", reply(503))
     server.route("GET", "/backup", reply(json={"id": 7}))
@@ -230,7 +231,7 @@ async def test_fallback_call_without_a_model_is_decoded_to_that_of_the_failed_on
 # --- where it is set ---
 
 
-async def test_fallback_of_a_call_goes_before_those_of_view_and_client(server: FaultServer) -> None:
+async def test_fallback_precedence(server: FaultServer) -> None:
     """The nearest wins, and ``None`` is a word like any other: the error is raised."""
     server.script(reply(503))
     async with client(server, fallback=Fallback("client"), circuit_breaker=None) as api:
@@ -243,7 +244,7 @@ async def test_fallback_of_a_call_goes_before_those_of_view_and_client(server: F
             assert (await failure(call)).kind is ErrorKind.SERVER_ERROR
 
 
-async def test_fallback_of_the_wrong_type_is_refused_before_anything_is_sent(server: FaultServer) -> None:
+async def test_invalid_fallback_refused(server: FaultServer) -> None:
     """A bare value would leave it open whether it is one: the error says how to write it."""
     async with client(server) as api:
         error = await failure(api.get("/", fallback=[]))  # type: ignore[arg-type]  # the point
@@ -277,7 +278,7 @@ def test_fallback_is_explained() -> None:
 # --- what it does not change ---
 
 
-async def test_fallback_of_a_call_that_succeeds_is_not_looked_at(server: FaultServer) -> None:
+async def test_success_ignores_fallback(server: FaultServer) -> None:
     """No error, no fallback, no event."""
     asked: list[APIError] = []
     events: list[Event] = []
@@ -287,7 +288,7 @@ async def test_fallback_of_a_call_that_succeeds_is_not_looked_at(server: FaultSe
     assert (outcome.ok, outcome.from_fallback, asked, used(events)) == (True, False, [], [])
 
 
-async def test_failure_behind_a_fallback_is_seen_by_circuit_budget_and_listeners(server: FaultServer) -> None:
+async def test_replaced_failure_still_counts(server: FaultServer) -> None:
     """A fallback mends the caller's day, not the statistics."""
     server.script(reply(503))
     events: list[Event] = []
@@ -326,7 +327,8 @@ async def test_gather_tells_fallbacks_from_answers(server: FaultServer) -> None:
 # --- time ---
 
 
-async def test_async_fallback_ends_with_the_deadline_of_the_call(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_async_fallback_ends_at_deadline(server: FaultServer) -> None:
     """It has what is left of the time; then the original error comes, and says so."""
     server.script(reply(503))
     ended: list[str] = []
@@ -347,7 +349,8 @@ async def test_async_fallback_ends_with_the_deadline_of_the_call(server: FaultSe
     assert task.cancelling() == 0
 
 
-async def test_calls_inside_a_fallback_end_with_the_deadline_of_the_call(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_calls_in_fallback_end_at_deadline(server: FaultServer) -> None:
     """Whatever a fallback calls, with whatever timeout of its own, is bounded by the call it stands in for."""
     server.route("GET", "/", reply(503))
     server.route("GET", "/backup", hang_before_headers())
@@ -359,7 +362,7 @@ async def test_calls_inside_a_fallback_end_with_the_deadline_of_the_call(server:
             assert error.__context__.kind is ErrorKind.DEADLINE
 
 
-def test_fallback_after_the_deadline_is_what_takes_no_time() -> None:
+def test_fallback_after_deadline() -> None:
     """When the time is over, a value or a plain function still serves; nothing is awaited and nothing is sent."""
     begun: list[str] = []
 
@@ -381,7 +384,7 @@ def test_fallback_after_the_deadline_is_what_takes_no_time() -> None:
     with_server(scenario)
 
 
-async def test_cancellation_passes_through_a_fallback(server: FaultServer) -> None:
+async def test_cancellation_passes_fallback(server: FaultServer) -> None:
     """A caller who leaves while the fallback is made gets its cancellation, and nothing goes on."""
     server.script(reply(503))
     begun = asyncio.Event()
@@ -398,7 +401,8 @@ async def test_cancellation_passes_through_a_fallback(server: FaultServer) -> No
             await task
 
 
-async def test_call_dropped_in_its_fallback_tells_how_far_it_had_come(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_call_dropped_in_its_fallback(server: FaultServer) -> None:
     """A fan-out that drops it says what was sent, as for any call."""
     server.route("GET", "/bad", reply(503))
     server.route("GET", "/good", reply(delay=0.05))
@@ -416,7 +420,7 @@ async def test_call_dropped_in_its_fallback_tells_how_far_it_had_come(server: Fa
 # --- when it fails ---
 
 
-async def test_fallback_that_raises_leaves_the_original_error_with_word_of_it(server: FaultServer) -> None:
+async def test_failed_fallback_raises_original_error(server: FaultServer) -> None:
     """The caller sees both: the error of the call, and what came of its fallback; but no foreign text."""
     server.script(reply(503))
     events: list[Event] = []
@@ -434,7 +438,7 @@ async def test_fallback_that_raises_leaves_the_original_error_with_word_of_it(se
     assert used(events) == [(ErrorKind.SERVER_ERROR, False, "LookupError")]
 
 
-async def test_fallback_call_that_fails_is_told_in_full(server: FaultServer) -> None:
+async def test_failed_fallback_call_is_reported(server: FaultServer) -> None:
     """Our own errors hold no secrets, so the message has both."""
     server.route("GET", "/", reply(503))
     server.route("GET", "/backup", reply(404))
@@ -444,7 +448,7 @@ async def test_fallback_call_that_fails_is_told_in_full(server: FaultServer) -> 
     assert f"its fallback failed: GET {server.url}/backup: the server answered 404" in str(error)
 
 
-async def test_fallback_function_may_give_the_error_back(server: FaultServer) -> None:
+async def test_fallback_may_return_the_error(server: FaultServer) -> None:
     """A function that raises what it was given declines: the error is as if there were no fallback."""
     server.script(reply(503))
 
@@ -457,7 +461,7 @@ async def test_fallback_function_may_give_the_error_back(server: FaultServer) ->
     assert error.__context__ is None
 
 
-async def test_fallback_call_that_does_not_fit_the_model_is_a_failed_fallback(server: FaultServer) -> None:
+async def test_unfitting_fallback_reply_fails(server: FaultServer) -> None:
     """A backup of the wrong shape is no answer either."""
     server.route("GET", "/", reply(503))
     server.route("GET", "/backup", reply(json=[]))
@@ -475,7 +479,7 @@ def again(api: list[APIClient]) -> Callable[[APIError], Any]:
 
 
 @pytest.mark.parametrize("form", ["call", "function"])
-async def test_fallback_is_not_asked_for_the_calls_of_a_fallback(server: FaultServer, form: str) -> None:
+async def test_fallback_is_not_nested(server: FaultServer, form: str) -> None:
     """A client whose upstream is dead asks its backup once: two requests, not a storm until the deadline."""
     server.script(reply(503))
     made: list[APIClient] = []
@@ -488,7 +492,7 @@ async def test_fallback_is_not_asked_for_the_calls_of_a_fallback(server: FaultSe
     assert server.hits == 4
 
 
-async def test_fallback_named_on_a_call_within_a_fallback_is_asked(server: FaultServer) -> None:
+async def test_explicit_nested_fallback_is_used(server: FaultServer) -> None:
     """Only what nobody asked for is left out there: a chain of fallbacks may be written down."""
     server.script(reply(503))
 
@@ -500,7 +504,7 @@ async def test_fallback_named_on_a_call_within_a_fallback_is_asked(server: Fault
     assert server.hits == 2
 
 
-async def test_fallback_of_another_client_is_asked_within_a_fallback(server: FaultServer) -> None:
+async def test_fallback_of_other_client_is_used(server: FaultServer) -> None:
     """The backup service's client keeps its own."""
     server.script(reply(503))
     async with (
@@ -510,7 +514,7 @@ async def test_fallback_of_another_client_is_asked_within_a_fallback(server: Fau
         assert await soon(api.get("/")) == "of the other"
 
 
-async def test_many_calls_share_a_fallback_without_mixing(server: FaultServer) -> None:
+async def test_concurrent_fallbacks_do_not_mix(server: FaultServer) -> None:
     """Each call's function gets its own error, at the same time."""
     gate = hold(reply(503))
     server.script(gate)
@@ -521,7 +525,7 @@ async def test_many_calls_share_a_fallback_without_mixing(server: FaultServer) -
         assert await soon(asyncio.gather(*tasks)) == [f"/{number}" for number in range(20)]
 
 
-async def test_redirected_fallback_call_counts_as_any_call(server: FaultServer) -> None:
+async def test_redirected_fallback_call_counts(server: FaultServer) -> None:
     """The Call of a fallback goes through the whole chain, redirects included."""
     server.route("GET", "/", reply(503))
     server.route("GET", "/backup", redirect("/moved"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import FanOut, Lasting, client, gathered, lasting, soon, streamed, turns
+from tests.behaviour.support import FanOut, Lasting, client, gathered, lasting, soon, streamed, turns
 
 from resilient_client import (
     APIClient,
@@ -32,9 +32,7 @@ both_fan_outs = pytest.mark.parametrize("fan_out", [gathered, streamed])
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
-async def test_fan_out_checks_a_list_before_anything_is_sent(
-    server: FaultServer, kind: Callable[[list[Any]], Any]
-) -> None:
+async def test_list_is_checked_before_sending(server: FaultServer, kind: Callable[[list[Any]], Any]) -> None:
     """A wrong item is found first, wherever it stands."""
     async with client(server) as api:
         wrong = kind([*(Call.post("/payments") for _ in range(50)), "/users"])
@@ -48,14 +46,14 @@ async def test_fan_out_checks_a_list_before_anything_is_sent(
 
 @both_fan_outs
 @pytest.mark.parametrize("item", [None, "/users", 7])
-def test_fan_out_whose_iterable_gives_something_else_says_which_item(fan_out: FanOut, item: object) -> None:
+def test_wrong_item_is_named(fan_out: FanOut, item: object) -> None:
     """``None`` is no call either, and does not pass for the end."""
     with pytest.raises(InvalidRequestError, match=rf"item 1 of the fan-out is {type(item).__name__}"):
         run_virtual(fan_out(iter([Call.get("/", key=0), item]), client=Lasting()))
 
 
 @pytest.mark.parametrize(("calls", "told"), [(Call.get("/"), "calls is Call"), (7, "calls is int")])
-def test_as_completed_of_what_is_no_iterable_says_what_to_give(calls: Any, told: str) -> None:
+def test_as_completed_of_non_iterable(calls: Any, told: str) -> None:
     """At once, not in the first step."""
     with pytest.raises(InvalidRequestError, match=told):
         as_completed(calls, client=Lasting())
@@ -64,7 +62,7 @@ def test_as_completed_of_what_is_no_iterable_says_what_to_give(calls: Any, told:
 # --- what has a length ---
 
 
-def test_gather_of_anything_with_a_length_labels_all_of_it() -> None:
+def test_sized_input_is_labelled() -> None:
     """Not only lists: what stands in a dict has an end, too."""
     calls = dict(enumerate(lasting(9, 9, 9, 9, 9)))
     result = run_virtual(gather(calls.values(), client=Lasting(), concurrency=2, timeout=1))
@@ -74,6 +72,7 @@ def test_gather_of_anything_with_a_length_labels_all_of_it() -> None:
 # --- options of a call ---
 
 
+@pytest.mark.virtual_time
 async def test_gather_heeds_the_options_of_each_call(server: FaultServer) -> None:
     """Its own timeout, its own retries, its own word on statuses."""
     server.route("GET", "/slow", faults.hang_before_headers())
@@ -96,7 +95,7 @@ async def test_gather_heeds_the_options_of_each_call(server: FaultServer) -> Non
 # --- the deadline of the fan-out is its own ---
 
 
-def test_fan_out_inside_a_fan_out_leaks_no_deadline() -> None:
+def test_nested_fan_out_leaks_no_deadline() -> None:
     """Calls of an inner fan-out end with it; neither its siblings nor what comes after feel its timeout."""
     seen: dict[str, float] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import client, soon
+from tests.behaviour.support import client, soon
 
 from resilient_client import (
     APIClient,
@@ -21,7 +21,7 @@ from resilient_client.testing import faults
 from resilient_client.testing._fault_server import FaultServer
 
 
-async def test_gather_makes_each_call_with_the_client_it_carries(server: FaultServer) -> None:
+async def test_gather_uses_client_of_call(server: FaultServer) -> None:
     """Two upstreams, each by its own client; a call that carries none is made by the one that was asked."""
     async with FaultServer() as other, client(server) as ours, client(other) as theirs:
         calls = [Call.get("/a"), Call.get("/b", client=theirs), Call.get("/c", client=ours)]
@@ -31,7 +31,8 @@ async def test_gather_makes_each_call_with_the_client_it_carries(server: FaultSe
         assert [request.path for request in other.requests] == ["/b"]
 
 
-async def test_gather_of_no_client_makes_calls_that_carry_theirs(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_gather_without_client(server: FaultServer) -> None:
     """The function of the package: several clients, one fan-out, one deadline."""
     server.route("GET", "/slow", faults.hang_before_headers())
     async with FaultServer() as other, client(server) as ours, client(other) as theirs:
@@ -41,14 +42,14 @@ async def test_gather_of_no_client_makes_calls_that_carry_theirs(server: FaultSe
     assert (server.hits, other.hits) == (1, 1)
 
 
-async def test_as_completed_of_no_client_makes_calls_that_carry_theirs(server: FaultServer) -> None:
+async def test_as_completed_without_client(server: FaultServer) -> None:
     """As ``gather`` does."""
     async with client(server) as api:
         outcomes = [outcome async for outcome in as_completed(Call.get("/", client=api) for _ in range(3))]
     assert ([outcome.ok for outcome in outcomes], server.hits) == ([True] * 3, 3)
 
 
-async def test_fan_out_of_no_client_refuses_a_call_that_carries_none(server: FaultServer) -> None:
+async def test_call_without_client_refused(server: FaultServer) -> None:
     """Naming the item and the remedy, before anything is sent."""
     async with client(server) as api:
         calls = [Call.get("/a", client=api), Call.get("/b", key="b")]
@@ -60,7 +61,7 @@ async def test_fan_out_of_no_client_refuses_a_call_that_carries_none(server: Fau
     assert server.hits == 0
 
 
-async def test_fan_out_refuses_a_call_whose_client_is_none(server: FaultServer) -> None:
+async def test_client_of_wrong_type_refused(server: FaultServer) -> None:
     """A base URL is no client."""
     wrong: Any = "https://api.example.com"
     async with client(server) as api:
@@ -68,7 +69,7 @@ async def test_fan_out_refuses_a_call_whose_client_is_none(server: FaultServer) 
             await api.gather([Call.get("/", client=wrong)])
 
 
-async def test_call_of_a_closed_client_is_a_failure_that_says_so(server: FaultServer) -> None:
+async def test_call_of_closed_client_fails(server: FaultServer) -> None:
     """Its siblings of an open client are made; its own outcome is one clear sentence."""
     closed = APIClient(server.url, name="stock")
     await closed.close()
@@ -84,7 +85,7 @@ async def test_call_of_a_closed_client_is_a_failure_that_says_so(server: FaultSe
     assert server.hits == 1
 
 
-async def test_fan_out_whose_client_is_closed_in_mid_flight_says_so_in_each_outcome(server: FaultServer) -> None:
+async def test_client_closed_in_flight_fails_calls(server: FaultServer) -> None:
     """Calls in flight and calls to come fail, each with a clear sentence; none is forgotten."""
     server.script(faults.hang_before_headers())
     api = client(server)
@@ -97,7 +98,7 @@ async def test_fan_out_whose_client_is_closed_in_mid_flight_says_so_in_each_outc
     assert server.hits == 2
 
 
-def test_call_shows_no_client_and_refuses_misspelt_options() -> None:
+def test_call_refuses_misspelt_options() -> None:
     """``client`` is an option of its own; the hint knows it."""
     assert Call.get("/").client is None
     wrong: Any = {"cleint": None}

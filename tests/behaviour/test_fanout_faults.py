@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import client, in_use, soon
+from tests.behaviour.support import client, in_use, soon
 
 from resilient_client import Call, ConnectionSettings, ErrorKind, Failure, Outcome
 from resilient_client.testing import faults
@@ -42,9 +42,7 @@ def kind_of(outcome: Outcome[Any]) -> ErrorKind | None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_fan_out_of_a_thousand_calls_tells_every_fault_for_what_it_is(
-    server: FaultServer, streamed: bool
-) -> None:
+async def test_thousand_faults_are_classified(server: FaultServer, streamed: bool) -> None:
     """A thousand outcomes, every kind right, every sibling untouched, and never more at once than allowed."""
     server.script(faults.reply(json={"number": 1}))
     for number in range(0, CALLS, 10):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 
 import pytest
-from tests.behaviour.kit import FanOut, Lasting, client, gathered, in_use, soon, streamed
+from tests.behaviour.support import FanOut, Lasting, client, gathered, in_use, soon, streamed
 
 from resilient_client import (
     Call,
@@ -46,7 +46,7 @@ def test_fan_out_takes_an_async_generator(fan_out: FanOut) -> None:
     assert sorted(outcome.key for outcome in outcomes) == list(range(50))  # type: ignore[type-var]  # ints all
 
 
-async def test_gather_of_an_async_generator_keeps_its_order(server: FaultServer) -> None:
+async def test_async_generator_keeps_order(server: FaultServer) -> None:
     """As of any other input."""
     server.route("GET", "/0", faults.reply(200, delay=0.05))
 
@@ -60,7 +60,7 @@ async def test_gather_of_an_async_generator_keeps_its_order(server: FaultServer)
 
 
 @both_fan_outs
-def test_fan_out_draws_from_an_async_iterable_only_what_it_has_places_for(fan_out: FanOut) -> None:
+def test_draws_only_what_has_a_slot(fan_out: FanOut) -> None:
     """No more than ``concurrency`` are drawn while the first ones are in flight."""
     drawn = 0
 
@@ -81,7 +81,7 @@ def test_fan_out_draws_from_an_async_iterable_only_what_it_has_places_for(fan_ou
 
 
 @both_fan_outs
-def test_fan_out_draws_from_an_async_iterable_one_call_at_a_time(fan_out: FanOut) -> None:
+def test_draws_one_call_at_a_time(fan_out: FanOut) -> None:
     """An async iterator that is no generator does not have to stand two draws at once."""
 
     class Source:
@@ -105,7 +105,7 @@ def test_fan_out_draws_from_an_async_iterable_one_call_at_a_time(fan_out: FanOut
 
 
 @both_fan_outs
-def test_fan_out_draws_in_one_task_so_a_generator_may_hold_a_timeout(fan_out: FanOut) -> None:
+def test_generator_may_hold_a_timeout(fan_out: FanOut) -> None:
     """``asyncio.timeout`` across yields needs one and the same task on both sides; no call is harmed by it."""
 
     async def source() -> AsyncIterator[Call[Response]]:
@@ -120,7 +120,7 @@ def test_fan_out_draws_in_one_task_so_a_generator_may_hold_a_timeout(fan_out: Fa
 
 @both_fan_outs
 @pytest.mark.parametrize("is_async", [False, True])
-def test_fan_out_draws_in_one_context_so_a_generator_may_hold_a_variable(fan_out: FanOut, is_async: bool) -> None:
+def test_generator_may_hold_a_variable(fan_out: FanOut, is_async: bool) -> None:
     """What a generator sets before a yield it finds after it, whichever worker asked, and can take back."""
     held: ContextVar[str] = ContextVar("held")
 
@@ -162,7 +162,7 @@ class Closing:
             self.closed = True
 
 
-def test_gather_that_has_its_success_closes_its_async_generator() -> None:
+def test_success_closes_generator() -> None:
     """Its ``finally`` has run when ``gather`` returns."""
     source = Closing()
     run_virtual(gather(source.calls(), client=Lasting(), successes=3))
@@ -170,7 +170,7 @@ def test_gather_that_has_its_success_closes_its_async_generator() -> None:
 
 
 @both_fan_outs
-def test_fan_out_at_its_deadline_closes_its_async_generator_in_mid_draw(fan_out: FanOut) -> None:
+def test_deadline_closes_generator_in_draw(fan_out: FanOut) -> None:
     """One that would have waited for ever; a failure without a key tells that there may have been more."""
     source = Closing(pause=1e9)
     outcomes = run_virtual(fan_out(source.calls(), client=Lasting(), timeout=3))
@@ -182,7 +182,7 @@ def test_fan_out_at_its_deadline_closes_its_async_generator_in_mid_draw(fan_out:
 
 
 @both_fan_outs
-def test_fan_out_at_its_deadline_closes_its_async_generator_between_draws(fan_out: FanOut) -> None:
+def test_deadline_closes_idle_generator(fan_out: FanOut) -> None:
     """One that had calls enough, while all places were taken."""
     source = Closing(last=9)
     outcomes = run_virtual(fan_out(source.calls(), client=Lasting(), concurrency=2, timeout=3))
@@ -191,9 +191,8 @@ def test_fan_out_at_its_deadline_closes_its_async_generator_between_draws(fan_ou
 
 
 @both_fan_outs
-async def test_fan_out_whose_generator_runs_into_the_same_deadline_keeps_what_it_has(
-    server: FaultServer, fan_out: FanOut
-) -> None:
+@pytest.mark.virtual_time
+async def test_generator_at_same_deadline(server: FaultServer, fan_out: FanOut) -> None:
     """A generator that pages through a listing makes calls under the fan-out's deadline; its timeout is no bug."""
     server.route("GET", "/pages/2", faults.hang_before_headers())
 
@@ -210,7 +209,7 @@ async def test_fan_out_whose_generator_runs_into_the_same_deadline_keeps_what_it
 
 
 @both_fan_outs
-def test_fan_out_lets_an_early_timeout_of_its_generator_out(fan_out: FanOut) -> None:
+def test_generator_timeout_is_raised(fan_out: FanOut) -> None:
     """A TimeoutError before the deadline is the generator's own."""
 
     async def source() -> AsyncIterator[Call[Response]]:
@@ -224,9 +223,7 @@ def test_fan_out_lets_an_early_timeout_of_its_generator_out(fan_out: FanOut) -> 
 
 @both_fan_outs
 @pytest.mark.parametrize("is_async", [False, True])
-def test_fan_out_whose_iterable_raises_cancels_its_calls_and_lets_the_error_out(
-    fan_out: FanOut, is_async: bool
-) -> None:
+def test_iterable_error_cancels_calls(fan_out: FanOut, is_async: bool) -> None:
     """A bug in the caller's generator is the caller's; what was in flight is cancelled and awaited before."""
 
     def source() -> Iterator[Call[Response]]:
@@ -249,7 +246,7 @@ def test_fan_out_whose_iterable_raises_cancels_its_calls_and_lets_the_error_out(
 
 
 @both_fan_outs
-def test_fan_out_whose_generator_is_cancelled_from_within_says_so(fan_out: FanOut) -> None:
+def test_generator_cancelled_inside_is_reported(fan_out: FanOut) -> None:
     """Nobody cancelled the fan-out, so it does not end as if somebody had."""
 
     async def source() -> AsyncIterator[Call[Response]]:
@@ -262,7 +259,7 @@ def test_fan_out_whose_generator_is_cancelled_from_within_says_so(fan_out: FanOu
         run_virtual(fan_out(source(), client=Lasting()))
 
 
-def test_gather_ends_although_its_generator_keeps_cancellations_to_itself() -> None:
+def test_generator_swallowing_cancel_ends() -> None:
     """What it gives instead of ending is not made any more."""
 
     async def source() -> AsyncIterator[Call[Response]]:

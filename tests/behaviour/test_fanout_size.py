@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import cancelled, soon, turns
+from tests.behaviour.support import cancelled, soon, turns
 
 from resilient_client import APIClient, Call, Outcome, Response, Success, as_completed, gather
 from resilient_client.testing import MockRequest, MockUpstream, reply
@@ -62,32 +62,32 @@ class Watch:
 
 
 @pytest.mark.parametrize("fan_out", [streamed, gathered])
-async def test_fan_out_of_many_calls_runs_no_more_tasks_than_calls_in_flight(fan_out: FanOut) -> None:
+async def test_tasks_are_bounded_by_concurrency(fan_out: FanOut) -> None:
     """Never a task a call: beside the workers there is who asks, and who drives them."""
     seen = await Watch().during(fan_out, 20 * CONCURRENCY)
     assert CONCURRENCY < seen.tasks <= CONCURRENCY + 2
 
 
-async def test_naive_fan_out_of_many_calls_runs_a_task_a_call() -> None:
+async def test_naive_fan_out_has_a_task_per_call() -> None:
     """Negative control: what people write, and what the watch sees then."""
     assert (await Watch().during(naive, 20 * CONCURRENCY)).tasks > 15 * CONCURRENCY
 
 
-def test_stream_of_ten_times_the_calls_holds_no_more_at_its_peak() -> None:
+def test_stream_memory_is_constant() -> None:
     """Through a real client: neither it nor the stream keeps anything of a call that is over."""
     asyncio.run(Watch().during(streamed, 500))  # what is loaded and cached once
     few = asyncio.run(Watch().during(streamed, 2_000)).blocks
-    many = asyncio.run(Watch().during(streamed, 20_000)).blocks
-    assert many < few + 2_000  # one block a call would be 18,000; garbage waits for the collector
+    many = asyncio.run(Watch().during(streamed, 10_000)).blocks
+    assert many < few + 2_000  # one block per call would be 8,000; garbage waits for the collector
 
 
-def test_gather_of_ten_times_the_calls_holds_them_all() -> None:
+def test_gather_holds_all_results() -> None:
     """Negative control: results that are to be had at the end are held, and the watch sees them."""
     few = asyncio.run(Watch().during(gathered, 500)).blocks
     assert asyncio.run(Watch().during(gathered, 5_000)).blocks > few + 4_500
 
 
-async def test_gather_of_a_list_has_all_workers_at_work_after_a_few_turns() -> None:
+async def test_workers_start_within_seven_iterations() -> None:
     """Each starts two more: a hundred stand after seven turns of the loop, not after a hundred."""
     begun = 0
 
@@ -104,7 +104,7 @@ async def test_gather_of_a_list_has_all_workers_at_work_after_a_few_turns() -> N
     await cancelled([task])
 
 
-async def test_outcome_that_was_let_go_is_freed_while_the_next_call_is_under_way() -> None:
+async def test_released_outcome_is_freed() -> None:
     """A worker keeps nothing of the call before: bodies may be large."""
     under_way = asyncio.Event()
 
@@ -136,7 +136,7 @@ class Waiting:
         return Success(None, key=call.key)
 
 
-def test_stream_takes_no_turns_of_the_loop_beside_those_of_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_adds_no_loop_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker goes on at once from a call that waited to the next one: only the first of them come one by one."""
     count, taken = 200 * CONCURRENCY, 0
     loop = asyncio.new_event_loop()

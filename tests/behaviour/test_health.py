@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import cancelled, soon, turns
+from tests.behaviour.support import PATIENCE, cancelled, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -54,7 +54,7 @@ async def hang() -> None:
 # -- one look ----------------------------------------------------------------------------------------------------------
 
 
-async def test_probe_of_a_good_target_makes_one_request(server: FaultServer) -> None:
+async def test_good_target_costs_one_request(server: FaultServer) -> None:
     """It is up, and the result says how long each stage took."""
     result = await result_of(f"{server.url}/health")
     assert (result.state, result.ok, result.reason, result.status, result.attempts) == (UP, True, "", 200, 1)
@@ -62,7 +62,7 @@ async def test_probe_of_a_good_target_makes_one_request(server: FaultServer) -> 
     assert server.hits == 1
 
 
-async def test_probe_of_a_failing_target_is_not_retried(server: FaultServer) -> None:
+async def test_failing_target_is_not_retried(server: FaultServer) -> None:
     """A check wants to know how it is now."""
     server.script(reply(503), reply(200))
     result = await result_of(server.url)
@@ -94,7 +94,8 @@ async def test_probe_of_a_closed_port_says_so() -> None:
 
 
 @pytest.mark.parametrize(("connects", "stage"), [(True, "headers"), (False, "connect")])
-async def test_probe_of_a_black_hole_ends_in_time_and_says_where_it_hung(connects: bool, stage: str) -> None:
+@pytest.mark.virtual_time
+async def test_silent_target_names_the_stage(connects: bool, stage: str) -> None:
     """The check's timeout bounds it, and the stage tells a dead host from a dead service."""
     began = asyncio.get_running_loop().time()
     with black_hole(connects=connects) as url:
@@ -104,7 +105,8 @@ async def test_probe_of_a_black_hole_ends_in_time_and_says_where_it_hung(connect
     assert f"stuck in stage {stage}" in result.reason
 
 
-async def test_probe_with_a_timeout_of_its_own_does_not_wait_for_the_others(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_target_with_its_own_timeout(server: FaultServer) -> None:
     """It is down after its own, while another has the whole check's."""
     server.script(hang_before_headers())
     slow = reply(delay=0.5)
@@ -125,9 +127,8 @@ async def test_probe_with_a_timeout_of_its_own_does_not_wait_for_the_others(serv
         (503, 503, UP),
     ],
 )
-async def test_probe_takes_the_expected_status_for_well(
-    server: FaultServer, expected: Any, status: int, state: HealthState
-) -> None:
+@pytest.mark.one_loop
+async def test_expected_status_is_healthy(server: FaultServer, expected: Any, status: int, state: HealthState) -> None:
     """One, several or a range; an error status, too, where that is what is expected."""
     server.script(reply(status))
     assert (await result_of(Probe(server.url, expect_status=expected))).state is state
@@ -154,13 +155,14 @@ async def test_probe_checks_the_body(server: FaultServer, expected: Any, reason:
     assert result.reason.startswith(reason)
 
 
-async def test_probe_of_a_body_in_no_charset_harms_no_other_target(server: FaultServer) -> None:
+async def test_unknown_charset_harms_no_other_target(server: FaultServer) -> None:
     """Whatever a server declares, its body is looked at, and the check goes on."""
     server.script(reply(body=b"ready", headers={"Content-Type": "text/plain; charset=hex"}))
     report = await soon(probe({"odd": Probe(server.url, expect_body="ready"), "db": ping}))
     assert [result.state for result in report] == [UP, UP]
 
 
+@pytest.mark.virtual_time
 async def test_probe_of_a_slow_target_is_degraded(server: FaultServer) -> None:
     """It answers, so it is not down; the report says what is amiss."""
     server.script(reply(delay=0.05))
@@ -169,7 +171,7 @@ async def test_probe_of_a_slow_target_is_degraded(server: FaultServer) -> None:
     assert re.fullmatch(r"slow: \d\.\d\d s, expected at most 0.01 s", result.reason)
 
 
-async def test_probe_of_a_target_that_is_quick_enough_is_up(server: FaultServer) -> None:
+async def test_fast_target_is_up(server: FaultServer) -> None:
     """Negative control: ``slow`` is a limit, and below it nothing is amiss."""
     assert (await result_of(Probe(server.url, slow=5))).state is UP
 
@@ -181,7 +183,7 @@ async def test_probe_follows_redirects_at_home(server: FaultServer) -> None:
     assert (await result_of(f"{server.url}/old")).status == 503
 
 
-async def test_probe_that_is_sent_elsewhere_counts_the_redirect_itself(server: FaultServer) -> None:
+async def test_redirect_to_other_origin_is_the_result(server: FaultServer) -> None:
     """The server is well; where it points is another target."""
     async with FaultServer() as elsewhere:
         server.script(redirect(elsewhere.url))
@@ -190,7 +192,7 @@ async def test_probe_that_is_sent_elsewhere_counts_the_redirect_itself(server: F
         assert elsewhere.hits == 0
 
 
-async def test_probe_that_is_sent_in_a_circle_is_down(server: FaultServer) -> None:
+async def test_endless_redirect_is_down(server: FaultServer) -> None:
     """Though each redirect by itself has an expected status."""
     server.script(redirect("/"))
     result = await result_of(server.url)
@@ -228,12 +230,12 @@ def giving(answer: object) -> Callable[[], Awaitable[object]]:
         (UNKNOWN, UNKNOWN),
     ],
 )
-async def test_probe_of_a_function_is_up_unless_it_says_otherwise(answer: object, state: HealthState) -> None:
+async def test_function_is_up_by_default(answer: object, state: HealthState) -> None:
     """A ping returns all sorts of things; only ``False`` and a state are verdicts."""
     assert (await result_of(giving(answer))).state is state
 
 
-async def test_probe_of_a_function_that_raises_shows_no_more_than_the_type() -> None:
+async def test_function_error_shows_type_only() -> None:
     """The text of a foreign exception may hold a password; the object is there for who wants it."""
     leak = ValueError("postgres://root:hunter2@db")
 
@@ -246,7 +248,7 @@ async def test_probe_of_a_function_that_raises_shows_no_more_than_the_type() -> 
     assert "hunter2" not in f"{report}{report!r}{report._repr_html_()}{report.to_dict()}"
 
 
-async def test_probe_of_a_function_that_calls_through_a_client_tells_its_error(server: FaultServer) -> None:
+async def test_function_error_of_client_is_shown(server: FaultServer) -> None:
     """Ours hold no secrets, so their text is the reason."""
     server.script(reply(500))
     async with APIClient(server.url, retry=None) as api:
@@ -255,14 +257,15 @@ async def test_probe_of_a_function_that_calls_through_a_client_tells_its_error(s
     assert (result.kind, result.reason) == (ErrorKind.SERVER_ERROR, str(result.error))
 
 
-async def test_probe_of_a_function_that_hangs_ends_in_time() -> None:
+@pytest.mark.virtual_time
+async def test_hanging_function_ends_in_time() -> None:
     """It is cancelled, awaited and down."""
     result = await result_of(hang, timeout=0.1)
     assert (result.state, result.kind) == (DOWN, ErrorKind.DEADLINE)
     assert result.reason == "no answer within 0.10 s"
 
 
-async def test_probe_of_a_function_that_raises_a_timeout_of_its_own_is_not_taken_for_ours() -> None:
+async def test_function_raising_timeout_error() -> None:
     """Some drivers raise ``TimeoutError`` long before ours."""
 
     async def late() -> None:
@@ -272,7 +275,7 @@ async def test_probe_of_a_function_that_raises_a_timeout_of_its_own_is_not_taken
     assert (result.reason, result.kind) == ("TimeoutError", ErrorKind.UNEXPECTED)
 
 
-async def test_probe_of_a_function_that_is_cancelled_from_within_is_down() -> None:
+async def test_function_cancelled_inside_is_down() -> None:
     """That is an answer like any other; the check goes on."""
 
     async def dropped() -> None:
@@ -283,7 +286,7 @@ async def test_probe_of_a_function_that_is_cancelled_from_within_is_down() -> No
     assert report["ping"].state is UP
 
 
-async def test_probe_of_a_function_that_is_not_async_says_so() -> None:
+async def test_sync_function_refused() -> None:
     """Rather than take what it returned for an answer, and block the loop for it."""
     result = await result_of(lambda: 3)
     assert (result.state, result.kind) == (DOWN, ErrorKind.INVALID_REQUEST)
@@ -305,7 +308,7 @@ async def test_probe_of_a_function_that_is_not_async_says_so() -> None:
         ((), (DOWN,), DEGRADED),
     ],
 )
-async def test_report_is_down_only_if_something_critical_is(
+async def test_report_down_only_if_critical_is(
     critical: tuple[HealthState, ...], others: tuple[HealthState, ...], whole: HealthState
 ) -> None:
     """What else is amiss degrades it; ``ok`` is what a load balancer should hear."""
@@ -315,7 +318,8 @@ async def test_report_is_down_only_if_something_critical_is(
     assert (report.state, report.ok) == (whole, whole is not DOWN)
 
 
-async def test_check_of_a_hundred_targets_of_which_five_hang_ends_at_its_timeout(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_check_of_hundred_targets_in_time(server: FaultServer) -> None:
     """Ninety-five are up, five are named, and nobody waits for them any longer."""
     server.route("GET", "/hang", hang_before_headers())
     targets = {f"t{n}": f"{server.url}{'/hang' if n % 20 == 0 else '/'}" for n in range(100)}
@@ -327,7 +331,7 @@ async def test_check_of_a_hundred_targets_of_which_five_hang_ends_at_its_timeout
     assert server.hits == 100
 
 
-async def test_check_asks_no_more_targets_at_once_than_it_may(server: FaultServer) -> None:
+async def test_check_bounds_concurrency(server: FaultServer) -> None:
     """The server's own peak says so."""
     held = hold()
     server.script(*[held] * 3, reply())
@@ -339,7 +343,7 @@ async def test_check_asks_no_more_targets_at_once_than_it_may(server: FaultServe
     assert (server.hits, server.peak) == (12, 3)
 
 
-async def test_check_has_no_pool_that_makes_its_targets_wait(server: FaultServer) -> None:
+async def test_check_has_no_pool_limit(server: FaultServer) -> None:
     """As many connections at once as targets: a pool smaller than that would pass for a slow target."""
     held = hold()
     server.script(held)
@@ -351,7 +355,8 @@ async def test_check_has_no_pool_that_makes_its_targets_wait(server: FaultServer
     assert (report.ok, server.peak) == (True, many)
 
 
-async def test_check_that_is_over_before_a_target_had_its_turn_leaves_it_unknown() -> None:
+@pytest.mark.virtual_time
+async def test_unchecked_target_is_unknown() -> None:
     """Nobody looked, so nobody can call it down; and a critical target of which nothing is known is not well."""
     report = await soon(probe({"hangs": Probe(hang, critical=False), "waits": ping}, timeout=0.1, concurrency=1))
     assert (report["waits"].state, report["waits"].attempts) == (UNKNOWN, 0)
@@ -359,7 +364,8 @@ async def test_check_that_is_over_before_a_target_had_its_turn_leaves_it_unknown
     assert (report.state, report.ok) == (UNKNOWN, False)
 
 
-async def test_probe_inside_a_deadline_ends_with_it() -> None:
+@pytest.mark.virtual_time
+async def test_probe_ends_at_deadline() -> None:
     """A shorter one around it wins."""
     with deadline(after=0.1):
         result = await result_of(hang, timeout=30)
@@ -369,7 +375,7 @@ async def test_probe_inside_a_deadline_ends_with_it() -> None:
 # -- a client of yours -------------------------------------------------------------------------------------------------
 
 
-async def test_probe_through_a_client_sees_what_its_calls_see(server: FaultServer) -> None:
+async def test_client_probe_sees_open_circuit(server: FaultServer) -> None:
     """Its open circuit is why calls fail, and so it is the answer; nothing is sent."""
     breaker = CircuitBreaker(minimum_calls=1, break_duration=60)
     async with APIClient(server.url, retry=None, circuit_breaker=breaker) as api:
@@ -381,7 +387,7 @@ async def test_probe_through_a_client_sees_what_its_calls_see(server: FaultServe
         assert server.hits == 1
 
 
-async def test_probe_through_a_client_with_a_broken_middleware_is_down(server: FaultServer) -> None:
+async def test_client_probe_with_broken_middleware(server: FaultServer) -> None:
     """A bug there fails that target, not the whole check; the text of the exception may hold anything."""
 
     async def broken(_request: Request, _call_next: Handler) -> Response:
@@ -393,7 +399,7 @@ async def test_probe_through_a_client_with_a_broken_middleware_is_down(server: F
     assert report["db"].state is UP
 
 
-async def test_probe_through_a_client_does_not_use_its_retries(server: FaultServer) -> None:
+async def test_client_probe_is_not_retried(server: FaultServer) -> None:
     """One look is one request, whatever the client does for others."""
     server.script(reply(503))
     async with APIClient(server.url) as api:
@@ -401,14 +407,14 @@ async def test_probe_through_a_client_does_not_use_its_retries(server: FaultServ
     assert server.hits == 1
 
 
-async def test_probe_through_a_client_leaves_it_open(server: FaultServer) -> None:
+async def test_client_probe_leaves_client_open(server: FaultServer) -> None:
     """It belongs to whoever made it."""
     async with APIClient(server.url) as api:
         await soon(probe(["/health"], client=api))
         assert (await soon(api.get("/"))).ok
 
 
-async def test_probe_through_a_closed_client_says_so(server: FaultServer) -> None:
+async def test_client_probe_of_closed_client(server: FaultServer) -> None:
     """That is a mistake in the program, not a target that is down."""
     api = APIClient(server.url)
     await api.close()
@@ -426,17 +432,17 @@ async def states_of(server: FaultServer, **options: Any) -> list[HealthState]:
         return [(await soon(prober.check()))["it"].state for _ in range(6)]
 
 
-async def test_prober_turns_after_enough_looks_in_a_row_only(server: FaultServer) -> None:
+async def test_prober_turns_after_enough_checks(server: FaultServer) -> None:
     """Down at the third failure, up again at the second success."""
     assert await states_of(server) == [UP, UP, UP, DOWN, DOWN, UP]
 
 
-async def test_prober_without_hysteresis_turns_at_each_look(server: FaultServer) -> None:
+async def test_prober_without_hysteresis(server: FaultServer) -> None:
     """Negative control."""
     assert await states_of(server, rise=1, fall=1) == [UP, DOWN, DOWN, DOWN, UP, UP]
 
 
-async def test_prober_says_what_it_saw_while_the_state_still_stands(server: FaultServer) -> None:
+async def test_prober_shows_latest_result(server: FaultServer) -> None:
     """The latest look is not hidden by the standing."""
     server.script(reply(), reply(503))
     async with Prober({"it": server.url}) as prober:
@@ -445,7 +451,7 @@ async def test_prober_says_what_it_saw_while_the_state_still_stands(server: Faul
     assert (result.state, result.ok, result.status, result.streak) == (UP, False, 503, 1)
 
 
-async def test_prober_knows_since_when_a_target_is_down(server: FaultServer) -> None:
+async def test_prober_dates_the_state(server: FaultServer) -> None:
     """Since the check that turned it."""
     server.script(reply(), reply(503))
     async with Prober({"it": server.url}, fall=2) as prober:
@@ -458,13 +464,13 @@ async def test_prober_knows_since_when_a_target_is_down(server: FaultServer) -> 
     ]
 
 
-def test_prober_before_the_first_check_knows_nothing() -> None:
+def test_prober_before_first_check_is_unknown() -> None:
     """Its report says so, and is not well."""
     report = Prober({"it": "http://users.example"}).report
     assert (report.state, report.ok, report["it"].state, report.checked_at) == (UNKNOWN, False, UNKNOWN, None)
 
 
-async def test_prober_asked_by_many_at_once_makes_one_check(server: FaultServer) -> None:
+async def test_concurrent_checks_are_shared(server: FaultServer) -> None:
     """All get the same report, for one request."""
     held = hold()
     server.script(held)
@@ -478,13 +484,13 @@ async def test_prober_asked_by_many_at_once_makes_one_check(server: FaultServer)
     assert all(report is reports[0] for report in reports)
 
 
-async def test_probe_called_by_many_at_once_asks_each_time(server: FaultServer) -> None:
+async def test_concurrent_probes_are_not_shared(server: FaultServer) -> None:
     """Negative control: it is the prober that shares."""
     await soon(asyncio.gather(*(probe([server.url]) for _ in range(5))))
     assert server.hits == 5
 
 
-async def test_prober_whose_first_asker_leaves_still_answers_the_others(server: FaultServer) -> None:
+async def test_shared_check_survives_first_caller(server: FaultServer) -> None:
     """The check belongs to all who wait for it."""
     held = hold()
     server.script(held)
@@ -497,21 +503,21 @@ async def test_prober_whose_first_asker_leaves_still_answers_the_others(server: 
     assert server.hits == 1
 
 
-async def test_prober_whose_last_asker_leaves_stops_asking(server: FaultServer) -> None:
+async def test_shared_check_ends_with_last_caller(server: FaultServer) -> None:
     """Nobody wants to know any more; the connection is given back."""
     server.script(hold())
     async with Prober([server.url], timeout=60) as prober:
         asking = [asyncio.create_task(prober.check()) for _ in range(3)]
         await soon(server.wait_for_hits(1))
         await cancelled(asking)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             while server.active:
                 await asyncio.sleep(0)
         assert prober.report.state is UNKNOWN
 
 
 @pytest.mark.parametrize(("max_age", "looks"), [(5.0, 2), (0.0, 4)])
-def test_prober_with_a_max_age_gives_a_young_report_again(max_age: float, looks: int) -> None:
+def test_max_age_reuses_report(max_age: float, looks: int) -> None:
     """A health endpoint that is hit often costs the targets one look in that time; as a control, without it each."""
     count = 0
 
@@ -529,7 +535,7 @@ def test_prober_with_a_max_age_gives_a_young_report_again(max_age: float, looks:
     assert count == looks
 
 
-async def test_prober_tells_each_result_as_it_comes(server: FaultServer) -> None:
+async def test_on_result_gets_each_result(server: FaultServer) -> None:
     """While other targets are still being asked; with the state that will stand in the report."""
     told: list[ProbeResult] = []
     held = hold()
@@ -544,7 +550,8 @@ async def test_prober_tells_each_result_as_it_comes(server: FaultServer) -> None
     assert told == [report["db"], report["users"]]
 
 
-async def test_prober_tells_the_result_of_a_target_that_had_no_turn() -> None:
+@pytest.mark.virtual_time
+async def test_on_result_gets_unchecked_target() -> None:
     """Whoever counts the results gets them all."""
     told: list[ProbeResult] = []
     async with Prober({"hangs": hang, "waits": ping}, timeout=0.1, concurrency=1, on_result=told.append) as prober:
@@ -552,7 +559,7 @@ async def test_prober_tells_the_result_of_a_target_that_had_no_turn() -> None:
     assert [(result.name, result.state) for result in told] == [("hangs", DOWN), ("waits", UNKNOWN)]
 
 
-async def test_prober_whose_listener_raises_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+async def test_on_result_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """That is logged, and harms no target."""
 
     def broken(_result: ProbeResult) -> None:
@@ -582,7 +589,7 @@ def test_prober_on_another_event_loop_says_so() -> None:
         home.run(prober.close())
 
 
-async def test_prober_behind_an_endpoint_costs_its_target_one_look_for_many_requests(server: FaultServer) -> None:
+async def test_fastapi_endpoint_caches_report(server: FaultServer) -> None:
     """As in FastAPI: a load balancer asks often, the target is asked once in a while; 200 and 503 tell how it is."""
     from fastapi import FastAPI
     from fastapi.responses import JSONResponse
@@ -613,7 +620,8 @@ async def mixed(server: FaultServer) -> HealthReport:
     return await soon(probe(targets))
 
 
-async def test_report_in_words_has_a_line_for_each_target(server: FaultServer) -> None:
+@pytest.mark.one_loop
+async def test_report_text_has_a_line_per_target(server: FaultServer) -> None:
     """The whole first; what is critical is marked, what is down stands out."""
     head, up, down = str(await mixed(server)).splitlines()
     assert re.fullmatch(r"degraded: 1 up, 1 down, in \d+ ms", head)
@@ -621,6 +629,7 @@ async def test_report_in_words_has_a_line_for_each_target(server: FaultServer) -
     assert re.fullmatch(r"  <mail>  DOWN      503 in \d+ ms; status 503, expected 200-399", down)
 
 
+@pytest.mark.one_loop
 async def test_report_in_a_notebook_is_escaped(server: FaultServer) -> None:
     """Names and reasons are text, never markup."""
     shown = (await mixed(server))._repr_html_()
@@ -628,7 +637,8 @@ async def test_report_in_a_notebook_is_escaped(server: FaultServer) -> None:
     assert "<mail>" not in shown
 
 
-async def test_report_as_json_is_whole_and_shows_no_secret(server: FaultServer) -> None:
+@pytest.mark.one_loop
+async def test_report_json_shows_no_secret(server: FaultServer) -> None:
     """It survives the way to JSON and back, under a version of its own."""
     told = json.loads(json.dumps((await mixed(server)).to_dict()))
     assert (told["schema"], told["state"], told["ok"]) == (1, "degraded", True)
@@ -637,7 +647,8 @@ async def test_report_as_json_is_whole_and_shows_no_secret(server: FaultServer) 
     assert "hunter2" not in json.dumps(told)
 
 
-async def test_report_is_read_by_place_and_by_name(server: FaultServer) -> None:
+@pytest.mark.one_loop
+async def test_report_is_indexed_by_name(server: FaultServer) -> None:
     """In the order of the targets."""
     report = await mixed(server)
     assert report["users"] is report[0]

@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 import trustme
-from tests.behaviour.kit import soon
+from tests.behaviour.support import soon
 
 from resilient_client import ConnectionSettings, ErrorKind, HealthState, Probe, ProbeResult, probe
 from resilient_client.testing._fault_server import FaultServer
@@ -42,14 +42,14 @@ async def test_certificate_with_time_left_is_well() -> None:
 
 
 @pytest.mark.parametrize(("days", "words"), [(5.01, "5 days"), (0.5, "12 hours")])
-async def test_certificate_that_ends_soon_degrades_the_target(days: float, words: str) -> None:
+async def test_expiring_certificate_degrades(days: float, words: str) -> None:
     """It still works, so the target is not down; somebody has to act."""
     result = await result_of(serving(AUTHORITY, days))
     assert (result.state, result.ok) == (HealthState.DEGRADED, True)
     assert result.reason == f"the certificate expires in {words}"
 
 
-async def test_certificate_that_ends_soon_is_well_where_nobody_cares() -> None:
+async def test_expiring_certificate_may_be_ignored() -> None:
     """Negative control: with ``certificate_days=0`` it counts for nothing until it has ended."""
     assert (await result_of(serving(AUTHORITY, 5), certificate_days=0)).state is HealthState.UP
 
@@ -59,7 +59,7 @@ async def test_certificate_that_ends_soon_is_well_where_nobody_cares() -> None:
     [(serving(AUTHORITY, -1), "certificate has expired"), (serving(trustme.CA(), 100), "unable to get local issuer")],
     ids=["expired", "untrusted"],
 )
-async def test_certificate_that_is_bad_is_a_failure_that_says_why(context: ssl.SSLContext, words: str) -> None:
+async def test_bad_certificate_names_reason(context: ssl.SSLContext, words: str) -> None:
     """In the words of OpenSSL, and without advice on retries; the handshake took its time, and no request followed."""
     result = await result_of(context)
     assert (result.state, result.kind, result.status) == (HealthState.DOWN, ErrorKind.TLS, None)
@@ -69,7 +69,7 @@ async def test_certificate_that_is_bad_is_a_failure_that_says_why(context: ssl.S
     assert result.timings.first_byte is None
 
 
-async def test_certificate_of_a_target_that_fails_is_told_all_the_same() -> None:
+async def test_failing_target_shows_certificate() -> None:
     """It was verified before the server said 503."""
     from resilient_client.testing.faults import reply
 

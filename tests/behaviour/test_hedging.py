@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import failure, soon, turns
+from tests.behaviour.support import failure, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -25,6 +25,8 @@ from resilient_client.events import Event, HedgeStarted
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import drop, hold, reply
 
+pytestmark = pytest.mark.virtual_time
+
 SOON = Hedging(delay=0.02)
 ONCE = Retry(max_attempts=1)
 GOOD = reply(json={"from": "the hedge"})
@@ -38,7 +40,7 @@ def hedging(server: FaultServer, **options: Any) -> APIClient:
 # --- when there is one ---
 
 
-async def test_hedge_for_a_slow_first_attempt_gives_the_answer(server: FaultServer) -> None:
+async def test_slow_first_attempt_is_hedged(server: FaultServer) -> None:
     """Two requests are on the wire, the second answers, and the call is done while the first still hangs."""
     server.script(slow := hold(), GOOD)
     async with hedging(server) as api:
@@ -48,7 +50,7 @@ async def test_hedge_for_a_slow_first_attempt_gives_the_answer(server: FaultServ
     slow.release()
 
 
-async def test_hedge_without_hedging_leaves_the_call_to_the_slow_attempt(server: FaultServer) -> None:
+async def test_without_hedging_call_waits(server: FaultServer) -> None:
     """Negative control: the same upstream keeps an unhedged caller waiting, and sees one request."""
     server.script(slow := hold(), GOOD)
     async with hedging(server, hedging=None) as api:
@@ -59,7 +61,7 @@ async def test_hedge_without_hedging_leaves_the_call_to_the_slow_attempt(server:
         await soon(call)
 
 
-async def test_hedge_is_not_made_for_a_quick_reply(server: FaultServer) -> None:
+async def test_quick_reply_is_not_hedged(server: FaultServer) -> None:
     """What answers before the delay is over is asked once."""
     server.script(reply())
     async with hedging(server, hedging=Hedging(delay=0.5)) as api:
@@ -68,7 +70,7 @@ async def test_hedge_is_not_made_for_a_quick_reply(server: FaultServer) -> None:
         assert server.hits == 20
 
 
-async def test_hedge_is_not_made_at_a_percentile_nobody_knows(server: FaultServer) -> None:
+async def test_unknown_percentile_hedges_nothing(server: FaultServer) -> None:
     """Before enough is learnt, a percentile hedges nothing, however slow the reply."""
     server.script(slow := hold())
     async with hedging(server, hedging=Hedging()) as api:
@@ -79,7 +81,7 @@ async def test_hedge_is_not_made_at_a_percentile_nobody_knows(server: FaultServe
         await soon(call)
 
 
-async def test_hedge_at_a_percentile_is_learnt_on_each_route_by_itself(server: FaultServer) -> None:
+async def test_percentile_is_learnt_per_route(server: FaultServer) -> None:
     """A route with a hundred quick calls is hedged; one that was never called is not."""
     server.script(reply())
     async with hedging(server, hedging=Hedging(delay="p95")) as api:
@@ -98,7 +100,7 @@ async def test_hedge_at_a_percentile_is_learnt_on_each_route_by_itself(server: F
         await soon(call)
 
 
-async def test_hedges_follow_each_other_up_to_their_number(server: FaultServer) -> None:
+async def test_max_hedges_bounds_hedges(server: FaultServer) -> None:
     """With ``max_hedges=2`` two more are sent, one delay after the other, and not a third."""
     server.script(slow := hold())
     async with hedging(server, hedging=Hedging(delay=0.01, max_hedges=2)) as api:
@@ -113,7 +115,7 @@ async def test_hedges_follow_each_other_up_to_their_number(server: FaultServer) 
 # --- what may be hedged ---
 
 
-async def test_hedge_is_never_made_for_a_post_without_key(server: FaultServer) -> None:
+async def test_post_without_key_is_not_hedged(server: FaultServer) -> None:
     """What must not be repeated is sent once, however slow; with an idempotency key it is hedged, with the same key."""
     server.script(slow := hold())
     async with hedging(server) as api:
@@ -131,7 +133,7 @@ async def test_hedge_is_never_made_for_a_post_without_key(server: FaultServer) -
         assert keys[1] == keys[2] is not None
 
 
-async def test_hedge_is_not_made_where_two_attempts_would_read_one_file(server: FaultServer, tmp_path: Any) -> None:
+async def test_shared_file_is_not_hedged(server: FaultServer, tmp_path: Any) -> None:
     """A file has one position: two attempts at once would each send a part of it. A path is opened by each."""
     path = tmp_path / "body"
     path.write_bytes(b"whole")
@@ -150,7 +152,7 @@ async def test_hedge_is_not_made_where_two_attempts_would_read_one_file(server: 
 
 
 @pytest.mark.parametrize("options", [{"hedging": None}, {"retry": None}])
-async def test_hedge_is_switched_off_for_one_call(server: FaultServer, options: dict[str, Any]) -> None:
+async def test_hedging_off_for_one_call(server: FaultServer, options: dict[str, Any]) -> None:
     """``hedging=None`` does, and ``retry=None``, which means exactly one wire request."""
     server.script(slow := hold())
     async with hedging(server) as api:
@@ -162,7 +164,7 @@ async def test_hedge_is_switched_off_for_one_call(server: FaultServer, options: 
         await soon(call)
 
 
-async def test_hedge_is_switched_on_for_one_call_or_view(server: FaultServer) -> None:
+async def test_hedging_on_for_call_or_view(server: FaultServer) -> None:
     """A client without hedging makes hedged calls all the same, where they ask for it."""
     async with hedging(server, hedging=None) as api:
         for call in (lambda: api.get("/", hedging=SOON), lambda: api.with_options(hedging=SOON).get("/")):
@@ -171,7 +173,7 @@ async def test_hedge_is_switched_on_for_one_call_or_view(server: FaultServer) ->
             slow.release()
 
 
-async def test_hedge_is_not_made_for_a_stream(server: FaultServer) -> None:
+async def test_stream_is_not_hedged(server: FaultServer) -> None:
     """A body that is left to the caller cannot be raced."""
     server.script(slow := hold(reply(body=b"abc")))
     async with hedging(server) as api:
@@ -193,9 +195,7 @@ async def test_hedge_is_not_made_for_a_stream(server: FaultServer) -> None:
     [{"connection": ConnectionSettings(pool_size=1)}, {"bulkhead": Bulkhead(max_concurrent=1, max_queue=5)}],
     ids=["connection", "permit"],
 )
-async def test_hedge_is_not_made_while_the_first_waits_for_something_of_ours(
-    server: FaultServer, ours: dict[str, Any]
-) -> None:
+async def test_local_wait_is_not_hedged(server: FaultServer, ours: dict[str, Any]) -> None:
     """It is our own side that is slow: a hedge would stand behind the attempt it is meant to overtake."""
     server.script(slow := hold())
     async with hedging(server, **ours) as api:
@@ -225,7 +225,7 @@ async def test_hedge_goes_to_another_endpoint(server: FaultServer) -> None:
             slow.release()
 
 
-async def test_hedge_serves_all_who_share_a_flight(server: FaultServer) -> None:
+async def test_hedge_serves_coalesced_calls(server: FaultServer) -> None:
     """Coalesced calls share the race, too: two requests for five callers."""
     server.script(slow := hold(), GOOD)
     async with hedging(server, coalesce=True) as api:
@@ -239,7 +239,7 @@ async def test_hedge_serves_all_who_share_a_flight(server: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("fault", [reply(503), drop()], ids=["503", "drop"])
-async def test_hedge_follows_a_failing_first_attempt_at_once(server: FaultServer, fault: Any) -> None:
+async def test_failure_starts_hedge_at_once(server: FaultServer, fault: Any) -> None:
     """A failure is not waited for: the next attempt starts without the delay, and without the pause of a retry."""
     server.script(fault, GOOD)
     async with hedging(server, hedging=Hedging(delay=30.0)) as api:
@@ -248,7 +248,7 @@ async def test_hedge_follows_a_failing_first_attempt_at_once(server: FaultServer
         assert (server.hits, response.attempts) == (2, 2)
 
 
-async def test_failing_hedge_does_not_end_the_healthy_first_attempt(server: FaultServer) -> None:
+async def test_failed_hedge_leaves_first_attempt(server: FaultServer) -> None:
     """The hedge is answered 503 at once; the first attempt goes on, and its answer is that of the call."""
     server.script(slow := hold(reply(json={"from": "the first"})), reply(503))
     async with hedging(server) as api:
@@ -260,7 +260,7 @@ async def test_failing_hedge_does_not_end_the_healthy_first_attempt(server: Faul
         assert server.hits == 2
 
 
-async def test_failing_first_attempt_does_not_end_the_healthy_hedge(server: FaultServer) -> None:
+async def test_failed_first_attempt_leaves_hedge(server: FaultServer) -> None:
     """The first is answered 503 while the hedge is on its way: the caller waits for the hedge."""
     server.script(first := hold(reply(503)), second := hold(GOOD))
     async with hedging(server) as api:
@@ -274,7 +274,7 @@ async def test_failing_first_attempt_does_not_end_the_healthy_hedge(server: Faul
         assert [record.status for record in response.history] == [503, 200]
 
 
-async def test_race_that_all_lose_fails_with_the_last_failure_and_all_attempts(server: FaultServer) -> None:
+async def test_all_attempts_fail(server: FaultServer) -> None:
     """Nobody answers well: the error is that of the last to fail, and its history has them all."""
     server.script(drop(), reply(503))
     async with hedging(server) as api:
@@ -284,7 +284,7 @@ async def test_race_that_all_lose_fails_with_the_last_failure_and_all_attempts(s
         assert [record.kind for record in error.history] == [ErrorKind.DISCONNECTED, ErrorKind.SERVER_ERROR]
 
 
-async def test_max_attempts_bounds_the_steps_and_not_the_hedges(server: FaultServer) -> None:
+async def test_max_attempts_excludes_hedges(server: FaultServer) -> None:
     """Two steps of a first attempt and a hedge each: four requests, and ``attempts`` counts them all."""
     server.script(reply(500))
     quick = Retry(max_attempts=2, backoff=Backoff(kind="fixed", initial=0.001))
@@ -294,11 +294,11 @@ async def test_max_attempts_bounds_the_steps_and_not_the_hedges(server: FaultSer
         assert [record.number for record in error.history] == [1, 2, 3, 4]
 
 
-async def test_bug_in_a_hedge_does_not_end_the_healthy_first_attempt(server: FaultServer) -> None:
+async def test_bug_in_hedge_leaves_first_attempt(server: FaultServer) -> None:
     """A middleware that raises what nobody foresaw, for the second attempt only, costs that attempt only."""
 
     async def raises_twice(request: Request, call_next: Handler) -> Response:
-        if request.record.number == 2:
+        if request.attempt.number == 2:
             raise ZeroDivisionError
         return await call_next(request)
 

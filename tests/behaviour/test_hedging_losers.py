@@ -7,7 +7,7 @@ import gc
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import cancelled, failure, in_use, soon, turns, with_server
+from tests.behaviour.support import cancelled, failure, in_use, soon, turns, with_server
 
 from resilient_client import APIClient, CircuitBreaker, ErrorKind, Handler, Hedging, Request, Response, Retry, Timeout
 from resilient_client.events import AttemptFinished, AttemptStarted, Event, HedgeStarted
@@ -28,7 +28,7 @@ def hedging(server: FaultServer, **options: Any) -> APIClient:
 
 
 @pytest.mark.parametrize("winner", [1, 2])
-async def test_loser_is_cancelled_awaited_and_its_connection_closed(server: FaultServer, winner: int) -> None:
+async def test_loser_is_cancelled_and_closed(server: FaultServer, winner: int) -> None:
     """When the call returns, no task of it is left and no place in the pool is taken; the server sees it leave."""
     first, second = hold(), hold()
     server.script(first, second)
@@ -47,7 +47,7 @@ async def test_loser_is_cancelled_awaited_and_its_connection_closed(server: Faul
         (second if winner == 1 else first).release()
 
 
-async def test_loser_is_told_of_as_an_attempt_that_ended(server: FaultServer) -> None:
+async def test_loser_is_reported_as_finished(server: FaultServer) -> None:
     """Every attempt that was said to start is said to end, so that those who count are right."""
     server.script(slow := hold(), GOOD)
     events: list[Event] = []
@@ -74,7 +74,7 @@ async def test_loser_is_neutral_to_the_circuit(server: FaultServer) -> None:
         assert "0 of 10 attempts failed" in circuit.describe(asyncio.get_running_loop().time())
 
 
-async def test_callers_cancellation_leaves_neither_attempt_running(server: FaultServer) -> None:
+async def test_cancellation_ends_both_attempts(server: FaultServer) -> None:
     """It comes out as it is, and both attempts are gone with it."""
     server.script(slow := hold())
     async with hedging(server) as api:
@@ -86,6 +86,7 @@ async def test_callers_cancellation_leaves_neither_attempt_running(server: Fault
         slow.release()
 
 
+@pytest.mark.virtual_time
 async def test_deadline_ends_both_attempts(server: FaultServer) -> None:
     """Neither answers: the deadline of the call ends them, and the task is as it was."""
     server.script(slow := hold())
@@ -99,7 +100,7 @@ async def test_deadline_ends_both_attempts(server: FaultServer) -> None:
         slow.release()
 
 
-async def test_winning_hedge_takes_back_its_own_cancellation_only(server: FaultServer) -> None:
+async def test_winning_hedge_leaves_no_cancellation(server: FaultServer) -> None:
     """After a hundred races that hedges won, the caller's task has no cancellation pending."""
     async with hedging(server, hedging=Hedging(delay=0.001, max_extra=1.0), retry_budget=None) as api:
         for _ in range(100):
@@ -114,7 +115,8 @@ async def test_winning_hedge_takes_back_its_own_cancellation_only(server: FaultS
 # --- budgets and context ---
 
 
-async def test_hedges_of_an_upstream_that_answers_nothing_run_out(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_hedges_run_out_without_replies(server: FaultServer) -> None:
     """No answer deposits anything: after what the budgets held, each call is one request."""
     server.script(slow := hold())
     async with hedging(server, timeout=Timeout(total=0.3), circuit_breaker=None, retry_budget=None) as api:
@@ -135,11 +137,12 @@ def test_hedges_draw_from_the_retry_budget_too() -> None:
     with_server(scenario)
 
 
-async def test_hedge_starts_from_what_the_first_attempt_was_given(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_hedge_copies_the_first_request(server: FaultServer) -> None:
     """Headers that a middleware adds to one attempt are not in the other."""
 
     async def adds(request: Request, call_next: Handler) -> Response:
-        request.headers.add("X-Attempt", str(request.record.number))
+        request.headers.add("X-Attempt", str(request.attempt.number))
         return await call_next(request)
 
     server.script(slow := hold(), reply())
@@ -167,4 +170,4 @@ async def test_failed_races_leave_no_garbage(server: FaultServer) -> None:
             gc.set_debug(0)
             gc.garbage.clear()
             gc.enable()
-        assert found.isdisjoint({"_Race", "Task", "traceback", "InternalServerError"})
+        assert found.isdisjoint({"Race", "Task", "traceback", "InternalServerError"})

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.behaviour.kit import client, failure, in_use, soon, turns
+from tests.behaviour.support import client, failure, in_use, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -41,7 +41,7 @@ ONE = ConnectionSettings(pool_size=1)
 # --- the loop ---
 
 
-def test_client_built_without_a_loop_can_be_used_on_one() -> None:
+def test_client_is_built_without_a_loop() -> None:
     """Built at import time, as a module of an application would."""
 
     async def use() -> ErrorKind:
@@ -52,7 +52,7 @@ def test_client_built_without_a_loop_can_be_used_on_one() -> None:
     assert asyncio.run(use()) is ErrorKind.CONNECT
 
 
-def test_client_used_from_another_loop_is_refused_with_the_remedy() -> None:
+def test_client_on_another_loop_refused() -> None:
     """A clear error instead of a hang, and the first loop is still the one it belongs to."""
     api = APIClient(refused_url(), retry=None)
 
@@ -80,7 +80,7 @@ async def test_client_is_shared_by_many_tasks(server: FaultServer) -> None:
 # --- closing ---
 
 
-async def test_client_that_is_closed_refuses_calls_with_the_remedy(server: FaultServer) -> None:
+async def test_closed_client_refuses_calls(server: FaultServer) -> None:
     """Of every kind."""
     api = client(server)
     await api.get("/")
@@ -108,7 +108,7 @@ async def test_client_closed_twice_is_closed(server: FaultServer) -> None:
     await unused.close()
 
 
-async def test_client_closed_with_calls_in_flight_ends_them(server: FaultServer) -> None:
+async def test_close_ends_calls_in_flight(server: FaultServer) -> None:
     """Calls on the wire and calls in the queue end at once, with an error of ours, and nothing new is sent."""
     server.script(faults.hang_before_headers())
     api = APIClient(server.url, connection=ONE)
@@ -121,7 +121,7 @@ async def test_client_closed_with_calls_in_flight_ends_them(server: FaultServer)
     assert (server.hits, in_use(api)) == (1, 0)
 
 
-async def test_client_closed_with_a_call_in_flight_does_not_blame_the_server(server: FaultServer) -> None:
+async def test_close_does_not_blame_server(server: FaultServer) -> None:
     """The circuit holds nothing against a server whose connection we closed ourselves, and nothing is retried."""
     server.script(faults.hang_before_headers())
     api = APIClient(server.url, retry=Retry(max_attempts=3), circuit_breaker=CircuitBreaker(minimum_calls=1))
@@ -136,7 +136,7 @@ async def test_client_closed_with_a_call_in_flight_does_not_blame_the_server(ser
     assert [circuit.state for circuit in api.circuits.values()] == [CircuitState.CLOSED]
 
 
-async def test_client_closed_leaves_no_task_and_no_socket(server: FaultServer) -> None:
+async def test_close_leaves_no_task_and_no_socket(server: FaultServer) -> None:
     """Warnings are errors: an unclosed socket or session would fail this test."""
     before = asyncio.all_tasks()
     async with FaultServer() as other:
@@ -147,7 +147,7 @@ async def test_client_closed_leaves_no_task_and_no_socket(server: FaultServer) -
     gc.collect()
 
 
-async def test_client_given_a_session_does_not_close_it(server: FaultServer) -> None:
+async def test_close_leaves_callers_session_open(server: FaultServer) -> None:
     """Who opened it closes it."""
     async with aiohttp.ClientSession() as session:
         async with client(server, session=session) as api:
@@ -159,7 +159,7 @@ async def test_client_given_a_session_does_not_close_it(server: FaultServer) -> 
 # --- views ---
 
 
-async def test_view_shares_the_circuits_of_its_client(server: FaultServer) -> None:
+async def test_view_shares_circuits(server: FaultServer) -> None:
     """What one learned, the other knows."""
     server.script(faults.reply(500))
     breaker = CircuitBreaker(minimum_calls=3, break_duration=60)
@@ -171,7 +171,8 @@ async def test_view_shares_the_circuits_of_its_client(server: FaultServer) -> No
         assert view.circuits is api.circuits
 
 
-async def test_view_shares_the_pool_of_its_client(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_view_shares_pool(server: FaultServer) -> None:
     """Two views with one place between them."""
     server.script(faults.reply(200, delay=0.002))
     async with client(server, connection=ONE) as api:
@@ -180,7 +181,7 @@ async def test_view_shares_the_pool_of_its_client(server: FaultServer) -> None:
     assert (server.peak, server.connections) == (1, 1)
 
 
-async def test_view_shares_the_budget_of_its_client(server: FaultServer) -> None:
+async def test_view_shares_budget(server: FaultServer) -> None:
     """Two retries in the bucket are two for all views together."""
     server.script(faults.reply(503))
     budget = RetryBudget(initial=2, ratio=0, min_per_second=0)
@@ -203,7 +204,9 @@ async def test_view_that_is_closed_closes_nothing(server: FaultServer) -> None:
         await view.get("/")
 
 
-async def test_view_lays_its_options_over_its_client_field_by_field(server: FaultServer) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_view_merges_options_by_field(server: FaultServer) -> None:
     """What the view does not set stays as the client has it; headers and parameters are added."""
     server.script(faults.echo())
     async with APIClient(
@@ -219,7 +222,9 @@ async def test_view_lays_its_options_over_its_client_field_by_field(server: Faul
     assert (plain["headers"]["x-b"], plain["query"]) == ("1", {})
 
 
-async def test_view_of_a_view_is_a_view_of_the_client(server: FaultServer) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_view_of_a_view(server: FaultServer) -> None:
     """Layers pile up, the nearest one wins."""
     async with client(server, timeout=9) as api:
         view = api.with_options(timeout=5).with_options(timeout=Timeout(attempt=2))
@@ -230,7 +235,9 @@ async def test_view_of_a_view_is_a_view_of_the_client(server: FaultServer) -> No
 # --- events ---
 
 
-async def test_listener_hears_until_it_unsubscribes(server: FaultServer) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_listener_unsubscribes(server: FaultServer) -> None:
     """And may unsubscribe twice."""
     heard: list[Event] = []
     async with client(server) as api:
@@ -244,9 +251,9 @@ async def test_listener_hears_until_it_unsubscribes(server: FaultServer) -> None
     assert isinstance(heard[-1], CallFinished)
 
 
-async def test_listener_that_raises_harms_no_call_and_no_other_listener(
-    server: FaultServer, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_listener_error_is_logged(server: FaultServer, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, and the rest goes on."""
     heard: list[Event] = []
 
@@ -262,7 +269,9 @@ async def test_listener_that_raises_harms_no_call_and_no_other_listener(
     assert "a listener failed" in caplog.text
 
 
-async def test_listener_may_unsubscribe_while_it_is_told(server: FaultServer) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_listener_unsubscribes_during_event(server: FaultServer) -> None:
     """The others still hear of that very event."""
     heard: list[Event] = []
     async with client(server) as api:
@@ -275,7 +284,9 @@ async def test_listener_may_unsubscribe_while_it_is_told(server: FaultServer) ->
 # --- explain ---
 
 
-async def test_explain_tells_the_value_in_force_and_the_layer_that_set_it(server: FaultServer) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_explain_names_value_and_layer(server: FaultServer) -> None:
     """Default, config, client, view, call: each is named where it decides; and nothing is sent."""
     config: Any = {"retry": {"max_attempts": 2}, "timeout": 20}
     from resilient_client import ClientConfig
@@ -304,13 +315,15 @@ async def own(request: Request, call_next: Handler) -> Response:
         ({"attempt_middleware": [own]}, ["retry", "attempt", "circuit breaker", "own", "redirect"]),
     ],
 )
-def test_explain_shows_the_chain_from_the_outside_in(options: dict[str, Any], names: list[str]) -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+def test_explain_shows_chain_in_order(options: dict[str, Any], names: list[str]) -> None:
     """In the order in which a call travels; a deadline of its own stands only around middlewares of the user."""
     api = APIClient("https://api.example.com", **options)
     assert [link.name for link in api.explain("GET", "/").chain] == names
 
 
-async def test_connection_settings_beside_a_session_are_refused_unless_they_apply() -> None:
+async def test_connection_settings_with_session_refused() -> None:
     """A setting that a caller's session would ignore is an error, not a surprise."""
     async with aiohttp.ClientSession() as session:
         with pytest.raises(ConfigurationError, match="connection sets pool_size, which a session"):
@@ -318,12 +331,16 @@ async def test_connection_settings_beside_a_session_are_refused_unless_they_appl
         APIClient("http://127.0.0.1", session=session, connection=ConnectionSettings(max_response_size=5))
 
 
-def test_params_of_a_client_that_cannot_be_sent_are_wrong_configuration() -> None:
+@pytest.mark.one_loop
+@pytest.mark.one_path
+def test_unsendable_client_params_refused() -> None:
     """What is wrong with every call is found when the client is built."""
     with pytest.raises(ConfigurationError, match="params"):
         APIClient("http://127.0.0.1", params={"a": object()})  # type: ignore[dict-item]  # the point
 
 
+@pytest.mark.one_loop
+@pytest.mark.one_path
 def test_explain_shows_the_limits_in_force() -> None:
     """A default that a shorter limit clips is shown as it works, not as it is written."""
     rows = {row.setting: row.value for row in APIClient("http://127.0.0.1", timeout=2).explain("GET", "/").settings}

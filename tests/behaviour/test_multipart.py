@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, stuck_in
 
 from resilient_client import APIClient, Retry, Stage, Timeout
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
@@ -45,9 +45,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-async def test_multipart_of_fields_and_files_arrives_part_by_part(
-    server: FaultServer, api: APIClient, path: Path
-) -> None:
+async def test_fields_and_files_arrive_in_parts(server: FaultServer, api: APIClient, path: Path) -> None:
     """Fields first, then files: names, filenames, media types and contents as given."""
     files: Any = {
         "bytes": b"\x00\xff",
@@ -79,7 +77,7 @@ async def test_multipart_of_known_size_has_a_length(server: FaultServer, api: AP
     assert "Transfer-Encoding" not in request.headers
 
 
-async def test_multipart_field_with_a_list_repeats_its_name(server: FaultServer, api: APIClient) -> None:
+async def test_list_field_repeats_its_name(server: FaultServer, api: APIClient) -> None:
     """As in a form without files."""
     await api.post("/", data={"tag": ["a", "b"]}, files={"f": b""})
     assert [(name, content) for name, _, _, content in parts_of(server.requests[0])][:2] == [
@@ -88,7 +86,7 @@ async def test_multipart_field_with_a_list_repeats_its_name(server: FaultServer,
     ]
 
 
-async def test_multipart_names_cannot_break_out_of_their_header(server: FaultServer, api: APIClient) -> None:
+async def test_names_cannot_break_header(server: FaultServer, api: APIClient) -> None:
     """Quotes and line ends in names are escaped as browsers do (WHATWG HTML, multipart/form-data)."""
     evil = 'a"; filename="x\r\nX-Evil: 1'
     await api.post("/", files={evil: (evil, b"content")})
@@ -97,14 +95,14 @@ async def test_multipart_names_cannot_break_out_of_their_header(server: FaultSer
     assert body.count(b'name="a%22; filename=%22x%0D%0AX-Evil: 1"') == 2
 
 
-async def test_multipart_media_type_with_a_line_end_is_refused(server: FaultServer, api: APIClient) -> None:
+async def test_media_type_with_line_end_refused(server: FaultServer, api: APIClient) -> None:
     """No header can be smuggled into a part."""
     error = await failure(api.post("/", files={"f": ("f", b"", "text/plain\r\nX-Evil: 1")}))
     assert error.kind == "invalid_request"
     assert server.connections == 0
 
 
-async def test_multipart_handles_of_the_caller_stay_open(server: FaultServer, path: Path) -> None:
+async def test_callers_file_handles_stay_open(server: FaultServer, path: Path) -> None:
     """They are the caller's to close, after success and after failure."""
     server.script(drop(), reply())
     memory = io.BytesIO(BIG)
@@ -132,15 +130,18 @@ async def test_multipart_is_sent_whole_again(server: FaultServer, path: Path, ki
     assert [parts_of(request)[0][3] == BIG for request in server.requests] == [True, True]
 
 
-async def test_multipart_to_a_refused_port_leaves_no_file_open(path: Path) -> None:
+async def test_refused_port_leaves_no_file_open(path: Path) -> None:
     """What is opened here is closed here, also when nothing was ever sent (a ResourceWarning is an error)."""
     async with client(refused_url()) as api:
         assert (await failure(api.post("/", files={"f": path}))).maybe_processed is False
 
 
-async def test_multipart_the_server_does_not_take_times_out_in_stage_send() -> None:
+async def test_unread_multipart_times_out_in_send() -> None:
     """The stage of an upload that hangs is known for parts, too."""
     with black_hole() as url:
-        async with client(url, timeout=Timeout(total=5, attempt=0.2)) as api:
-            error = await soon(failure(api.post("/", files={"f": bytes(20_000_000)})))
+        async with client(url) as api:
+            files = {"f": bytes(20_000_000)}
+            error = await stuck_in(
+                Stage.SEND, lambda s: failure(api.post("/", files=files, timeout=Timeout(attempt=s)))
+            )
     assert error.stage is Stage.SEND

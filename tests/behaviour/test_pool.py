@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tests.behaviour.kit import cancelled, client, failure, in_use, soon, turns
+from tests.behaviour.support import PATIENCE, cancelled, client, failure, in_use, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -66,13 +66,14 @@ FAULTS: list[Fault] = [
 
 @pytest.fixture
 async def one(server: FaultServer) -> AsyncIterator[APIClient]:
-    """A client with one place, and 50 ms an attempt."""
+    """A client with one slot and 100 ms per attempt: a test that needs a reply gives a longer limit."""
     limits = ConnectionSettings(pool_size=1, max_response_size=1 << 20)
-    async with client(server, connection=limits, timeout=Timeout(total=5, attempt=0.2)) as api:
+    async with client(server, connection=limits, timeout=Timeout(total=60, attempt=0.1)) as api:
         yield api
 
 
-async def test_pool_wait_that_lasts_too_long_is_a_pool_timeout(server: FaultServer, one: APIClient) -> None:
+@pytest.mark.virtual_time
+async def test_long_wait_is_a_pool_timeout(server: FaultServer, one: APIClient) -> None:
     """The error says that nobody but us was busy, and that nothing was sent."""
     held = faults.hold()
     server.script(held)
@@ -86,7 +87,7 @@ async def test_pool_wait_that_lasts_too_long_is_a_pool_timeout(server: FaultServ
     await soon(slow)
 
 
-async def test_pool_wait_that_ends_in_time_is_told_in_the_timings(server: FaultServer) -> None:
+async def test_wait_is_shown_in_timings(server: FaultServer) -> None:
     """A caller can see that it was the pool that took the time."""
     held = faults.hold()
     server.route("GET", "/slow", held)
@@ -102,7 +103,8 @@ async def test_pool_wait_that_ends_in_time_is_told_in_the_timings(server: FaultS
     assert (await slow).timings.pool < timings.pool
 
 
-async def test_pool_timeout_may_be_retried_for_any_method(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_pool_timeout_is_retried_for_post(server: FaultServer) -> None:
     """What never left this machine is repeated, a POST too, as soon as there is a place."""
     held = faults.hold()
     server.route("GET", "/slow", held)
@@ -122,7 +124,7 @@ async def test_pool_timeout_may_be_retried_for_any_method(server: FaultServer) -
     assert [request.method for request in server.requests] == ["GET", "POST"]
 
 
-async def test_pool_serves_in_the_order_of_the_calls(server: FaultServer) -> None:
+async def test_pool_serves_in_order_of_calls(server: FaultServer) -> None:
     """First come, first served, on the wire."""
     async with client(server, connection=ONE) as api:
         await soon(asyncio.gather(*(api.get(f"/{number}") for number in range(30))))
@@ -132,7 +134,8 @@ async def test_pool_serves_in_the_order_of_the_calls(server: FaultServer) -> Non
 @pytest.mark.parametrize(
     "limits", [ConnectionSettings(pool_size=7), ConnectionSettings(pool_size_per_host=7)], ids=["all", "per host"]
 )
-async def test_pool_limit_bounds_requests_at_once(server: FaultServer, limits: ConnectionSettings) -> None:
+@pytest.mark.virtual_time
+async def test_pool_limit_bounds_requests(server: FaultServer, limits: ConnectionSettings) -> None:
     """50 callers, 7 places: never more than 7 at the server, and everybody is served."""
     server.script(faults.reply(200, delay=0.005))
     async with client(server, connection=limits) as api:
@@ -140,7 +143,7 @@ async def test_pool_limit_bounds_requests_at_once(server: FaultServer, limits: C
     assert (server.peak, server.hits) == (7, 50)
 
 
-async def test_pool_without_a_limit_lets_everybody_through(server: FaultServer) -> None:
+async def test_pool_without_limit(server: FaultServer) -> None:
     """Negative control: with 0 all 50 are at the server at once."""
     held = faults.hold()
     server.script(held)
@@ -152,7 +155,7 @@ async def test_pool_without_a_limit_lets_everybody_through(server: FaultServer) 
     assert server.peak == 50
 
 
-async def test_pool_limit_of_one_host_leaves_another_host_alone(server: FaultServer) -> None:
+async def test_pool_limit_per_host(server: FaultServer) -> None:
     """A host that takes its time does not keep callers of another one waiting."""
     server.script(faults.hang_before_headers())
     limits = ConnectionSettings(pool_size=10, pool_size_per_host=1)
@@ -165,7 +168,7 @@ async def test_pool_limit_of_one_host_leaves_another_host_alone(server: FaultSer
     assert (server.hits, quick.hits) == (1, 1)
 
 
-async def test_pool_with_a_third_of_a_crowd_cancelled_serves_all_others(server: FaultServer) -> None:
+async def test_random_cancellation_loses_no_slot(server: FaultServer) -> None:
     """1 000 callers, 10 places, a third cancelled at random: everybody else is served, and no place is lost."""
     rng = random.Random(11)
     async with client(server, connection=ConnectionSettings(pool_size=10)) as api:
@@ -187,7 +190,7 @@ async def test_pool_with_a_third_of_a_crowd_cancelled_serves_all_others(server: 
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
-async def test_pool_place_returns_after_every_fault(server: FaultServer, one: APIClient, fault: Fault) -> None:
+async def test_slot_returns_after_fault(server: FaultServer, one: APIClient, fault: Fault) -> None:
     """Whatever the server does, twice on the only place, the next call gets through."""
     server.script(fault, fault, faults.reply(200))
     for _ in range(2):
@@ -197,13 +200,13 @@ async def test_pool_place_returns_after_every_fault(server: FaultServer, one: AP
             pass
         assert in_use(one) == 0
     server.script(faults.reply(200))
-    assert (await soon(one.get("/", retry=Retry(max_attempts=2)))).status == 200
+    assert (
+        await soon(one.get("/", retry=Retry(max_attempts=2), timeout=Timeout(attempt=PATIENCE, total=None)))
+    ).status == 200
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=repr)
-async def test_pool_place_returns_after_every_fault_of_a_stream(
-    server: FaultServer, one: APIClient, fault: Fault
-) -> None:
+async def test_slot_returns_after_fault_of_stream(server: FaultServer, one: APIClient, fault: Fault) -> None:
     """The same, where the body is left to the caller."""
     server.script(fault)
     try:
@@ -216,7 +219,8 @@ async def test_pool_place_returns_after_every_fault_of_a_stream(
 
 
 @pytest.mark.parametrize("connects", [True, False])
-async def test_pool_place_returns_when_no_connection_comes_about(one: APIClient, connects: bool) -> None:
+@pytest.mark.virtual_time
+async def test_slot_returns_after_connect_timeout(one: APIClient, connects: bool) -> None:
     """Silence while connecting, or behind it, gives the place back when its time is up."""
     with black_hole(connects=connects) as url:
         async with client(url, connection=ONE, timeout=Timeout(total=1, attempt=0.2)) as api:
@@ -224,14 +228,14 @@ async def test_pool_place_returns_when_no_connection_comes_about(one: APIClient,
             assert in_use(api) == 0
 
 
-async def test_pool_place_returns_when_the_port_is_refused() -> None:
+async def test_slot_returns_after_refused_port() -> None:
     """So does a refusal."""
     async with client(refused_url(), connection=ONE) as api:
         assert (await failure(api.get("/"))).kind is ErrorKind.CONNECT
         assert in_use(api) == 0
 
 
-async def test_pool_place_returns_when_the_caller_is_cancelled(server: FaultServer, one: APIClient) -> None:
+async def test_slot_returns_after_cancellation(server: FaultServer, one: APIClient) -> None:
     """Cancelled while the server is silent."""
     server.script(faults.hang_before_headers())
     call = asyncio.create_task(one.get("/", timeout=Timeout(attempt=5)))
@@ -240,7 +244,7 @@ async def test_pool_place_returns_when_the_caller_is_cancelled(server: FaultServ
     assert in_use(one) == 0
 
 
-async def test_pool_place_of_a_stream_is_held_until_its_block_is_left(server: FaultServer) -> None:
+async def test_slot_is_held_while_stream_is_read(server: FaultServer) -> None:
     """A stream that is being read is a connection in use; at its end it is none, even before the block ends."""
     server.script(faults.reply(200, body=b"x" * 1000))
     async with client(server, connection=ONE) as api, api.stream("GET", "/") as reply:
@@ -250,7 +254,7 @@ async def test_pool_place_of_a_stream_is_held_until_its_block_is_left(server: Fa
         await soon(api.get("/"))
 
 
-async def test_pool_place_returns_after_breaking_out_of_a_stream(server: FaultServer) -> None:
+async def test_slot_returns_after_leaving_stream(server: FaultServer) -> None:
     """An endless body that nobody wants any more is hung up on."""
     server.script(faults.endless_body(), faults.reply(200))
     async with client(server, connection=ONE) as api:
@@ -262,7 +266,8 @@ async def test_pool_place_returns_after_breaking_out_of_a_stream(server: FaultSe
     assert server.connections == 2
 
 
-async def test_pool_of_a_foreign_session_is_its_own_limit(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_pool_of_callers_session(server: FaultServer) -> None:
     """With a caller's session the limits of its connector count, and a wait for it is still known as one."""
     held = faults.hold()
     server.script(held)
@@ -277,7 +282,7 @@ async def test_pool_of_a_foreign_session_is_its_own_limit(server: FaultServer) -
         await soon(slow)
 
 
-async def test_pool_is_shared_by_a_fan_out_wider_than_it(server: FaultServer) -> None:
+async def test_pool_is_shared_by_fan_out(server: FaultServer) -> None:
     """More workers than places wait for each other, and nobody fails."""
     async with client(server, connection=ConnectionSettings(pool_size=3)) as api:
         result = await soon(api.gather([Call.get(f"/{n}") for n in range(60)], concurrency=30))

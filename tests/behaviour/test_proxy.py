@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.behaviour.kit import failure, soon
+from tests.behaviour.support import failure, soon
 
 from resilient_client import APIClient, ConnectionSettings, ErrorKind, Retry
 from resilient_client.testing._fault_server import FaultServer, refused_url
@@ -17,7 +17,7 @@ def through(proxy: str, attempts: int = 1) -> APIClient:
     return APIClient(TARGET, connection=ConnectionSettings(proxy=proxy), retry=retry)
 
 
-async def test_request_through_a_proxy_names_its_target(server: FaultServer) -> None:
+async def test_proxied_request_names_target(server: FaultServer) -> None:
     """The proxy gets the whole URL (RFC 9112 section 3.2.2), and its reply comes back."""
     server.script(reply(200, body=b"through"))
     async with through(server.url) as api:
@@ -27,7 +27,7 @@ async def test_request_through_a_proxy_names_its_target(server: FaultServer) -> 
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
-async def test_proxy_that_drops_connections_gets_one_request_an_attempt(server: FaultServer, attempts: int) -> None:
+async def test_dropping_proxy_gets_one_request(server: FaultServer, attempts: int) -> None:
     """The silent resend of aiohttp is off there, too."""
     server.script(drop())
     async with through(server.url, attempts) as api:
@@ -35,7 +35,7 @@ async def test_proxy_that_drops_connections_gets_one_request_an_attempt(server: 
     assert (error.kind, error.attempts, server.hits) == (ErrorKind.DISCONNECTED, attempts, attempts)
 
 
-async def test_proxy_that_is_down_is_a_failure_to_connect() -> None:
+async def test_refused_proxy_is_a_connect_error() -> None:
     """Nothing was sent, and the error says so."""
     async with through(refused_url()) as api:
         error = await failure(api.get("/"))

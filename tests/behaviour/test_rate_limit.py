@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import client, failure, soon, turns
+from tests.behaviour.support import client, failure, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -57,18 +57,18 @@ def many(count: int) -> Scenario:
 # --- so many in a time ---
 
 
-def test_attempts_are_spread_at_the_rate_after_a_burst() -> None:
+def test_attempts_are_spread_after_burst() -> None:
     """Three at once, then one each half second."""
     times = played(many(6), rate_limit=RateLimit(rate=2, burst=3, max_wait=9))
     assert times == pytest.approx([0, 0, 0, 0.5, 1.0, 1.5])
 
 
-def test_attempts_without_a_rate_limit_go_out_at_once() -> None:
+def test_without_rate_limit_sent_at_once() -> None:
     """Negative control: off by default."""
     assert played(many(6)) == [0] * 6
 
 
-def test_waiters_have_their_turns_in_the_order_of_their_coming() -> None:
+def test_waiters_are_served_in_fifo_order() -> None:
     """First come, first served."""
     order: list[str] = []
 
@@ -98,7 +98,7 @@ async def test_rate_limit_is_one_for_each_endpoint(server: FaultServer) -> None:
     assert (server.hits, other.hits) == (1, 1)
 
 
-async def test_rate_limit_that_is_none_over_a_config_is_off(server: FaultServer) -> None:
+async def test_rate_limit_none_overrides_config(server: FaultServer) -> None:
     """``None`` switches it off; the link is not in the chain then."""
     config = ClientConfig(rate_limit=RateLimit(rate=0.001))
     async with client(server, config=config, rate_limit=None) as api:
@@ -111,7 +111,7 @@ async def test_rate_limit_that_is_none_over_a_config_is_off(server: FaultServer)
 # --- who cannot wait ---
 
 
-async def test_attempt_without_a_turn_in_time_is_refused_at_once_without_sending(server: FaultServer) -> None:
+async def test_late_slot_is_refused_without_sending(server: FaultServer) -> None:
     """It says when there is one; the server never sees it, and its circuit never hears of it."""
     breaker = CircuitBreaker(minimum_calls=1, failure_ratio=0.1)
     async with client(server, rate_limit=RateLimit(rate=6, per=60), circuit_breaker=breaker) as api:
@@ -131,7 +131,7 @@ async def test_attempt_without_a_turn_in_time_is_refused_at_once_without_sending
     assert server.hits == 1
 
 
-def test_wait_longer_than_max_wait_is_not_begun() -> None:
+def test_wait_beyond_max_wait_not_started() -> None:
     """Those with a turn within a second wait for it, the others are told at the very beginning."""
     refused: list[float] = []
 
@@ -145,7 +145,7 @@ def test_wait_longer_than_max_wait_is_not_begun() -> None:
 
 
 @pytest.mark.parametrize("timeout", [Timeout(total=1), Timeout(attempt=1), 1])
-def test_wait_into_the_end_of_the_call_or_attempt_is_not_begun(timeout: Timeout | float) -> None:
+def test_wait_beyond_deadline_not_started(timeout: Timeout | float) -> None:
     """A refusal at once is worth more than a timeout later."""
     refused: list[tuple[float, float | None]] = []
 
@@ -159,7 +159,7 @@ def test_wait_into_the_end_of_the_call_or_attempt_is_not_begun(timeout: Timeout 
     assert refused == [(0, 1)]
 
 
-def test_refusal_of_a_retry_gives_the_failure_before_it() -> None:
+def test_refused_retry_raises_previous_failure() -> None:
     """The upstream's own failure tells more; the refusal stands behind it."""
 
     async def scenario(api: APIClient, _upstream: MockUpstream) -> None:
@@ -173,7 +173,7 @@ def test_refusal_of_a_retry_gives_the_failure_before_it() -> None:
     assert len(played(scenario, mock_reply(429), retry=retry, rate_limit=RateLimit(rate=1))) == 1
 
 
-def test_waiter_cancelled_in_the_tick_in_which_its_turn_comes_leaves_it_to_the_next() -> None:
+def test_cancelled_waiter_passes_slot_on() -> None:
     """No turn is lost: the next call has it at once."""
 
     async def scenario(api: APIClient, upstream: MockUpstream) -> None:
@@ -203,7 +203,7 @@ def test_waiter_cancelled_in_the_tick_in_which_its_turn_comes_leaves_it_to_the_n
         (404, {"RateLimit-Remaining": "0", "RateLimit-Reset": "5"}),
     ],
 )
-def test_reply_that_asks_to_slow_down_holds_back_all_callers(status: int, headers: dict[str, str]) -> None:
+def test_retry_after_holds_back_all_callers(status: int, headers: dict[str, str]) -> None:
     """Not only the one who got it; and from then on they go at the rate, without a burst."""
 
     async def scenario(api: APIClient, upstream: MockUpstream) -> None:
@@ -215,7 +215,7 @@ def test_reply_that_asks_to_slow_down_holds_back_all_callers(status: int, header
     assert times == pytest.approx([0, 5, 5.1, 5.2])
 
 
-def test_reply_that_asks_to_slow_down_holds_back_nobody_without_a_rate_limit() -> None:
+def test_retry_after_without_rate_limit() -> None:
     """Negative control: the caller who got it waits, the others do not know."""
 
     async def scenario(api: APIClient, upstream: MockUpstream) -> None:
@@ -226,7 +226,7 @@ def test_reply_that_asks_to_slow_down_holds_back_nobody_without_a_rate_limit() -
 
 
 @pytest.mark.parametrize("step", [mock_reply(429), mock_reply(500, headers={"Retry-After": "5"}), mock_reply(200)])
-def test_reply_that_does_not_ask_to_slow_down_holds_back_nobody(step: Step) -> None:
+def test_reply_without_retry_after(step: Step) -> None:
     """Not even a 429, if it does not say for how long; nor a ``Retry-After`` of another status."""
 
     async def scenario(api: APIClient, _upstream: MockUpstream) -> None:
@@ -249,7 +249,7 @@ def test_pause_is_bounded(max_pause: float, paused: float) -> None:
     assert times == pytest.approx([0, paused])
 
 
-def test_pause_refuses_at_once_those_in_the_queue_who_cannot_wait_that_long() -> None:
+def test_pause_refuses_impatient_waiters() -> None:
     """Whoever waits for a turn learns at once that it comes too late now; the others keep theirs."""
     ends: list[tuple[float, str]] = []
 
@@ -278,7 +278,7 @@ def test_pause_is_told_once() -> None:
     assert [(str(event.endpoint), event.seconds, event.at) for event in paused] == [(URL, 5.0, pytest.approx(0.1))]
 
 
-async def test_reply_of_another_endpoint_holds_back_nobody(server: FaultServer) -> None:
+async def test_retry_after_of_other_endpoint(server: FaultServer) -> None:
     """A redirect led there: its quota is not that of the endpoint that was called."""
     async with FaultServer() as other:
         other.script(reply(429, headers={"Retry-After": "50"}))
@@ -288,7 +288,8 @@ async def test_reply_of_another_endpoint_holds_back_nobody(server: FaultServer) 
             assert (await soon(api.get("/"))).status == 200
 
 
-async def test_hits_of_all_callers_are_paced_by_retry_after_on_the_wire(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_retry_after_paces_hits(server: FaultServer) -> None:
     """Ten callers, a server that says 429 once: nobody comes before the time is over, and all are served."""
     server.script(reply(429, headers={"Retry-After": "0.3"}), reply())
     retry = Retry(max_attempts=3, backoff=Backoff(kind="fixed", initial=0.001))
@@ -309,7 +310,8 @@ async def test_hits_of_all_callers_are_paced_by_retry_after_on_the_wire(server: 
     assert not [event for event in finished if event.record.kind is ErrorKind.REJECTED]
 
 
-async def test_hits_without_a_rate_limit_are_not_paced_by_retry_after(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_retry_after_paces_nothing_control(server: FaultServer) -> None:
     """Negative control: the nine others come at once."""
     server.script(reply(429, headers={"Retry-After": "0.3"}), reply())
     async with client(server) as api:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import failure, soon
+from tests.behaviour.support import failure, soon
 
 from resilient_client import APIClient, Retry
 from resilient_client.testing._fault_server import FaultServer, refused_url
@@ -42,9 +42,7 @@ class _Unseekable(io.BytesIO):
 
 
 @pytest.mark.parametrize("make", [_pieces, _iterator, lambda: _Unseekable(b"one shot")], ids=["async", "sync", "file"])
-async def test_one_shot_body_is_sent_once_and_the_error_says_why(
-    server: FaultServer, api: APIClient, make: Callable[[], Any]
-) -> None:
+async def test_one_shot_body_is_sent_once(server: FaultServer, api: APIClient, make: Callable[[], Any]) -> None:
     """What can be read only once is never resent, let alone empty."""
     server.script(drop())
     error = await failure(api.put("/", content=make()))
@@ -108,7 +106,7 @@ async def test_file_on_disk_is_resent_whole(server: FaultServer, api: APIClient,
     assert [request.body for request in server.requests] == [b"whole body"] * 3
 
 
-async def test_one_shot_body_is_sent_by_a_call_that_needs_no_retry(server: FaultServer, api: APIClient) -> None:
+async def test_one_shot_body_without_retry(server: FaultServer, api: APIClient) -> None:
     """The control: nothing is wrong with a one-shot body as such."""
     assert (await soon(api.put("/", content=_pieces()))).attempts == 1
     assert [request.body for request in server.requests] == [b"one shot"]

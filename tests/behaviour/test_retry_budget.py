@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.behaviour.kit import failure, soon
+from tests.behaviour.support import failure, soon
 
 from resilient_client import APIClient, Call, Endpoint, ErrorKind, Retry, RetryBudget, Timeout
 from resilient_client._core.events import Event, RetryRefused
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._wire import Step
 from resilient_client.testing.faults import drop, hang_before_headers, reply
+
+pytestmark = pytest.mark.one_loop
 
 EAGER = Retry(max_attempts=3, backoff=lambda _: 0.0)
 """Three attempts, no pause."""
@@ -40,9 +42,7 @@ async def outage(api: APIClient, calls: int = CALLS, concurrency: int = 1) -> No
 
 @pytest.mark.parametrize("concurrency", [1, CALLS])
 @pytest.mark.parametrize("fault", [drop(), reply(503)], ids=str)
-async def test_outage_costs_one_request_a_call_and_a_bucketful(
-    server: FaultServer, fault: Step, concurrency: int
-) -> None:
+async def test_outage_costs_calls_and_one_bucket(server: FaultServer, fault: Step, concurrency: int) -> None:
     """Requests on the wire are calls plus tokens, one after the other or all at once."""
     server.script(fault)
     async with budgeted(server, bucket(5)) as api:
@@ -50,7 +50,7 @@ async def test_outage_costs_one_request_a_call_and_a_bucketful(
     assert server.hits == CALLS + 5
 
 
-async def test_outage_without_a_budget_costs_three_requests_a_call(server: FaultServer) -> None:
+async def test_outage_without_budget_costs_thrice(server: FaultServer) -> None:
     """The control: without a budget every caller makes all its attempts."""
     server.script(drop())
     async with budgeted(server, None) as api:
@@ -58,7 +58,7 @@ async def test_outage_without_a_budget_costs_three_requests_a_call(server: Fault
     assert server.hits == CALLS * 3
 
 
-async def test_outage_with_the_default_budget_costs_less_than_a_quarter_more(server: FaultServer) -> None:
+async def test_outage_with_default_budget(server: FaultServer) -> None:
     """Sixty calls, one a second of a minute's outage: at most 1.25 times the offered load."""
     server.script(drop())
     async with APIClient(server.url, retry=EAGER, circuit_breaker=None) as api:
@@ -86,7 +86,7 @@ async def test_failures_earn_nothing(server: FaultServer) -> None:
     assert server.hits == CALLS
 
 
-async def test_server_error_that_is_not_retried_earns_nothing(server: FaultServer) -> None:
+async def test_unretried_error_earns_nothing(server: FaultServer) -> None:
     """A 501 is an answer, but not one that shows the upstream has room for retries."""
     server.script(reply(501))
     async with budgeted(server, RetryBudget(initial=0, ratio=1, min_per_second=0)) as api:
@@ -97,7 +97,7 @@ async def test_server_error_that_is_not_retried_earns_nothing(server: FaultServe
 
 
 @pytest.mark.parametrize(("step", "hits"), [(hang_before_headers(), 2), (drop(), 3)], ids=["timeout", "drop"])
-async def test_retry_after_a_timeout_costs_five_tokens(server: FaultServer, step: Step, hits: int) -> None:
+async def test_timeout_retry_costs_five_tokens(server: FaultServer, step: Step, hits: int) -> None:
     """Five tokens buy one retry of a call that timed out, or all of one that was dropped."""
     server.script(step)
     async with budgeted(server, bucket(5), timeout=Timeout(total=5, attempt=0.2)) as api:
@@ -105,7 +105,7 @@ async def test_retry_after_a_timeout_costs_five_tokens(server: FaultServer, step
     assert (server.hits, error.attempts) == (hits, hits)
 
 
-async def test_views_share_the_budget_of_their_client(server: FaultServer) -> None:
+async def test_views_share_the_budget(server: FaultServer) -> None:
     """``with_options`` gives no second bucket."""
     server.script(drop())
     async with budgeted(server, bucket(2)) as api:
@@ -114,7 +114,7 @@ async def test_views_share_the_budget_of_their_client(server: FaultServer) -> No
     assert server.hits == 2 + 2
 
 
-async def test_upstreams_have_buckets_of_their_own(server: FaultServer) -> None:
+async def test_bucket_per_upstream(server: FaultServer) -> None:
     """The outage of one upstream takes no retry from another."""
     async with FaultServer() as other, APIClient(retry=EAGER, retry_budget=bucket(2), circuit_breaker=None) as api:
         server.script(drop())
@@ -125,7 +125,7 @@ async def test_upstreams_have_buckets_of_their_own(server: FaultServer) -> None:
     assert (server.hits, other.hits) == (2 + 2, 2 + 2)
 
 
-async def test_call_that_is_not_retried_takes_no_token(server: FaultServer) -> None:
+async def test_unretried_call_takes_no_token(server: FaultServer) -> None:
     """A POST that may not be repeated leaves the budget to those that may."""
     server.script(drop())
     async with budgeted(server, bucket(2)) as api:
@@ -138,7 +138,7 @@ async def test_call_that_is_not_retried_takes_no_token(server: FaultServer) -> N
 # --- what the caller learns ---
 
 
-async def test_empty_budget_raises_the_last_real_error_with_a_note(server: FaultServer) -> None:
+async def test_empty_budget_raises_last_error(server: FaultServer) -> None:
     """The error is what the server did; that there was no retry is said beside it, and told as an event."""
     server.script(drop())
     events: list[Event] = []
@@ -155,7 +155,7 @@ async def test_empty_budget_raises_the_last_real_error_with_a_note(server: Fault
 # --- looking at it ---
 
 
-async def test_retry_budgets_show_the_tokens_each_upstream_has_left(server: FaultServer) -> None:
+async def test_retry_budgets_show_tokens_left(server: FaultServer) -> None:
     """What retries took is missing, and a view shows the same."""
     server.script(drop())
     async with budgeted(server, bucket(5)) as api:
@@ -166,7 +166,7 @@ async def test_retry_budgets_show_the_tokens_each_upstream_has_left(server: Faul
         assert api.with_options(timeout=5).retry_budgets is api.retry_budgets
 
 
-async def test_retry_budgets_are_none_where_the_budget_is_off(server: FaultServer) -> None:
+async def test_retry_budgets_empty_if_off(server: FaultServer) -> None:
     """An empty mapping, so that whoever looks need not ask."""
     async with budgeted(server, None) as api:
         await api.get("/")

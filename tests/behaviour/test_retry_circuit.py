@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import APIClient, CircuitBreaker, Retry, RetryBudget
 from resilient_client._core.events import Event, RetryScheduled
@@ -18,7 +18,7 @@ def fixed(seconds: float) -> Retry:
     return Retry(max_attempts=2, backoff=Backoff(kind="fixed", initial=seconds, maximum=seconds))
 
 
-async def test_retry_that_the_circuit_refuses_gives_its_token_back(server: FaultServer) -> None:
+async def test_refused_retry_returns_its_token(server: FaultServer) -> None:
     """Forced open during the pause and reset afterwards: the one token still pays for a retry."""
     server.script(reply(503), reply(503), reply(200))
     async with client(server, retry=fixed(0.01), retry_budget=ONE_TOKEN) as api:
@@ -37,7 +37,7 @@ async def test_retry_that_the_circuit_refuses_gives_its_token_back(server: Fault
         assert (await soon(api.get("/"))).attempts == 2
 
 
-async def test_retry_into_an_open_circuit_is_not_waited_for(server: FaultServer) -> None:
+async def test_open_circuit_skips_backoff(server: FaultServer) -> None:
     """The first failure opens the circuit for longer than the pause: the call ends at once and says why."""
     server.script(reply(503))
     breaker = CircuitBreaker(minimum_calls=1, break_duration=60)
@@ -49,7 +49,7 @@ async def test_retry_into_an_open_circuit_is_not_waited_for(server: FaultServer)
     assert server.hits == 1
 
 
-async def test_retry_after_the_break_is_made(server: FaultServer) -> None:
+async def test_retry_after_break_is_sent(server: FaultServer) -> None:
     """Negative control: a circuit whose break ends within the pause lets the retry pass as a probe."""
     server.script(reply(503), reply(200))
     breaker = CircuitBreaker(minimum_calls=1, break_duration=0.01)
@@ -57,7 +57,7 @@ async def test_retry_after_the_break_is_made(server: FaultServer) -> None:
         assert (await soon(api.get("/"))).attempts == 2
 
 
-async def test_retry_under_a_circuit_that_refuses_nothing_is_made(server: FaultServer) -> None:
+async def test_retry_in_metrics_only_mode(server: FaultServer) -> None:
     """Negative control: in mode metrics_only an open circuit ends no retries."""
     server.script(reply(503), reply(200))
     breaker = CircuitBreaker(minimum_calls=1, mode="metrics_only")
@@ -65,7 +65,7 @@ async def test_retry_under_a_circuit_that_refuses_nothing_is_made(server: FaultS
         assert (await soon(api.get("/"))).attempts == 2
 
 
-async def test_retry_under_a_circuit_forced_open_says_so(server: FaultServer) -> None:
+async def test_retry_with_circuit_forced_open(server: FaultServer) -> None:
     """Nobody knows for how long, so the error does not say."""
     server.script(reply(503))
 

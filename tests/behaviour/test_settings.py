@@ -30,6 +30,8 @@ from resilient_client._settings.base import Settings
 from resilient_client._settings.config import ClientConfig
 from resilient_client._settings.hedging import Hedging
 
+pytestmark = [pytest.mark.one_loop, pytest.mark.one_path]
+
 URL = "http://api.example.com"
 NAN, INF = math.nan, math.inf
 
@@ -123,7 +125,7 @@ CASES = [(model, field, value) for model, field, values in WRONG for value in va
 
 
 @pytest.mark.parametrize(("model", "field", "value"), CASES, ids=str)
-def test_setting_that_is_wrong_fails_naming_field_and_remedy(model: type[Settings], field: str, value: Any) -> None:
+def test_invalid_setting_names_field(model: type[Settings], field: str, value: Any) -> None:
     """Every setting, every way to get it wrong: a ConfigurationError with the field and what to do."""
     with pytest.raises(ConfigurationError) as caught:
         model(**{field: value})
@@ -133,7 +135,7 @@ def test_setting_that_is_wrong_fails_naming_field_and_remedy(model: type[Setting
     assert any(word in text for word in ("must be", "give", "did you mean", "such as", "not a", "not NaN")), text
 
 
-def test_settings_table_leaves_no_setting_out() -> None:
+def test_table_covers_every_setting() -> None:
     """A setting that is added must be added to the table above."""
     fields = {(model, field) for model, field, _ in WRONG}
     models = {model for model, _ in fields}
@@ -141,7 +143,7 @@ def test_settings_table_leaves_no_setting_out() -> None:
 
 
 @pytest.mark.parametrize(("make", "field"), [(Bulkhead, "max_concurrent"), (RateLimit, "rate")])
-def test_setting_without_a_default_that_is_left_out_is_asked_for(make: type[Settings], field: str) -> None:
+def test_required_setting_is_missing(make: type[Settings], field: str) -> None:
     """What only the author can know is called missing."""
     with pytest.raises(ConfigurationError, match=rf"^{make.__name__}\.{field} is missing; give a "):
         make()
@@ -151,13 +153,13 @@ def test_setting_without_a_default_that_is_left_out_is_asked_for(make: type[Sett
     ("given", "kind"),
     [({"max_concurrent": 3}, Bulkhead), ({"initial": 3}, AdaptiveConcurrency), ({}, AdaptiveConcurrency)],
 )
-def test_bulkhead_of_a_file_is_fixed_if_it_says_how_many_and_learnt_if_not(given: Any, kind: type[Settings]) -> None:
+def test_bulkhead_mapping_fixed_or_adaptive(given: Any, kind: type[Settings]) -> None:
     """A mapping becomes the one of the two that it describes."""
     assert ClientConfig(bulkhead=given).bulkhead == kind(**given)
 
 
 @pytest.mark.parametrize("model", sorted({model for model, _, _ in WRONG}, key=str))
-def test_setting_that_is_misspelt_is_answered_with_the_closest(model: type[Settings]) -> None:
+def test_misspelt_setting_suggests_closest(model: type[Settings]) -> None:
     """One letter too many in the first field of each."""
     known = next(iter(model.model_fields))
     with pytest.raises(ConfigurationError, match=f"did you mean '{known}'"):
@@ -180,14 +182,14 @@ def test_setting_that_is_misspelt_is_answered_with_the_closest(model: type[Setti
         (lambda: CircuitBreaker(break_duration=9, max_break_duration=1), ["break_duration=9", "max_break_duration=1"]),
     ],
 )
-def test_settings_that_contradict_each_other_fail_naming_both(wrong: Any, words: list[str]) -> None:
+def test_contradicting_settings_name_both(wrong: Any, words: list[str]) -> None:
     """Set together, they must agree."""
     with pytest.raises(ConfigurationError) as caught:
         wrong()
     assert all(word in str(caught.value) for word in words)
 
 
-def test_setting_left_out_gives_way_to_the_one_that_was_set() -> None:
+def test_default_adapts_to_given_setting() -> None:
     """Defaults adapt: a long attempt lifts the default total, a short total clips the default attempt."""
     assert Timeout(attempt=60).limits().total == 60
     assert Timeout(total=2).limits().attempt == 2
@@ -196,7 +198,7 @@ def test_setting_left_out_gives_way_to_the_one_that_was_set() -> None:
 @pytest.mark.parametrize(
     "url", ["api.example.com", "/users", "ftp://x", "http://", "http://u:p@x", "http://x?a=1", "", 5]
 )
-def test_client_with_a_wrong_base_url_fails_at_construction(url: Any) -> None:
+def test_invalid_base_url_refused(url: Any) -> None:
     """No scheme, no host, credentials, a query, dot segments, no text."""
     with pytest.raises(ConfigurationError):
         APIClient(url)
@@ -206,14 +208,14 @@ def test_client_with_a_wrong_base_url_fails_at_construction(url: Any) -> None:
     ("misspelt", "meant"),
     [("timeouts", "timeout"), ("retries", "retry"), ("header", "headers"), ("base_uri", "base_url")],
 )
-def test_client_keyword_that_is_misspelt_is_answered_with_the_closest(misspelt: str, meant: str) -> None:
+def test_misspelt_client_keyword(misspelt: str, meant: str) -> None:
     """Did you mean."""
     options: Any = {misspelt: 1}
     with pytest.raises(ConfigurationError, match=f"did you mean '{meant}'"):
         APIClient(URL, **options) if meant != "base_url" else APIClient(**options)
 
 
-def test_view_keyword_that_is_misspelt_is_answered_with_the_closest() -> None:
+def test_misspelt_view_keyword() -> None:
     """With what a view may change."""
     options: Any = {"timeouts": 1}
     with pytest.raises(ConfigurationError, match=r"with_options\(\) .* did you mean 'timeout'"):
@@ -221,7 +223,7 @@ def test_view_keyword_that_is_misspelt_is_answered_with_the_closest() -> None:
 
 
 @pytest.mark.parametrize("option", ["circuit_breaker", "connection", "auth", "retry_budget", "bulkhead", "rate_limit"])
-def test_view_cannot_change_what_is_shared(option: str) -> None:
+def test_view_cannot_change_shared_settings(option: str) -> None:
     """It says what can be changed."""
     options: Any = {option: None}
     with pytest.raises(ConfigurationError, match="timeout"):
@@ -229,7 +231,7 @@ def test_view_cannot_change_what_is_shared(option: str) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda **o: Call.get("/", **o), lambda **o: APIClient(URL).get("/", **o)])
-def test_call_option_that_is_misspelt_is_answered_with_the_closest(make: Any) -> None:
+def test_misspelt_call_option(make: Any) -> None:
     """Before anything is sent, and before anything is awaited."""
     with pytest.raises(InvalidRequestError, match="did you mean 'timeout'"):
         make(timeouts=1)
@@ -251,7 +253,7 @@ def test_call_option_that_is_misspelt_is_answered_with_the_closest(make: Any) ->
     ],
     ids=str,
 )
-async def test_call_option_that_is_wrong_is_an_invalid_request(options: CallOptions) -> None:
+async def test_invalid_call_option(options: CallOptions) -> None:
     """Named, and nothing is sent."""
     async with APIClient("http://127.0.0.1:9") as api:
         with pytest.raises(InvalidRequestError, match=next(iter(options))):
@@ -259,7 +261,7 @@ async def test_call_option_that_is_wrong_is_an_invalid_request(options: CallOpti
 
 
 @pytest.mark.parametrize("value", [{"total": 3}, Timeout(total=3), 3, 3.0, "3s", "3000ms"], ids=str)
-async def test_call_timeout_may_be_written_in_every_way_a_clients_may(value: Any) -> None:
+async def test_call_timeout_in_every_form(value: Any) -> None:
     """What the constructor understands, a call understands."""
     assert APIClient(URL, timeout=value).config.timeout.total == 3
     async with APIClient("http://127.0.0.1:9", retry=None) as api:
@@ -269,7 +271,7 @@ async def test_call_timeout_may_be_written_in_every_way_a_clients_may(value: Any
             await api.get("/", timeout=value)
 
 
-def test_client_with_session_and_transport_is_refused() -> None:
+def test_session_and_transport_refused() -> None:
     """Two who shall send."""
     both: Any = {"session": object(), "transport": object()}
     with pytest.raises(ConfigurationError, match="exclude each other"):
@@ -277,7 +279,7 @@ def test_client_with_session_and_transport_is_refused() -> None:
 
 
 @pytest.mark.parametrize("session", [object(), "session"])
-def test_client_with_a_session_that_is_none_is_refused(session: Any) -> None:
+def test_invalid_session_refused(session: Any) -> None:
     """Named by its type."""
     with pytest.raises(ConfigurationError, match=type(session).__name__):
         APIClient(URL, session=session)
@@ -294,7 +296,7 @@ def test_client_with_a_session_that_is_none_is_refused(session: Any) -> None:
     ],
     ids=["line break", "space", "framing header", "number", "object"],
 )
-def test_client_with_headers_or_params_that_cannot_be_sent_is_refused(options: Any) -> None:
+def test_unsendable_headers_or_params_refused(options: Any) -> None:
     """At construction, not at the first call."""
     with pytest.raises((ConfigurationError, InvalidRequestError)):
         APIClient(URL, **options)

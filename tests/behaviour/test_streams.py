@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.behaviour.kit import cancelled, client, failure, in_use, soon, turns
+from tests.behaviour.support import cancelled, client, failure, in_use, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -67,7 +67,7 @@ async def opened(api: APIClient, method: str = "GET", path: str = "/") -> bytes:
 # --- reading ---
 
 
-async def test_stream_iter_bytes_gives_each_byte_once(server: FaultServer, api: APIClient) -> None:
+async def test_iter_bytes_gives_each_byte_once(server: FaultServer, api: APIClient) -> None:
     """In more than one piece, in order, and nothing the second time."""
     server.script(faults.reply(200, body=BODY))
     async with api.stream("GET", "/") as reply:
@@ -84,14 +84,14 @@ async def test_stream_is_decoded(server: FaultServer, api: APIClient, coding: fa
     assert await opened(api) == BODY
 
 
-async def test_stream_iter_lines_gives_text_lines_whatever_the_pieces(server: FaultServer, api: APIClient) -> None:
+async def test_iter_lines_gives_text_lines(server: FaultServer, api: APIClient) -> None:
     """LF and CRLF end a line; umlauts cut in two by the network, and a last line without an end, come whole."""
     server.script(faults.drip("grün\r\nblau\n\nröt".encode(), interval=0.001))
     async with api.stream("GET", "/") as reply:
         assert [line async for line in reply.iter_lines()] == ["grün", "blau", "", "röt"]
 
 
-async def test_stream_of_a_body_above_the_size_limit_is_not_limited(server: FaultServer) -> None:
+async def test_stream_has_no_size_limit(server: FaultServer) -> None:
     """What is not kept in memory needs no cap; read whole, the same body is refused."""
     server.script(faults.reply(200, body=BODY))
     async with client(server, connection=ConnectionSettings(max_response_size=1000)) as api:
@@ -108,7 +108,7 @@ async def test_stream_without_a_body_is_empty(server: FaultServer, api: APIClien
     assert in_use(api) == 0
 
 
-async def test_stream_uploads_a_file_and_closes_it(server: FaultServer, api: APIClient, tmp_path: Path) -> None:
+async def test_stream_closes_uploaded_file(server: FaultServer, api: APIClient, tmp_path: Path) -> None:
     """A path opened here is closed with the stream (a ResourceWarning is an error)."""
     path = tmp_path / "up.bin"
     await asyncio.to_thread(path.write_bytes, BODY)
@@ -121,6 +121,7 @@ async def test_stream_uploads_a_file_and_closes_it(server: FaultServer, api: API
 # --- the deadline ---
 
 
+@pytest.mark.virtual_time
 async def test_stream_deadline_covers_the_body(server: FaultServer, api: APIClient) -> None:
     """A body that drips for 2 s is cut at 0.2 s, and the error says that it was the body."""
     server.script(faults.drip(b"x" * 100, interval=0.02))
@@ -133,7 +134,8 @@ async def test_stream_deadline_covers_the_body(server: FaultServer, api: APIClie
     assert (caught.value.stage, in_use(api)) == (Stage.BODY, 0)
 
 
-async def test_stream_deadline_leaves_the_caller_uncancelled(server: FaultServer, api: APIClient) -> None:
+@pytest.mark.virtual_time
+async def test_stream_deadline_cancels_no_task(server: FaultServer, api: APIClient) -> None:
     """The alarm takes its cancellation back: the task goes on as if nothing had happened."""
     server.route("GET", "/hangs", faults.hang_in_body())
     with pytest.raises(DeadlineExceededError):
@@ -145,14 +147,15 @@ async def test_stream_deadline_leaves_the_caller_uncancelled(server: FaultServer
     await soon(api.get("/"))
 
 
-async def test_stream_attempt_limit_ends_at_the_headers(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_attempt_limit_ends_at_headers(server: FaultServer) -> None:
     """Reading may take longer than one attempt may."""
     server.script(faults.drip(b"x" * 20, interval=0.01))
     async with client(server, timeout=Timeout(total=5, attempt=0.1)) as api:
         assert len(await soon(opened(api))) == 20
 
 
-async def test_stream_cancelled_while_reading_closes_its_connection(server: FaultServer, api: APIClient) -> None:
+async def test_stream_cancelled_while_reading(server: FaultServer, api: APIClient) -> None:
     """A caller's own cancellation passes through and leaves nothing behind."""
     server.script(faults.hang_in_body())
     reading = asyncio.create_task(opened(api))
@@ -166,7 +169,7 @@ async def test_stream_cancelled_while_reading_closes_its_connection(server: Faul
 # --- leaving early ---
 
 
-async def test_stream_left_early_is_hung_up_on(server: FaultServer, api: APIClient) -> None:
+async def test_stream_left_early_is_closed(server: FaultServer, api: APIClient) -> None:
     """An unread body is not read to spare a connection."""
     server.script(faults.reply(200, body=b"x" * 5_000_000), faults.reply(200))
     async with api.stream("GET", "/") as reply:
@@ -176,7 +179,7 @@ async def test_stream_left_early_is_hung_up_on(server: FaultServer, api: APIClie
     assert server.connections == 2
 
 
-async def test_stream_read_to_its_end_keeps_the_connection(server: FaultServer, api: APIClient) -> None:
+async def test_stream_read_to_end_keeps_connection(server: FaultServer, api: APIClient) -> None:
     """Negative control: after the last byte the connection is good for another call."""
     server.script(faults.reply(200, body=BODY))
     await opened(api)
@@ -184,7 +187,7 @@ async def test_stream_read_to_its_end_keeps_the_connection(server: FaultServer, 
     assert (server.hits, server.connections) == (2, 1)
 
 
-async def test_stream_block_that_raises_closes_it(server: FaultServer, api: APIClient) -> None:
+async def test_error_in_block_closes_stream(server: FaultServer, api: APIClient) -> None:
     """Whatever happens inside."""
     server.script(faults.endless_body())
     with pytest.raises(KeyError):
@@ -196,7 +199,7 @@ async def test_stream_block_that_raises_closes_it(server: FaultServer, api: APIC
 # --- policies up to the headers ---
 
 
-async def test_stream_with_an_error_status_raises_on_entry_with_its_body(server: FaultServer, api: APIClient) -> None:
+async def test_error_status_raises_on_entry(server: FaultServer, api: APIClient) -> None:
     """The body of an error is read for the caller; the connection is given back."""
     server.script(faults.reply(500, body=b"why"))
     with pytest.raises(InternalServerError) as caught:
@@ -205,9 +208,7 @@ async def test_stream_with_an_error_status_raises_on_entry_with_its_body(server:
     assert (caught.value.attempts, server.hits, in_use(api)) == (3, 3, 0)
 
 
-async def test_stream_with_an_error_status_that_shall_not_raise_can_be_read(
-    server: FaultServer, api: APIClient
-) -> None:
+async def test_error_status_without_raise_is_read(server: FaultServer, api: APIClient) -> None:
     """The caller reads the body of an error like any other."""
     server.script(faults.reply(404, body=b"why"))
     async with api.stream("GET", "/", raise_for_status=False) as reply:
@@ -215,7 +216,7 @@ async def test_stream_with_an_error_status_that_shall_not_raise_can_be_read(
 
 
 @pytest.mark.parametrize("fault", [faults.drop(), faults.reset(), faults.reply(503), faults.garbage()], ids=repr)
-async def test_stream_is_retried_up_to_the_headers(server: FaultServer, api: APIClient, fault: Fault) -> None:
+async def test_stream_is_retried_up_to_headers(server: FaultServer, api: APIClient, fault: Fault) -> None:
     """Trouble before the body is healed as for any call."""
     server.script(fault, faults.reply(200, body=BODY))
     async with api.stream("GET", "/") as reply:
@@ -237,9 +238,8 @@ async def test_stream_is_retried_up_to_the_headers(server: FaultServer, api: API
     ],
     ids=repr,
 )
-async def test_stream_that_breaks_in_its_body_raises_and_is_not_retried(
-    server: FaultServer, api: APIClient, fault: Fault, kind: ErrorKind
-) -> None:
+@pytest.mark.virtual_time
+async def test_broken_body_is_not_retried(server: FaultServer, api: APIClient, fault: Fault, kind: ErrorKind) -> None:
     """Bytes were delivered: nobody can take them back, so there is one request and an error."""
     server.script(fault)
     with pytest.raises(APIConnectionError) as caught:
@@ -250,14 +250,15 @@ async def test_stream_that_breaks_in_its_body_raises_and_is_not_retried(
     assert (server.hits, in_use(api)) == (1, 0)
 
 
-async def test_reply_whose_framing_breaks_behind_its_head_fails_at_once(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_broken_framing_fails_at_once(server: FaultServer) -> None:
     """Read whole, too, it is known for what it is when it happens, not when time runs out."""
     server.script(LATE_BAD_CHUNK)
     async with client(server, timeout=0.5) as api:
         assert (await failure(api.get("/"))).kind is ErrorKind.PROTOCOL
 
 
-async def test_stream_that_cannot_be_decoded_is_an_error_not_garbage(server: FaultServer, api: APIClient) -> None:
+async def test_undecodable_stream_is_an_error(server: FaultServer, api: APIClient) -> None:
     """A coding nobody knows is not handed over raw."""
     server.script(faults.reply(200, body=gzip.compress(b"x"), headers={"Content-Encoding": "pack200"}))
     with pytest.raises(APIConnectionError):
@@ -265,7 +266,7 @@ async def test_stream_that_cannot_be_decoded_is_an_error_not_garbage(server: Fau
     assert in_use(api) == 0
 
 
-async def test_stream_counts_for_the_circuit_at_the_headers(server: FaultServer) -> None:
+async def test_circuit_counts_stream_at_headers(server: FaultServer) -> None:
     """Failed streams open it, and then none is opened."""
     server.script(faults.drop())
     breaker = CircuitBreaker(minimum_calls=3, break_duration=60)
@@ -303,7 +304,7 @@ async def dawdles(request: Request, call_next: Handler) -> Response:
 
 
 @pytest.mark.parametrize("scope", ["middleware", "attempt_middleware"])
-async def test_stream_is_closed_when_a_middleware_fails_around_it(server: FaultServer, scope: str) -> None:
+async def test_failing_middleware_closes_stream(server: FaultServer, scope: str) -> None:
     """Nobody owns it then but the client."""
     server.script(faults.endless_body())
     async with client(server, **{scope: [fails_afterwards]}) as api:
@@ -312,7 +313,7 @@ async def test_stream_is_closed_when_a_middleware_fails_around_it(server: FaultS
         assert in_use(api) == 0
 
 
-async def test_stream_of_an_attempt_that_a_middleware_failed_is_closed_before_the_next(server: FaultServer) -> None:
+async def test_stream_is_closed_before_retry(server: FaultServer) -> None:
     """With one place only, the second attempt would otherwise wait for the first one's connection for ever."""
     server.script(faults.reply(200, body=b"x" * 5_000_000), faults.reply(200, body=BODY))
     async with APIClient(server.url, retry=QUICK, connection=ONE, attempt_middleware=[breaks_the_first]) as api:
@@ -321,7 +322,7 @@ async def test_stream_of_an_attempt_that_a_middleware_failed_is_closed_before_th
 
 
 @pytest.mark.parametrize("scope", ["middleware", "attempt_middleware"])
-async def test_stream_opened_twice_by_a_middleware_is_closed_once_too_often(server: FaultServer, scope: str) -> None:
+async def test_middleware_opening_stream_twice(server: FaultServer, scope: str) -> None:
     """A repeater of the user's leaves only the last reply open."""
     server.script(faults.reply(200, body=b"x" * 5_000_000), faults.reply(200, body=BODY))
     async with client(server, connection=ONE, **{scope: [asks_twice]}) as api:
@@ -329,7 +330,7 @@ async def test_stream_opened_twice_by_a_middleware_is_closed_once_too_often(serv
         assert in_use(api) == 0
 
 
-async def test_stream_replaced_by_an_error_reply_gives_its_place_back(server: FaultServer) -> None:
+async def test_stream_replaced_by_error_frees_slot(server: FaultServer) -> None:
     """An open reply of a first try does not make an error of the second one look like a stream."""
     server.script(faults.endless_body(), faults.reply(500))
     async with client(server, middleware=[asks_twice]) as api:
@@ -337,7 +338,8 @@ async def test_stream_replaced_by_an_error_reply_gives_its_place_back(server: Fa
         assert in_use(api) == 0
 
 
-async def test_stream_is_closed_when_time_runs_out_after_the_headers(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_timeout_after_headers_closes_stream(server: FaultServer) -> None:
     """The reply was there, a middleware dawdled: the attempt fails, and its connection goes."""
     server.script(faults.endless_body())
     timeout = Timeout(total=5, attempt=0.2)
@@ -349,7 +351,7 @@ async def test_stream_is_closed_when_time_runs_out_after_the_headers(server: Fau
 # --- closed streams ---
 
 
-async def test_stream_read_after_its_block_is_a_mistake_of_ours(server: FaultServer, api: APIClient) -> None:
+async def test_read_after_block_is_invalid(server: FaultServer, api: APIClient) -> None:
     """It says that the stream is closed, not that the server broke the connection."""
     server.script(faults.reply(200, body=BODY * 10))
     async with api.stream("GET", "/") as reply:
@@ -361,7 +363,7 @@ async def test_stream_read_after_its_block_is_a_mistake_of_ours(server: FaultSer
         assert "this stream is closed" in str(error)
 
 
-async def test_stream_of_a_client_that_is_closed_says_so(server: FaultServer) -> None:
+async def test_stream_of_closed_client(server: FaultServer) -> None:
     """The call ends once, as a failure, and the server is not blamed."""
     server.script(faults.drip(b"abc", interval=60))
     api, ends = client(server), list[CallFinished]()
@@ -375,16 +377,18 @@ async def test_stream_of_a_client_that_is_closed_says_so(server: FaultServer) ->
     assert [end.kind for end in ends] == [ErrorKind.UNEXPECTED]
 
 
-async def test_stream_of_an_error_reply_gives_its_body_once(server: FaultServer) -> None:
+async def test_error_reply_body_is_read_once(server: FaultServer) -> None:
     """As that of any other."""
     server.script(faults.reply(404, body=b"nope"))
     async with client(server, raise_for_status=False) as api, api.stream("GET", "/") as reply:
         assert [await reply.read(), await reply.read()] == [b"nope", b""]
 
 
-async def test_stream_iter_lines_of_a_long_line_is_not_copied_with_every_piece() -> None:
-    """A line of 26 MB in 400 pieces takes far less than that would."""
-    pieces = [b"x" * 65_536] * 400
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_iter_lines_of_long_line_is_linear() -> None:
+    """A line of 13 MB in 200 pieces takes far less than that would."""
+    pieces = [b"x" * 65_536] * 200
 
     class Long(StreamResponse):
         def __init__(self) -> None:
@@ -395,7 +399,7 @@ async def test_stream_iter_lines_of_a_long_line_is_not_copied_with_every_piece()
                 yield piece
 
     began = time.process_time()
-    assert [len(line) async for line in Long().iter_lines()] == [400 * 65_536]
+    assert [len(line) async for line in Long().iter_lines()] == [200 * 65_536]
     taken = time.process_time() - began
     copied = b""
     began = time.process_time()

@@ -55,6 +55,7 @@ def test_quick_run_gives_its_workloads_less_than_a_minute() -> None:
     assert 30 <= sum(workload.quick for workload in WORKLOADS) <= 48
 
 
+@pytest.mark.one_loop
 async def test_compare_a_missing_library_loses_only_its_row() -> None:
     """Who cannot be imported is not measured and says why; the others are."""
     missing = Variant("missing", "no_such_library:default", frozenset({"plain"}))
@@ -68,6 +69,7 @@ async def test_compare_a_missing_library_loses_only_its_row() -> None:
     assert default.ratio is not None
 
 
+@pytest.mark.one_loop
 async def test_compare_a_variant_that_gives_the_wrong_answer_is_not_measured() -> None:
     """Bare aiohttp does not retry: where replies fail, its calls are no success, and no figure is told of them."""
     bare = Variant("bare", "bare:default", frozenset({"failing"}))
@@ -83,6 +85,7 @@ def test_markdown_of_a_row_without_figures_says_why() -> None:
     assert "| gone | not measured: ImportError: no / gone | | | |" in text
 
 
+@pytest.mark.slow
 def test_benchmarks_run_from_end_to_end(tmp_path: Path) -> None:
     """The command measures bare and ours, where nothing fails, where one in ten does, and with a model."""
     figures, table, picture = tmp_path / "figures.json", tmp_path / "table.md", tmp_path / "picture.svg"

@@ -11,15 +11,18 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from resilient_client import APIClient
+from resilient_client._core.attempt import Attempt
 from resilient_client._core.call import Call
+from resilient_client._core.context import CallContext, ClientContext
 from resilient_client._core.deadline import TaskTimeout
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIError
 from resilient_client._core.events import Events
 from resilient_client._core.protocols import Auth
-from resilient_client._core.record import AttemptRecord
-from resilient_client._core.request import CallContext, ClientContext, Request
+from resilient_client._core.request import Request
 from resilient_client._core.response import Response
+from resilient_client._settings.call_settings import CallSettings
+from resilient_client._settings.hedging import Hedging
 from resilient_client._settings.retry import Retry
 from resilient_client._settings.timeout import Timeout
 from resilient_client.testing._fault_server import FaultServer
@@ -31,15 +34,19 @@ ORDERS = URL("https://api.example.com/orders")
 ENDPOINT = Endpoint.of(ORDERS)
 
 
-def a_request(retry: Retry | None = None) -> Request:
+def a_request(retry: Retry | None = None, hedging: Hedging | None = None) -> Request:
     """The request of a call on the running loop, as the edge makes it, with the record of a first attempt."""
     loop = asyncio.get_running_loop()
     client = ClientContext("test", Events(), Random(0))
-    client.bind(loop)
+    client.use_loop(loop)
     limits = Timeout().limits()
     assert limits.total is not None
-    context = CallContext(Call.get("/orders"), client, limits, retry, ENDPOINT, loop.time(), loop.time() + limits.total)
-    return Request("GET", ORDERS, CIMultiDict(), None, context, AttemptRecord(1, ENDPOINT, 0.0))
+    now = loop.time()
+    context = CallContext(
+        Call.get("/orders"), client, CallSettings(limits, retry, hedging=hedging), now, now + limits.total
+    )
+    context.upstream = ENDPOINT
+    return Request("GET", ORDERS, CIMultiDict(), None, context, Attempt(1, ENDPOINT, 0.0))
 
 
 class Upstream:
@@ -105,13 +112,13 @@ def world_of(
 
 async def nothing_is_held(api: APIClient, server: FaultServer) -> None:
     """No place in the pool, no alarm, no connection is taken or waited for; and the server has noticed, too."""
-    engine = api._runtime
-    assert (engine.context.timer.active, engine.context.timer._handle) == (0, None)
-    if engine.transport._opened is not None:
-        session, pool = engine.transport._opened
+    runtime = api._runtime
+    assert (runtime.timer.active, runtime.timer._handle) == (0, None)
+    if runtime.transport._opened is not None:
+        session, pool = runtime.transport._opened
         assert (pool.in_use, pool.waiting) == (0, 0)
         assert not session.connector._acquired
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         while server.active:
             await asyncio.sleep(0)
 

@@ -11,7 +11,8 @@ from resilient_client import APIClient, APITimeoutError, Handler, Hedging, Reque
 from resilient_client._core.kinds import ErrorKind
 from resilient_client._middleware.attempt import AttemptMiddleware
 from resilient_client._middleware.compose import compose
-from resilient_client._middleware.hedging import HedgingMiddleware, _Race
+from resilient_client._middleware.hedging import HedgingMiddleware
+from resilient_client._middleware.hedging.race import Race
 from resilient_client.testing._virtual_time import run_virtual
 from resilient_client.testing.cancellation import CancellationError, World, sweep, sweep_cancellation, was_cancelled
 from resilient_client.testing.faults import reply
@@ -30,15 +31,14 @@ def race_world(*script: int, delay: float, hedges: int = 1, middleware: type[Hed
         made: list[Request] = []
 
         async def scenario() -> Response:
-            request = a_request(ONCE)
-            request.context.hedging = Hedging(delay=delay, max_hedges=hedges)
+            request = a_request(ONCE, Hedging(delay=delay, max_hedges=hedges))
             made.append(request)
             return await chain(request)
 
         yield scenario
         assert upstream.active == 0
         (request,) = made
-        assert request.context.attempts == len(request.context.records) == upstream.begun
+        assert request.context.attempts == len(request.context.history) == upstream.begun
         assert request.context.client.timer.active == 0
         assert hedging._timer is None or (hedging._timer.active, hedging._timer._handle) == (0, None)
         upstream.script = [200]
@@ -62,7 +62,7 @@ def test_race_cancelled_anywhere_leaves_no_attempt(world: World) -> None:
     """Wherever the caller leaves, all attempts end with it, and its cancellation comes out alone."""
     report = run_virtual(sweep_cancellation(world, patience=1.0))
     assert report.reached("HedgingMiddleware.__call__")
-    assert report.reached("_attempt")
+    assert report.reached("_as_coroutine")
 
 
 def test_race_cancelled_while_it_leaves_a_loser_still_awaits_it() -> None:
@@ -83,15 +83,14 @@ def test_race_cancelled_while_it_leaves_a_loser_still_awaits_it() -> None:
         chain = compose((HedgingMiddleware(None), AttemptMiddleware(), cleans_up), upstream)
 
         async def scenario() -> Response:
-            request = a_request(ONCE)
-            request.context.hedging = Hedging(delay=0.005)
+            request = a_request(ONCE, Hedging(delay=0.005))
             return await chain(request)
 
         yield scenario
         assert upstream.active == 0
 
     report = run_virtual(sweep_cancellation(world, patience=1.0))
-    assert report.reached("_Race.leave")
+    assert report.reached("Race.cancel_losers")
     assert ended
 
 
@@ -153,19 +152,20 @@ def test_hedge_that_wins_in_the_tick_of_the_callers_cancellation_lets_it_pass(fi
     """Both cancel the same task at once: it is the caller's cancellation that comes out, and the only one left."""
 
     async def scenario() -> None:
-        races: list[_Race] = []
+        races: list[Race] = []
         hedging = HedgingMiddleware(None)
 
         async def hangs(request: Request) -> Response:
-            races.extend(race for race in hedging._timer.pending if isinstance(race, _Race))
+            races.extend(race for race in hedging._timer.pending if isinstance(race, Race))
             await asyncio.Event().wait()
             raise AssertionError
 
-        request = a_request(ONCE)
-        request.context.hedging = Hedging(delay=5.0)
+        request = a_request(ONCE, Hedging(delay=5.0))
         task = asyncio.ensure_future(compose((hedging, AttemptMiddleware()), hangs)(request))
         await asyncio.sleep(0.01)
-        for strike in (races[0].overtake, task.cancel) if first == "hedge" else (task.cancel, races[0].overtake):
+        for strike in (
+            (races[0]._overtake.fire, task.cancel) if first == "hedge" else (task.cancel, races[0]._overtake.fire)
+        ):
             strike()
         await asyncio.wait([task])
         assert was_cancelled(task) == ""
@@ -178,15 +178,14 @@ def test_cancelled_loser_says_to_whom_it_lost() -> None:
 
     async def scenario() -> None:
         async def slow_at_first(request: Request) -> Response:
-            await asyncio.sleep(1.0 if request.record.number == 1 else 0.01)
+            await asyncio.sleep(1.0 if request.attempt.number == 1 else 0.01)
             return await Upstream(200)(request)
 
-        request = a_request(ONCE)
-        request.context.hedging = Hedging(delay=0.05)
+        request = a_request(ONCE, Hedging(delay=0.05))
         await compose((HedgingMiddleware(None), AttemptMiddleware()), slow_at_first)(request)
-        first, second = request.context.records
+        first, second = request.context.history
         assert (first.kind, first.error, first.timeout) == (ErrorKind.CANCELLED, "lost to attempt 2", None)
         assert first.elapsed == pytest.approx(0.081)  # the delay, a millisecond, and what the hedge took
-        assert (second.kind, second.status, request.record) == (None, 200, second)
+        assert (second.kind, second.status, request.attempt) == (None, 200, second)
 
     run_virtual(scenario())

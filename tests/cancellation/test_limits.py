@@ -9,7 +9,6 @@ import pytest
 from tests.cancellation.support import ENDPOINT, Timeouts, Upstream, a_request, ended_by, watched_timeouts, world_of
 
 from resilient_client import APIClient, APITimeoutError, Bulkhead, BulkheadFullError, Call, RateLimit
-from resilient_client._core.request import Request
 from resilient_client._middleware.attempt import AttemptMiddleware
 from resilient_client._middleware.bulkhead import BulkheadMiddleware
 from resilient_client._middleware.compose import compose
@@ -17,6 +16,7 @@ from resilient_client._middleware.deadline import DeadlineMiddleware
 from resilient_client._middleware.rate_limit import RateLimitMiddleware
 from resilient_client._policies.limits.bulkhead import Permits
 from resilient_client._policies.per_endpoint import PerEndpoint
+from resilient_client._waiting.permit import PermitWait
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._virtual_time import run_virtual
 from resilient_client.testing.cancellation import (
@@ -65,7 +65,7 @@ def bulkhead_world(*, ahead: int = 1, timed: bool = False) -> World:
 def test_bulkhead_cancelled_anywhere_gives_back_its_permit_and_its_place() -> None:
     """While it waits, in the tick in which it gets its permit, and while it holds it."""
     report = swept(bulkhead_world())
-    assert report.reached("BulkheadMiddleware._wait")
+    assert report.reached("wait_for_permit")
     assert report.reached("Upstream.__call__")
 
 
@@ -97,16 +97,17 @@ def test_bulkhead_that_keeps_a_permit_granted_in_the_tick_of_the_cancellation_is
 ) -> None:
     """Negative control: a semaphore that forgets who was cancelled in that tick loses a permit."""
 
-    async def careless(request: Request, permits: Permits) -> None:
+    async def careless(permits: Permits, *_: object) -> PermitWait:
         turn = asyncio.get_running_loop().create_future()
         place = permits.enqueue("user", lambda granted: not turn.done() and not turn.set_result(granted))
         assert place is not None
         try:
             await turn
+            return PermitWait.GRANTED
         finally:
             place.leave()
 
-    monkeypatch.setattr(BulkheadMiddleware, "_wait", staticmethod(careless))
+    monkeypatch.setattr("resilient_client._middleware.bulkhead.wait_for_permit", careless)
     with pytest.raises(AssertionError, match=r"Permits 1 of 1 in use"):
         swept(bulkhead_world())
 

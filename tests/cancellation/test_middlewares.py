@@ -61,7 +61,7 @@ def timed_world(*script: int, middlewares: tuple[Middleware, ...] = ()) -> World
         chain = compose((DeadlineMiddleware(), AttemptMiddleware(), *middlewares), upstream)
         yield lambda: chain(request)
         assert upstream.active == 0
-        assert request.context.attempts == len(request.context.records) == 1
+        assert request.context.attempts == len(request.context.history) == 1
         assert (await chain(a_request())).status == 200
 
     return world

@@ -1,4 +1,4 @@
-"""What README and docs say can be found, is complete, and is true."""
+"""The README and the docs are complete, correct and plainly written, and their links resolve."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import get_type_hints
 
 import pytest
 from pydantic_core import PydanticUndefined
-from tests.docs.pages import PAGES, ROOT, anchors, headings, links, name_of, rows
+from tests.docs.pages import PAGES, ROOT, anchors, headings, links, name_of, rows, sentences
 
 import resilient_client
+import resilient_client.errors
 from resilient_client import (
     AdaptiveConcurrency,
     Backoff,
@@ -31,7 +32,7 @@ from resilient_client import (
 )
 from resilient_client._client.fan_out import FanOut
 from resilient_client._core import events
-from resilient_client._middleware import hedging
+from resilient_client._middleware.hedging import middleware as hedging
 from resilient_client._policies import per_endpoint
 from resilient_client._policies.balancing import balancer, endpoint_pool, outlier_ejection, peak_ewma
 from resilient_client._policies.circuit import circuit, registry
@@ -69,6 +70,16 @@ SETTINGS = (
     ClientConfig,
 )
 
+PLAIN = [
+    *(ROOT / f"{name}.md" for name in ("README", "SECURITY", "CHANGELOG", "CONTRIBUTING")),
+    *(DOCS / f"{name}.md" for name in ("index", "quickstart", "glossary", "errors", "middleware", "architecture")),
+    *(DOCS / f"{name}.md" for name in ("connections", "coalescing", "fallback", "defaults", "deadline")),
+]
+"""The pages whose prose is checked for semicolons and internal paths."""
+INSIDE = {ROOT / "CONTRIBUTING.md", DOCS / "architecture.md"}
+"""The pages for contributors, which may name internal modules."""
+MAX_SEMICOLONS = 4  # per 1,000 words
+
 FUNCTIONS = {
     FanOut.gather: "concurrency timeout successes stop_on_failure on_outcome progress",
     FanOut.as_completed: "concurrency timeout ordered",
@@ -80,7 +91,7 @@ FUNCTIONS = {
 FIXED = {
     "redirects in a row": redirect.MAX_HOPS,
     "body kept of an error reply": response_body.ERROR_BODY_LIMIT,
-    "patience with the body of an error reply": response_body.ERROR_BODY_TIMEOUT,
+    "time limit for the body of an error reply": response_body.ERROR_BODY_TIMEOUT,
     "content codings of one body": decoding._MAX_CODINGS,
     "tokens of a retry": retry_budget.RETRY_COST,
     "tokens of a retry after a timeout": retry_budget.TIMEOUT_COST,
@@ -97,92 +108,129 @@ FIXED = {
     "share with which a slow start begins": outlier_ejection.LEAST_WEIGHT,
     "latency from which an endpoint is a last resort": balancer.FAR,
     "cost of a failure to the load of an endpoint": endpoint_pool.FAILURE_COST,
-    "replies without which nobody is ejected as slow": peak_ewma.ENOUGH,
+    "replies before an endpoint is ejected as slow": peak_ewma.ENOUGH,
     "replies of which the median is taken": peak_ewma.RECENT,
     "circuits of a client": inspect.signature(registry.Circuits).parameters["limit"].default,
 }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_within_the_project_lead_somewhere(page: Path) -> None:
-    """Every link to a file or a heading of ours resolves."""
+def test_links_within_project_resolve(page: Path) -> None:
+    """Every link to a file or a heading of this project resolves."""
     assert [link for link in links(page) if "://" not in link and not _resolves(page, link)] == []
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p.parent == DOCS and p.name != "index.md"], ids=name_of)
-def test_every_page_stands_in_the_table_of_contents(page: Path) -> None:
-    """Whoever starts at the index finds every page."""
+def test_page_is_linked_from_the_index(page: Path) -> None:
+    """The index links every page of the docs."""
     assert page.name in links(DOCS / "index.md")
 
 
 @pytest.mark.parametrize("page", PATTERNS, ids=name_of)
 def test_pattern_pages_have_the_same_headings(page: Path) -> None:
-    """Who knows one page of a pattern knows where to look on all others."""
+    """All pages of patterns have the same headings in the same order."""
     assert [heading for heading in headings(page) if heading in PATTERN_HEADINGS] == PATTERN_HEADINGS
 
 
 @pytest.mark.parametrize("name", [name for name in resilient_client.__all__ if not name.startswith("__")])
 def test_public_names_are_mentioned(name: str) -> None:
-    """Every public name stands in README or docs."""
+    """Every public name appears in the README or the docs."""
     assert any(re.search(rf"\b{name}\b", page.read_text()) for page in PAGES)
 
 
-def test_events_are_all_in_the_table_with_their_fields() -> None:
-    """The table of events names every event and what it adds to its base."""
+def test_event_table_is_complete() -> None:
+    """The table of events lists every event with the fields it adds to its base class."""
     bases = (events.Event, events.CallEvent, events.CircuitEvent)
     kinds = [e for e in vars(events).values() if inspect.isclass(e) and issubclass(e, events.Event) and e not in bases]
     common = set(get_type_hints(events.CallEvent))
-    told = {cells[0].strip("`"): set(re.findall(r"`(\w+)`", cells[2])) for cells in rows(DOCS / "middleware.md")[2:]}
-    assert told == {kind.__name__: set(get_type_hints(kind)) - common for kind in kinds}
+    listed = {cells[0].strip("`"): set(re.findall(r"`(\w+)`", cells[2])) for cells in rows(DOCS / "middleware.md")[2:]}
+    assert listed == {kind.__name__: set(get_type_hints(kind)) - common for kind in kinds}
 
 
 @pytest.mark.parametrize(("enum", "column"), [(resilient_client.ErrorKind, 6), (resilient_client.Stage, 3)])
-def test_kinds_and_stages_are_all_in_their_table(enum: type[resilient_client.ErrorKind], column: int) -> None:
-    """The tables of kinds and stages name every member, in order."""
-    told = [cells[0].strip("`") for cells in rows(DOCS / "errors.md") if len(cells) == column]
-    assert [name for name in told if name.isupper()] == [member.name for member in enum]
+def test_tables_of_kinds_and_stages_are_complete(enum: type[resilient_client.ErrorKind], column: int) -> None:
+    """The tables of kinds and stages list every member, in order."""
+    listed = [cells[0].strip("`") for cells in rows(DOCS / "errors.md") if len(cells) == column]
+    assert [name for name in listed if name.isupper()] == [member.name for member in enum]
 
 
-def test_stages_of_the_table_say_whether_the_server_may_have_acted() -> None:
+@pytest.mark.parametrize(
+    "text", [(DOCS / "errors.md").read_text(), str(resilient_client.errors.__doc__)], ids=["errors.md", "errors.py"]
+)
+def test_error_tree_is_that_of_the_classes(text: str) -> None:
+    """The drawn tree names every error class below its base class, on the page and in the docstring."""
+    drawn = re.findall(r"^([│├└─ ]*)(\w+Error)\b", text[: text.index("LocalRateLimitError") + 20], re.MULTILINE)
+    margin = len(drawn[0][0])
+    path: list[type] = []
+    for branch, name in drawn:
+        error = getattr(resilient_client.errors, name)
+        path[(len(branch) - margin) // 4 :] = [error]
+        public = [base for base in error.__mro__ if base.__name__ in resilient_client.errors.__all__]
+        assert path == public[::-1]
+    assert {name for _, name in drawn} == set(resilient_client.errors.__all__) - {"ErrorKind", "Stage"}
+
+
+def test_table_of_stages_has_maybe_processed() -> None:
     """The last column of the table of stages is ``Stage.maybe_processed``."""
-    told = {cells[0].strip("`"): cells[2] for cells in rows(DOCS / "errors.md") if len(cells) == 3}
+    listed = {cells[0].strip("`"): cells[2] for cells in rows(DOCS / "errors.md") if len(cells) == 3}
     for stage in resilient_client.Stage:
-        assert told[stage.name] == ("yes" if stage.maybe_processed else "no")
+        assert listed[stage.name] == ("yes" if stage.maybe_processed else "no")
 
 
-def test_table_of_defaults_is_that_of_the_settings_classes() -> None:
-    """Every field of every settings class stands in the table, with its default; so do those of functions."""
+def test_table_of_defaults_matches_the_settings() -> None:
+    """The table lists every field of the settings classes and the listed parameters, with their defaults."""
     expected = {f"{kind.__name__}.{field}": value for kind in SETTINGS for field, value in _defaults(kind).items()}
     expected |= {
         f"{function.__name__}({name})": inspect.signature(function).parameters[name].default
         for function, names in FUNCTIONS.items()
         for name in names.split()
     }
-    told = {cells[0].strip("`"): cells[1] for cells in rows(DOCS / "defaults.md") if cells[0].startswith("`")}
-    assert {name: ast.literal_eval(value.strip("`")) for name, value in told.items()} == expected
+    listed = {cells[0].strip("`"): cells[1] for cells in rows(DOCS / "defaults.md") if cells[0].startswith("`")}
+    assert {name: ast.literal_eval(value.strip("`")) for name, value in listed.items()} == expected
 
 
-def test_layers_of_the_architecture_are_those_of_the_contract() -> None:
-    """The table of layers is the contract that import-linter holds, from top to bottom."""
+def test_table_of_layers_matches_the_contract() -> None:
+    """The table of layers is the contract that import-linter enforces, from top to bottom."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     table = rows(DOCS / "architecture.md")
-    told = [sorted(re.findall(r"`(\w+)`", cells[0])) for cells in table if cells[0].startswith("`")]
-    assert told == [sorted(re.findall(r"resilient_client\.(\w+)", layer)) for layer in layers]
+    listed = [sorted(re.findall(r"`(\w+)`", cells[0])) for cells in table if cells[0].startswith("`")]
+    assert listed == [sorted(re.findall(r"resilient_client\.(\w+)", layer)) for layer in layers]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_settings_named_on_a_page_exist(page: Path) -> None:
-    """What a page calls ``Timeout.total`` is a field of that class."""
+    """A name such as ``Timeout.total`` on a page is a field of that class."""
     fields = {kind.__name__: kind.model_fields for kind in SETTINGS}
     named = re.findall(rf"\b({'|'.join(fields)})\.(\w+)", page.read_text())
     assert [f"{kind}.{field}" for kind, field in named if field not in fields[kind]] == []
 
 
-def test_table_of_what_is_fixed_is_that_of_the_code() -> None:
-    """The constants on the page of defaults are those of the code."""
-    told = {cells[0]: cells[1] for cells in rows(DOCS / "defaults.md") if cells[0] in FIXED}
-    assert {name: ast.literal_eval(value.strip("`")) for name, value in told.items()} == FIXED
+@pytest.mark.parametrize("page", [page for page in PLAIN if page not in INSIDE], ids=name_of)
+def test_page_names_no_internal_module(page: Path) -> None:
+    """Users import from public modules only, so a page for users never names a module with an underscore."""
+    assert re.findall(r"\bresilient_client(?:\.\w+)*\._\w+", page.read_text()) == []
+
+
+@pytest.mark.parametrize("page", PLAIN, ids=name_of)
+def test_page_has_few_semicolons(page: Path) -> None:
+    """Prose has one idea per sentence: at most 4 semicolons per 1,000 words. One is allowed on a short page."""
+    text = sentences(page)
+    words = len(re.findall(r"[A-Za-z']+", text))
+    assert text.count(";") <= max(1, MAX_SEMICOLONS * words / 1000)
+
+
+def test_files_named_by_the_architecture_exist() -> None:
+    """Every path of a module on the page of the architecture exists."""
+    source = ROOT / "src" / "resilient_client"
+    named = set(re.findall(r"`(_\w+/(?:\w+/)*\w+\.py)`", (DOCS / "architecture.md").read_text()))
+    assert {name for name in named if not (source / name).exists()} == set()
+
+
+def test_table_of_fixed_values_matches_the_code() -> None:
+    """The fixed values on the page of defaults are the constants of the code."""
+    listed = {cells[0]: cells[1] for cells in rows(DOCS / "defaults.md") if cells[0] in FIXED}
+    assert {name: ast.literal_eval(value.strip("`")) for name, value in listed.items()} == FIXED
 
 
 def _resolves(page: Path, link: str) -> bool:
@@ -192,7 +240,7 @@ def _resolves(page: Path, link: str) -> bool:
 
 
 def _defaults(kind: type[Settings]) -> dict[str, object]:
-    """The fields of a settings class with their defaults; those that are settings themselves stand on their own."""
-    given = {name: field.get_default(call_default_factory=True) for name, field in kind.model_fields.items()}
-    given = {name: ... if value is PydanticUndefined else value for name, value in given.items()}  # has to be given
-    return {name: value for name, value in given.items() if not isinstance(value, Settings)}
+    """Return the fields of a settings class with their defaults, without fields that are settings themselves."""
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in kind.model_fields.items()}
+    defaults = {name: ... if value is PydanticUndefined else value for name, value in defaults.items()}  # required
+    return {name: value for name, value in defaults.items() if not isinstance(value, Settings)}

@@ -1,7 +1,7 @@
-"""What answers in the documentation: `https://api.example.com` and its neighbours, in memory.
+"""The upstream of the documentation: `https://api.example.com` and its sibling hosts, in memory.
 
-It stands in for the wire and nothing else: everything above it is the real chain. It behaves as the pages say, one
-path one behaviour, so that an example reads as it would be written against a real server.
+It replaces only the wire; everything above it is the real chain. Each path has one behaviour, which the pages describe.
+An example therefore reads as if it were written against a real server.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from resilient_client._core.errors import APIConnectionError
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
-from resilient_client._core.timings import RecordedTrace, Timings
+from resilient_client._core.timings import Timings
 from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._transport import AiohttpTransport
 
@@ -36,8 +36,8 @@ SCRIPTS = {
     "/users/404": (404,),
     "/moved": (302,),
 }
-"""The statuses of a path, one a request, the last one for good; 200 for all others."""
-SICK = "east.example.com"
+"""The statuses of a path, one per request. The last one repeats. Paths not listed answer 200."""
+FAILING_HOST = "east.example.com"
 """The host that answers everything with 503."""
 HEADERS = {
     "/busy": {"Retry-After": "120"},
@@ -49,46 +49,61 @@ EXPORT = [b'{"id": 1}\n{"id"', b': 2}\n{"id": 3}\n']
 
 
 class Wire:
-    """A transport that leads to ``upstream``, and to real sockets for what is on the loopback (a ``FaultServer``)."""
+    """A transport that sends to ``upstream``, and to real sockets for local addresses (a ``FaultServer``)."""
 
     def __init__(self, upstream: Upstream, settings: ConnectionSettings, session: aiohttp.ClientSession | None) -> None:
         self._upstream = upstream
         self._sockets = AiohttpTransport(settings, session)
 
     async def send(self, request: Request) -> Response:
-        """Send to whoever is at the address."""
+        """Send to real sockets for the loopback address, else to the upstream in memory."""
         return await (self._sockets if request.url.host == "127.0.0.1" else self._upstream).send(request)
 
     async def close(self) -> None:
-        """Give the sockets back."""
+        """Close the sockets."""
         await self._sockets.close()
 
 
+class _Trace:
+    """What the trace of a real request would report."""
+
+    def __init__(self, timings: Timings) -> None:
+        self._timings = timings
+
+    def timings(self) -> Timings:
+        """Where the time went."""
+        return self._timings
+
+    def certificate(self) -> None:
+        """There is no TLS."""
+
+
 class Upstream:
-    """Plays the servers of the documentation. Serves every client of a page."""
+    """The servers of the documentation, for all clients of a page."""
 
     def __init__(self) -> None:
         self.hits: Counter[str] = Counter()
-        """Requests by path: what would have been on the wire."""
+        """The number of requests per path that would have been on the wire."""
 
     async def send(self, request: Request) -> Response:
-        """Answer one request, in the way of the real transport: stages, marks and all."""
-        record = request.record
+        """Answer one request and set its attempt (stage, trace, ``sent``) as the real transport does."""
+        attempt = request.attempt
         self.hits[request.url.path] += 1
-        kept = record.number > 1
-        record.sent, record.reused, record.stage = True, kept, Stage.HEADERS
-        record.trace = RecordedTrace(Timings() if kept else _CONNECTED, None)
+        kept = attempt.number > 1
+        attempt.sent, attempt.reused, attempt.stage = True, kept, Stage.HEADERS
+        attempt.trace = _Trace(Timings() if kept else _CONNECTED)
         response = await self._answer(request)
-        record.stage, record.trace = None, RecordedTrace(_KEPT if kept else _REPLIED, None)
+        attempt.stage, attempt.trace = None, _Trace(_KEPT if kept else _REPLIED)
         if request.context.streaming and response.status < 300:
-            request.context.open_stream = _Open()
+            response.open_body = _Open()
+            request.context.open_response = response
         return response
 
     async def _answer(self, request: Request) -> Response:
         path = request.url.path
         await asyncio.sleep(3600 if path.endswith("/slow") else LATENCY)
         script = SCRIPTS.get(path, (200,))
-        status = 503 if request.url.host == SICK else script[min(self.hits[path], len(script)) - 1]
+        status = 503 if request.url.host == FAILING_HOST else script[min(self.hits[path], len(script)) - 1]
         if path == "/lost":
             raise _failed(request, ErrorKind.DISCONNECTED, "the server closed the connection before the reply")
         if path == "/me" and not request.headers.get("Authorization", "").startswith("Bearer fresh"):
@@ -118,18 +133,18 @@ def _content(request: Request, path: list[str]) -> object:
 
 
 class _Open:
-    """The body of a streamed reply."""
+    """The body of a streamed reply, in pieces."""
 
     def __init__(self) -> None:
         self._pieces = list(EXPORT)
 
     async def read(self) -> bytes:
-        """The next piece."""
+        """Return the next piece, or ``b""`` at the end."""
         await asyncio.sleep(LATENCY)
         return self._pieces.pop(0) if self._pieces else b""
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is no connection to release."""
 
 
 def _reply(request: Request, status: int, content: object) -> Response:
@@ -139,4 +154,4 @@ def _reply(request: Request, status: int, content: object) -> Response:
 
 
 def _failed(request: Request, kind: ErrorKind, what: str) -> APIConnectionError:
-    return APIConnectionError(f"{request.label}: {what}", kind=kind, stage=request.record.stage, retryable=True)
+    return APIConnectionError(what, kind=kind, stage=request.attempt.stage, retryable=True, label=request.label)

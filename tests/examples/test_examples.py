@@ -1,4 +1,4 @@
-"""Every example runs, offline, without a warning, and says what its page promises."""
+"""Every example runs offline and without a warning, and prints what its docstring promises."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-LIMIT = 60  # seconds a script may take at most; on a busy machine most of them go into imports
+LIMIT = 60  # seconds a script may take; on a busy machine most of that is imports
 SHORT = {"fan_out.py", "fastapi_service.py", "health.py", "orders.py", "worker.py"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TERM"}} | {
     "PYTHONPATH": str(ROOT / "src"),
@@ -23,7 +23,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in 
 
 
 class Run(NamedTuple):
-    """What came of a script."""
+    """The result of a script."""
 
     code: int
     out: str
@@ -35,30 +35,31 @@ class Run(NamedTuple):
 
 
 def command(name: str, *arguments: str) -> list[str]:
+    """Return the command line of an example, with warnings as errors."""
     return [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
 
 
 def run(name: str, *arguments: str) -> Run:
     """Run an example with its output in a pipe."""
-    done = subprocess.run(  # noqa: S603  # our own script, our own Python
+    done = subprocess.run(  # noqa: S603  # runs only this project's scripts
         command(name, *arguments), env=ENVIRONMENT, capture_output=True, encoding="utf-8", timeout=LIMIT, check=False
     )
     return Run(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("name", sorted(SHORT))
-def test_short_example_has_fewer_than_sixty_lines_of_text(name: str) -> None:
-    """It stays something one reads in a minute; empty lines do not count."""
+def test_example_has_fewer_than_sixty_lines(name: str) -> None:
+    """An example can be read in a minute. Empty lines do not count."""
     assert sum(bool(line.strip()) for line in (EXAMPLES / name).read_text(encoding="utf-8").splitlines()) < 60
 
 
-def test_every_example_is_run_by_this_file() -> None:
-    """A new example has to be added here."""
+def test_every_example_is_listed_here() -> None:
+    """A new example must be added to this file, so that it is run."""
     assert {path.name for path in EXAMPLES.glob("*.py")} == SHORT
 
 
-def test_orders_say_for_each_call_what_happened_and_why() -> None:
-    """A garbled and a lost reply are healed by a retry; what cannot be is told with its reason."""
+def test_orders_report_each_call_with_its_reason() -> None:
+    """A retry recovers from a garbled and from a lost reply. Other failures are printed with their reason."""
     done = run("orders.py")
     assert (done.code, done.err) == (0, "")
     assert [line for line in done.lines if line.startswith("order ")] == [
@@ -75,30 +76,30 @@ def test_orders_say_for_each_call_what_happened_and_why() -> None:
     assert re.search(r"asks to wait 9 s; not retried: a pause of (9|1\d)(\.\d+)? s does not fit", done.out)
 
 
-def test_fastapi_service_maps_each_failure_of_its_upstream() -> None:
-    """404 is the route's affair; overload, failure and silence become 503, 502 and 504."""
+def test_fastapi_service_maps_upstream_failures() -> None:
+    """The route handles a 404. Overload, failure and silence of the upstream become 503, 502 and 504."""
     done = run("fastapi_service.py")
     assert (done.code, done.err) == (0, "")
     assert [line[:3] for line in done.lines] == ["200", "404", "503", "502", "504"]
     assert '"kind":"server_error","attempts":3' in done.lines[3]
 
 
-def test_fan_out_shows_what_is_there_who_was_first_and_a_stream_left_early() -> None:
-    """Four parts of a page under one deadline, the faster of two mirrors, and a hundred of endlessly many."""
+def test_fan_out_prints_all_three_fan_outs() -> None:
+    """Four parts of a page under one deadline, the faster of two mirrors, and 100 outcomes of an endless stream."""
     done = run("fan_out.py")
     assert (done.code, done.err) == (0, "")
     assert done.lines == [
         "title    Teapot, attempts: 1",
         "price    9.50, attempts: 2",
-        "reviews  left out: deadline",
-        "advice   left out: client_error",
+        "reviews  missing: deadline",
+        "advice   missing: client_error",
         "mirror   2 was first, dropped: 1",
         "stream   100 taken",
     ]
 
 
-def test_worker_finishes_what_is_queued_and_sorts_the_failures() -> None:
-    """Told to stop early, it still does all seven jobs, and repeats the mail whose reply was lost."""
+def test_worker_finishes_its_queue_before_it_stops() -> None:
+    """After an early SIGTERM it still does all seven jobs, and repeats the mail whose reply was lost."""
     done = run("worker.py")
     assert (done.code, done.err) == (0, "")
     assert done.lines[0] == "stopping: 4 more in the queue"
@@ -109,16 +110,16 @@ def test_worker_finishes_what_is_queued_and_sorts_the_failures() -> None:
 
 
 @pytest.mark.parametrize(("critical", "code"), [("users", 0), ("search", 1)])
-def test_health_check_fails_only_if_something_critical_is_down(critical: str, code: int) -> None:
-    """Three of six targets are down; the exit code depends on whether one of them is what matters."""
+def test_health_check_fails_only_for_a_critical_target(critical: str, code: int) -> None:
+    """Three of six targets are down. The exit code is 1 only if one of them is critical."""
     done = run("health.py", critical)
     assert (done.code, done.err) == (code, "")
-    whole, *lines = done.lines
-    assert re.fullmatch(r"(degraded|DOWN): 2 up, 1 degraded, 3 down, in \d+ ms", whole)
+    summary, *lines = done.lines
+    assert re.fullmatch(r"(degraded|DOWN): 2 up, 1 degraded, 3 down, in \d+ ms", summary)
     assert [line[2:].split()[0] for line in lines if line.startswith("!")] == [critical]
     assert max(map(len, done.lines)) <= 80
-    told = {line[2:].split()[0]: line[2:].split()[1:] for line in lines}
-    assert {name: words[0] for name, words in told.items()} == {
+    words_of = {line[2:].split()[0]: line[2:].split()[1:] for line in lines}
+    assert {name: words[0] for name, words in words_of.items()} == {
         "users": "up",
         "report": "degraded",
         "orders": "DOWN",
@@ -126,10 +127,10 @@ def test_health_check_fails_only_if_something_critical_is_down(critical: str, co
         "mail": "DOWN",
         "database": "up",
     }
-    for name, why in {
+    for name, reason in {
         "report": "slow: 0.",
         "orders": "expected 200-399",
         "search": "stuck in",
         "mail": "refused",
     }.items():
-        assert why in " ".join(told[name])
+        assert reason in " ".join(words_of[name])

@@ -51,7 +51,7 @@ def _counted(command: list[str], calls: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed: apt install valgrind")
-def test_default_chain_costs_what_was_recorded() -> None:
+def test_default_chain_instructions() -> None:
     """To 1 % on the build of Python that was recorded; beside bare aiohttp, to 10 %, on any."""
     recorded = json.loads(RECORDED.read_text())
     ours = instructions("ours")

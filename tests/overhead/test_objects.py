@@ -45,23 +45,23 @@ async def made_by(call: Callable[[], Awaitable[object]]) -> Counter[str]:
 
 
 DEFAULT = Counter(
-    ["CallContext", "Request", "AttemptRecord", "TaskTimeout", "Ticket", "WireTrace", "FastPathResponse", "Response"]
+    ["CallContext", "Request", "Attempt", "TaskTimeout", "Ticket", "WireTrace", "FastPathResponse", "Response"]
 )
 
 
-async def test_default_chain_makes_eight_objects(url: str) -> None:
+async def test_default_chain_creates_eight_objects(url: str) -> None:
     """One for the call, one for its request, and one for each thing that is settled, timed or given back."""
     async with APIClient(url) as api:
         assert await made_by(lambda: api.get("/items")) == DEFAULT
 
 
-async def test_call_with_options_makes_one_more(url: str) -> None:
+async def test_call_with_options_creates_one_more(url: str) -> None:
     """The description of the call, which is shared by calls without options."""
     async with APIClient(url) as api:
         assert await made_by(lambda: api.get("/items", headers={"X": "1"})) == DEFAULT + Counter(["Call"])
 
 
-async def test_limits_make_nothing_of_their_own_while_they_do_not_limit(url: str) -> None:
+async def test_idle_limits_create_no_object(url: str) -> None:
     """A permit and a token are numbers."""
     limits: dict[str, Any] = {"bulkhead": Bulkhead(max_concurrent=10), "rate_limit": RateLimit(rate=1e6, burst=1000)}
     async with APIClient(url, **limits) as api:
@@ -85,9 +85,7 @@ def watch(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> C
 
 
 @pytest.mark.parametrize("at_once", [1, 32])
-async def test_call_takes_one_future_no_task_and_shares_a_timer(
-    at_once: int, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_call_takes_one_future_and_no_task(at_once: int, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The future is that of the reply; calls at the same time have one timer for all their alarms."""
     start = asyncio.Event()
 

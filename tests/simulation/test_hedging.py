@@ -27,8 +27,8 @@ from resilient_client import (
     RetryBudget,
     Timeout,
 )
+from resilient_client._core.context import CallContext, ClientContext
 from resilient_client._core.events import Event, Events, HedgeStarted
-from resilient_client._core.request import CallContext, ClientContext
 from resilient_client._middleware.attempt import AttemptMiddleware
 from resilient_client._middleware.compose import compose
 from resilient_client._middleware.hedging import HedgingMiddleware
@@ -36,6 +36,7 @@ from resilient_client._middleware.retry import RetryMiddleware
 from resilient_client._policies.hedging.budget import START, HedgeTokens
 from resilient_client._policies.hedging.route import HedgingRoute
 from resilient_client._policies.retry.budget import RetryBudgets
+from resilient_client._settings.call_settings import CallSettings
 from resilient_client.simulation import (
     Callers,
     Exponential,
@@ -223,7 +224,7 @@ def hedged(hedging: Hedging, fan_outs: int) -> tuple[list[float], float]:
     async def run() -> list[float]:
         loop, rng = asyncio.get_running_loop(), Random(2)
         client = ClientContext("shop", Events(), Random(3))
-        client.bind(loop)
+        client.use_loop(loop)
         budgets: RetryBudgets[Endpoint] = RetryBudgets(RetryBudget())
 
         async def upstream(_: Request) -> Response:
@@ -238,11 +239,11 @@ def hedged(hedging: Hedging, fan_outs: int) -> tuple[list[float], float]:
             return REPLY
 
         chain = compose((RetryMiddleware(budgets), HedgingMiddleware(budgets), AttemptMiddleware()), upstream)
-        call, limits, retry = Call.get("/key"), Timeout().limits(), Retry()
+        call, settings = Call.get("/key"), CallSettings(Timeout().limits(), Retry(), hedging=hedging)
 
         async def ask() -> None:
-            context = CallContext(call, client, limits, retry, ORIGIN, loop.time(), loop.time() + 30.0)
-            context.hedging = hedging
+            context = CallContext(call, client, settings, loop.time(), loop.time() + 30.0)
+            context.upstream = ORIGIN
             await chain(Request("GET", SOMEWHERE, CIMultiDict(), None, context, None, ORIGIN))
 
         taken: list[float] = []

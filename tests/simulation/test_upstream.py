@@ -53,6 +53,7 @@ def latencies(run: Run) -> list[float]:
 
 
 @pytest.mark.parametrize(("servers", "load"), [(1, 0.5), (1, 0.8), (4, 0.7)])
+@pytest.mark.slow
 def test_server_with_exponential_service_waits_as_queueing_theory_says(servers: int, load: float) -> None:
     """The mean time in the system is that of an M/M/c queue (Erlang's C formula)."""
     service, rate = 0.02, load * servers / 0.02

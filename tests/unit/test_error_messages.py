@@ -15,8 +15,10 @@ from resilient_client import (
 from resilient_client.testing._fault_server import FaultServer, refused_url
 from resilient_client.testing.faults import drop, reply
 
+pytestmark = pytest.mark.one_loop
 
-async def test_validation_error_names_the_call_whose_reply_did_not_fit(server: FaultServer) -> None:
+
+async def test_validation_error_names_the_call(server: FaultServer) -> None:
     """Like every other error, it begins with the method and the URL."""
     server.script(reply(json={"day": None}))
     async with APIClient(server.url) as api:
@@ -25,7 +27,7 @@ async def test_validation_error_names_the_call_whose_reply_did_not_fit(server: F
     assert str(caught.value).startswith(f"GET {server.url}/deliveries/1: the body of the reply 200 ")
 
 
-async def test_failure_followed_by_a_refusal_names_the_call_once(server: FaultServer) -> None:
+async def test_failure_then_refusal_names_call_once(server: FaultServer) -> None:
     """The circuit's reason follows the failure without repeating to whom, or claiming that nothing was sent."""
     server.script(drop())
     breaker = CircuitBreaker(minimum_calls=1, half_open_probes=1)
@@ -40,20 +42,20 @@ async def test_failure_followed_by_a_refusal_names_the_call_once(server: FaultSe
     assert "nothing was sent" not in message
 
 
-async def test_refused_connection_is_told_in_the_words_of_the_system() -> None:
+async def test_refused_connection_names_reason() -> None:
     """Not in asyncio's, which show a Python tuple and keep the reason to themselves."""
     async with APIClient(refused_url(), retry=None) as api:
         with pytest.raises(APIConnectionError, match=r"cannot connect \(Connection refused\); nothing was sent$"):
             await api.get("/health")
 
 
-async def test_unusable_response_model_fails_before_anything_is_sent(server: FaultServer) -> None:
+async def test_unusable_response_model_refused(server: FaultServer) -> None:
     """The mistake is the caller's: it costs the upstream nothing and is told in our own terms."""
 
     class NoType:
         pass
 
     async with APIClient(server.url) as api:
-        with pytest.raises(InvalidRequestError, match="response_model NoType is no type that pydantic can check"):
+        with pytest.raises(InvalidRequestError, match="response_model NoType is not a type that pydantic can check"):
             await api.post("/payments", json={}, response_model=NoType)
     assert server.hits == 0

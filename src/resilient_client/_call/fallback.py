@@ -14,12 +14,13 @@ from contextvars import ContextVar
 from typing import Any
 
 from resilient_client._core.call import Call
+from resilient_client._core.context import ClientContext
 from resilient_client._core.deadline import RESOLUTION, TaskTimeout, deadline
 from resilient_client._core.errors import APIError, DeadlineExceededError, ResilientClientError
 from resilient_client._core.events import FallbackUsed
 from resilient_client._core.outcome import Failure
 from resilient_client._core.protocols import Runner
-from resilient_client._core.request import ClientContext, Request
+from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._core.types import NOT_GIVEN
 from resilient_client._settings.fallback import Fallback

@@ -1,4 +1,4 @@
-"""Where a call ends: a reply becomes an answer or an error, and errors learn everything about their call."""
+"""How a call ends: its response or its error is completed with everything that is known of the call."""
 
 from __future__ import annotations
 
@@ -31,23 +31,21 @@ from resilient_client._policies.retry.retry_after import retry_after
 T = TypeVar("T")
 
 
-def complete(request: Request, response: Response, raises: bool) -> Response:
-    """Tell the reply about its call.
+def complete(request: Request, response: Response) -> Response:
+    """Attach what is known of the call to its response.
 
     Raises:
-        APIStatusError: Its status is an error and ``raises`` is true.
+        APIStatusError: Its status is an error, and the call raises for those.
     """
     context = request.context
-    response.attempts = context.attempts
-    response.elapsed = context.client.clock() - context.started_clock
-    response.history = tuple(context.records)
-    if raises and response.status >= 400:
+    response.complete(context.history, context.client.clock() - context.started_clock)
+    if response.status >= 400 and context.settings.raise_for_status:
         raise _status_error(request, response)
     return response
 
 
 def decode(request: Request, response: Response, model: TypeForm[T]) -> T:
-    """The value in the reply.
+    """The value in the response.
 
     Raises:
         APIResponseValidationError: The body does not fit the model.
@@ -55,51 +53,51 @@ def decode(request: Request, response: Response, model: TypeForm[T]) -> T:
     try:
         return response.parse(model)
     except APIResponseValidationError as error:
-        error.args = (f"{request.label}: {error.args[0]}",)  # a reply does not know what it answers
+        error.label = request.label  # a response does not know which request it answers
         raise
 
 
-def announce(request: Request, response: Response) -> None:
-    """Tell the listeners of a call that gave its value."""
-    _finished(request, response.status, kind_of_status(response.status), response.elapsed)
+def succeeded(request: Request, response: Response) -> None:
+    """Emit the end of a call that gave its value."""
+    _emit_finished(request, response.status, kind_of_status(response.status), response.elapsed)
 
 
-def conclude(request: Request, response: Response, error: Exception | None) -> None:
-    """The end of a streamed call: well, or with an error in its body."""
-    response.elapsed = request.context.client.clock() - request.context.started_clock
+def stream_ended(request: Request, response: Response, error: Exception | None) -> None:
+    """Finish a streamed call: successfully, or with an error in its body."""
+    response.elapsed = request.context.elapsed
     if error is None:
-        announce(request, response)
+        succeeded(request, response)
     else:
-        fail(request, error if isinstance(error, APIError) else unexpected(error))
+        failed(request, error if isinstance(error, APIError) else unexpected(error))
 
 
-def fail(request: Request, error: APIError) -> APIError:
-    """Tell the error about its call, announce the end, and give the error back to be raised."""
+def failed(request: Request, error: APIError) -> APIError:
+    """Attach what is known of the call to its error, emit its end, and return the error to be raised."""
     context = request.context
-    _inform(error, request)
+    _attach_call(error, request)
     if context.advice:
         error.advice = (context.advice,)
-    _finished(request, getattr(error, "status", None), error.kind, error.elapsed)
+    _emit_finished(request, getattr(error, "status", None), error.kind, error.elapsed)
     return error
 
 
-def leave(request: Request, cancellation: BaseException) -> None:
-    """Leave word of how far a cancelled call had come. No outcome and no event: its caller has gone, knowingly."""
-    records = request.context.records
-    word = CallCancelledError(stage=records[-1].stage if records else None, maybe_processed=False)
-    if records and records[-1].status is None and records[-1].kind is None:
-        records[-1].kind, records[-1].error = ErrorKind.CANCELLED, "cancelled"
-    _inform(word, request)
-    annotate_cancellation(cancellation, word)
+def annotate_cancelled(request: Request, cancellation: BaseException) -> None:
+    """Annotate a cancellation with how far the call had come. It is not an outcome: no event is emitted."""
+    last = request.context.history[-1] if request.context.history else None
+    note = CallCancelledError(stage=None if last is None else last.stage, maybe_processed=False)
+    if last is not None and last.is_running:
+        last.kind, last.error = ErrorKind.CANCELLED, "cancelled"
+    _attach_call(note, request)
+    annotate_cancellation(cancellation, note)
 
 
-def _inform(error: APIError, request: Request) -> None:
+def _attach_call(error: APIError, request: Request) -> None:
     context = request.context
     error.request = info_of(request)
     error.attempts = context.attempts
-    error.elapsed = context.client.clock() - context.started_clock
-    error.history = tuple(context.records)
-    if any(record.sent for record in context.records):
+    error.elapsed = context.elapsed
+    error.history = tuple(attempt.record() for attempt in context.history)
+    if any(attempt.sent for attempt in context.history):
         error.maybe_processed = True
 
 
@@ -117,22 +115,29 @@ def info_of(request: Request) -> RequestInfo:
 
 
 def unexpected(error: Exception) -> APIError:
-    """An exception nobody foresaw, as an outcome may hold it.
+    """An exception that no part of the library raises on purpose, in the form that an outcome may hold.
 
-    Its text may hold anything, so only its type shows; but our own are safe to show.
+    Its text may contain anything, secrets included, so only its type is shown. Our own texts are safe.
     """
-    ours = isinstance(error, ResilientClientError)
-    told = str(error) if ours else f"{type(error).__name__}, which nobody foresaw; see __cause__"
-    wrapped = APIError(told, kind=ErrorKind.UNEXPECTED, stage=Stage.LOCAL)
+    is_own = isinstance(error, ResilientClientError)
+    summary = str(error) if is_own else f"{type(error).__name__}, which was not expected; see __cause__"
+    wrapped = APIError(summary, kind=ErrorKind.UNEXPECTED, stage=Stage.LOCAL)
     wrapped.__cause__ = error
     return wrapped
 
 
 def misused(call: Call[object], error: ConfigurationError) -> APIError:
-    """A call that its client could not even begin: it is closed, say, or bound to another event loop."""
-    wrapped = InvalidRequestError(f"{call.method} {route_of(call.path)}: {error}")
+    """The error of a call that could not begin: its client is closed, or belongs to another event loop."""
+    wrapped = InvalidRequestError(str(error), label=f"{call.method} {route_of(call.path)}")
     wrapped.__cause__ = error
     return wrapped
+
+
+def not_a_call(value: object) -> InvalidRequestError:
+    """The error for anything else where a ``Call`` is expected."""
+    return InvalidRequestError(
+        f"{type(value).__name__} is not a call; give Call.get(path), or send it at once: api.get(path)"
+    )
 
 
 def _status_error(request: Request, response: Response) -> APIStatusError:
@@ -142,10 +147,11 @@ def _status_error(request: Request, response: Response) -> APIStatusError:
     except ValueError:
         phrase = ""
     requested_delay = retry_after(response.headers, wall_now=time.time())
-    retry = request.context.retry
+    retry = request.context.settings.retry
     return status_error_class(status)(
-        f"{request.label}: the server answered {status}{phrase}"
+        f"the server answered {status}{phrase}"
         + ("" if requested_delay is None else f" and asks to wait {requested_delay:g} s"),
+        label=request.label,
         response=response,
         kind=kind_of_status(status) or ErrorKind.UNEXPECTED,
         retryable=retry is not None and status in retry.statuses,
@@ -153,6 +159,6 @@ def _status_error(request: Request, response: Response) -> APIStatusError:
     )
 
 
-def _finished(request: Request, status: int | None, kind: ErrorKind | None, elapsed: float) -> None:
+def _emit_finished(request: Request, status: int | None, kind: ErrorKind | None, elapsed: float) -> None:
     context = request.context
     context.emit(CallFinished, status=status, kind=kind, attempts=context.attempts, elapsed=elapsed)

@@ -1,7 +1,7 @@
-"""Layers of settings: defaults, config, client, view, call. The nearest layer that set a field wins.
+"""Layers of settings: defaults, config, client, view, call. The innermost layer that sets a field wins.
 
-Each layer is a partial ``ClientConfig`` that remembers what it set. Resolving is done once a client, a view, or a
-distinct set of per-call options, never per call.
+Each layer is a partial ``ClientConfig`` that remembers which fields were set. Layers are resolved once per client, per
+view and per distinct set of per-call options, not once per call.
 """
 
 from __future__ import annotations
@@ -11,44 +11,23 @@ from typing import Any, NamedTuple
 
 from resilient_client._core.call import CallOptions
 from resilient_client._core.errors import InvalidRequestError, ResilientClientError
-from resilient_client._core.types import Priority
 from resilient_client._settings.base import Settings
+from resilient_client._settings.call_settings import CallSettings
 from resilient_client._settings.config import ClientConfig
-from resilient_client._settings.hedging import Hedging
-from resilient_client._settings.retry import Retry
 from resilient_client._settings.timeout import TimeLimits, Timeout
 
-_CACHED_PLANS = 256
+_CACHED = 256
 _NO_LIMITS = TimeLimits(None, None, None, None)
-
-
-class Plan(NamedTuple):
-    """The settings in force for one call.
-
-    Attributes:
-        limits: How long things may take.
-        retry: When an attempt is repeated, or ``None``.
-        raise_for_status: Whether an error status raises.
-        coalesce: Whether calls that are alike share a flight.
-        priority: Who goes first where calls have to wait.
-        hedging: When a second attempt is started beside a slow one, or ``None``.
-    """
-
-    limits: TimeLimits
-    retry: Retry | None
-    raise_for_status: bool
-    coalesce: bool
-    priority: Priority
-    hedging: Hedging | None
+_PER_CALL = frozenset({"timeout", "retry", "raise_for_status", "coalesce", "priority", "hedging"})
 
 
 class ExplainedSetting(NamedTuple):
-    """One value in force, for people.
+    """One value in force and where it comes from.
 
     Attributes:
         setting: Its dotted name.
-        value: What is in force.
-        layer: Who set it.
+        value: The value in force.
+        layer: The layer that set it.
     """
 
     setting: str
@@ -56,90 +35,93 @@ class ExplainedSetting(NamedTuple):
     layer: str
 
 
-class Layers:
-    """An ordered stack of partial settings, farthest first."""
+class SettingsStack:
+    """An ordered stack of partial settings, outermost first.
 
-    __slots__ = ("_plans", "_stack", "config", "usual")
+    Attributes:
+        config: All settings in force, without per-call options.
+        defaults: What holds for a call without options.
+    """
 
-    def __init__(self, stack: tuple[tuple[str, ClientConfig], ...] = ()) -> None:
-        self._stack = stack
+    __slots__ = ("_cache", "_layers", "config", "defaults")
+
+    def __init__(self, layers: tuple[tuple[str, ClientConfig], ...] = ()) -> None:
+        self._layers = layers
         config = ClientConfig()
-        for _, layer in stack:
+        for _, layer in layers:
             config = config.merge(layer)
         self.config = config
-        self.usual = _plan(config)
-        self._plans: dict[object, Plan] = {}
+        self.defaults = _call_settings(config)
+        self._cache: dict[object, CallSettings] = {}
 
-    def over(self, name: str, given: Mapping[str, Any] | ClientConfig) -> Layers:
+    def over(self, name: str, values: Mapping[str, Any] | ClientConfig) -> SettingsStack:
         """This stack with one more layer on top.
 
         Raises:
             ConfigurationError: A value is wrong.
         """
-        layer = given if isinstance(given, ClientConfig) else ClientConfig(**given)
-        return Layers((*self._stack, (name, layer))) if layer.model_fields_set else self
+        layer = values if isinstance(values, ClientConfig) else ClientConfig(**values)
+        return SettingsStack((*self._layers, (name, layer))) if layer.model_fields_set else self
 
-    def plan(self, given: CallOptions) -> Plan:
-        """The settings for a call with these options.
+    def for_call(self, options: CallOptions) -> CallSettings:
+        """The settings of a call with these options.
 
         Raises:
             InvalidRequestError: A value is wrong; nothing was sent.
         """
-        if not given or _PER_CALL.isdisjoint(given):
-            return self.usual
-        chosen = {name: value for name, value in given.items() if name in _PER_CALL}
-        key = tuple((name, _as_given(value)) for name, value in chosen.items())
+        if not options or _PER_CALL.isdisjoint(options):
+            return self.defaults
+        chosen = {name: value for name, value in options.items() if name in _PER_CALL}
+        key = tuple((name, _cache_key(value)) for name, value in chosen.items())
         try:
-            plan = self._plans.get(key)
-        except TypeError:  # something that cannot be a key: right or wrong, it is judged each time
+            settings = self._cache.get(key)
+        except TypeError:  # a value that cannot be hashed: valid or not, it is resolved each time
             return self._resolve(chosen)
-        if plan is None:
-            plan = self._resolve(chosen)
-            if len(self._plans) >= _CACHED_PLANS:
-                self._plans.clear()
-            self._plans[key] = plan
-        return plan
-
-    def _resolve(self, chosen: Mapping[str, Any]) -> Plan:
-        try:
-            return _plan(self.over("call", chosen).config)
-        except ResilientClientError as error:
-            wrong = InvalidRequestError(str(error))
-        raise wrong
+        if settings is None:
+            settings = self._resolve(chosen)
+            if len(self._cache) >= _CACHED:
+                self._cache.clear()
+            self._cache[key] = settings
+        return settings
 
     def explained(self) -> list[ExplainedSetting]:
-        """Every value in force, and the layer that set it."""
-        return _rows("", self.config, self._stack)
+        """Every value in force, with the layer that set it."""
+        return _explained("", self.config, self._layers)
+
+    def _resolve(self, options: Mapping[str, Any]) -> CallSettings:
+        try:
+            return _call_settings(self.over("call", options).config)
+        except ResilientClientError as error:
+            invalid = InvalidRequestError(str(error))
+        raise invalid
 
 
-_PER_CALL = frozenset({"timeout", "retry", "raise_for_status", "coalesce", "priority", "hedging"})
+def _cache_key(value: object) -> object:
+    """What tells one option from another.
 
-
-def _as_given(value: object) -> object:
-    """What tells one option from another: settings are equal by their values, but only the fields that were set merge.
-
-    The type belongs to it, because ``True`` equals ``1`` but is no duration.
+    Settings compare equal by their values, but only the fields that were set are merged. The type is part of the key,
+    because ``True`` equals ``1`` but is not a duration.
     """
     if isinstance(value, Settings):
-        return type(value), tuple((name, _as_given(getattr(value, name))) for name in sorted(value.model_fields_set))
+        return type(value), tuple((name, _cache_key(getattr(value, name))) for name in sorted(value.model_fields_set))
     return type(value), value
 
 
-def _plan(config: ClientConfig) -> Plan:
+def _call_settings(config: ClientConfig) -> CallSettings:
     limits = _NO_LIMITS if config.timeout is None else config.timeout.limits()
-    hedging = None if config.retry is None else config.hedging  # without retry: exactly one wire request
-    return Plan(limits, config.retry, config.raise_for_status, config.coalesce, config.priority, hedging)
+    hedging = None if config.retry is None else config.hedging  # without retry there is exactly one wire request
+    return CallSettings(limits, config.retry, config.raise_for_status, config.coalesce, config.priority, hedging)
 
 
-def _rows(prefix: str, value: Settings, stack: tuple[tuple[str, Settings], ...]) -> list[ExplainedSetting]:
+def _explained(prefix: str, value: Settings, layers: tuple[tuple[str, Settings], ...]) -> list[ExplainedSetting]:
     explained: list[ExplainedSetting] = []
-    in_force = value.limits() if isinstance(value, Timeout) else value  # clipped to what stands above
+    in_force = value.limits() if isinstance(value, Timeout) else value  # a limit is clipped to the one around it
     for name in type(value).model_fields:
         inner = getattr(in_force, name)
-        setters = [(layer, getattr(given, name)) for layer, given in stack if name in given.model_fields_set]
+        setters = [(layer, getattr(values, name)) for layer, values in layers if name in values.model_fields_set]
         if isinstance(inner, Settings):
-            partial = [(layer, given) for layer, given in setters if isinstance(given, type(inner))]
-            explained += _rows(f"{prefix}{name}.", inner, tuple(partial))
+            partial = [(layer, values) for layer, values in setters if isinstance(values, type(inner))]
+            explained += _explained(f"{prefix}{name}.", inner, tuple(partial))
         else:
             explained.append(ExplainedSetting(f"{prefix}{name}", inner, setters[-1][0] if setters else "default"))
     return explained

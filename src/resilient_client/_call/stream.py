@@ -1,7 +1,7 @@
-"""A reply whose body the caller reads piece by piece, under the deadline of its call.
+"""A response whose body the caller reads piece by piece, under the deadline of its call.
 
-The policies apply up to the headers; nothing is retried once the body has begun. The connection is given back at
-the end of the body, or closed when the ``async with`` block is left before.
+The policies apply up to the headers; nothing is retried once the body has begun. The connection goes back to the pool
+at the end of the body, or is closed when the ``async with`` block is left before.
 """
 
 from __future__ import annotations
@@ -19,31 +19,34 @@ from resilient_client._core.deadline import TaskTimeout
 from resilient_client._core.errors import APIError, DeadlineExceededError, InvalidRequestError
 from resilient_client._core.kinds import Stage
 from resilient_client._core.record import AttemptRecord
-from resilient_client._core.request import OpenBody, Request
+from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._core.timings import Timings
 
 
 class StreamResponse:
-    """An open reply. Read it by one task, inside its ``async with`` block.
+    """An open response. Read it in one task, inside its ``async with`` block.
 
     Attributes:
-        response: The reply without its body: an error reply, or one that has none, is read already.
+        response: The response without its body. An error response, or one without a body, is read already.
     """
 
-    __slots__ = ("_body", "_closed", "_conclude", "_concluded", "_request", "_rest", "response")
+    __slots__ = ("_closed", "_ended", "_on_end", "_request", "_unread", "response")
 
-    def __init__(
-        self, response: Response, body: OpenBody | None, request: Request, conclude: Callable[[Exception | None], None]
-    ) -> None:
-        """Take over an open reply; ``conclude`` is told once how the call ended: with an error, or well."""
+    def __init__(self, response: Response, request: Request, on_end: Callable[[Exception | None], None]) -> None:
+        """Take over an open response.
+
+        Args:
+            response: The response; its open body belongs to this object now.
+            request: The request that it answers.
+            on_end: Called once, when the call has ended: with the error, or with ``None``.
+        """
         self.response = response
-        self._body = body
-        self._rest = response.content if body is None else b""  # read already, and not yet given
+        self._unread = response.content  # of a response that was read already
         self._closed = False
         self._request = request
-        self._conclude = conclude
-        self._concluded = False
+        self._on_end = on_end
+        self._ended = False
 
     @property
     def status(self) -> int:
@@ -76,7 +79,7 @@ class StreamResponse:
         return self.response.timings
 
     async def iter_bytes(self) -> AsyncIterator[bytes]:
-        """The body in pieces as they come, decoded; each once.
+        """The body in pieces as they arrive, decoded; each once.
 
         Raises:
             DeadlineExceededError: The deadline of the call passed.
@@ -90,7 +93,7 @@ class StreamResponse:
     async def iter_lines(self) -> AsyncIterator[str]:
         """The body in lines of UTF-8 text without their ends (LF or CRLF); undecodable bytes become U+FFFD."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        line: list[str] = []  # joined at its end only, or a long line would be copied with every piece
+        line: list[str] = []  # joined once, at its end: joining with every piece would copy a long line again and again
         async for piece in self.iter_bytes():
             end, *beginnings = decoder.decode(piece).split("\n")
             line.append(end)
@@ -101,38 +104,39 @@ class StreamResponse:
             yield last.removesuffix("\r")
 
     async def read(self) -> bytes:
-        """All that is left of the body."""
+        """The rest of the body."""
         return b"".join([piece async for piece in self.iter_bytes()])
 
     def close(self) -> None:
         """Give the connection back; what was not read is lost. May be called twice."""
         self._closed = True
-        if self._body is not None:
-            self._body.close()
+        self.response.close_body()
         self._end(None)
 
     async def _next(self) -> bytes:
         if self._closed:
             raise InvalidRequestError(
-                f"{self._request.label}: this stream is closed; read it within its async with block, while it is whole"
+                "this stream is closed; read it within its async with block, while it is whole",
+                label=self._request.label,
             )
-        if self._body is None:
-            rest, self._rest = self._rest, b""
-            return rest
+        body = self.response.open_body
+        if body is None:
+            unread, self._unread = self._unread, b""
+            return unread
         context = self._request.context
         timer = context.client.timer
-        if timer.loop.time() >= context.deadline:  # a body that is always there would never let an alarm ring
-            raise self._fail(self._late())
+        if timer.loop.time() >= context.deadline:  # reading what is buffered never yields to the loop: no timer fires
+            raise self._fail(self._deadline_exceeded())
         timeout = TaskTimeout(timer, context.deadline)
         try:
-            return await self._body.read()
+            return await body.read()
         except asyncio.CancelledError:
             if not timeout.uncancel():
                 raise
-            failure = self._late()
+            failure = self._deadline_exceeded()
         except APIError as error:
             failure = error
-        except Exception as error:  # the client was closed, or nobody's foreseen failure: not the end of a good body
+        except Exception as error:  # the client was closed, or a bug: not the end of a good body
             self._end(error)
             self.close()
             raise
@@ -146,23 +150,25 @@ class StreamResponse:
         return failure
 
     def _end(self, failure: Exception | None) -> None:
-        if not self._concluded:
-            self._concluded = True
-            self._conclude(failure)
+        if not self._ended:
+            self._ended = True
+            self._on_end(failure)
 
-    def _late(self) -> APIError:
+    def _deadline_exceeded(self) -> APIError:
         context = self._request.context
-        given = context.deadline - context.started
+        total = context.deadline - context.started
         return DeadlineExceededError(
-            f"{self._request.label}: the call was not done after {given:.3g} s, stuck in stage body", stage=Stage.BODY
+            f"the call was not done after {total:.3g} s, stuck in stage body",
+            stage=Stage.BODY,
+            label=self._request.label,
         )
 
 
 def check_stream_options(given: CallOptions) -> None:
-    """Refuse what a body that is read piece by piece cannot have; what the client has set is passed over.
+    """Refuse options that a body read piece by piece cannot have. The client's own settings of them are ignored.
 
     Raises:
-        InvalidRequestError: A fallback, coalescing or hedging is asked for.
+        InvalidRequestError: A fallback, coalescing or hedging is given.
     """
     for name, why in (
         ("fallback", "it fails where the caller reads it"),

@@ -26,14 +26,14 @@ class Inspection:
     _runtime: Runtime
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Tell ``listener`` of every event of this client; see ``_core.events``.
+        """Tell ``listener`` of every event of this client; see ``resilient_client.events``.
 
         It is called synchronously and must not block; if it raises, that is logged and the call goes on.
 
         Returns:
             What ends the subscription.
         """
-        return self._runtime.context.events.subscribe(listener)
+        return self._runtime.events.subscribe(listener)
 
     @property
     def circuits(self) -> Mapping[Endpoint, Circuit]:

@@ -1,6 +1,7 @@
-"""What lives as long as a client and is shared by all its views: the chain, the transport, circuits, budgets.
+"""The runtime: what lives as long as a client and is shared by all its views.
 
-Touches no event loop when it is built; belongs to the one it is first used on.
+The chain, the transport, circuits, budgets and permits. Touches no event loop when it is built; it belongs to the loop
+on which it is first used.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Any
 
 from yarl import URL
 
-from resilient_client._client.endpoint_set import Endpoints
+from resilient_client._client.endpoint_set import EndpointSet
+from resilient_client._core.context import ClientContext
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ClientClosedError, WrongLoopError
 from resilient_client._core.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Events
 from resilient_client._core.protocols import Auth, Handler, Middleware, Transport
-from resilient_client._core.request import ClientContext
 from resilient_client._middleware.chain import Link, standard_chain
 from resilient_client._middleware.coalesce import CoalesceMiddleware
 from resilient_client._middleware.compose import compose
@@ -32,13 +33,19 @@ from resilient_client._settings.config import ClientConfig
 from resilient_client._settings.timeout import TimeLimits
 
 
-class Runtime:
-    """Runs requests through the chain; holds what calls share."""
+class Runtime(ClientContext):
+    """Owns what the calls of a client share. Its base is the part of it that middlewares and transports see.
+
+    Attributes:
+        handler: The chain of a call that neither coalesces nor hedges.
+        handlers: The chains by (coalesce, hedging).
+        loop: The event loop it belongs to; ``None`` before its first use and after ``close``.
+    """
 
     __slots__ = (
-        "_closed", "_links", "budgets", "bulkheads", "circuits", "context", "endpoints", "handler", "handlers",
-        "loop", "transport",
-    )  # fmt: skip  # one name a line says no more
+        "_closed", "_links", "budgets", "bulkheads", "circuits", "endpoints", "handler", "handlers", "loop",
+        "transport",
+    )  # fmt: skip  # one name per line says no more
 
     def __init__(
         self,
@@ -46,22 +53,22 @@ class Runtime:
         config: ClientConfig,
         transport: Transport,
         limits: TimeLimits,
-        several: tuple[URL, ...] = (),
+        base_urls: tuple[URL, ...] = (),
         *,
         auth: Auth | None,
         middleware: Sequence[Middleware],
         attempt_middleware: Sequence[Middleware],
         rng: random.Random,
     ) -> None:
+        super().__init__(name, Events(), rng)
         self.transport = transport
-        self.context = ClientContext(name, Events(), rng)
         breaker = config.circuit_breaker
         self.circuits: Circuits[Endpoint] | None = None
         if breaker is not None and breaker.mode != "disabled":
-            self.circuits = Circuits(breaker, rng, self._tell)
-        self.endpoints: Endpoints | None = None
-        if several:
-            self.endpoints = Endpoints(several, config.load_balancing, self.context, self.circuits, transport, limits)
+            self.circuits = Circuits(breaker, rng, self._on_transition)
+        self.endpoints: EndpointSet | None = None
+        if base_urls:
+            self.endpoints = EndpointSet(base_urls, config.load_balancing, self, self.circuits, transport, limits)
         bulkhead = config.bulkhead
         self.bulkheads: PerEndpoint[Endpoint, Permits] | None = None
         if bulkhead is not None:
@@ -88,33 +95,31 @@ class Runtime:
         self._closed = False
 
     def links(self, *, coalesce: bool, hedging: bool) -> tuple[Link, ...]:
-        """The chain of calls that coalesce, or hedge, or do not."""
+        """The chain of a call, with or without the links for coalescing and hedging."""
         unused = (*([] if coalesce else [CoalesceMiddleware]), *([] if hedging else [HedgingMiddleware]))
         return tuple(link for link in self._links if not isinstance(link.middleware, unused))
 
-    def bind(self) -> asyncio.AbstractEventLoop:
-        """The running loop, if this engine may be used on it.
+    def bind(self) -> None:
+        """Belong to the running loop from now on, unless bound already.
 
         Raises:
-            ClientClosedError: It was closed.
+            ClientClosedError: The client is closed.
             WrongLoopError: It was first used on another loop.
         """
         loop = asyncio.get_running_loop()
         if loop is self.loop:
-            return loop
-        name = self.context.name
+            return
         if self._closed:
-            raise ClientClosedError(f"the client {name!r} is closed; make a new one, or keep it open while in use")
+            raise ClientClosedError(f"the client {self.name!r} is closed; make a new one, or keep it open while in use")
         if self.loop is not None:
             raise WrongLoopError(
-                f"the client {name!r} was first used on another event loop, to which its connections belong; "
+                f"the client {self.name!r} was first used on another event loop, to which its connections belong; "
                 "use one client per event loop, for example one made in each asyncio.run()"
             )
         self.loop = loop
-        self.context.bind(loop)
+        self.use_loop(loop)
         if self.endpoints is not None:
             self.endpoints.start(loop)
-        return loop
 
     async def close(self) -> None:
         """Give back all connections. May be called twice."""
@@ -126,19 +131,19 @@ class Runtime:
         finally:
             await self.transport.close()
 
-    def _tell(
+    def _on_transition(
         self, endpoint: Endpoint, circuit: Circuit, _old: CircuitState, state: CircuitState, now: float | None
     ) -> None:
-        """Turn a transition of a circuit into an event; whoever comes back gets no full load at once."""
+        """Emit a circuit's transition as an event. An endpoint that recovered does not get full load at once."""
         if state is CircuitState.CLOSED and self.endpoints is not None:
-            self.endpoints.endpoint_pool.recovered(endpoint, self.context.loop_time())
-        if not self.context.events.active:
+            self.endpoints.pool.recovered(endpoint, self.loop_time())
+        if not self.events.active:
             return
-        at = self.context.loop_time() if now is None else now
-        known: dict[str, Any] = {"client": self.context.name, "at": at, "endpoint": endpoint}
+        at = self.loop_time() if now is None else now
+        common: dict[str, Any] = {"client": self.name, "at": at, "endpoint": endpoint}
         if state is CircuitState.CLOSED:
-            self.context.events.emit(CircuitClosed(**known))
+            self.events.emit(CircuitClosed(**common))
         elif state is CircuitState.HALF_OPEN:
-            self.context.events.emit(CircuitHalfOpened(**known))
+            self.events.emit(CircuitHalfOpened(**common))
         else:
-            self.context.events.emit(CircuitOpened(**known, retry_after=circuit.retry_after(at)))
+            self.events.emit(CircuitOpened(**common, retry_after=circuit.retry_after(at)))

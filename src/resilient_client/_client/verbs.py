@@ -46,7 +46,7 @@ class Verbs:
             The decoded value, or the ``Response`` when there is no ``response_model``.
 
         Raises:
-            APIError: The call failed; see ``resilient_client._core.errors`` for the tree.
+            APIError: The call failed; see ``resilient_client.errors`` for the tree.
             ConfigurationError: The client is closed or belongs to another event loop.
         """
         return self.send(_call(method, path, response_model, options))

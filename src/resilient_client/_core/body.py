@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 from urllib.parse import urlencode
 
 from resilient_client._core.errors import InvalidRequestError
+from resilient_client._core.validation import check_pairs, shorten
 
 FileContent: TypeAlias = bytes | str | Path | BinaryIO
 FileLike: TypeAlias = FileContent | tuple[str, FileContent] | tuple[str, FileContent, str]
@@ -242,7 +243,7 @@ def require_bytes(piece: object) -> None:
 
 def _multipart(data: FormLike | None, files: FilesLike) -> Body:
     parts = [Part(name, value) for name, value in _fields(data or ())]
-    parts += [_file_part(name, file) for name, file in (files.items() if isinstance(files, Mapping) else files)]
+    parts += [_file_part(name, file) for name, file in check_pairs("files", files)]
     for part in parts:
         f"{part.name}{part.filename}".encode()  # found out here, not while it is sent
     replayable = all(isinstance(p.content, (bytes, Path)) or p.start is not None for p in parts)
@@ -250,10 +251,16 @@ def _multipart(data: FormLike | None, files: FilesLike) -> Body:
     return Body(tuple(parts), f"multipart/form-data; boundary={boundary}", replayable=replayable, boundary=boundary)
 
 
-def _file_part(name: str, file: FileLike) -> Part:
+def _file_part(name: object, file: Any) -> Part:
+    if not isinstance(name, str):
+        raise InvalidRequestError(f"files has the name {shorten(name)}; names are text")
     filename, content, content_type = None, file, None
     if isinstance(file, tuple):
-        filename, content, content_type = (*file, None)[:3] if len(file) == 2 else file
+        if len(file) not in (2, 3) or not all(isinstance(text, str | None) for text in (file[0], *file[2:])):
+            raise InvalidRequestError(
+                f"files[{name!r}] is a tuple of {len(file)}; give (filename, content) or add a media type"
+            )
+        filename, content, content_type = (*file, None)[:3]
     if isinstance(content, Path):
         _require_file(content)
         filename = filename or content.name

@@ -127,7 +127,7 @@ class Call(_Frozen, Generic[T_co]):
         """
         if options and not OPTION_NAMES.issuperset(options):
             raise_unknown_option(options)
-        _put_method(self, method if method in _KNOWN_METHODS else _checked(method))
+        _put_method(self, method if type(method) is str and method in _KNOWN_METHODS else _checked(method))
         _put_path(self, path)
         _put_key(self, key)
         _put_client(self, client)

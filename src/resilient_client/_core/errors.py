@@ -26,7 +26,8 @@
             └── LocalRateLimitError       too many calls of ours in too short a time
 
 Errors are ordinary exceptions: a new object each time, picklable, safe under ``add_note`` and ``raise ... from``.
-``str(error)`` is one line without secrets and without the query string.
+``str(error)`` is one line for people, without secrets and without the query string. Programs read its parts instead:
+``label``, ``summary``, ``effect``, ``attempts``, ``elapsed`` and ``advice``.
 """
 
 from __future__ import annotations
@@ -79,11 +80,15 @@ class APIError(ResilientClientError):
     """One call failed. Says what happened, where, and whether the server may have acted.
 
     Attributes:
-        kind: What happened.
+        label: Method, origin and route of the request; ``""`` for an error found before there was a request.
+        summary: What happened, in words, without the label, the number of attempts and the advice.
+        effect: What that means for the server, in words, such as "nothing was sent"; ``""`` if nothing certain.
+        advice: Why there was no further attempt, and what would change that; one sentence each.
+        kind: What happened, in one word.
         stage: How far the failing attempt had come.
         maybe_processed: Whether the server may have acted. ``False`` means: certainly not.
-        retryable: Whether the failure is of a kind that another attempt may heal. It says nothing of whether
-            a repeat is *safe*: see ``maybe_processed`` and the method.
+        retryable: Whether another attempt may succeed. Whether a repeat is *safe* is another question: see
+            ``maybe_processed`` and the method.
         request: What was asked, redacted; ``None`` only before the call was built.
         attempts: How many attempts the call started; 0 when refused before the first.
         elapsed: Seconds from the start of the call to this error.
@@ -97,13 +102,15 @@ class APIError(ResilientClientError):
     elapsed = 0.0
     history: tuple[AttemptRecord, ...] = ()
     advice: tuple[str, ...] = ()
+    effect = ""
     _kind: ClassVar[ErrorKind] = ErrorKind.UNEXPECTED
     _stage: ClassVar[Stage] = Stage.LOCAL
 
     def __init__(
         self,
-        message: str = "",
+        summary: str = "",
         *,
+        label: str = "",
         kind: ErrorKind | None = None,
         stage: Stage | None = None,
         maybe_processed: bool | None = None,
@@ -111,7 +118,9 @@ class APIError(ResilientClientError):
         request: RequestInfo | None = None,
         detail: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(summary)
+        self.summary = summary or type(self).__name__
+        self.label = label
         self.kind = self._kind if kind is None else kind
         self.stage = self._stage if stage is None else stage
         self.maybe_processed = self.stage.maybe_processed if maybe_processed is None else maybe_processed
@@ -119,8 +128,17 @@ class APIError(ResilientClientError):
         self.request = request
         self.detail = detail
 
+    @property
+    def _headline(self) -> str:
+        return f"{self.label}: {self.summary}" if self.label else self.summary
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._headline!r})"
+
     def __str__(self) -> str:
-        parts = [str(self.args[0]) if self.args else type(self).__name__]
+        parts = [self._headline]
+        if self.effect:
+            parts.append(self.effect)
         if self.attempts > 1:
             parts.append(f"{self.attempts} attempts in {self.elapsed:.3g} s")
         parts.extend(self.advice)
@@ -168,15 +186,16 @@ class APIStatusError(APIError):
 
     def __init__(
         self,
-        message: str,
+        summary: str,
         *,
+        label: str = "",
         response: Response,
         kind: ErrorKind,
         retryable: bool = False,
         retry_after: float | None = None,
         request: RequestInfo | None = None,
     ) -> None:
-        super().__init__(message, kind=kind, retryable=retryable, request=request)
+        super().__init__(summary, label=label, kind=kind, retryable=retryable, request=request)
         self.response = response
         self.status = response.status
         self.retry_after = retry_after
@@ -249,14 +268,15 @@ class _ReplyError(APIError):
 
     def __init__(
         self,
-        message: str,
+        summary: str,
         *,
+        label: str = "",
         response: Response | None = None,
         stage: Stage | None = None,
         request: RequestInfo | None = None,
         detail: str = "",
     ) -> None:
-        super().__init__(message, stage=stage, request=request, detail=detail)
+        super().__init__(summary, label=label, stage=stage, request=request, detail=detail)
         self.response = response
 
 
@@ -306,9 +326,12 @@ class CallRejectedError(APIError):
     """
 
     _kind = ErrorKind.REJECTED
+    effect = "nothing was sent"
 
-    def __init__(self, message: str, *, retry_after: float | None = None, request: RequestInfo | None = None) -> None:
-        super().__init__(message, request=request)
+    def __init__(
+        self, summary: str, *, label: str = "", retry_after: float | None = None, request: RequestInfo | None = None
+    ) -> None:
+        super().__init__(summary, label=label, request=request)
         self.retry_after = retry_after
 
 

@@ -10,6 +10,7 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from typing_extensions import TypeForm
 
 from resilient_client._core.errors import InvalidRequestError
+from resilient_client._core.validation import shorten
 
 T = TypeVar("T")
 
@@ -23,17 +24,21 @@ def validator_for(model: TypeForm[T]) -> TypeAdapter[T]:
     """The pydantic validator of any type form: a class, ``list[User]``, ``User | None``, a TypedDict ...
 
     Raises:
-        InvalidRequestError: pydantic cannot make sense of the type.
+        InvalidRequestError: pydantic cannot use the type.
     """
     try:
         if isinstance(model, str):
             raise PydanticUndefinedAnnotation(name=model, message="a name in quotes; give the type itself")
         try:
-            # ``A | B`` equals ``B | A``, but of two that fit pydantic takes the first: so the text counts, too.
+            # ``A | B`` equals ``B | A``, but pydantic takes the first that fits: so the text belongs to the key.
             return cast("TypeAdapter[T]", _cached(cast("Any", model), "" if isinstance(model, type) else repr(model)))
         except TypeError:  # not hashable, such as Annotated with a list in it
             return cast("TypeAdapter[T]", TypeAdapter(cast("Any", model)))
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
-        why = error.message.partition("\n")[0]
-        name = getattr(model, "__name__", None) or (model if isinstance(model, str) else type(model).__name__)
-        raise InvalidRequestError(f"response_model {name} is no type that pydantic can check: {why}") from error
+        reason = error.message.partition("\n")[0]
+    except (
+        Exception
+    ) as error:  # pydantic takes a mapping, an object with odd attributes and the like for its own schemas
+        reason = f"{type(error).__name__} in pydantic"
+    name = getattr(model, "__name__", None) or shorten(model)
+    raise InvalidRequestError(f"response_model {name:.80} is not a type that pydantic can check: {reason:.200}")

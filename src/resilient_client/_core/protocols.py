@@ -33,7 +33,8 @@ class Transport(Protocol):
     async def send(self, request: Request) -> Response:
         """Send and read the reply, whatever its status.
 
-        For a streaming call and a status below 400 the body is left open as ``request.context.open_stream``.
+        For a streaming call and a status below 400 the body is left open: it is ``open_body`` of
+        the response, which is also kept as ``request.context.open_response``.
 
         Raises:
             APIError: Whatever went wrong, translated, with kind, stage and ``maybe_processed``.
@@ -74,7 +75,7 @@ class Runner(Protocol):
     async def run(self, call: Call[T]) -> Outcome[T]:
         """Make the call; a failure is an outcome, never an exception. A caller's cancellation propagates.
 
-        It should heed the ``ambient_deadline()`` and may leave word of how far a cancelled call had come, see
-        ``_core.cancellation``.
+        It should end the call at the deadline set by ``with deadline(...)``, if there is one.
         """
+        # A client also annotates a cancellation with how far the call had come: see _core.cancellation.
         ...

@@ -1,73 +1,49 @@
-"""What is remembered of each attempt."""
+"""What is remembered of an attempt once it has ended: a frozen record, which users read in ``history``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from resilient_client._core.certificate import Certificate
-from resilient_client._core.deadline import TaskTimeout
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.kinds import ErrorKind, Stage
-from resilient_client._core.timings import RecordedTrace, Timings, Trace
+from resilient_client._core.timings import Timings
 
 
-class AttemptRecord:
-    """One attempt of a call, finished.
+class AttemptRecord(NamedTuple):
+    """One attempt of a call, as it ended. Frozen and picklable.
 
     Attributes:
         number: Counted from 1.
-        endpoint: Who was called.
+        endpoint: The endpoint that was called.
         started: Seconds from the start of the call.
         elapsed: Seconds it took.
-        status: The reply's status, or ``None`` when none came.
-        kind: What went wrong, or ``None`` for an answer that is no failure.
-        stage: How far a failed attempt had come; ``None`` for an answer that is no failure.
+        status: The status of the response, or ``None`` when none came.
+        kind: What went wrong, or ``None`` for a response that is not a failure.
+        stage: How far a failed attempt had come; ``None`` for a response that is not a failure.
         error: One line about the failure, or ``""``.
         redirects: The redirect targets followed within this attempt, without their queries.
-        redirected_to: Where the last of them led, once it is on its way there; ``None``: it is with ``endpoint``.
         reauthenticated: Whether a 401 was answered by a fresh token and one resend, within this attempt.
         sent: Whether any of its bytes were handed to a connection: from then on the server may have acted.
-        reused: Whether it went out on a kept-alive connection; ``None`` when it never got one.
-        pool_wait_unobservable: Whether it went through a session of the caller's, where, before ``sent``, a wait for
-            a slot in that session's pool cannot be told from a wait for the host.
-        timeout: What ends it in time, while it runs.
-        queued: Whether it waits for something on our side, such as a connection of the pool.
-        trace: What can tell of its last wire request; ask ``timings`` and ``certificate`` instead.
+        reused: Whether it went out on a kept-alive connection; ``None`` when it never got a connection.
+        timings: Where it spent its time; all ``None`` when it never reached the wire.
+        certificate: The server's certificate, if this attempt opened a verified TLS connection of its own.
     """
 
-    elapsed = 0.0
+    number: int
+    endpoint: Endpoint
+    started: float
+    elapsed: float = 0.0
     status: int | None = None
     kind: ErrorKind | None = None
     stage: Stage | None = None
-    error = ""
+    error: str = ""
     redirects: tuple[str, ...] = ()
-    redirected_to: Endpoint | None = None
-    reauthenticated = False
-    sent = False
+    reauthenticated: bool = False
+    sent: bool = False
     reused: bool | None = None
-    pool_wait_unobservable = False
-    timeout: TaskTimeout | None = None
-    queued = False
-    trace: Trace | None = None
-
-    def __init__(self, number: int, endpoint: Endpoint, started: float) -> None:
-        self.number = number
-        self.endpoint = endpoint
-        self.started = started
-
-    @property
-    def timings(self) -> Timings:
-        """Where it spent its time; all ``None`` when it never came to the wire."""
-        return Timings() if self.trace is None else self.trace.timings()
-
-    @property
-    def certificate(self) -> Certificate | None:
-        """The server's certificate, if this attempt made a connection of its own, and verified it."""
-        return None if self.trace is None else self.trace.certificate()
-
-    def __getstate__(self) -> dict[str, Any]:
-        told = None if self.trace is None else RecordedTrace(self.timings, self.certificate)
-        return self.__dict__ | {"trace": told, "timeout": None}
+    timings: Timings = Timings()
+    certificate: Certificate | None = None
 
     def __str__(self) -> str:
         result = self.error or f"status {self.status}"

@@ -1,11 +1,12 @@
-"""A reply whose body is read."""
+"""A response: its body read, or still open and owned by it."""
 
 from __future__ import annotations
 
 import json as jsonlib
 import re
 from codecs import lookup
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from multidict import CIMultiDictProxy
 from pydantic import ValidationError
@@ -17,6 +18,9 @@ from resilient_client._core.models import validator_for
 from resilient_client._core.record import AttemptRecord
 from resilient_client._core.timings import Timings, Trace
 
+if TYPE_CHECKING:
+    from resilient_client._core.attempt import Attempt
+
 T = TypeVar("T")
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid")
@@ -25,26 +29,69 @@ _NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "ra
 """Python's codecs for text that only names or source code are written in."""
 
 
+class OpenBody(Protocol):
+    """A body that is still on the wire."""
+
+    async def read(self) -> bytes:
+        """The next piece, decoded; ``b""`` at the end.
+
+        Raises:
+            APIError: It ended early, or is corrupt.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give it up and its connection with it; never blocks, may be called twice."""
+        ...
+
+
+class HeldBody:
+    """An open body that releases something, such as a permit, at its end or when it is closed."""
+
+    __slots__ = ("_body", "_release")
+
+    def __init__(self, body: OpenBody, release: Callable[[], None]) -> None:
+        self._body = body
+        self._release: Callable[[], None] | None = release
+
+    async def read(self) -> bytes:
+        """The next piece; ``b""`` at the end."""
+        try:
+            piece = await self._body.read()
+        except Exception:
+            self.close()
+            raise
+        if not piece:
+            self.close()
+        return piece
+
+    def close(self) -> None:
+        """Give up the body and release what was held for it. May be called twice."""
+        self._body.close()
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
 class Response:
-    """A reply, its body read and undone of its content codings.
+    """A response. Its body is read and its content codings are undone, unless it was opened with ``stream``.
 
     Attributes:
         status: The HTTP status.
         headers: Case-insensitive; a name may come more than once.
-        content: The body, as bytes. Empty when the reply was opened with ``stream``.
+        content: The body, as bytes. Empty while ``open_body`` is there.
         url: Where it came from, after redirects. Secret where the query is.
-        truncated: Whether only the first 64 KiB of an error reply were kept.
-        attempts: How many attempts the call took.
+        truncated: Whether only the first 64 KiB of an error response were kept.
         elapsed: Seconds the whole call took.
-        history: One record an attempt, in order.
-        timings: Where the last attempt spent its time.
         from_fallback: Whether the ``Call`` of a ``Fallback`` got it, in place of the call that was made.
+        open_body: The body that is still on the wire, of a call made with ``stream``; ``None``: it is read.
     """
 
     from_fallback = False
-    attempts = 1
     elapsed = 0.0
-    history: tuple[AttemptRecord, ...] = ()
+    open_body: OpenBody | None = None
+    _attempts: Sequence[Attempt] = ()
+    _history: tuple[AttemptRecord, ...] = ()
 
     def __init__(
         self,
@@ -53,14 +100,45 @@ class Response:
         content: bytes,
         url: URL,
         truncated: bool = False,
-        timings: Trace | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self.status = status
         self.headers = headers
         self.content = content
         self.url = url
         self.truncated = truncated
-        self._timings = timings
+        self._trace = trace
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts the call took."""
+        return len(self._attempts or self._history) or 1
+
+    @property
+    def history(self) -> tuple[AttemptRecord, ...]:
+        """One record per attempt, in order."""
+        return self._history or tuple(attempt.record() for attempt in self._attempts)
+
+    def complete(self, attempts: Sequence[Attempt], elapsed: float) -> None:
+        """Attach what is known of the call that it answers."""
+        self._attempts = attempts  # frozen into records only when somebody reads them
+        self.elapsed = elapsed
+
+    def attach_history(self, history: tuple[AttemptRecord, ...], elapsed: float) -> None:
+        """Attach the history of the error that carries this response."""
+        self._history, self.elapsed = history, elapsed
+
+    def hold(self, release: Callable[[], None]) -> bool:
+        """Call ``release`` at the end of an open body, or when it is closed. Returns whether the body is open."""
+        if self.open_body is None:
+            return False
+        self.open_body = HeldBody(self.open_body, release)
+        return True
+
+    def close_body(self) -> None:
+        """Close an open body and everything that is held for it. May be called twice."""
+        if self.open_body is not None:
+            self.open_body.close()
 
     @property
     def ok(self) -> bool:
@@ -113,7 +191,7 @@ class Response:
     @property
     def timings(self) -> Timings:
         """Where the last attempt spent its time; empty after pickling."""
-        return Timings() if self._timings is None else self._timings.timings()
+        return Timings() if self._trace is None else self._trace.timings()
 
     @property
     def request_id(self) -> str | None:
@@ -140,7 +218,13 @@ class Response:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"headers": list(self.headers.items()), "_timings": None}
+        return vars(self) | {
+            "headers": list(self.headers.items()),
+            "_trace": None,
+            "_attempts": (),
+            "_history": self.history,
+            "open_body": None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from multidict import CIMultiDict

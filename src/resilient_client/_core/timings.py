@@ -42,21 +42,3 @@ class Trace(Protocol):
     def certificate(self) -> Certificate | None:
         """The certificate of the server, where it showed a new one and it was verified."""
         ...
-
-
-class RecordedTrace:
-    """A trace that has told already: what is left of one when it travels to another process."""
-
-    __slots__ = ("_certificate", "_timings")
-
-    def __init__(self, timings: Timings, certificate: Certificate | None) -> None:
-        self._timings = timings
-        self._certificate = certificate
-
-    def timings(self) -> Timings:
-        """Where the request spent its time."""
-        return self._timings
-
-    def certificate(self) -> Certificate | None:
-        """The certificate of the server."""
-        return self._certificate

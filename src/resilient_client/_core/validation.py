@@ -22,12 +22,12 @@ TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 DURATION_EXAMPLES: Final = "seconds such as 2.5, text such as '500ms', or a timedelta"
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)\s*", re.ASCII)
+_UNITS: Final = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)?\s*", re.ASCII)
 
 
 def parse_duration(value: object) -> float | None:
-    """The seconds that ``value`` stands for: ``2``, ``2.0``, ``"2s"``, ``"500ms"``, ``"1.5m"`` or a ``timedelta``.
+    """The seconds that ``value`` stands for: ``2``, ``2.0``, ``"2"``, ``"2s"``, ``"500ms"`` or a ``timedelta``.
 
     Returns:
         Seconds, possibly negative or infinite; ``None`` if the value is not a duration. ``True`` and NaN are not.

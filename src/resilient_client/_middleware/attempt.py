@@ -1,8 +1,8 @@
 """One attempt: counted, timed, recorded.
 
-Per attempt, outermost, so that its time covers everything below it. Its alarm rings at the end of the attempt or of
-the call, whichever comes first, and its ring becomes an error that knows the stage. Between attempts there are only
-pauses, and none is begun that the deadline would cut: so the attempts' alarms alone hold the deadline of the call.
+Per attempt, outermost, so that its time covers everything below it. Its timeout fires at the end of the attempt or of
+the call, whichever comes first, and becomes an error that names the stage. Between attempts there are only pauses, and
+none is started that the deadline would cut. So the timeouts of the attempts alone enforce the deadline of the call.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import math
 
+from resilient_client._core.attempt import Attempt
 from resilient_client._core.deadline import RESOLUTION, TaskTimeout
 from resilient_client._core.errors import APIError, APITimeoutError, CallRejectedError, DeadlineExceededError
 from resilient_client._core.events import AttemptFinished, AttemptStarted
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.protocols import Handler
-from resilient_client._core.record import AttemptRecord
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._policies.classify import kind_of_status
 
 
 class AttemptMiddleware:
-    """Gives each attempt its number, its time limit and its record in the history."""
+    """Gives each attempt its number, its time limit and its place in the history."""
 
     __slots__ = ()
 
@@ -31,87 +31,93 @@ class AttemptMiddleware:
         context = request.context
         client = context.client
         now = client.loop_time()
-        limit = context.limits.attempt
+        limit = context.settings.limits.attempt
         ends_at = context.deadline if limit is None or context.deadline - now < limit else now + limit
         if ends_at - now < RESOLUTION:
             raise deadline_exceeded(request)
+        if context.open_response is not None:
+            context.close_open_response()
         began = client.clock()
-        context.attempts += 1
-        records = context.records
-        number = records[-1].number + 1 if records else 1
-        record = request.record = AttemptRecord(number, request.endpoint, began - context.started_clock)
-        records.append(record)
+        history = context.history
+        number = history[-1].number + 1 if history else 1
+        attempt = request.attempt = Attempt(number, request.endpoint, began - context.started_clock)
+        history.append(attempt)
         if client.events.active:
-            context.emit(AttemptStarted, number=record.number, endpoint=record.endpoint)
-        timeout = record.timeout = TaskTimeout(client.timer, ends_at)
+            context.emit(AttemptStarted, number=number, endpoint=attempt.endpoint)
+        timeout = attempt.timeout = TaskTimeout(client.timer, ends_at)
         try:
             response = await call_next(request)
         except asyncio.CancelledError:
-            record.elapsed = client.clock() - began
+            attempt.elapsed = client.clock() - began
             if not timeout.uncancel():
                 raise
-            failure: APIError = _timed_out(request, record, client.loop_time())
+            failure: APIError = _timed_out(request, attempt, client.loop_time())
         except APIError as error:
-            record.elapsed = client.clock() - began
+            attempt.elapsed = client.clock() - began
             failure = error
-        except Exception as error:  # nobody's foreseen failure, such as a bug in a middleware: seen, and let through
-            record.elapsed = client.clock() - began
-            record.kind, record.error = ErrorKind.UNEXPECTED, type(error).__name__
-            context.emit(AttemptFinished, record=record)
+        except Exception as error:  # a bug, for example in a middleware: recorded, and raised as it is
+            attempt.elapsed = client.clock() - began
+            attempt.kind, attempt.error = ErrorKind.UNEXPECTED, type(error).__name__
+            _emit_finished(request, attempt)
             raise
         else:
-            record.elapsed = client.clock() - began
-            record.status = response.status
+            attempt.elapsed = client.clock() - began
+            attempt.status = response.status
             if response.status >= 400:
-                record.kind, record.stage = kind_of_status(response.status), Stage.STATUS
-                record.error = f"status {response.status}"
+                attempt.kind, attempt.stage = kind_of_status(response.status), Stage.STATUS
+                attempt.error = f"status {response.status}"
             if client.events.active:
-                context.emit(AttemptFinished, record=record)
+                _emit_finished(request, attempt)
             return response
         finally:
             timeout.close()
-            record.timeout = None
-        _note(request, record, failure)
-        if isinstance(failure, CallRejectedError):  # nothing was sent: no attempt
-            context.attempts -= 1
-            context.records.remove(record)
-        context.emit(AttemptFinished, record=record)
+            attempt.timeout = None
+        _note_failure(attempt, failure)
+        if isinstance(failure, CallRejectedError):  # nothing was sent, so it does not count as an attempt
+            history.remove(attempt)
+        _emit_finished(request, attempt)
         raise failure
 
 
 def deadline_exceeded(request: Request) -> DeadlineExceededError:
-    """The error for a call whose time was over before this attempt."""
+    """The error of a call whose time was up before this attempt."""
     context = request.context
-    given = context.deadline - context.started
-    over = "had passed before the call began" if given < RESOLUTION else f"of {given:.3g} s passed between two attempts"
-    return DeadlineExceededError(f"{request.label}: the deadline {over}; nothing was sent", stage=Stage.LOCAL)
+    total = context.deadline - context.started
+    when = "had passed before the call began" if total < RESOLUTION else f"of {total:.3g} s passed between two attempts"
+    return DeadlineExceededError(f"the deadline {when}; nothing was sent", stage=Stage.LOCAL, label=request.label)
 
 
-def _timed_out(request: Request, record: AttemptRecord, now: float) -> APITimeoutError:
-    stage = record.stage or Stage.LOCAL
+def _timed_out(request: Request, attempt: Attempt, now: float) -> APITimeoutError:
+    stage = attempt.stage or Stage.LOCAL
     context = request.context
-    if context.deadline - now < 0.002:  # the clock of some loops steps in milliseconds
+    if context.deadline - now < 0.002:  # uvloop's clock advances in steps of a millisecond
         total = context.deadline - context.started
         return DeadlineExceededError(
-            f"{request.label}: the call was not done after {total:.3g} s, stuck in stage {stage}",
+            f"the call was not done after {total:.3g} s, stuck in stage {stage}",
             stage=stage,
-            maybe_processed=record.sent,
+            maybe_processed=attempt.sent,
+            label=request.label,
         )
-    limit = context.limits.attempt or math.inf
-    waited = "no free connection in the pool" if stage is Stage.POOL else f"no complete reply, stuck in stage {stage}"
+    limit = context.settings.limits.attempt or math.inf
+    what = "no free connection in the pool" if stage is Stage.POOL else f"no complete reply, stuck in stage {stage}"
     return APITimeoutError(
-        f"{request.label}: {waited} after attempt={limit:.3g} s",
+        f"{what} after attempt={limit:.3g} s",
         kind=None if stage is not Stage.POOL else ErrorKind.POOL,
         stage=stage,
-        maybe_processed=record.sent,
+        maybe_processed=attempt.sent,
         retryable=True,
+        label=request.label,
     )
 
 
-def _note(request: Request, record: AttemptRecord, failure: APIError) -> None:
-    if record.sent:  # an earlier hop of this attempt may have been acted on
+def _note_failure(attempt: Attempt, failure: APIError) -> None:
+    if attempt.sent:  # an earlier hop of this attempt may have been processed
         failure.maybe_processed = True
-    record.kind = failure.kind
-    record.stage = failure.stage
-    text = str(failure.args[0]) if failure.args else type(failure).__name__
-    record.error = text.removeprefix(f"{request.label}: ")
+    attempt.kind = failure.kind
+    attempt.stage = failure.stage
+    attempt.error = failure.summary
+
+
+def _emit_finished(request: Request, attempt: Attempt) -> None:
+    if request.context.client.events.active:
+        request.context.emit(AttemptFinished, record=attempt.record())

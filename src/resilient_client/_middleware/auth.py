@@ -13,12 +13,13 @@ import copy
 from multidict import CIMultiDict
 from yarl import URL
 
+from resilient_client._core.context import CallContext
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIError, ResilientClientError
 from resilient_client._core.events import TokenRefreshed
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.protocols import Auth, Handler
-from resilient_client._core.request import CallContext, Request
+from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._core.single_flight import SingleFlight
 
@@ -61,7 +62,7 @@ class AuthMiddleware:
         reply = await call_next(first)
         if not _is_refused(reply, request):
             return reply
-        request.record.stage = Stage.LOCAL  # from here on it is not the upstream that keeps the caller waiting
+        request.attempt.stage = Stage.LOCAL  # from here on it is not the upstream that keeps the caller waiting
         renewed = await self._is_outdated(refused, generation, request)
         if not renewed and not await self._refreshed(reply, request):
             return reply
@@ -69,11 +70,11 @@ class AuthMiddleware:
             return reply
         generation = self._generation
         again = await self._with_credentials(request)
-        request.record.reauthenticated = True
+        request.attempt.reauthenticated = True
         reply = await call_next(again)
         if renewed and generation == self._generation and _is_refused(reply, request):
             # They were refused as well, or just looked renewed because they always differ. The next calls profit.
-            request.record.stage = Stage.LOCAL
+            request.attempt.stage = Stage.LOCAL
             await self._refreshed(reply, request)
         return reply
 
@@ -103,10 +104,11 @@ class AuthMiddleware:
             # Only our own texts are known to hold no secret.
             detail = str(error) if isinstance(error, ResilientClientError) else type(error).__name__
             failure = APIError(
-                f"{request.label}: no credentials, {type(self._auth).__name__} failed: {detail}",
+                f"no credentials, {type(self._auth).__name__} failed: {detail}",
                 kind=ErrorKind.UNEXPECTED,
                 stage=Stage.LOCAL,
                 detail=detail,
+                label=request.label,
             )
         raise failure  # out here, so that not even __context__ keeps a foreign error and the secrets in its frames
 

@@ -50,7 +50,7 @@ class CircuitBreakerMiddleware:
                 ticket.cancel()
             raise
         ended = now()
-        if request.record.redirected_to is not None and _led_away(request, endpoint):
+        if request.attempt.redirected_to is not None and _led_away(request, endpoint):
             _settle_redirect(ticket, response, ended)
             return response
         settle = ticket.failure if response.status >= 500 else ticket.success
@@ -60,7 +60,7 @@ class CircuitBreakerMiddleware:
 
 def _led_away(request: Request, endpoint: Endpoint) -> bool:
     """Whether the last word is that of another endpoint, to which a redirect led."""
-    return request.record.redirected_to not in (None, endpoint)
+    return request.attempt.redirected_to not in (None, endpoint)
 
 
 def _settle_redirect(ticket: Ticket, response: Response, now: float) -> None:
@@ -75,7 +75,10 @@ def _blames_upstream(error: BaseException, request: Request, waited: float) -> b
     if isinstance(error, APIError):
         stale = isinstance(error, APIConnectionError) and error.stale_connection
         return blames_upstream(
-            error.kind, request.record.stage, stale=stale, pool_wait_unobservable=request.record.pool_wait_unobservable
+            error.kind,
+            request.attempt.stage,
+            stale=stale,
+            pool_wait_unobservable=request.attempt.pool_wait_unobservable,
         )
     return isinstance(error, asyncio.CancelledError) and cut_off(request, waited)
 
@@ -86,6 +89,7 @@ def _refused(request: Request, circuit: Circuit, now: float) -> CircuitOpenError
     wait = circuit.retry_after(now)
     when = "" if wait is None else f"; it is tried again in {wait:.3g} s"
     return CircuitOpenError(
-        f"{request.label}: the circuit of {request.endpoint} is {circuit.state}{when}; nothing was sent",
+        f"the circuit of {request.endpoint} is {circuit.state}{when}",
         retry_after=wait,
+        label=request.label,
     )

@@ -1,9 +1,9 @@
-"""One flight for all who ask the same at the same time.
+"""Coalescing: one flight for all equal calls that run at the same time.
 
 Per call, around the retries and inside the caller's middlewares; only in the chain of calls that coalesce. The flight
-is a task of its own, with a context of its own: no caller's cancellation, deadline or context variable reaches it.
-Each caller waits under its own deadline, and gets a reply or an error of its own. It keeps no answer: whoever comes
-when the flight has landed starts the next.
+is a task of its own, with a context of its own, so no caller's cancellation, deadline or context variable reaches it.
+Each caller waits under its own deadline and gets its own copy of the response or the error. No response is kept: a call
+that comes after the flight has finished starts the next one.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ import math
 from collections.abc import Hashable
 from typing import TypeVar
 
+from resilient_client._core.attempt import Attempt
+from resilient_client._core.context import CallContext
 from resilient_client._core.deadline import RESOLUTION, TaskTimeout
 from resilient_client._core.errors import CallCancelledError, DeadlineExceededError
 from resilient_client._core.events import CallCoalesced
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.protocols import Handler
-from resilient_client._core.record import AttemptRecord
-from resilient_client._core.request import CallContext, Request
+from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._core.single_flight import Flight
 from resilient_client._policies.http.coalescing_key import flight_key
 from resilient_client._settings.timeout import TimeLimits
 
-T = TypeVar("T", Response, AttemptRecord)
+T = TypeVar("T", Response, Attempt)
 
 
 class CoalesceMiddleware:
-    """Lets a call join the flight of one that is alike, see ``_policies.http.coalescing_key``."""
+    """Lets a call join the flight of an equal one; see ``_policies.http.coalescing_key``."""
 
     __slots__ = ("_flights",)
 
     def __init__(self) -> None:
-        self._flights: dict[Hashable, _Shared] = {}
+        self._flights: dict[Hashable, _SharedFlight] = {}
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Wait for the flight under way, or for a new one."""
@@ -49,61 +50,55 @@ class CoalesceMiddleware:
             shared.prolong(context)
             context.emit(CallCoalesced, waiters=shared.flight.waiters + 1)
         else:
-            shared = self._flights[key] = _Shared(request, call_next)
+            shared = self._flights[key] = _SharedFlight(request, call_next)
             shared.flight.task.add_done_callback(lambda _: self._finished(key, shared))
         return await shared.serve(request)
 
-    def _finished(self, key: Hashable, shared: _Shared) -> None:
-        if self._flights.get(key) is shared:
+    def _finished(self, key: Hashable, shared: _SharedFlight) -> None:
+        if self._flights.get(key) is shared:  # a later flight may have taken its place
             del self._flights[key]
 
 
-class _Shared:
+class _SharedFlight:
     """A flight, and the context it has in place of its callers'."""
 
     __slots__ = ("_context", "_request", "flight")
 
     def __init__(self, request: Request, call_next: Handler) -> None:
         first = request.context
+        limits = _clipped(first.settings.limits, _or_infinity(first.settings.limits.total))
         context = self._context = CallContext(
-            first.call,
-            first.client,
-            _of_flight(first.limits, _or_inf(first.limits.total)),
-            first.retry,
-            first.upstream,
-            first.client.loop_time(),
-            first.deadline,
-            first.idempotency_key,
+            first.call, first.client, first.settings.with_limits(limits), first.client.loop_time(), first.deadline
         )
-        context.priority, context.hedging = first.priority, first.hedging
-        flight_request = self._request = Request(
-            request.method, request.url, request.headers.copy(), None, context, None, request.endpoint
-        )
+        context.upstream, context.idempotency_key = first.upstream, first.idempotency_key
+        headers = request.headers.copy()
+        own = self._request = Request(request.method, request.url, headers, None, context, None, request.endpoint)
 
         async def fly() -> Response:
-            return await call_next(flight_request)
+            return await call_next(own)
 
         self.flight = Flight(fly())
 
     def joinable(self, now: float) -> bool:
-        """Whether a call that comes now may still have its outcome."""
+        """Whether a call that comes now may still share its outcome."""
         return self.flight.joinable and self._context.deadline - now >= RESOLUTION
 
-    def prolong(self, context: CallContext) -> None:
-        """Give the flight as much time as this caller has, if that is more; attempts under way, too."""
-        mine = self._context
-        mine.deadline = max(mine.deadline, context.deadline)
-        total = max(_or_inf(mine.limits.total), _or_inf(context.limits.total), mine.deadline - mine.started)
-        mine.limits = _of_flight(mine.limits, total)
-        for record in mine.records:
-            if record.timeout is not None:
-                began = mine.started + record.started
-                record.timeout.postpone(min(mine.deadline, began + _or_inf(mine.limits.attempt)))
+    def prolong(self, caller: CallContext) -> None:
+        """Give the flight as much time as this caller has, if that is more; running attempts too."""
+        flight, limits = self._context, self._context.settings.limits
+        flight.deadline = max(flight.deadline, caller.deadline)
+        totals = _or_infinity(limits.total), _or_infinity(caller.settings.limits.total)
+        limits = _clipped(limits, max(*totals, flight.deadline - flight.started))
+        flight.settings = flight.settings.with_limits(limits)
+        for attempt in flight.history:
+            if attempt.timeout is not None:
+                began = flight.started + attempt.started
+                attempt.timeout.postpone(min(flight.deadline, began + _or_infinity(limits.attempt)))
 
     async def serve(self, request: Request) -> Response:
-        """Wait for the outcome, under the deadline of this caller, and give it a copy of its own."""
+        """Wait for the outcome, under the deadline of this caller, and return or raise a copy of it."""
         context = request.context
-        # A moment behind that of the flight, whose own error knows more and blames who is to blame.
+        # A moment later than the flight's own timeout, whose error knows the stage and blames the right side.
         timeout = TaskTimeout(context.client.timer, context.deadline + 2 * RESOLUTION)
         late = False
         try:
@@ -114,88 +109,86 @@ class _Shared:
             late = not self.flight.task.done() or self.flight.task.cancelled()
         finally:
             timeout.close()
-            self._tell(request)
+            self._copy_progress_to(request)
         task = self.flight.task
         if late:
-            raise _left(request)
+            raise _left_early(request)
         if task.cancelled():
-            raise CallCancelledError(f"{request.label}: the flight that this call shared was cancelled from within")
+            raise CallCancelledError("the flight that this call shared was cancelled from within", label=request.label)
         error = task.exception()
         if error is None:
-            return _copy_of(task.result())
+            return _shallow_copy(task.result())
         if isinstance(error, DeadlineExceededError):
-            # With the start and the timeout of this very call.
-            raise _late(request, error.stage, f"stuck in stage {error.stage}")
-        raise _own_error(error)
+            # Raised anew, with the start and the timeout of this very call.
+            raise _deadline_exceeded(request, error.stage, f"stuck in stage {error.stage}")
+        raise _copy_of_error(error)
 
-    def _tell(self, request: Request) -> None:
-        """Put what became of the flight so far into the caller's context, and whom it asked last into its request."""
-        context, mine = request.context, self._context
+    def _copy_progress_to(self, request: Request) -> None:
+        """Copy the attempts of the flight so far into the caller's context, and the URL asked last into its request."""
+        caller, flight = request.context, self._context
         request.place(self._request.url, self._request.endpoint)
-        shift = mine.started_clock - context.started_clock
-        for known in mine.records:
-            record = _copy_of(known)
-            record.started += shift
-            if _under_way(record) and not self.flight.task.done():
-                record.sent, record.stage = True, Stage.SEND  # for all that can be told before its end
-                record.elapsed = context.client.clock() - context.started_clock - record.started
-            context.records.append(record)
-        context.attempts += mine.attempts
-        context.advice = mine.advice
+        shift = flight.started_clock - caller.started_clock
+        for attempt in flight.history:
+            copied = _shallow_copy(attempt)
+            copied.started += shift
+            if copied.is_running and not self.flight.task.done():
+                # The caller leaves now, and nobody knows yet what becomes of it: the server may have acted.
+                copied.sent, copied.stage = True, Stage.SEND
+                copied.elapsed = caller.elapsed - copied.started
+            caller.history.append(copied)
+        caller.advice = flight.advice
 
 
-def _of_flight(limits: TimeLimits, total: float) -> TimeLimits:
-    """Limits clipped to ``total`` anew: that of one caller may have clipped them, and another has more time."""
+def _clipped(limits: TimeLimits, total: float) -> TimeLimits:
+    """Limits clipped to ``total`` again: one caller's total may have clipped them, and another has more time."""
     if not limits.unclipped:
         return limits
     attempt, connect, idle = limits.unclipped
-    return TimeLimits(_or_none(total), _or_none(min(_or_inf(attempt), total)), connect, idle, limits.unclipped)
+    return TimeLimits(_or_none(total), _or_none(min(_or_infinity(attempt), total)), connect, idle, limits.unclipped)
 
 
-def _under_way(record: AttemptRecord) -> bool:
-    return record.status is None and record.kind is None
-
-
-def _left(request: Request) -> DeadlineExceededError:
-    """The error of a caller whose time was over before that of the flight."""
-    last = request.context.records[-1] if request.context.records else None
+def _left_early(request: Request) -> DeadlineExceededError:
+    """The error of a caller whose time was up before that of the flight."""
+    history = request.context.history
     stage = None
-    if last is not None and _under_way(last):
-        stage = last.stage
-        last.kind, last.error = ErrorKind.DEADLINE, "the time of the call was over"
-    return _late(request, stage or Stage.LOCAL, "and left the flight that it shared")
+    if history and history[-1].is_running:
+        stage = history[-1].stage
+        history[-1].kind, history[-1].error = ErrorKind.DEADLINE, "the time of the call was over"
+    return _deadline_exceeded(request, stage or Stage.LOCAL, "and left the flight that it shared")
 
 
-def _late(request: Request, stage: Stage, how: str) -> DeadlineExceededError:
-    given = request.context.deadline - request.context.started
-    return DeadlineExceededError(f"{request.label}: the call was not done after {given:.3g} s, {how}", stage=stage)
+def _deadline_exceeded(request: Request, stage: Stage, where: str) -> DeadlineExceededError:
+    total = request.context.deadline - request.context.started
+    return DeadlineExceededError(
+        f"the call was not done after {total:.3g} s, {where}", stage=stage, label=request.label
+    )
 
 
-def _copy_of(thing: T) -> T:
-    """A copy with the same parts, none of which anybody changes; quicker than ``copy``, and without its pickling."""
-    twin = object.__new__(type(thing))
-    twin.__dict__.update(thing.__dict__)
-    return twin
+def _shallow_copy(original: T) -> T:
+    """A copy that shares its parts, none of which is changed. ``copy.copy`` would go through pickling."""
+    copied = object.__new__(type(original))
+    copied.__dict__.update(original.__dict__)
+    return copied
 
 
-def _own_error(error: BaseException) -> BaseException:
-    """A copy for one caller: exceptions are changed by everybody who raises or notes them."""
+def _copy_of_error(error: BaseException) -> BaseException:
+    """A copy for one caller: an exception changes whenever it is raised or gets a note."""
     try:
-        flight_request = copy.copy(error)
+        copied = copy.copy(error)
     except Exception:
-        return error  # a foreign one that cannot be made a second time
-    if type(flight_request) is not type(error):
+        return error  # of a foreign class that cannot be built a second time
+    if type(copied) is not type(error):
         return error
     if notes := getattr(error, "__notes__", None):
-        flight_request.__notes__ = list(notes)
-    if isinstance(response := getattr(flight_request, "response", None), Response):
-        flight_request.response = _copy_of(response)  # type: ignore[attr-defined]  # it has one
-    flight_request.__cause__, flight_request.__context__ = error.__cause__, error.__context__
-    flight_request.__suppress_context__ = error.__suppress_context__
-    return flight_request.with_traceback(error.__traceback__)
+        copied.__notes__ = list(notes)
+    if isinstance(response := getattr(copied, "response", None), Response):
+        copied.response = _shallow_copy(response)  # type: ignore[attr-defined]  # it was read from there
+    copied.__cause__, copied.__context__ = error.__cause__, error.__context__
+    copied.__suppress_context__ = error.__suppress_context__
+    return copied.with_traceback(error.__traceback__)
 
 
-def _or_inf(seconds: float | None) -> float:
+def _or_infinity(seconds: float | None) -> float:
     return math.inf if seconds is None else seconds
 
 

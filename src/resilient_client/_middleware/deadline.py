@@ -37,4 +37,4 @@ class DeadlineMiddleware:
                     raise
             finally:
                 timeout.close()
-        raise DeadlineExceededError(f"{request.label}: {text}", stage=Stage.LOCAL)
+        raise DeadlineExceededError(text, stage=Stage.LOCAL, label=request.label)

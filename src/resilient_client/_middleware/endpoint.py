@@ -19,7 +19,7 @@ from resilient_client._core.errors import (
 from resilient_client._core.events import CallRejected
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.protocols import Handler
-from resilient_client._core.request import OpenBody, Request
+from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._policies.balancing.balancer import Balancer
 from resilient_client._policies.balancing.endpoint_pool import InFlight
@@ -43,7 +43,7 @@ class EndpointMiddleware:
         """
         balancer, context = self._balancer, request.context
         now = context.client.loop_time
-        tried = [record.endpoint for record in context.records]
+        tried = [attempt.endpoint for attempt in context.history]
         refused: list[Endpoint] = []
         untouched = request.headers.copy()
         in_flight = balancer.pick(now(), tried)
@@ -66,15 +66,15 @@ class EndpointMiddleware:
         count = len(balancer.endpoint_pool.members)
         when = "" if wait is None else f"; the first is tried again in {wait:.3g} s"
         return CircuitOpenError(
-            f"{request.label}: the circuits of all {count} endpoints are open{when}; nothing was sent",
+            f"the circuits of all {count} endpoints are open{when}",
             retry_after=wait,
+            label=request.label,
         )
 
 
 async def _attempt(request: Request, call_next: Handler, in_flight: InFlight) -> Response:
     """One attempt under a lease."""
-    context, member = request.context, in_flight.member
-    client = context.client
+    client, member = request.context.client, in_flight.member
     request.place(rebase(request.url, member.url), member.endpoint)
     began = client.clock()
     try:
@@ -85,59 +85,38 @@ async def _attempt(request: Request, call_next: Handler, in_flight: InFlight) ->
         in_flight.release()
         raise
     _learn(in_flight, request, response, client.loop_time(), client.clock() - began)
-    if context.open_stream is None:
+    if not response.hold(in_flight.release):
         in_flight.release()
-    else:
-        context.open_stream = _InFlightBody(context.open_stream, in_flight)
     return response
 
 
 def _learn(in_flight: InFlight, request: Request, response: Response, now: float, elapsed: float) -> None:
-    record = request.record
+    attempt = request.attempt
     if response.status == 429:
         in_flight.throttled(now, elapsed)
-    elif record.redirected_to not in (None, in_flight.member.endpoint):
+    elif attempt.redirected_to not in (None, in_flight.member.endpoint):
         in_flight.success(now, None)  # whoever sent the redirect is alive; most of the time was its target's
     elif response.status >= 500:
         in_flight.failure(now, elapsed)
     else:
-        in_flight.success(now, None if record.reauthenticated else elapsed)  # it does not answer for a token's time
+        in_flight.success(now, None if attempt.reauthenticated else elapsed)  # it does not answer for a token's time
 
 
 def _learn_failure(in_flight: InFlight, request: Request, error: APIError, now: float, elapsed: float) -> None:
     if error.stage in (Stage.LOCAL, Stage.POOL):
         return  # of our making; there may not even be a record
-    record = request.record
-    if record.redirected_to not in (None, in_flight.member.endpoint):
+    attempt = request.attempt
+    if attempt.redirected_to not in (None, in_flight.member.endpoint):
         return
     silent = isinstance(error, APITimeoutError)
     if error.kind is ErrorKind.DEADLINE and not _long_enough(request, elapsed):
         return
     kind = ErrorKind.TIMEOUT if silent else error.kind
     stale = isinstance(error, APIConnectionError) and error.stale_connection
-    if blames_upstream(kind, error.stage, stale=stale, pool_wait_unobservable=record.pool_wait_unobservable):
+    if blames_upstream(kind, error.stage, stale=stale, pool_wait_unobservable=attempt.pool_wait_unobservable):
         in_flight.failure(now, elapsed, silent=silent)
 
 
 def _long_enough(request: Request, elapsed: float) -> bool:
-    limits = request.context.limits
+    limits = request.context.settings.limits
     return silence_blames_upstream(elapsed, limits.total if limits.attempt is None else limits.attempt)
-
-
-class _InFlightBody:
-    """An open body whose end, or abandonment, is the end of the lease."""
-
-    __slots__ = ("_body", "_in_flight_of")
-
-    def __init__(self, body: OpenBody, in_flight: InFlight) -> None:
-        self._body = body
-        self._in_flight_of = in_flight
-
-    async def read(self) -> bytes:
-        """The next piece."""
-        return await self._body.read()
-
-    def close(self) -> None:
-        """Give it up."""
-        self._in_flight_of.release()
-        self._body.close()

@@ -27,7 +27,7 @@ class RedirectMiddleware:
         Raises:
             RedirectError: The policy forbids to follow.
         """
-        request.record.redirected_to = None  # a middleware above may have sent before
+        request.attempt.redirected_to = None  # a middleware above may have sent before
         response = await call_next(request)
         hops, asked = 0, request
         while response.status in REDIRECTS:
@@ -46,13 +46,15 @@ class RedirectMiddleware:
                 return response
             if isinstance(hop, Refusal):
                 raise RedirectError(
-                    f"{request.label}: the redirect {response.status} is not followed: {hop.reason}", response=response
+                    f"the redirect {response.status} is not followed: {hop.reason}",
+                    response=response,
+                    label=request.label,
                 )
             hops += 1
-            request.record.redirects += (str(hop.url.with_query(None)),)
+            request.attempt.redirects += (str(hop.url.with_query(None)),)
             body = request.body if hop.keep_body else None
-            request = Request(hop.method, hop.url, hop.headers, body, request.context, request.record)
+            request = Request(hop.method, hop.url, hop.headers, body, request.context, request.attempt)
             request.redirected_from = asked
-            request.record.redirected_to = request.endpoint
+            request.attempt.redirected_to = request.endpoint
             response = await call_next(request)
         return response

@@ -122,10 +122,10 @@ def cut_off(request: Request, waited: float) -> bool:
         request: Whose attempt is being cancelled.
         waited: Seconds since the attempt began.
     """
-    limits, record = request.context.limits, request.record
-    timeout = record.timeout
+    limits, attempt = request.context.settings.limits, request.attempt
+    timeout = attempt.timeout
     if timeout is None or not timeout.has_fired:
         return False
-    if not blames_upstream(ErrorKind.TIMEOUT, record.stage, pool_wait_unobservable=record.pool_wait_unobservable):
+    if not blames_upstream(ErrorKind.TIMEOUT, attempt.stage, pool_wait_unobservable=attempt.pool_wait_unobservable):
         return False
     return silence_blames_upstream(waited, limits.attempt if limits.attempt is not None else limits.total)

@@ -9,7 +9,15 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.validation import parse_duration, suggest
@@ -71,6 +79,14 @@ class Settings(BaseModel):
         merged.__pydantic_fields_set__.update(self.model_fields_set)
         merged._give_way()
         return merged
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check_names(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Refuse names that are not text, which pydantic would pass to ``__init__`` as keywords."""
+        if isinstance(values, dict) and not all(isinstance(name, str) for name in values):
+            raise ValueError("the names of settings are text")
+        return validate(values)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

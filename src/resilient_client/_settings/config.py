@@ -86,7 +86,7 @@ class ClientConfig(Settings):
     @field_validator("bulkhead", mode="before")
     @classmethod
     def _fixed_or_learnt(cls, value: object) -> object:
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
             return (Bulkhead if "max_concurrent" in value else AdaptiveConcurrency)(**value)
         return value
 

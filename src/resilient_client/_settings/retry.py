@@ -63,7 +63,7 @@ class Retry(Settings):
     def _read_backoff(cls, value: object) -> object:
         if isinstance(value, str):
             return Backoff(kind=cast("BackoffKind", value))
-        return Backoff(**value) if isinstance(value, Mapping) else value
+        return Backoff(**value) if isinstance(value, Mapping) and all(isinstance(k, str) for k in value) else value
 
 
 class RetryBudget(Settings):

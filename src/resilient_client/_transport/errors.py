@@ -10,7 +10,6 @@ import os
 import ssl
 
 import aiohttp
-from aiohttp import http_exceptions
 
 from resilient_client._core.errors import (
     APIConnectionError,
@@ -21,8 +20,10 @@ from resilient_client._core.errors import (
 )
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.request import Request
+from resilient_client._transport.aiohttp_internals import http_exceptions
 from resilient_client._transport.decoding import BodyTooLarge, DecodingFailure, TruncatedBody, UndecodableBody
-from resilient_client._transport.trace import ConnectionLost, WireTrace
+from resilient_client._transport.hooks import ConnectionLost
+from resilient_client._transport.trace import WireTrace
 
 
 def translate(error: Exception, request: Request, trace: WireTrace) -> Exception:
@@ -41,17 +42,17 @@ def translate(error: Exception, request: Request, trace: WireTrace) -> Exception
     if isinstance(error, TimeoutError):
         return _timeout(error, request, stage)
     if isinstance(error, BodyTooLarge):
-        return ResponseTooLargeError(f"{request.label}: {error}; raise max_response_size, or use stream()")
+        return ResponseTooLargeError(f"{error}; raise max_response_size, or use stream()", label=request.label)
     if isinstance(error, TruncatedBody):
         return _broken(request, ErrorKind.DISCONNECTED, stage, str(error))
     if isinstance(error, UndecodableBody):
-        return APIConnectionError(f"{request.label}: {error}", kind=ErrorKind.PROTOCOL, stage=stage)
+        return APIConnectionError(str(error), kind=ErrorKind.PROTOCOL, stage=stage, label=request.label)
     if isinstance(error, DecodingFailure):
         return _broken(request, ErrorKind.PROTOCOL, stage, str(error))
     if isinstance(error, UnicodeError) and trace.sent is None:  # of the resolver
-        return InvalidRequestError(f"{request.label}: the host name cannot be encoded")
+        return InvalidRequestError("the host name cannot be encoded", label=request.label)
     if isinstance(error, aiohttp.InvalidURL):
-        return InvalidRequestError(f"{request.label}: the URL cannot be used")
+        return InvalidRequestError("the URL cannot be used", label=request.label)
     if isinstance(error, (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError)):
         return _connection(error, request, trace, stage)
     return error
@@ -93,12 +94,12 @@ def _lost(cause: Exception, request: Request, trace: WireTrace) -> APIError:
 
 def _timeout(error: TimeoutError, request: Request, stage: Stage) -> APIError:
     if isinstance(error, aiohttp.SocketTimeoutError):
-        what = f"the server was silent for idle={request.context.limits.idle:g} s in stage {stage}"
+        what = f"the server was silent for idle={request.context.settings.limits.idle:g} s in stage {stage}"
     elif isinstance(error, aiohttp.ConnectionTimeoutError):
-        what = f"no connection within connect={request.context.limits.connect:g} s, in stage {stage}"
+        what = f"no connection within connect={request.context.settings.limits.connect:g} s, in stage {stage}"
     else:
         what = f"a timeout of the operating system in stage {stage}"
-    return APITimeoutError(f"{request.label}: {what}", stage=stage, retryable=True)
+    return APITimeoutError(what, stage=stage, retryable=True, label=request.label)
 
 
 def _payload(error: aiohttp.ClientPayloadError, request: Request, stage: Stage) -> APIError:
@@ -113,7 +114,7 @@ def _tls(error: Exception, request: Request) -> APIError:
     certificate = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
     reason = getattr(certificate, "verify_message", "") or getattr(certificate, "reason", "") or type(error).__name__
     failure = APIConnectionError(
-        f"{request.label}: no trusted TLS connection ({_cut(str(reason))})", kind=ErrorKind.TLS, stage=Stage.TLS
+        f"no trusted TLS connection ({_cut(str(reason))})", kind=ErrorKind.TLS, stage=Stage.TLS, label=request.label
     )
     failure.advice = ("not retried, as it would fail again",)
     failure.__cause__ = certificate if isinstance(certificate, ssl.SSLError) else None
@@ -123,16 +124,16 @@ def _tls(error: Exception, request: Request) -> APIError:
 def _failed(
     request: Request, kind: ErrorKind, stage: Stage, what: str, cause: OSError | None = None
 ) -> APIConnectionError:
-    sent = "nothing more was sent" if request.record.sent else "nothing was sent"  # before a redirect, say
+    sent = "nothing more was sent" if request.attempt.sent else "nothing was sent"  # before a redirect, say
     failure = APIConnectionError(
-        f"{request.label}: {what}; {sent}", kind=kind, stage=stage, maybe_processed=False, retryable=True
+        f"{what}; {sent}", kind=kind, stage=stage, maybe_processed=False, retryable=True, label=request.label
     )
     failure.__cause__ = cause
     return failure
 
 
 def _broken(request: Request, kind: ErrorKind, stage: Stage, what: str) -> APIConnectionError:
-    return APIConnectionError(f"{request.label}: {what}", kind=kind, stage=stage, retryable=True)
+    return APIConnectionError(what, kind=kind, stage=stage, retryable=True, label=request.label)
 
 
 def _reason(error: OSError) -> str:

@@ -1,67 +1,63 @@
-"""The short way through aiohttp: its connector, its parser and its writer, without ``ClientSession.request``.
+"""The fast path: aiohttp's connector, parser and writer, without ``ClientSession.request``.
 
 Most of what a session does to a request (merging headers, cookies, proxies, redirects, resends, a timer) is either off
-here or done above; going round it takes a third off the price of a call. The classes used are aiohttp's own, but three
-of their methods are not documented: so this way is only taken with the releases it was tested with, on a session of
-ours that needs nothing of the rest, and as long as nobody has put something in the place of the session's method, as
-mocks and tracers do. The long way, ``ClientSession.request``, stays for everything else and behaves the same.
+here or done in the layers above. Leaving it out saves a third of the cost per call. The methods used are not documented
+(``aiohttp_internals`` lists them), so this path is taken only with releases it was tested with, on a session of our own
+that needs nothing else, and while nothing replaces the session's method, as mocks and tracers do. Everything else goes
+through ``session_path``, which behaves the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-from types import FunctionType
 from typing import Any, Final
 
 import aiohttp
 from aiohttp import hdrs
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.connector import Connection
-from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.request import Request
 from resilient_client._settings.connection import ConnectionSettings
+from resilient_client._transport.aiohttp_internals import (
+    Connection,
+    ConnectionKey,
+    ResponseHandler,
+    StreamWriter,
+    is_tested_release,
+    request_method,
+)
 from resilient_client._transport.default_headers import default_headers
+from resilient_client._transport.hooks import has_unasked_data, wake_reader_when_lost
 from resilient_client._transport.raw_response import FastPathResponse
 from resilient_client._transport.request_body import is_buffered
 from resilient_client._transport.session_factory import proxied
-from resilient_client._transport.trace import WireTrace, speaks_unasked, wake_reader_when_lost
-
-TESTED: Final = ("3.14.",)
-"""The releases of aiohttp whose inner methods are known to be what is used here."""
+from resilient_client._transport.trace import WireTrace
 
 _NO_TRACES: Final[list[Any]] = []
-_METHOD: Final = getattr(aiohttp.ClientSession, "_request", None)
+_REQUEST_METHOD: Final = request_method()
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _CACHED_ORIGINS: Final = 1024
 
 
 def possible(session: aiohttp.ClientSession, settings: ConnectionSettings) -> bool:
-    """Whether requests of this session, made with these settings, can go this way at all."""
+    """Whether requests of this session, made with these settings, can take the fast path at all."""
     return (
-        known_release()
+        is_tested_release()
         and type(session) is aiohttp.ClientSession
         and not (proxied(settings) or settings.cookies or settings.aiohttp_middlewares or session.trace_configs)
     )
 
 
-def known_release(version: str = aiohttp.__version__) -> bool:
-    """Whether the inner methods of this release of aiohttp are known."""
-    return version.startswith(TESTED) and isinstance(_METHOD, FunctionType) and _METHOD.__module__ == "aiohttp.client"
-
-
 def takes(request: Request, idle: float | None) -> bool:
-    """Whether this request can go this way now.
+    """Whether this request can take the fast path now.
 
-    Not while a mock or a tracer stands in the place of the session's method; nor if the server is to be asked before
-    the body is sent (RFC 9110 section 10.1.1); nor with a body that takes its time: only with bytes that are at hand,
-    and where the silence of the server is measured (``idle``), as few as go out in one piece.
+    Not while a mock or a tracer replaces the session's method, nor when the server is asked before the body is sent
+    (RFC 9110 section 10.1.1). A body must be buffered; with ``idle``, which measures the silence of the server, it must
+    also be small enough to go out in one piece.
     """
-    if aiohttp.ClientSession._request is not _METHOD or (request.headers and hdrs.EXPECT in request.headers):
+    if request_method() is not _REQUEST_METHOD or (request.headers and hdrs.EXPECT in request.headers):
         return False
     return request.body is None or is_buffered(request.body, in_one_piece=idle is not None)
 
@@ -138,7 +134,7 @@ class FastPath:
         """A connection that is new, or idle and silent: a reply nobody asked for is no answer to the next request."""
         try:
             connection = await self._connector.connect(origin, _NO_TRACES, timeout)
-            while trace.connecting is None and speaks_unasked(connection):
+            while trace.connecting is None and has_unasked_data(connection):
                 connection.close()
                 connection = await self._connector.connect(origin, _NO_TRACES, timeout)
         except TimeoutError as late:

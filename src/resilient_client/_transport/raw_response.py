@@ -6,8 +6,9 @@ from typing import TypeAlias
 
 import aiohttp
 from aiohttp import hdrs
-from aiohttp.connector import Connection
 from multidict import CIMultiDictProxy
+
+from resilient_client._transport.aiohttp_internals import Connection
 
 
 class FastPathResponse:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 
 from resilient_client._core.body import Body, Part, already_sent, require_bytes
 from resilient_client._core.errors import InvalidRequestError
+from resilient_client._core.validation import kind_of
 from resilient_client._transport.trace import WireTrace
 
 _PIECE = 64 * 1024
@@ -40,14 +41,14 @@ class Upload:
         "_given",
         "_opened",
         "_pieces",
-        "_progress",
         "_sources",
+        "_trace",
         "failure",
     )
 
     def __init__(self, body: Body, trace: WireTrace) -> None:
         self._body = body
-        self._progress = trace
+        self._trace = trace
         self._sources = _sources(body)
         self._pieces: Pieces | None = None
         self._opened: list[BinaryIO] = []
@@ -61,7 +62,7 @@ class Upload:
         return self
 
     async def __anext__(self) -> bytes:
-        self._progress.uploading = True
+        self._trace.uploading = True
         try:
             self._begin()
             piece = await self._next()
@@ -70,7 +71,7 @@ class Upload:
             self.failure = failure
             raise
         if piece is None:
-            self._progress.uploading = False
+            self._trace.uploading = False
             raise StopAsyncIteration
         return piece if isinstance(piece, bytes) else bytes(piece)
 
@@ -145,7 +146,13 @@ class Upload:
             return (source[at : at + _PIECE] for at in range(0, len(source), _PIECE))
         if hasattr(source, "read"):
             return _FilePieces(cast("BinaryIO", source))
-        return aiter(source) if isinstance(source, AsyncIterable) else iter(cast("Iterable[bytes]", source))
+        if isinstance(source, AsyncIterable):
+            return aiter(source)
+        if isinstance(source, Iterable) and not isinstance(source, str):
+            return iter(cast("Iterable[bytes]", source))
+        raise InvalidRequestError(
+            f"the factory of content= gave a value {kind_of(source)}; it must be bytes, a file or an iterable of bytes"
+        )
 
     def _open_file(self, path: Path) -> BinaryIO:
         """Runs in a thread, which may come to its end after the attempt did."""

@@ -1,7 +1,7 @@
-"""The session of our own: every request is one request on the wire, and carries no more than it must.
+"""Creates a client's own session. Every request through it is one request on the wire and carries no more than it must.
 
-aiohttp's redirects, its resend of lost requests, its decompression and its timer are off; what they are good for is
-done above, where it can be counted and bounded.
+aiohttp's redirects, its resend of lost requests, its decompression and its timer are off. The layers above do what they
+are good for, where it can be counted and bounded.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from typing import Final
 
 import aiohttp
 from aiohttp import hdrs
-from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
 from resilient_client._settings.connection import ConnectionSettings
+from resilient_client._transport.aiohttp_internals import LooseHeaders
 from resilient_client._transport.default_headers import NOT_DEFAULTED, default_headers
-from resilient_client._transport.sockets import create_socket
-from resilient_client._transport.trace import TracingResolver, TracingResponse, prevent_resend
+from resilient_client._transport.hooks import TracingResolver, TracingResponse, create_socket, prevent_resend
 
 _NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds
 
 
 def create_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
-    """Make one; whoever gets it closes it. Each request brings its own time limits."""
+    """A new session; the caller closes it. Each request brings its own time limits."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0,

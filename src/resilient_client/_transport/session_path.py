@@ -1,7 +1,7 @@
-"""The long way through aiohttp: ``ClientSession.request``, documented and good for everything.
+"""The session path: ``ClientSession.request``, which can send everything.
 
-Taken with uploads, proxies, cookies, aiohttp's own middlewares, a session of the caller's, and wherever ``direct``
-does not know its way.
+Taken for uploads, proxies, cookies, aiohttp's own middlewares, a caller's session, and whenever the fast path cannot be
+taken.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from aiohttp import hdrs
 
 from resilient_client._core.errors import RedirectError
 from resilient_client._core.request import Request
+from resilient_client._transport.aiohttp_internals import middlewares_of
 from resilient_client._transport.default_headers import NOT_DEFAULTED, with_default_headers
+from resilient_client._transport.hooks import prevent_resend
 from resilient_client._transport.request_body import Upload
-from resilient_client._transport.trace import prevent_resend
 
 
 class SessionPath:
@@ -25,8 +26,7 @@ class SessionPath:
         """Send through ``session``; a ``callers_session`` one has settings of its own, which each request overrides."""
         self._session = session
         self._is_callers_session = callers_session
-        # There is no public way to read them, and those given with a request replace them.
-        self._middlewares = (prevent_resend, *getattr(session, "_middlewares", ())) if callers_session else ()
+        self._middlewares = (prevent_resend, *middlewares_of(session)) if callers_session else ()
 
     async def send(
         self, request: Request, timeout: aiohttp.ClientTimeout, upload: Upload | None
@@ -50,7 +50,7 @@ class SessionPath:
         elif request.body is not None:
             options["data"] = request.body.source
         if self._is_callers_session:
-            request.record.pool_wait_unobservable = True
+            request.attempt.pool_wait_unobservable = True
             _refuse_cross_origin(self._session, request)
             options["headers"] = with_default_headers(options["headers"])
             options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
@@ -62,8 +62,9 @@ class SessionPath:
 
 def _refuse_cross_origin(session: aiohttp.ClientSession, request: Request) -> None:
     """Keep what a caller's session adds to every request from an origin that a redirect leads to."""
-    if request.endpoint != request.record.endpoint and (session.headers or session.auth is not None):
+    if request.endpoint != request.attempt.endpoint and (session.headers or session.auth is not None):
         raise RedirectError(
-            f"{request.label}: the redirect to {request.endpoint} is not followed: the session given to the client "
-            "adds its own headers or auth to every request; give them to the client instead"
+            f"the redirect to {request.endpoint} is not followed: the session given to the client "
+            "adds its own headers or auth to every request; give them to the client instead",
+            label=request.label,
         )

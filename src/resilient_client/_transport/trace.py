@@ -1,8 +1,7 @@
-"""How far one wire request has come, known without aiohttp's traces, which would cost a fifth of a request.
+"""The trace of one wire request: how far it has come, and when.
 
-Public hooks of aiohttp tell everything: the resolver is asked for new names, the socket factory is called for new
-connections only, and the response object is started once the request's head has been handed to the connection. A
-context variable carries the ``WireTrace`` to them.
+aiohttp's own tracing would cost a fifth of a request. The marks here are set by the fast path and by the ``hooks``, to
+which the context variable ``current_trace`` carries the trace.
 """
 
 from __future__ import annotations
@@ -11,34 +10,38 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
-from weakref import WeakSet
-
-import aiohttp
-from aiohttp import http_exceptions
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ClientResponse
-from aiohttp.connector import Connection
+from typing import TYPE_CHECKING, Any
 
 from resilient_client._core.certificate import Certificate
 from resilient_client._core.kinds import Stage
 from resilient_client._core.timings import Timings
+from resilient_client._transport.aiohttp_internals import ResponseHandler
 from resilient_client._transport.certificate import certificate_of
 
-current_trace: ContextVar[WireTrace | None] = ContextVar("resilient_client_progress", default=None)
+if TYPE_CHECKING:
+    from resilient_client._transport.request_body import Upload
 
-
-class ConnectionLost(Exception):  # noqa: N818 - internal: only crosses aiohttp, never reaches a user
-    """Carries a lost connection past aiohttp, which would otherwise resend the request behind our back."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__()
-        self.cause = cause
+current_trace: ContextVar[WireTrace | None] = ContextVar("resilient_client_trace", default=None)
 
 
 class WireTrace:
-    """The marks of one wire request, in seconds on the transport's clock; ``None`` for what did not happen (yet)."""
+    """The marks of one wire request, in seconds on the transport's clock; ``None`` for what has not happened.
+
+    Attributes:
+        began: When the request reached the transport.
+        pooled: When it got a slot in the pool.
+        resolving: When the name lookup began, if one was needed; ``resolved``: when it ended.
+        connecting: When the first socket was made, if one was needed; ``connected``: when TCP was established.
+        sent: When the head was handed to a connection: from then on the server may act.
+        replied: When the head of the response was there.
+        ended: When the body was read, or the request failed.
+        upload: The body on its way, if it takes an upload.
+        uploading: Whether part of the body has not been handed over yet.
+        wire: The transport, until the response to everything that was sent there; what is unsent there stays known.
+        reused: Whether it went out on a kept-alive connection.
+        sockets: Those that were tried; empty once the request is sent.
+        peer: The certificate of the server as decoded by ``ssl``, of a new connection.
+    """
 
     pooled: float | None = None
     resolving: float | None = None
@@ -48,8 +51,9 @@ class WireTrace:
     sent: float | None = None
     replied: float | None = None
     ended: float | None = None
+    upload: Upload | None = None
     uploading = False
-    wire: asyncio.WriteTransport | None = None  # until the answer to all that was sent there
+    wire: asyncio.WriteTransport | None = None
     reused: bool | None = None
     sockets: tuple[socket.socket, ...] = ()
     peer: Mapping[str, Any] | None = None
@@ -61,16 +65,19 @@ class WireTrace:
         self.began = clock()
 
     def mark_sent(self, reused: bool) -> None:
-        """The head of the request is with a connection, new or ``reused``: from now on the server may act."""
+        """The head of the request is with a connection, new or ``reused``."""
         self.sent = self.clock()
         self.reused = reused
         if self.sockets:
-            self.sockets = ()  # the connection has its own; whoever keeps this must not keep them
+            self.sockets = ()  # the connection owns them; this trace may be kept for long in a history
 
     def mark_answered(self, protocol: ResponseHandler | None) -> None:
-        """The head of the reply is here; ``protocol`` has the connection, if that is still ours.
+        """The head of the response is there.
 
-        An answer to a request that is not sent whole is the last thing the connection is good for.
+        A connection that is answered before the request was sent whole is not used again.
+
+        Args:
+            protocol: Of the connection, if that is still ours.
         """
         if self.uploading or (protocol is not None and _has_unsent(self.wire)):
             self.uploading = True
@@ -80,14 +87,21 @@ class WireTrace:
             self.wire = None
 
     def mark_failed(self) -> Stage:
-        """It is over; gives the stage in which it ended."""
+        """The request failed; returns the stage in which it ended."""
         self.ended = self.clock()
         stage, self.sockets = self.stage(), ()
-        self.cut_off()
+        self.abort()
         return stage
 
-    def cut_off(self) -> None:
-        """End a connection that is good for nothing more. To close it in order would wait until the rest is taken."""
+    def release(self) -> None:
+        """The exchange is over, and with it what is left of an upload."""
+        if self.upload is not None:
+            self.upload.close()
+        if self.wire is not None:
+            self.abort()
+
+    def abort(self) -> None:
+        """Abort a connection with unsent data. An orderly close would wait until the server has taken all of it."""
         wire, self.wire = self.wire, None
         if wire is not None:
             wire.abort()
@@ -136,130 +150,3 @@ def _connected(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
-
-
-class TracingResolver(AbstractResolver):
-    """The system's resolver, which tells when it is asked.
-
-    Chosen by name, because aiohttp's default changes to another one as soon as some package is installed.
-    """
-
-    def __init__(self) -> None:
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Resolve ``host`` by the operating system."""
-        trace = current_trace.get()
-        if trace is not None:
-            trace.resolving = trace.clock()
-        found = await self._resolver.resolve(host, port, family)
-        if trace is not None:
-            trace.resolved = trace.clock()
-        return found
-
-    async def close(self) -> None:
-        """Close the system's resolver."""
-        await self._resolver.close()
-
-
-def speaks_unasked(connection: Connection) -> bool:
-    """Whether there is a reply on it already, before the request: it would be taken for the answer."""
-    return connection.protocol is not None and len(connection.protocol) > 0
-
-
-class TracingResponse(ClientResponse):
-    """Marks the sending of the request, and keeps aiohttp from resending it after a lost connection."""
-
-    async def start(self, connection: Connection) -> ClientResponse:
-        """Wait for the head of the reply."""
-        trace = current_trace.get()
-        if trace is not None:
-            trace.mark_sent(self._is_reused(connection, trace))
-            trace.wire = connection.transport
-            if trace.reused and speaks_unasked(connection):
-                raise ConnectionLost(aiohttp.ServerDisconnectedError())
-            if trace.tls and not trace.reused and connection.transport is not None:
-                trace.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
-        try:
-            await super().start(connection)
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
-            failure = ConnectionLost(lost)
-        else:
-            if trace is not None:
-                trace.mark_answered(connection.protocol)
-            if not self.content.is_eof() and connection.protocol is not None:
-                wake_reader_when_lost(self.content, connection.protocol)
-            return self
-        raise failure
-
-    def _is_reused(self, connection: Connection, trace: WireTrace) -> bool:
-        return trace.connecting is None  # our socket factory was not asked for one
-
-
-class CallersTracingResponse(TracingResponse):
-    """The same on a session that is not ours, and does not ask our socket factory."""
-
-    def _is_reused(self, connection: Connection, trace: WireTrace) -> bool:
-        protocol = connection.protocol
-        if protocol is None or protocol in _used:
-            return protocol is not None
-        _used.add(protocol)  # others may have used it before us: taking it for new is the careful guess
-        return False
-
-
-_used: WeakSet[object] = WeakSet()
-
-
-def wake_reader_when_lost(content: aiohttp.StreamReader, protocol: ResponseHandler) -> None:
-    """Let the loss of the connection end the body.
-
-    aiohttp closes the connection when the framing of a body breaks after the head was read, but tells only who waits
-    for a head: the reader of the body would wait for ever.
-    """
-    closed = protocol.closed
-    if closed is None:
-        return
-
-    def lost(ended: asyncio.Future[None]) -> None:
-        ended.exception()  # looked at, so that nobody complains that nobody did
-        if content.is_eof() or content.exception() is not None:
-            return
-        failure = aiohttp.ClientPayloadError("the connection was lost within the body")
-        if isinstance(protocol.exception(), http_exceptions.HttpProcessingError):
-            failure.__cause__ = http_exceptions.TransferEncodingError("the framing of the body broke")
-        content.set_exception(failure)
-
-    def whole() -> None:
-        closed.remove_done_callback(lost)  # the connection may live on for many replies
-
-    closed.add_done_callback(lost)
-    content.on_eof(whole)
-
-
-async def prevent_resend(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> ClientResponse:
-    """The outermost aiohttp middleware, where our response class or a plain connection are not to be had.
-
-    Does for a session that is not ours, and for proxies, what ``TracingResponse`` does for ours.
-    """
-    if not issubclass(request.response_class, TracingResponse):
-        request.response_class = _tracing(request.response_class)
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
-        failure = ConnectionLost(lost)
-    raise failure
-
-
-_tracing_classes: dict[type[ClientResponse], type[ClientResponse]] = {ClientResponse: CallersTracingResponse}
-
-
-def _tracing(response_class: type[ClientResponse]) -> type[ClientResponse]:
-    known = _tracing_classes.get(response_class)
-    if known is None:
-        known = type(f"Marking{response_class.__name__}", (CallersTracingResponse, response_class), {})
-        _tracing_classes[response_class] = known
-    return known

@@ -1,11 +1,11 @@
-"""The transport: one aiohttp session, one wire request a ``send``."""
+"""The transport: one aiohttp session, one wire request per ``send``."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 
@@ -15,6 +15,7 @@ from resilient_client._core.response import Response
 from resilient_client._policies.http.redirect import REDIRECTS
 from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._transport import fast_path
+from resilient_client._transport.aiohttp_internals import check_supported
 from resilient_client._transport.errors import translate
 from resilient_client._transport.pool import Pool
 from resilient_client._transport.raw_response import RawResponse
@@ -34,8 +35,8 @@ from resilient_client._transport.trace import WireTrace, current_trace
 class AiohttpTransport:
     """Sends requests through an aiohttp session: its own, made on first use, or a caller's, which it never closes.
 
-    Every request is one request on the wire: aiohttp's redirects, its resend of lost requests and its
-    decompression are off; what they are good for is done above, where it can be counted and bounded.
+    Every request is one request on the wire. aiohttp's redirects, its resend of lost requests and its decompression
+    are off; the layers above do what they are good for, where it can be counted and bounded.
     """
 
     def __init__(self, settings: ConnectionSettings, session: aiohttp.ClientSession | None = None) -> None:
@@ -43,20 +44,21 @@ class AiohttpTransport:
 
         Args:
             settings: How connections are made; for a caller's session only ``max_response_size`` applies.
-            session: A session of the caller's, to use instead of an own one.
+            session: A caller's session, used instead of an own one.
 
         Raises:
-            ConfigurationError: ``session`` is no open aiohttp session.
+            ConfigurationError: ``session`` is not an open aiohttp session.
         """
         if session is not None and not isinstance(session, aiohttp.ClientSession):
             raise ConfigurationError(
                 f"session is {type(session).__name__}; give an aiohttp.ClientSession or leave it out"
             )
-        if session is not None and (idle := sorted(settings.model_fields_set - {"max_response_size"})):
+        if session is not None and (unused := sorted(settings.model_fields_set - {"max_response_size"})):
             raise ConfigurationError(
-                f"connection sets {', '.join(idle)}, which a session of your own decides by itself; "
+                f"connection sets {', '.join(unused)}, which a session of your own decides by itself; "
                 "set it there, or leave session out"
             )
+        check_supported()
         self._settings = settings
         self._is_callers_session = session is not None
         self._session = session
@@ -68,65 +70,41 @@ class AiohttpTransport:
         self._closed = False
 
     async def send(self, request: Request) -> Response:
-        """Send one wire request and read its reply; see ``core.protocols.Transport``."""
+        """Send one wire request and read its response; see ``_core.protocols.Transport``."""
         session, pool = self._opened or self._open()
-        context, url, endpoint = request.context, request.url, request.endpoint
-        trace = WireTrace(self._clock, request.record.number, endpoint.scheme == "https")
-        request.record.trace = trace
-        if (abandoned := context.open_stream) is not None:  # by who sends again: it holds a connection
-            context.open_stream = None
-            abandoned.close()
+        context, attempt, endpoint = request.context, request.attempt, request.endpoint
+        trace = attempt.trace = WireTrace(self._clock, attempt.number, endpoint.scheme == "https")
+        if context.open_response is not None:  # of an earlier request of this attempt: it holds a connection
+            context.close_open_response()
         if pool.try_acquire(endpoint):
             trace.pooled = trace.began
         else:
-            await self._wait_for_place(pool, request, trace)
+            await _wait_for_slot(pool, request, trace)
         token = current_trace.set(trace)
-        upload: Upload | None = None
         try:
-            if self._closed or (self._is_callers_session and session.closed):  # while this request was under way
+            if self._closed or (self._is_callers_session and session.closed):  # while it waited for a slot
                 raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
-            timeout = aiohttp_timeout(context.limits.connect, context.limits.idle)
-            reply: RawResponse
-            if self._fast_path is not None and fast_path.takes(request, context.limits.idle):
-                reply = await self._fast_path.send(request, timeout, trace)
-            else:
-                if request.body is not None and not is_buffered(request.body):
-                    upload = Upload(request.body, trace)
-                reply = await self._session_path.send(request, timeout, upload)
+            raw = await self._send_head(request, trace)
             trace.replied = trace.ended = trace.clock()
-            truncated = False
-            content = None if reply.status >= 400 or context.streaming else buffered_body(reply, self._max_size)
-            if content is None:
-                content, truncated = await self._read(reply, request, trace, upload, (session, pool))
-                trace.ended = trace.clock()
-            return Response(reply.status, reply.headers, content, url, truncated, trace)
+            content = None if raw.status >= 400 or context.streaming else buffered_body(raw, self._max_size)
+            if content is not None:
+                return Response(raw.status, raw.headers, content, request.url, False, trace)
+            return await self._receive(raw, request, trace, (session, pool))
         except asyncio.CancelledError:
-            request.record.stage = trace.mark_failed()
+            attempt.stage = trace.mark_failed()
             raise
         except Exception as error:
-            request.record.stage = trace.mark_failed()
-            of_source = upload is not None and upload.failure
-            failure = of_source or _translate(error, request, trace, session)
+            attempt.stage = trace.mark_failed()
+            source_failure = None if trace.upload is None else trace.upload.failure
+            failure = source_failure or _translate(error, request, trace, session)
         finally:
             current_trace.reset(token)
             if trace.sent is not None:
-                request.record.sent, request.record.reused = True, trace.reused
-            if context.open_stream is None:  # else they belong to it: the upload, too, may still go on
-                _let_go(trace, upload)
+                attempt.sent, attempt.reused = True, trace.reused
+            if context.open_response is None:  # else slot, connection and upload belong to the open body
+                trace.release()
                 pool.release(endpoint)
         raise failure
-
-    @staticmethod
-    async def _wait_for_place(pool: Pool, request: Request, trace: WireTrace) -> None:
-        request.record.queued = True
-        try:
-            await pool.acquire(request.endpoint)
-        except asyncio.CancelledError:
-            request.record.stage = trace.mark_failed()
-            raise
-        finally:
-            request.record.queued = False
-        trace.pooled = trace.clock()
 
     async def close(self) -> None:
         """Close the session if it is our own. May be called twice."""
@@ -135,47 +113,40 @@ class AiohttpTransport:
             await self._session.close()
 
     def make_session(self) -> aiohttp.ClientSession:
-        """The session of our own, made on first use; the one thing that a transport in memory replaces."""
+        """Make the session, on first use; the one thing that a transport in memory replaces."""
         return create_session(self._settings)
 
-    async def _read(
-        self,
-        reply: RawResponse,
-        request: Request,
-        trace: WireTrace,
-        upload: Upload | None,
-        opened: tuple[aiohttp.ClientSession, Pool],
-    ) -> tuple[bytes, bool]:
-        """The body, and whether it was cut; a body that is to be streamed stays open."""
+    def _send_head(self, request: Request, trace: WireTrace) -> Awaitable[RawResponse]:
+        """Send the request on the fast path where it can be taken, and wait for the head of the response."""
+        limits, body = request.context.settings.limits, request.body
+        timeout = aiohttp_timeout(limits.connect, limits.idle)
+        if self._fast_path is not None and fast_path.takes(request, limits.idle):
+            return self._fast_path.send(request, timeout, trace)
+        if body is not None and not is_buffered(body):
+            trace.upload = Upload(body, trace)
+        return self._session_path.send(request, timeout, trace.upload)
+
+    async def _receive(
+        self, raw: RawResponse, request: Request, trace: WireTrace, opened: tuple[aiohttp.ClientSession, Pool]
+    ) -> Response:
+        """Read the body, or leave it open where it is to be streamed."""
+        context, truncated = request.context, False
         try:
-            if reply.status >= 400:
-                return await read_error_body(reply, _max_wait_for_body(request))
-            if request.context.streaming and reply.status not in REDIRECTS:
-                self._leave_open(reply, request, trace, upload, opened)
-                return b"", False
-            return await read_body(reply, self._max_size), False
+            if raw.status >= 400:
+                content, truncated = await read_error_body(raw, _max_wait_for_body(request))
+            elif context.streaming and raw.status not in REDIRECTS:
+                response = Response(raw.status, raw.headers, b"", request.url, False, trace)
+                response.open_body = _open_body(raw, request, trace, *opened)
+                context.open_response = response
+                trace.ended = trace.clock()
+                return response
+            else:
+                content = await read_body(raw, self._max_size)
         except BaseException:
-            reply.close()
+            raw.close()
             raise
-
-    def _leave_open(
-        self,
-        reply: RawResponse,
-        request: Request,
-        trace: WireTrace,
-        upload: Upload | None,
-        opened: tuple[aiohttp.ClientSession, Pool],
-    ) -> None:
-        endpoint, (session, pool) = request.endpoint, opened
-
-        def on_close() -> None:
-            trace.ended = trace.clock()
-            _let_go(trace, upload)
-            pool.release(endpoint)
-
-        request.context.open_stream = StreamedBody(
-            reply, on_close, lambda error: _translate(error, request, trace, session)
-        )
+        trace.ended = trace.clock()
+        return Response(raw.status, raw.headers, content, request.url, truncated, trace)
 
     def _open(self) -> tuple[aiohttp.ClientSession, Pool]:
         loop = asyncio.get_running_loop()
@@ -198,15 +169,35 @@ class AiohttpTransport:
         return session, pool
 
 
-def _let_go(trace: WireTrace, upload: Upload | None) -> None:
-    """The exchange is over, and with it what is left of the upload."""
-    if upload is not None:
-        upload.close()
-    trace.cut_off()
+async def _wait_for_slot(pool: Pool, request: Request, trace: WireTrace) -> None:
+    attempt = request.attempt
+    attempt.queued = True
+    try:
+        await pool.acquire(request.endpoint)
+    except asyncio.CancelledError:
+        attempt.stage = trace.mark_failed()
+        raise
+    finally:
+        attempt.queued = False
+    trace.pooled = trace.clock()
+
+
+def _open_body(
+    raw: RawResponse, request: Request, trace: WireTrace, session: aiohttp.ClientSession, pool: Pool
+) -> StreamedBody:
+    """The body as it is left open; it owns the slot in the pool, the connection and the upload until it is closed."""
+    endpoint = request.endpoint
+
+    def on_close() -> None:
+        trace.ended = trace.clock()
+        trace.release()
+        pool.release(endpoint)
+
+    return StreamedBody(raw, on_close, lambda error: _translate(error, request, trace, session))
 
 
 def _translate(error: Exception, request: Request, trace: WireTrace, session: aiohttp.ClientSession) -> Exception:
-    """Our error; of a connection that broke because we closed the session, one that does not blame the server."""
+    """Our error; of a connection that broke because the session was closed, one that does not blame the server."""
     failure = translate(error, request, trace)
     if session.closed and isinstance(failure, APIConnectionError):
         return ClientClosedError(
@@ -217,7 +208,7 @@ def _translate(error: Exception, request: Request, trace: WireTrace, session: ai
 
 
 def _max_wait_for_body(request: Request) -> float:
-    """Seconds for the body of an error reply: less than is left, so that the status outlives a body that drips."""
-    timeout = request.record.timeout
+    """Seconds for the body of an error response: half of what is left, so that a slow body does not hide the status."""
+    timeout = request.attempt.timeout
     left = math.inf if timeout is None else timeout.ends_at - request.context.client.loop_time()
     return min(ERROR_BODY_TIMEOUT, left / 2)

@@ -107,8 +107,8 @@ class OAuth2ClientCredentials(BearerAuth):
                 headers, form = self._credentials()
                 reply = await api.post(str(self._token_url), headers=headers, data=form, idempotent=True)
         except APIError as error:
-            reason = _refusal(error.response) if isinstance(error, APIStatusError) else error.args[0]
-            error.args = (f"no token from {self._token_url.origin()}: {reason}",)
+            reason = _refusal(error.response) if isinstance(error, APIStatusError) else error.summary
+            error.summary, error.label = f"no token from {self._token_url.origin()}: {reason}", ""
             error.retryable = False  # it had its retries; those of the waiting calls would multiply them
             raise
         return self._read(reply)

@@ -37,8 +37,6 @@ from resilient_client.health._target import Function, Probe
 if TYPE_CHECKING:
     from resilient_client._client.client import APIClient
 
-_LABEL = re.compile(r"[A-Z]+ \S+: ")
-
 
 class Look(NamedTuple):
     """What one look saw.
@@ -98,7 +96,7 @@ def failed(error: APIError) -> Look:
     if isinstance(error, DeadlineExceededError) and error.history:
         reason = f"no answer within {error.elapsed:.2f} s, stuck in stage {error.stage}"
     else:
-        reason = _LABEL.sub("", str(error.args[0]) if error.args else type(error).__name__, count=1)
+        reason = error.summary
     reply: Response | None = getattr(error, "response", None)
     status = None if reply is None else reply.status
     traced = _traced(error.history)
@@ -119,7 +117,7 @@ async def _call(probe: Probe, call: Call[Response], client: APIClient) -> Look:
         if error.response is None or circle:
             return failed(error)
         reply = error.response
-        reply.history, reply.elapsed = error.history, error.elapsed
+        reply.attach_history(error.history, error.elapsed)
     except APIError as error:
         return failed(error)
     except ConfigurationError:

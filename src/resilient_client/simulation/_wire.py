@@ -79,7 +79,8 @@ class Wire:
         finally:
             pool.release(endpoint)
         if request.context.streaming and response.status < 400:
-            request.context.open_stream = _NoBody()
+            response.open_body = _NoBody()
+            request.context.open_response = response
         return response
 
     async def close(self) -> None:
@@ -87,17 +88,17 @@ class Wire:
         self._closed = True
 
     async def _wait_for_place(self, request: Request, endpoint: Endpoint) -> None:
-        request.record.queued = True
+        request.attempt.queued = True
         try:
             await self._pool.acquire(endpoint)
         except asyncio.CancelledError:
-            request.record.stage = Stage.POOL
+            request.attempt.stage = Stage.POOL
             raise
         finally:
-            request.record.queued = False
+            request.attempt.queued = False
 
     async def _exchange(self, request: Request, server: Server) -> Response:
-        loop, account, record = self._loop, self._account, request.record
+        loop, account, record = self._loop, self._account, request.attempt
         now = loop.time()
         count(account.tally.attempts, now)
         count(server.tally.load, now)
@@ -123,27 +124,28 @@ class Wire:
         return Response(answer.status, answer.headers, b"", request.url)
 
     async def _answer(self, request: Request, job: Job, reply: asyncio.Future[Answer | None]) -> Answer | None:
-        idle = request.context.limits.idle
+        idle = request.context.settings.limits.idle
         silence = None if idle is None else self._loop.call_later(idle, _fall_silent, reply, context=_CONTEXT)
         try:
             return await reply
         except asyncio.CancelledError:
-            request.record.stage = Stage.HEADERS
+            request.attempt.stage = Stage.HEADERS
             job.leave()
-            timeout = request.record.timeout
+            timeout = request.attempt.timeout
             if timeout is None or not timeout.has_fired:
                 self._account.left += 1
             raise
         except TimeoutError:
-            request.record.stage = Stage.HEADERS
+            request.attempt.stage = Stage.HEADERS
             job.leave()
         finally:
             if silence is not None:
                 silence.cancel()
         raise APITimeoutError(
-            f"{request.label}: the server was silent for idle={idle:g} s in stage headers",
+            f"the server was silent for idle={idle:g} s in stage headers",
             stage=Stage.HEADERS,
             retryable=True,
+            label=request.label,
         )
 
     def _take_idle(self, server: Server, now: float) -> bool:
@@ -162,19 +164,20 @@ class Wire:
         how = "error" if replica.outage is None else replica.outage.how
         if how not in ("refuse", "unreachable"):
             return
-        limit = request.context.limits.connect
+        limit = request.context.settings.limits.connect
         try:
             await asyncio.sleep(delay if how == "refuse" else math.inf if limit is None else limit)
         except asyncio.CancelledError:
-            request.record.stage = Stage.CONNECT
+            request.attempt.stage = Stage.CONNECT
             raise
-        request.record.stage = Stage.CONNECT
+        request.attempt.stage = Stage.CONNECT
         if how == "refuse":
             raise _unsent(request, ErrorKind.CONNECT, Stage.CONNECT, "cannot connect (Connection refused)")
         raise APITimeoutError(
-            f"{request.label}: no connection within connect={limit:g} s, in stage connect",
+            f"no connection within connect={limit:g} s, in stage connect",
             stage=Stage.CONNECT,
             retryable=True,
+            label=request.label,
         )
 
 
@@ -195,18 +198,19 @@ def _fall_silent(reply: asyncio.Future[Answer | None]) -> None:
 
 
 def _unsent(request: Request, kind: ErrorKind, stage: Stage, what: str) -> APIError:
-    request.record.stage = stage
+    request.attempt.stage = stage
     return APIConnectionError(
-        f"{request.label}: {what}; nothing was sent", kind=kind, stage=stage, maybe_processed=False, retryable=True
+        f"{what}; nothing was sent", kind=kind, stage=stage, maybe_processed=False, retryable=True, label=request.label
     )
 
 
 def _reset(request: Request, *, stale: bool) -> APIError:
     failure = APIConnectionError(
-        f"{request.label}: the server reset the connection before the reply",
+        "the server reset the connection before the reply",
         kind=ErrorKind.DISCONNECTED,
         stage=Stage.HEADERS,
         retryable=True,
+        label=request.label,
     )
     failure.stale_connection = stale
     return failure

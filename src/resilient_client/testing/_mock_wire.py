@@ -21,7 +21,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from resilient_client._core.kinds import ErrorKind, Stage
-from resilient_client._transport.trace import ConnectionLost, WireTrace
+from resilient_client._transport.hooks import ConnectionLost
+from resilient_client._transport.trace import WireTrace
 from resilient_client.testing._scripted import ScriptedFailure, ScriptedReply
 
 BEFORE_SENDING = frozenset({Stage.POOL, Stage.DNS, Stage.CONNECT, Stage.TLS})

@@ -6,13 +6,15 @@ from random import Random
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from resilient_client._core.attempt import Attempt
 from resilient_client._core.body import Body
 from resilient_client._core.call import Call
+from resilient_client._core.context import CallContext, ClientContext
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.events import Events
-from resilient_client._core.record import AttemptRecord
-from resilient_client._core.request import CallContext, ClientContext, Request
+from resilient_client._core.request import Request
 from resilient_client._core.response import Response
+from resilient_client._settings.call_settings import CallSettings
 from resilient_client._settings.timeout import Timeout
 
 CANARY = "canary-5f1d"
@@ -24,8 +26,9 @@ def request_to(
     """The request of a first attempt."""
     endpoint = Endpoint.of(URL(url))
     client = ClientContext("test", events or Events(), Random(0))
-    context = CallContext(Call.get("/orders"), client, Timeout().limits(), None, endpoint, 0.0)
-    return Request("GET", URL(url), CIMultiDict(), body, context, AttemptRecord(1, endpoint, 0.0))
+    context = CallContext(Call.get("/orders"), client, CallSettings(Timeout().limits()), 0.0)
+    context.upstream = endpoint
+    return Request("GET", URL(url), CIMultiDict(), body, context, Attempt(1, endpoint, 0.0))
 
 
 def reply_to(request: Request, status: int = 200, content: bytes = b"") -> Response:

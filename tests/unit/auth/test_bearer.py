@@ -102,11 +102,11 @@ async def test_provider_slow_to_end_holds_up_nobody_who_leaves() -> None:
     caller = asyncio.create_task(BearerAuth(provider).apply(request_to()))
     await settle()
     caller.cancel()
-    await asyncio.wait((caller,), timeout=0.5)
+    await asyncio.wait((caller,), timeout=60)
     assert caller.cancelled()
     gc.collect()
     cleanup.set()
-    await asyncio.wait_for(cleaned.wait(), 0.5)
+    await asyncio.wait_for(cleaned.wait(), 60)
     await settle()
     gc.collect()
     assert complaints == []

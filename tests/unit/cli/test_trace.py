@@ -18,7 +18,7 @@ from resilient_client._core.events import (
     RetryScheduled,
     TokenRefreshed,
 )
-from resilient_client._core.timings import RecordedTrace, Timings
+from resilient_client._core.timings import Timings
 
 END = Endpoint("https", "api.example.com", 443)
 CALL = {"client": "c", "at": 0.0, "method": "GET", "route": "/"}
@@ -27,11 +27,7 @@ CIRCUIT = {"client": "c", "at": 0.0, "endpoint": END}
 
 def record(**values: object) -> AttemptRecord:
     """A finished attempt."""
-    made = AttemptRecord(1, END, 0.0)
-    made.elapsed = 0.05
-    for name, value in values.items():
-        setattr(made, name, value)
-    return made
+    return AttemptRecord(1, END, 0.0, 0.05)._replace(**values)
 
 
 def told(event: Event, *, bars: bool = False) -> list[str]:
@@ -74,15 +70,15 @@ def test_event_of_no_interest_is_not_told() -> None:
 
 def test_stages_of_an_attempt_are_told_in_order() -> None:
     """Each stage that took place stands with its time; a wait for the pool only if there was one."""
-    spent = RecordedTrace(Timings(pool=0.0, dns=0.002, connect=0.011, tls=0.024, first_byte=0.131, body=0.0004), None)
-    first, *_ = told(AttemptFinished(**CALL, record=record(status=200, trace=spent)))
+    spent = Timings(pool=0.0, dns=0.002, connect=0.011, tls=0.024, first_byte=0.131, body=0.0004)
+    first, *_ = told(AttemptFinished(**CALL, record=record(status=200, timings=spent)))
     assert first == "dns 2.0 ms · connect 11 ms · tls 24 ms · first byte 131 ms · body 0.4 ms"
 
 
 def test_bar_is_drawn_to_scale() -> None:
     """A stage that took half of the time takes half of the bar."""
-    spent = RecordedTrace(Timings(connect=0.025, first_byte=0.025), None)
-    _, bar, _ = list(lines(AttemptFinished(**CALL, record=record(status=200, trace=spent)), bars=True))
+    spent = Timings(connect=0.025, first_byte=0.025)
+    _, bar, _ = list(lines(AttemptFinished(**CALL, record=record(status=200, timings=spent)), bars=True))
     assert [(span.end - span.start, span.style) for span in bar.spans] == [(24, "yellow"), (24, "green")]
 
 
@@ -91,9 +87,7 @@ def test_kept_connection_and_redirects_are_told() -> None:
     told_lines = told(
         AttemptFinished(
             **CALL,
-            record=record(
-                status=200, reused=True, trace=RecordedTrace(Timings(body=0.001), None), redirects=("https://x/y",)
-            ),
+            record=record(status=200, reused=True, timings=Timings(body=0.001), redirects=("https://x/y",)),
         )
     )
     assert told_lines == ["kept connection · body 1.0 ms", "↪ redirected to https://x/y", "✓ 200 OK · 50 ms"]

@@ -26,7 +26,7 @@ async def rings(timeout: TaskTimeout) -> tuple[bool, float]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_alarms_at_random_ring_once_each_at_their_ends(seed: int) -> None:
+def test_random_timeouts_fire_once(seed: int) -> None:
     """Two hundred tasks with alarms one after the other: each rings exactly once, and at the right time."""
 
     async def one(timer: SharedTimer, rng: Random) -> None:
@@ -51,7 +51,7 @@ def test_alarms_at_random_ring_once_each_at_their_ends(seed: int) -> None:
     assert run_virtual(main()) == (0, 0, 0, math.inf)
 
 
-def test_alarm_that_is_closed_never_rings_and_leaves_nothing() -> None:
+def test_closed_timeout_never_fires() -> None:
     """Neither an entry nor the loop's timer outlives the last alarm."""
 
     async def main() -> tuple[int, int, int, float]:
@@ -64,7 +64,7 @@ def test_alarm_that_is_closed_never_rings_and_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_alarms_postponed_at_random_ring_once_each_at_their_last_ends(seed: int) -> None:
+def test_postponed_timeouts_fire_once(seed: int) -> None:
     """Wherever an alarm stands when it gets more time, it rings at its last end, and one without end never does."""
 
     async def one(timer: SharedTimer, rng: Random) -> None:
@@ -92,7 +92,7 @@ def test_alarms_postponed_at_random_ring_once_each_at_their_last_ends(seed: int)
     assert run_virtual(main()) == (0, 0, 0, math.inf)
 
 
-def test_alarm_that_rang_beside_a_callers_cancellation_leaves_it_to_the_caller() -> None:
+def test_timeout_keeps_callers_cancellation() -> None:
     """Both at once: what comes out is the caller's cancellation."""
 
     async def victim(timer: SharedTimer) -> bool:
@@ -111,7 +111,7 @@ def test_alarm_that_rang_beside_a_callers_cancellation_leaves_it_to_the_caller()
     assert run_virtual(main()) == (False, 1)
 
 
-def test_timers_of_many_alarms_set_one_timer_of_the_loop() -> None:
+def test_timeouts_share_one_loop_timer() -> None:
     """A thousand alarms of the same length set the loop's timer once."""
     calls = 0
 

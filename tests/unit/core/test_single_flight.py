@@ -22,7 +22,7 @@ async def test_outcome_is_shared_and_not_kept() -> None:
     assert await flight.join(work) == 2
 
 
-async def test_failure_that_nobody_waits_for_is_not_reported() -> None:
+async def test_unawaited_failure_is_not_reported() -> None:
     """Work that was only started fails in silence: asyncio has nothing to complain about."""
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
@@ -39,7 +39,7 @@ async def test_failure_that_nobody_waits_for_is_not_reported() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_end_stops_what_nobody_waits_for_and_nothing_else() -> None:
+async def test_end_stops_unawaited_work_only() -> None:
     """Ending never takes the work away from somebody who waits."""
     flight: SingleFlight[str] = SingleFlight()
     gate = asyncio.Event()
@@ -58,7 +58,7 @@ async def test_end_stops_what_nobody_waits_for_and_nothing_else() -> None:
     assert await waiter == "done"
 
 
-async def test_work_cancelled_from_outside_is_an_error_and_no_cancellation() -> None:
+async def test_work_cancelled_outside_is_an_error() -> None:
     """A waiter that nobody cancelled must not believe that it was."""
     flight: SingleFlight[None] = SingleFlight()
 
@@ -89,7 +89,7 @@ def test_work_of_another_loop_is_left_alone() -> None:
         assert second.run(flight.join(work)) == "done"
 
 
-async def test_flight_takes_nobody_along_once_it_ends() -> None:
+async def test_ended_flight_cannot_be_joined() -> None:
     """Whoever finds a flight that everybody has left, or that has landed, must start another."""
     gate = asyncio.Event()
     flight: Flight[bool] = Flight(gate.wait())
@@ -109,7 +109,7 @@ async def test_flight_takes_nobody_along_once_it_ends() -> None:
     assert not landed.joinable
 
 
-async def test_flight_that_is_ended_twice_is_cancelled_once() -> None:
+async def test_flight_ended_twice_is_cancelled_once() -> None:
     """Work that cleans up after its cancellation is not disturbed by a second one."""
     cleaned = asyncio.Event()
 

@@ -76,16 +76,16 @@ def heard(events: Events) -> list[Event]:
     return told
 
 
-async def test_accepted_credentials_are_sent_on_a_copy_and_cause_nothing() -> None:
+async def test_credentials_are_added_to_a_copy() -> None:
     """The success path is one request; the original stays without credentials."""
     auth, upstream, request = Rotating(), Upstream("v1"), request_to()
     reply = await AuthMiddleware(auth)(request, upstream)
     assert (reply.status, len(upstream.seen), auth.refreshes) == (200, 1, 0)
     assert "Authorization" not in request.headers
-    assert not request.record.reauthenticated
+    assert not request.attempt.reauthenticated
 
 
-async def test_hundred_401s_cause_one_refresh_and_hundred_resends() -> None:
+async def test_hundred_401s_cause_one_refresh() -> None:
     """However many callers meet a 401 together, the credentials are refreshed once."""
     auth, upstream = Rotating(), Upstream("v2")
     link = AuthMiddleware(auth)
@@ -93,7 +93,7 @@ async def test_hundred_401s_cause_one_refresh_and_hundred_resends() -> None:
     replies = await asyncio.gather(*(link(request, upstream) for request in requests))
     assert {reply.status for reply in replies} == {200}
     assert (auth.refreshes, len(upstream.seen)) == (1, 200)
-    assert all(request.record.reauthenticated for request in requests)
+    assert all(request.attempt.reauthenticated for request in requests)
     assert not others()
 
 
@@ -114,7 +114,7 @@ async def late_401(late: AuthMiddleware, early: AuthMiddleware) -> Response:
     return await task
 
 
-async def test_401_to_outdated_credentials_resends_without_refresh() -> None:
+async def test_401_to_outdated_credentials_resends() -> None:
     """A 401 that answers credentials replaced meanwhile is no reason for another refresh."""
     auth = Rotating()
     link = AuthMiddleware(auth)
@@ -122,21 +122,21 @@ async def test_401_to_outdated_credentials_resends_without_refresh() -> None:
     assert auth.refreshes == 1
 
 
-async def test_401_to_credentials_another_client_renewed_resends_without_refresh() -> None:
+async def test_401_after_refresh_by_other_client() -> None:
     """An Auth shared by two clients: what one has refreshed, the other finds when it applies again."""
     auth = Rotating()
     assert (await late_401(AuthMiddleware(auth), AuthMiddleware(auth))).status == 200
     assert auth.refreshes == 1
 
 
-async def test_401_to_outdated_credentials_that_always_differ_refreshes_again() -> None:
+async def test_401_to_always_new_credentials() -> None:
     """Negative control: where a difference says nothing, another client's refresh goes unseen and is repeated."""
     auth = Signing(always_differs=True)
     await late_401(AuthMiddleware(auth), AuthMiddleware(auth))
     assert auth.refreshes == 2
 
 
-async def test_401_to_credentials_renewed_by_themselves_resends_without_refresh() -> None:
+async def test_401_after_own_renewal_resends() -> None:
     """Credentials that were renewed while the old ones were on their way are not thrown away."""
     auth, accepting = Rotating(), Upstream("v2")
 
@@ -149,7 +149,7 @@ async def test_401_to_credentials_renewed_by_themselves_resends_without_refresh(
     assert (auth.refreshes, len(accepting.seen)) == (0, 2)
 
 
-async def test_headers_changed_below_are_no_renewed_credentials() -> None:
+async def test_changed_headers_are_not_credentials() -> None:
     """What a middleware nearer to the wire does to an attempt does not look like a renewal."""
     auth, accepting = Rotating(), Upstream("v2")
 
@@ -162,14 +162,14 @@ async def test_headers_changed_below_are_no_renewed_credentials() -> None:
     assert (auth.refreshes, len(accepting.seen)) == (1, 2)
 
 
-async def test_declared_signature_refreshes_once_and_resends_once() -> None:
+async def test_declared_signature_resends_once() -> None:
     """An Auth that says that it always differs is refreshed after the first 401."""
     auth, upstream = Signing(always_differs=True), Upstream("v2")
     assert (await AuthMiddleware(auth)(request_to(), upstream)).status == 200
     assert (auth.refreshes, len(upstream.seen)) == (1, 2)
 
 
-async def test_undeclared_signature_refreshes_once_for_the_next_call() -> None:
+async def test_undeclared_signature_refreshes_once() -> None:
     """An Auth that always differs and does not say so looks renewed: its second 401 is given back, and refreshes."""
     auth, upstream = Signing(always_differs=False), Upstream("v2")
     link = AuthMiddleware(auth)
@@ -179,7 +179,7 @@ async def test_undeclared_signature_refreshes_once_for_the_next_call() -> None:
     assert (auth.refreshes, len(upstream.seen)) == (1, 3)
 
 
-async def test_credentials_that_cannot_be_had_after_a_401_give_it_back() -> None:
+async def test_failed_credentials_return_the_401() -> None:
     """Where applying again fails, one refresh is tried, and the 401 is the answer."""
     failing = False
     refreshes = 0
@@ -217,7 +217,7 @@ async def test_cancelled_leader_leaves_followers_served() -> None:
     assert auth.refreshes == 1
 
 
-async def test_all_waiters_cancelled_leaves_no_task_and_the_next_call_starts_anew() -> None:
+async def test_all_waiters_cancelled() -> None:
     """When nobody waits any more, the refresh ends, too, and nothing stays behind."""
     auth, upstream = Rotating(), Upstream("v2")
     auth.open.clear()
@@ -234,7 +234,7 @@ async def test_all_waiters_cancelled_leaves_no_task_and_the_next_call_starts_ane
     assert auth.refreshes == 2
 
 
-async def test_hanging_refresh_gives_401_back_and_tells() -> None:
+async def test_hanging_refresh_returns_401() -> None:
     """A refresh ends by its own timeout; the 401 is the answer, the event says why."""
     events = Events()
     told = heard(events)
@@ -248,7 +248,7 @@ async def test_hanging_refresh_gives_401_back_and_tells() -> None:
     assert not others()
 
 
-async def test_failing_refresh_gives_401_back_and_tells_its_type_only() -> None:
+async def test_failing_refresh_returns_401() -> None:
     """An exception of a refresh never replaces the 401, and its text is told to nobody."""
 
     async def refresh() -> bool:
@@ -261,7 +261,7 @@ async def test_failing_refresh_gives_401_back_and_tells_its_type_only() -> None:
     assert [(event.ok, event.detail) for event in told if isinstance(event, TokenRefreshed)] == [(False, "OSError")]
 
 
-async def test_successful_refresh_is_told_once() -> None:
+async def test_successful_refresh_emits_once() -> None:
     """One refresh, one event, however many waited for it."""
     events = Events()
     told = heard(events)
@@ -270,7 +270,7 @@ async def test_successful_refresh_is_told_once() -> None:
     assert [(type(event), event.client) for event in told] == [(TokenRefreshed, "test")]
 
 
-async def test_second_401_is_given_back() -> None:
+async def test_second_401_is_returned() -> None:
     """Fresh credentials that are refused, too, end the matter: no loop."""
     auth, upstream = Rotating(), Upstream()
     reply = await AuthMiddleware(auth)(request_to(), upstream)
@@ -287,7 +287,7 @@ async def test_resend_carries_only_fresh_credentials() -> None:
     assert second.headers.getall("Authorization") == ["v2"]
 
 
-async def test_spent_one_shot_body_is_not_resent_but_credentials_are_refreshed() -> None:
+async def test_one_shot_body_is_not_resent() -> None:
     """What can be sent only once is not sent twice; the refresh still serves the next call."""
     auth, upstream = Rotating(), Upstream("v2")
     body = Body.build(content=iter([b"once"]))
@@ -296,10 +296,10 @@ async def test_spent_one_shot_body_is_not_resent_but_credentials_are_refreshed()
     request = request_to(body=body)
     reply = await AuthMiddleware(auth)(request, upstream)
     assert (reply.status, len(upstream.seen), auth.version) == (401, 1, 2)
-    assert not request.record.reauthenticated
+    assert not request.attempt.reauthenticated
 
 
-async def test_401_of_another_origin_causes_nothing() -> None:
+async def test_401_of_another_origin_is_ignored() -> None:
     """After a redirect to an origin that never saw the credentials, its 401 does not concern them."""
     auth = Rotating()
 
@@ -310,7 +310,7 @@ async def test_401_of_another_origin_causes_nothing() -> None:
     assert auth.refreshes == 0
 
 
-async def test_refresh_does_not_inherit_the_leaders_deadline() -> None:
+async def test_refresh_inherits_no_deadline() -> None:
     """The refresh belongs to all who wait, so the deadline around one of them does not bound it."""
     seen: list[float] = []
 
@@ -323,7 +323,7 @@ async def test_refresh_does_not_inherit_the_leaders_deadline() -> None:
     assert seen == [float("inf")]
 
 
-async def test_foreign_error_of_apply_becomes_an_api_error_without_its_text() -> None:
+async def test_foreign_apply_error_hides_text() -> None:
     """A bug in an ``Auth`` fails the call before anything is sent, and no trace of it holds a secret."""
 
     async def apply() -> None:
@@ -342,7 +342,7 @@ async def test_foreign_error_of_apply_becomes_an_api_error_without_its_text() ->
     assert "s3-cret" not in "".join(shown.format())
 
 
-async def test_configuration_error_of_apply_keeps_its_text() -> None:
+async def test_configuration_error_keeps_text() -> None:
     """Our own errors say what to do and hold no secret, so the caller may read them."""
 
     async def apply() -> None:
@@ -352,7 +352,7 @@ async def test_configuration_error_of_apply_keeps_its_text() -> None:
         await AuthMiddleware(Scripted(apply=apply))(request_to(), Upstream())
 
 
-async def test_api_error_of_apply_passes_as_a_copy_of_its_own_for_each_call() -> None:
+async def test_apply_api_error_is_copied_per_call() -> None:
     """A token endpoint that is down fails the call with its error, which says that nothing was sent here."""
     down = APIConnectionError("refused", kind=ErrorKind.TIMEOUT, stage=Stage.BODY)
 
@@ -370,7 +370,7 @@ async def test_api_error_of_apply_passes_as_a_copy_of_its_own_for_each_call() ->
     assert down.maybe_processed
 
 
-def test_link_serves_one_event_loop_after_another() -> None:
+def test_middleware_serves_successive_loops() -> None:
     """A link that was cut off in the middle of a refresh works on the next loop."""
     auth = Rotating()
     auth.open = asyncio.Event()

@@ -25,9 +25,7 @@ async def answers(request: Request) -> Response:
 
 
 @pytest.mark.parametrize("delay", [10.0, "p95"])
-def test_hedged_calls_in_good_time_take_no_task_and_share_one_timer(
-    delay: float | str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_timely_calls_share_one_timer(delay: float | str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight callers, 400 calls: the callers' tasks are all there are, and no timer is set anew for a call."""
     counted: Counter[str] = Counter()
 
@@ -46,9 +44,8 @@ def test_hedged_calls_in_good_time_take_no_task_and_share_one_timer(
 
         async def caller() -> None:
             for _ in range(CALLS):
-                request = a_request(Retry())
+                request = a_request(Retry(), Hedging(delay=delay))
                 request.context.client = first.context.client
-                request.context.hedging = Hedging(delay=delay)
                 await chain(request)
 
         counting("create_task")

@@ -76,9 +76,7 @@ def one_by_one(data: bytes) -> list[bytes]:
 
 @every_coding
 @given(unit=st.binary(max_size=60), times=st.integers(0, 8000), data=st.data())
-def test_decode_any_cut_of_the_wire_gives_the_same_body(
-    name: str, encode: Encoder, unit: bytes, times: int, data: st.DataObject
-) -> None:
+def test_any_split_decodes_the_same(name: str, encode: Encoder, unit: bytes, times: int, data: st.DataObject) -> None:
     """Where the network cuts the coded bytes makes no difference to the body."""
     body = unit * times
     coded = encode(body)
@@ -88,13 +86,13 @@ def test_decode_any_cut_of_the_wire_gives_the_same_body(
 
 
 @every_coding
-def test_decode_single_bytes_give_the_same_body(name: str, encode: Encoder) -> None:
+def test_single_bytes_decode_the_same(name: str, encode: Encoder) -> None:
     """Even a wire that drips byte by byte gives the body."""
     assert decode(name, *one_by_one(encode(TEXT))) == TEXT
 
 
 @every_coding
-def test_decode_large_chunk_gives_small_pieces(name: str, encode: Encoder) -> None:
+def test_large_chunk_gives_small_pieces(name: str, encode: Encoder) -> None:
     """However much arrives at once, the caller gets it in pieces of at most 96 KiB."""
     body = random.Random(1).randbytes(MIB) + bytes(MIB)
     decoder = decoder_for(name, max_size=None)
@@ -105,7 +103,7 @@ def test_decode_large_chunk_gives_small_pieces(name: str, encode: Encoder) -> No
 
 
 @every_coding
-def test_decode_no_coded_byte_gives_an_empty_body(name: str, encode: Encoder) -> None:
+def test_no_coded_byte_is_an_empty_body(name: str, encode: Encoder) -> None:
     """A coding announced on a reply without content is not an error; nor is coded emptiness."""
     assert decode(name) == b""
     assert decode(name, b"") == b""
@@ -113,14 +111,14 @@ def test_decode_no_coded_byte_gives_an_empty_body(name: str, encode: Encoder) ->
 
 
 @pytest.mark.parametrize(("name", "encode"), [("gzip", gzip.compress), ("zstd", zstd.compress)])
-def test_decode_several_members_gives_all_of_them(name: str, encode: Encoder) -> None:
+def test_all_members_are_decoded(name: str, encode: Encoder) -> None:
     """Members of gzip and frames of zstd may follow one another, empty ones too, wherever the wire is cut."""
     coded = encode(b"one ") + encode(b"") + encode(b"two")
     assert decode(name, coded) == b"one two"
     assert decode(name, *one_by_one(coded)) == b"one two"
 
 
-def test_decode_gzip_zero_padding_is_ignored() -> None:
+def test_gzip_zero_padding_is_ignored() -> None:
     """Zeros after a gzip member mean nothing, as for gzip(1)."""
     coded = gzip.compress(TEXT) + bytes(100)
     assert decode("gzip", coded) == TEXT
@@ -136,7 +134,7 @@ def test_decoder_for_no_coding_is_none(header: str | None) -> None:
     assert decoder_for(header, max_size=1) is None
 
 
-def test_decoder_for_chain_undoes_codings_in_reverse() -> None:
+def test_chain_is_decoded_in_reverse() -> None:
     """Codings are listed in the order in which they were applied, in any case, identity meaning nothing."""
     coded = TEXT
     for _, encode in (ENCODERS[name] for name in ("gzip", "deflate", "br", "zstd", "gzip")):
@@ -150,7 +148,7 @@ def test_decoder_for_six_codings_is_refused() -> None:
         decoder_for(", ".join(["gzip"] * 6), max_size=None)
 
 
-def test_decoder_for_unknown_coding_is_refused_by_name() -> None:
+def test_unknown_coding_refused_by_name() -> None:
     """A coding nobody here can undo is named, shortly."""
     with pytest.raises(UndecodableBody, match="'compress'"):
         decoder_for("gzip, compress", max_size=None)
@@ -160,20 +158,20 @@ def test_decoder_for_unknown_coding_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize(("name", "library"), [("br", "_brotli"), ("zstd", "_zstd")])
-def test_decoder_for_missing_library_names_the_remedy(name: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_names_remedy(name: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that sends what was not asked for is answered with the command that helps."""
     monkeypatch.setattr(decoding, library, lambda: "")
     with pytest.raises(UndecodableBody, match=rf"{name}: pip install 'resilient-client\[speed\]'"):
         decoder_for(name, max_size=None)
 
 
-def test_accept_encoding_lists_what_can_be_decoded() -> None:
+def test_accept_encoding_lists_decodable() -> None:
     """All that is asked for can be undone."""
     assert accept_encoding() == "gzip, deflate, br, zstd"
     assert all(decoder_for(name, max_size=None) for name in accept_encoding().split(","))
 
 
-def test_accept_encoding_is_known_without_importing_libraries() -> None:
+def test_accept_encoding_imports_no_library() -> None:
     """To know it loads neither brotli nor zstd (aiohttp may)."""
     code = (
         f"import runpy, sys; runpy.run_path({decoding.__file__!r})['accept_encoding']();"
@@ -194,7 +192,7 @@ def test_finish_every_cut_body_is_truncated(name: str, encode: Encoder) -> None:
             decode(name, coded[:length])
 
 
-def test_finish_cut_second_member_is_truncated() -> None:
+def test_cut_second_member_is_truncated() -> None:
     """A whole first member does not excuse a second one that was cut."""
     coded = gzip.compress(b"one")
     for length in range(1, len(coded)):
@@ -212,7 +210,7 @@ def test_finish_cut_inside_a_chain_is_truncated(header: str) -> None:
         decode(header, outer(inner(TEXT))[:-1])
 
 
-def test_plain_decompression_of_a_cut_body_is_silently_short() -> None:
+def test_plain_decompression_control() -> None:
     """The control: zlib itself, and aiohttp on it, return a short body and no error."""
     cut = gzip.compress(random.Random(2).randbytes(10_000))[:5000]
     assert 0 < len(zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(cut)) < 10_000
@@ -242,7 +240,7 @@ def test_feed_wrong_checksum_is_corrupt(kind: str) -> None:
 
 
 @every_coding
-def test_feed_garbage_after_the_end_is_corrupt(name: str, encode: Encoder) -> None:
+def test_garbage_after_end_is_corrupt(name: str, encode: Encoder) -> None:
     """What follows the end is an error, in the same chunk or in a later one."""
     for chunks in ([encode(TEXT) + b"garbage"], [encode(TEXT), b"garbage"]):
         with pytest.raises(CorruptBody):
@@ -250,7 +248,7 @@ def test_feed_garbage_after_the_end_is_corrupt(name: str, encode: Encoder) -> No
 
 
 @pytest.mark.parametrize("kind", ["deflate", "bare deflate", "br"])
-def test_feed_second_stream_is_corrupt_where_there_can_be_one_only(kind: str) -> None:
+def test_second_stream_is_corrupt(kind: str) -> None:
     """Only gzip and zstd may repeat; a second whole stream of another coding is an error, however cut."""
     name, encode = ENCODERS[kind]
     for chunks in ([encode(TEXT) * 2], [encode(TEXT), encode(TEXT)]):
@@ -258,7 +256,7 @@ def test_feed_second_stream_is_corrupt_where_there_can_be_one_only(kind: str) ->
             decode(name, *chunks)
 
 
-def test_feed_zstd_window_above_8_mib_is_corrupt() -> None:
+def test_zstd_window_above_8_mib_is_corrupt() -> None:
     """A frame that asks for more memory than HTTP allows is refused before the memory is given."""
     coded = zstd.compress(bytes(20 * MIB), options={zstd.CompressionParameter.window_log: 24})
     with pytest.raises(CorruptBody, match="memory"):
@@ -269,7 +267,7 @@ def test_feed_zstd_window_above_8_mib_is_corrupt() -> None:
 
 
 @every_coding
-def test_feed_up_to_the_limit_is_accepted_and_one_byte_more_is_not(name: str, encode: Encoder) -> None:
+def test_limit_is_exact(name: str, encode: Encoder) -> None:
     """The limit is exact, and what lies within it is still given: an error page can be shown in part."""
     body = random.Random(3).randbytes(200_000)
     assert decode(name, encode(body), max_size=200_000) == body
@@ -285,7 +283,7 @@ def test_feed_up_to_the_limit_is_accepted_and_one_byte_more_is_not(name: str, en
 
 
 @pytest.mark.parametrize("header", ["gzip", "deflate", "br", "zstd", "gzip, br", "br, gzip, zstd"])
-def test_feed_bomb_costs_little_more_than_the_limit(header: str) -> None:
+def test_bomb_costs_little_memory(header: str) -> None:
     """Of a body of 100 MiB, the limit and a few pieces are ever in memory."""
     coded = bytes(100 * MIB)
     for name in header.split(", "):
@@ -300,7 +298,7 @@ def test_feed_bomb_costs_little_more_than_the_limit(header: str) -> None:
     assert peak < 3 * MIB
 
 
-def test_feed_bomb_of_nothing_gives_the_caller_its_turn() -> None:
+def test_empty_bomb_yields_to_the_loop() -> None:
     """Coded bytes that decode to nothing come as empty pieces, so that a deadline can still strike."""
     members = 50_000
     decoder = decoder_for("gzip, gzip", max_size=1)

@@ -54,12 +54,13 @@ USES: dict[str, Use] = {
 
 @pytest.mark.parametrize("keepalive", [0, 5])
 @pytest.mark.parametrize("name", USES)
-async def test_both_ways_send_the_same_bytes(
+@pytest.mark.one_loop
+async def test_both_paths_send_the_same_bytes(
     name: str, keepalive: float, server: FaultServer, monkeypatch: pytest.MonkeyPatch, session_requests: list[str]
 ) -> None:
     """Method, target, every header and the body: but for the order of the headers."""
     for known in (True, False):
-        monkeypatch.setattr(fast_path, "known_release", lambda known=known: known)
+        monkeypatch.setattr(fast_path, "is_tested_release", lambda known=known: known)
         async with APIClient(server.url, connection=ConnectionSettings(keepalive=keepalive), retry=None) as api:
             await USES[name](api)
     short, long = server.requests
@@ -77,7 +78,7 @@ async def test_post_without_a_body_declares_no_type(server: FaultServer) -> None
 
 
 @pytest.mark.usefixtures("both_paths")
-async def test_informational_replies_are_passed_over(server: FaultServer) -> None:
+async def test_informational_replies_are_skipped(server: FaultServer) -> None:
     """103 Early Hints is not the answer (RFC 8297)."""
 
     async def hints_first(_request: ReceivedRequest, wire: Wire) -> None:
@@ -89,7 +90,7 @@ async def test_informational_replies_are_passed_over(server: FaultServer) -> Non
 
 
 @pytest.mark.usefixtures("both_paths")
-async def test_switched_protocols_are_not_used_for_another_request(server: FaultServer) -> None:
+async def test_switched_protocol_is_not_reused(server: FaultServer) -> None:
     """After a 101 nobody here speaks what the connection speaks."""
 
     async def switch(_request: ReceivedRequest, wire: Wire) -> None:
@@ -102,14 +103,14 @@ async def test_switched_protocols_are_not_used_for_another_request(server: Fault
     assert server.connections == 2
 
 
-async def test_direct_way_is_taken_by_default(server: FaultServer, session_requests: list[str]) -> None:
+async def test_fast_path_is_the_default(server: FaultServer, session_requests: list[str]) -> None:
     """The installed release of aiohttp is one that is known."""
     async with APIClient(server.url) as api:
         await api.get("/")
     assert (server.hits, session_requests) == (1, [])
 
 
-async def test_what_runs_both_ways_goes_through_a_session_where_it_says_so(
+async def test_both_paths_fixture_selects_path(
     both_paths: str, server: FaultServer, session_requests: list[str]
 ) -> None:
     """Of the two runs of half the rules, one is not the other once more."""
@@ -121,9 +122,9 @@ async def test_what_runs_both_ways_goes_through_a_session_where_it_says_so(
 @pytest.mark.parametrize(
     ("version", "known"), [("3.14.0", True), ("3.14.5", True), ("3.13.2", False), ("3.15.0", False), ("4.0.0", False)]
 )
-def test_only_tested_releases_are_known(version: str, known: bool) -> None:
+def test_only_tested_releases_use_it(version: str, known: bool) -> None:
     """What was not tried is gone through by the documented way."""
-    assert fast_path.known_release(version) is known
+    assert fast_path.is_tested_release(version) is known
 
 
 async def _plain_middleware(
@@ -141,7 +142,7 @@ async def _plain_middleware(
     ],
     ids=["cookies", "proxies of the environment", "middlewares"],
 )
-async def test_what_needs_a_session_goes_through_one(
+async def test_session_features_use_session(
     connection: ConnectionSettings, server: FaultServer, session_requests: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cookies, proxies and aiohttp's middlewares are the session's business."""
@@ -156,7 +157,8 @@ async def test_what_needs_a_session_goes_through_one(
     ("size", "idle", "direct"),
     [(1_048_576, None, True), (1_048_577, None, False), (65_536, 5.0, True), (65_537, 5.0, False)],
 )
-async def test_large_body_goes_through_a_session(
+@pytest.mark.one_loop
+async def test_large_body_uses_session(
     server: FaultServer, session_requests: list[str], size: int, idle: float | None, direct: bool
 ) -> None:
     """It needs aiohttp's writer task; and silence is only measured once the body is sent, which takes its time."""
@@ -167,7 +169,7 @@ async def test_large_body_goes_through_a_session(
     assert session_requests == ([] if direct else ["/"])
 
 
-async def test_expectation_goes_through_a_session(session_requests: list[str]) -> None:
+async def test_expectation_uses_session(session_requests: list[str]) -> None:
     """``Expect: 100-continue`` holds the body back until the server asks for it."""
     app = web.Application()
 
@@ -186,7 +188,7 @@ async def test_expectation_goes_through_a_session(session_requests: list[str]) -
     assert session_requests == ["/"]
 
 
-async def test_mocked_session_is_respected_even_when_it_is_mocked_later(server: FaultServer) -> None:
+async def test_session_mocked_later_is_respected(server: FaultServer) -> None:
     """A mock takes the place of the session's method: nothing reaches the wire, on a client already in use."""
     uninstall = install_aioresponses_compat()
     async with APIClient(server.url) as api:
@@ -199,7 +201,7 @@ async def test_mocked_session_is_respected_even_when_it_is_mocked_later(server: 
     assert server.hits == 2
 
 
-async def test_tracer_that_wraps_the_session_sees_every_request(server: FaultServer) -> None:
+async def test_wrapping_tracer_sees_every_request(server: FaultServer) -> None:
     """Tracers of third parties wrap the method: they must not go blind."""
     seen: list[str] = []
     original = aiohttp.ClientSession._request
@@ -214,7 +216,7 @@ async def test_tracer_that_wraps_the_session_sees_every_request(server: FaultSer
     assert (seen, server.hits) == (["GET"], 1)
 
 
-async def test_trace_configs_put_on_every_session_are_respected(
+async def test_trace_configs_are_respected(
     server: FaultServer, monkeypatch: pytest.MonkeyPatch, session_requests: list[str]
 ) -> None:
     """Instrumentations add a trace config to each session that is made."""

@@ -45,19 +45,19 @@ def cpu_below(seconds: float) -> Iterator[None]:
         gc.enable()
 
 
-async def test_pool_with_a_free_place_gives_it_without_a_wait() -> None:
+async def test_free_slot_is_taken_at_once() -> None:
     """What is free is taken synchronously."""
     pool = Pool(2, 0)
     assert [pool.try_acquire(A) for _ in range(3)] == [True, True, False]
 
 
-async def test_pool_without_limits_never_refuses() -> None:
+async def test_unlimited_pool_never_refuses() -> None:
     """Zero means no limit."""
     pool = Pool(0, 0)
     assert all(pool.try_acquire(A) for _ in range(1000))
 
 
-async def test_pool_serves_waiters_in_the_order_they_came() -> None:
+async def test_waiters_are_served_in_fifo_order() -> None:
     """First come, first served."""
     pool = Pool(1, 0)
     assert pool.try_acquire(A)
@@ -75,7 +75,7 @@ async def test_pool_serves_waiters_in_the_order_they_came() -> None:
     assert served == [0, 1, 2, 3, 4]
 
 
-async def test_pool_newcomer_does_not_overtake_a_waiter() -> None:
+async def test_newcomer_does_not_overtake() -> None:
     """A place that was handed to a waiter is taken before its task runs."""
     pool = Pool(1, 0)
     assert pool.try_acquire(A)
@@ -86,7 +86,7 @@ async def test_pool_newcomer_does_not_overtake_a_waiter() -> None:
     await first
 
 
-async def test_pool_limit_of_one_host_leaves_the_others_alone() -> None:
+async def test_limit_of_one_host_spares_others() -> None:
     """A host at its own limit holds back nobody else, not even while callers wait for it."""
     pool = Pool(10, 1)
     assert pool.try_acquire(A)
@@ -97,7 +97,7 @@ async def test_pool_limit_of_one_host_leaves_the_others_alone() -> None:
     await busy
 
 
-async def test_pool_cancelled_waiter_leaves_the_queue() -> None:
+async def test_cancelled_waiter_leaves_queue() -> None:
     """Who gives up is not served any more, and blocks nobody behind."""
     pool = Pool(1, 0)
     assert pool.try_acquire(A)
@@ -111,7 +111,7 @@ async def test_pool_cancelled_waiter_leaves_the_queue() -> None:
     assert pool.in_use == 1
 
 
-async def test_pool_waiter_cancelled_in_the_tick_of_its_place_hands_it_on() -> None:
+async def test_cancelled_waiter_passes_slot_on() -> None:
     """A place granted to a waiter that is cancelled before it ran goes to the next one."""
     pool = Pool(1, 0)
     assert pool.try_acquire(A)
@@ -123,7 +123,7 @@ async def test_pool_waiter_cancelled_in_the_tick_of_its_place_hands_it_on() -> N
     assert (pool.in_use, pool.waiting) == (1, 0)
 
 
-async def test_pool_newcomer_between_a_cancelled_waiter_and_its_leaving_is_served() -> None:
+async def test_newcomer_behind_cancelled_waiter() -> None:
     """A waiter that is cancelled, but has not run since, does not make a newcomer wait for a free place for ever."""
     for pool in (Pool(1, 0), Pool(0, 1)):
         assert pool.try_acquire(A)
@@ -132,13 +132,14 @@ async def test_pool_newcomer_between_a_cancelled_waiter_and_its_leaving_is_serve
         gone.cancel()
         pool.release(A)
         if not pool.try_acquire(A):
-            async with asyncio.timeout(0.2):
+            async with asyncio.timeout(5):
                 await pool.acquire(A)
         assert (pool.in_use, pool.waiting) == (1, 0)
 
 
 @pytest.mark.parametrize("limits", [(1, 0), (0, 1), (1, 1)], ids=["altogether", "per host", "both"])
-async def test_pool_lets_many_waiters_give_up_without_blocking_the_loop(limits: tuple[int, int]) -> None:
+@pytest.mark.one_loop
+async def test_leaving_the_queue_is_linear(limits: tuple[int, int]) -> None:
     """20 000 waiters, cancelled newest first, are gone in well under a second: none walks past the others."""
     pool = Pool(*limits)
     assert pool.try_acquire(A)
@@ -152,7 +153,8 @@ async def test_pool_lets_many_waiters_give_up_without_blocking_the_loop(limits: 
     assert (pool.in_use, pool.waiting) == (1, 0)
 
 
-async def test_pool_newcomer_of_another_host_does_not_walk_past_the_waiters() -> None:
+@pytest.mark.one_loop
+async def test_other_host_does_not_walk_the_queue() -> None:
     """20 000 waiters for one host cost the callers of 1 000 others nothing."""
     pool = Pool(0, 1)
     assert pool.try_acquire(A)
@@ -165,7 +167,8 @@ async def test_pool_newcomer_of_another_host_does_not_walk_past_the_waiters() ->
     await asyncio.wait(waiters)
 
 
-async def test_pool_serves_waiters_of_many_hosts_in_the_order_they_came() -> None:
+@pytest.mark.one_loop
+async def test_many_hosts_are_served_in_order() -> None:
     """First come, first served holds across hosts, and a place costs no look at each of them."""
     pool = Pool(1, 1)
     assert pool.try_acquire(A)
@@ -210,7 +213,7 @@ async def crowd(limit: int) -> tuple[Pool, int, int]:
     return pool, results.count(None), sum(isinstance(result, asyncio.CancelledError) for result in results)
 
 
-async def test_pool_with_a_third_of_a_crowd_cancelled_serves_all_others() -> None:
+async def test_random_cancellation_loses_no_slot() -> None:
     """1 000 callers, 10 places, a third cancelled at random: nobody else waits in vain, and no place is lost."""
     pool, served, cancelled = await crowd(1000)
     assert served + cancelled == 1000
@@ -307,4 +310,4 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 class TestPoolMachine(PoolMachine.TestCase):  # type: ignore[name-defined,misc]  # hypothesis makes the class
-    settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+    settings = settings(stateful_step_count=15)

@@ -66,16 +66,16 @@ class HedgingRoute:
 
     def answered(self, request: Request, hedging: Hedging) -> None:
         """Learn from an answer that came in good time, and deposit."""
-        self.latencies.observe(request.context.started, request.record.elapsed)
+        self.latencies.observe(request.context.started, request.attempt.elapsed)
         tokens = self.tokens
         if tokens.available < MOST:
             tokens.deposit(hedging.max_extra)
 
     def ended(self, request: Request, *, complete: bool) -> None:
         """Learn from any other attempt, if it had begun at all; ``complete``: it has its answer."""
-        record = getattr(request, "record", None)
-        if record is not None:
-            self.latencies.observe(request.context.started, record.elapsed, complete=complete)
+        attempt = getattr(request, "attempt", None)
+        if attempt is not None:
+            self.latencies.observe(request.context.started, attempt.elapsed, complete=complete)
 
     def late(self, number: int, delay: float, hedging: Hedging) -> None:
         """Learn that the ``number``-th step still waits at the end of the delay; once for each."""

@@ -39,10 +39,10 @@ def flight_key(request: Request) -> Hashable | None:
         request.url,
         context.call.path,
         tuple(sorted(((name.lower(), value) for name, value in request.headers.items()), key=itemgetter(0))),
-        context.limits.unclipped,
-        context.retry,
-        context.hedging,
-        context.priority,  # or a user would wait in the queue of a batch
+        context.settings.limits.unclipped,
+        context.settings.retry,
+        context.settings.hedging,
+        context.settings.priority,  # or a user would wait in the queue of a batch
         tuple(sorted((name, _frozen(value)) for name, value in context.call.given.items() if name not in _SETTLED)),
     )
     try:

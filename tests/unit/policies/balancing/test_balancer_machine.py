@@ -25,7 +25,7 @@ from resilient_client._policies.balancing.endpoint_pool import EndpointPool, InF
 from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing
 
 ALL = [Endpoint("http", host, 80) for host in "abcde"]
-MACHINE = settings(derandomize=True, deadline=None, max_examples=200, stateful_step_count=50)
+MACHINE = settings(stateful_step_count=50)
 
 
 def url(endpoint: Endpoint) -> URL:

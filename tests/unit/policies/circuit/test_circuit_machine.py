@@ -32,7 +32,7 @@ SETTINGS = CircuitBreaker(
     half_open_probes=2,
 )
 BUCKET = 3.0  # seconds: the grain of the window
-MACHINE = settings(derandomize=True, deadline=None, max_examples=300, stateful_step_count=60)
+MACHINE = settings(stateful_step_count=60)
 
 
 class Model:

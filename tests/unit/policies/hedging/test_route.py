@@ -10,13 +10,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from resilient_client import Call, Endpoint, Hedging, Request, Retry, RetryBudget, Timeout
+from resilient_client._core.attempt import Attempt
+from resilient_client._core.context import CallContext, ClientContext
 from resilient_client._core.events import Events
-from resilient_client._core.record import AttemptRecord
-from resilient_client._core.request import CallContext, ClientContext
 from resilient_client._policies.hedging.budget import START, HedgeTokens
 from resilient_client._policies.hedging.latency_histogram import LatencyHistogram
 from resilient_client._policies.hedging.route import HedgingRoute
 from resilient_client._policies.retry.budget import RetryBudgets
+from resilient_client._settings.call_settings import CallSettings
 
 URL_ = URL("http://api.example.com/users")
 ENDPOINT = Endpoint.of(URL_)
@@ -25,10 +26,11 @@ CLIENT = ClientContext("test", Events(), Random(0))
 
 def a_request(method: str = "GET", endpoint: Endpoint = ENDPOINT, elapsed: float = 0.01) -> Request:
     """An attempt that took so long."""
-    context = CallContext(Call(method, "/users"), CLIENT, Timeout().limits(), Retry(), endpoint, 0.0)
-    record = AttemptRecord(1, endpoint, 0.0)
-    record.elapsed = elapsed
-    return Request(method, URL_, CIMultiDict(), None, context, record, endpoint)
+    context = CallContext(Call(method, "/users"), CLIENT, CallSettings(Timeout().limits(), Retry()), 0.0)
+    context.upstream = endpoint
+    attempt = Attempt(1, endpoint, 0.0)
+    attempt.elapsed = elapsed
+    return Request(method, URL_, CIMultiDict(), None, context, attempt, endpoint)
 
 
 def a_route(budgets: RetryBudgets[Endpoint] | None = None) -> HedgingRoute:
@@ -108,6 +110,6 @@ def test_hedge_takes_of_both_budgets_or_of_none() -> None:
 def test_attempt_that_had_not_begun_teaches_nothing() -> None:
     """A hedge that was cancelled before it had a record."""
     route, request = a_route(), a_request()
-    del request.record
+    del request.attempt
     route.ended(request, complete=False)
     assert route.latencies._count == 0

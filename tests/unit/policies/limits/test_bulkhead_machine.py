@@ -9,7 +9,7 @@ from resilient_client._policies.limits.bulkhead import Permits, Place
 from resilient_client._settings.bulkhead import Bulkhead
 
 SETTINGS = Bulkhead(max_concurrent=3, max_queue=4)
-MACHINE = settings(max_examples=150, stateful_step_count=60, derandomize=True, deadline=None)
+MACHINE = settings(stateful_step_count=60)
 RANKS = ["user", "batch", "probe"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tenacity
-from tests.behaviour.kit import failure
+from tests.behaviour.support import failure
 from tests.cancellation.support import a_request
 
 from resilient_client import APIClient, Response, Retry, RetryBudget
@@ -20,6 +20,8 @@ from resilient_client._core.request import Request
 from resilient_client._middleware.compose import compose
 from resilient_client._middleware.retry import RetryMiddleware
 from resilient_client.testing import MockUpstream, fail, reply
+
+pytestmark = pytest.mark.one_loop
 
 AT_ONCE = Retry(max_attempts=3, backoff=lambda _: 0.0)
 URL = "http://api.test"
@@ -56,7 +58,7 @@ def refuse(api: APIClient) -> None:
     ],
     ids=["success", "404", "unsafe", "max_attempts=1", "retry=None", "deadline", "Retry-After"],
 )
-async def test_tenacity_for_a_call_that_is_not_repeated_is_not_engaged(
+async def test_tenacity_unused_without_retry(
     make: Callable[[APIClient], Awaitable[Response]], engaged: list[object]
 ) -> None:
     """What is not repeated, for whatever reason, is decided without it."""
@@ -73,7 +75,7 @@ async def test_tenacity_for_a_call_that_is_not_repeated_is_not_engaged(
     assert engaged == []
 
 
-async def test_tenacity_for_a_call_that_the_circuit_refuses_is_not_engaged(engaged: list[object]) -> None:
+async def test_tenacity_unused_if_circuit_refuses(engaged: list[object]) -> None:
     """In an outage most calls end here."""
     upstream = MockUpstream()
     upstream.script(reply(200))
@@ -84,7 +86,7 @@ async def test_tenacity_for_a_call_that_the_circuit_refuses_is_not_engaged(engag
     assert engaged == []
 
 
-async def test_tenacity_for_a_call_without_budget_is_not_engaged(engaged: list[object]) -> None:
+async def test_tenacity_unused_without_budget(engaged: list[object]) -> None:
     """Nor for those that would be repeated, had the upstream any budget left."""
     upstream = MockUpstream()
     upstream.script(reply(503))
@@ -94,7 +96,7 @@ async def test_tenacity_for_a_call_without_budget_is_not_engaged(engaged: list[o
     assert (upstream.hits, engaged) == (1, [])
 
 
-async def test_tenacity_for_a_call_that_is_repeated_is_engaged_once(engaged: list[object]) -> None:
+async def test_tenacity_used_once_per_call(engaged: list[object]) -> None:
     """One loop a call, for all its repeats: the control of the three above."""
     upstream = MockUpstream()
     upstream.script(reply(503))
@@ -103,7 +105,7 @@ async def test_tenacity_for_a_call_that_is_repeated_is_engaged_once(engaged: lis
     assert (upstream.hits, len(engaged)) == (3, 1)
 
 
-async def test_backoff_function_sees_each_outcome_and_the_pauses_so_far() -> None:
+async def test_backoff_function_gets_outcomes() -> None:
     """The state is tenacity's own, from the first failure on, before any loop of tenacity's has begun."""
     upstream = MockUpstream()
     upstream.script(reply(500), reply(503), fail(ErrorKind.CONNECT, stage=Stage.CONNECT), reply(200))
@@ -120,7 +122,7 @@ async def test_backoff_function_sees_each_outcome_and_the_pauses_so_far() -> Non
     assert seen == [(500, 0.0), (503, 0.001), (ErrorKind.CONNECT, 0.002)]
 
 
-async def test_error_of_a_repeated_call_is_freed_without_the_collector() -> None:
+async def test_error_is_freed_without_collector() -> None:
     """No frame that it knows knows it: a storm of failures does not pile up garbage."""
 
     async def lost(_: Request) -> Response:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import Lasting, calls, client, in_use, lasting, soon
+from tests.behaviour.support import Lasting, calls, client, in_use, lasting, soon
 
 from resilient_client import (
     APIClient,
@@ -41,7 +41,7 @@ def kinds(result: GatherResult[Any]) -> list[str]:
 # --- successes ---
 
 
-async def test_gather_with_one_success_wanted_drops_the_others_at_once(server: FaultServer, api: APIClient) -> None:
+async def test_one_success_drops_the_others(server: FaultServer, api: APIClient) -> None:
     """The fastest of three wins; those in flight are cancelled and awaited, and hold nothing."""
     server.script(faults.hang_before_headers())
     server.route("GET", "/1", faults.reply(200, body=b"first"))
@@ -51,7 +51,7 @@ async def test_gather_with_one_success_wanted_drops_the_others_at_once(server: F
     assert in_use(api) == 0
 
 
-async def test_gather_with_a_quorum_wanted_waits_for_that_many(server: FaultServer, api: APIClient) -> None:
+async def test_quorum_waits_for_that_many(server: FaultServer, api: APIClient) -> None:
     """Two of five, whichever they are."""
     server.script(faults.hang_before_headers())
     for number in (1, 4):
@@ -60,7 +60,7 @@ async def test_gather_with_a_quorum_wanted_waits_for_that_many(server: FaultServ
     assert kinds(result) == ["cancelled", "ok", "cancelled", "cancelled", "ok"]
 
 
-def test_gather_without_successes_waits_for_all() -> None:
+def test_without_successes_waits_for_all() -> None:
     """Negative control: the slow one is waited for."""
 
     async def both() -> tuple[float, float]:
@@ -73,9 +73,7 @@ def test_gather_without_successes_waits_for_all() -> None:
     assert run_virtual(both()) == (1, 5)
 
 
-async def test_gather_with_its_success_makes_no_further_call_and_labels_what_is_left(
-    server: FaultServer, api: APIClient
-) -> None:
+async def test_success_labels_unstarted_calls(server: FaultServer, api: APIClient) -> None:
     """The rest of a list is labelled as never made: no attempt, nothing sent."""
     result = await soon(api.gather(calls(10), concurrency=1, successes=1))
     assert kinds(result) == ["ok"] + ["cancelled"] * 9
@@ -86,7 +84,7 @@ async def test_gather_with_its_success_makes_no_further_call_and_labels_what_is_
     assert server.hits == 1
 
 
-async def test_gather_with_its_success_draws_no_more_of_an_iterable(api: APIClient) -> None:
+async def test_success_stops_drawing_calls(api: APIClient) -> None:
     """An endless one is left alone, and ends the fan-out no later."""
     drawn = 0
 
@@ -101,7 +99,7 @@ async def test_gather_with_its_success_draws_no_more_of_an_iterable(api: APIClie
     assert len(result.values) >= 1
 
 
-async def test_gather_whose_successes_are_out_of_reach_gives_all_outcomes(server: FaultServer, api: APIClient) -> None:
+async def test_unreachable_quorum_gives_all(server: FaultServer, api: APIClient) -> None:
     """Three wanted, one of three fails: the others are made to their end, and the failure is raised for."""
     server.route("GET", "/0", faults.reply(404))
     result = await soon(api.gather(calls(3), concurrency=1, successes=3))
@@ -112,7 +110,7 @@ async def test_gather_whose_successes_are_out_of_reach_gives_all_outcomes(server
     assert [type(error) for error in caught.value.exceptions] == [NotFoundError]
 
 
-async def test_gather_with_its_successes_has_nothing_to_raise(server: FaultServer, api: APIClient) -> None:
+async def test_quorum_reached_raises_nothing(server: FaultServer, api: APIClient) -> None:
     """What failed on the way to the success that was asked for is there to be seen, and no failure of the whole."""
     server.route("GET", "/0", faults.reply(404))
     result = await soon(api.gather(calls(3), concurrency=1, successes=1))
@@ -122,9 +120,7 @@ async def test_gather_with_its_successes_has_nothing_to_raise(server: FaultServe
 
 
 @pytest.mark.parametrize("successes", [0, -1, 4, True, 1.5, "1"], ids=repr)
-async def test_gather_with_successes_that_make_no_sense_is_refused(
-    server: FaultServer, api: APIClient, successes: Any
-) -> None:
+async def test_invalid_successes_refused(server: FaultServer, api: APIClient, successes: Any) -> None:
     """Before anything is sent; more than there are calls, too."""
     with pytest.raises(InvalidRequestError, match=f"successes is {successes!r}"):
         await api.gather(calls(3), successes=successes)
@@ -134,7 +130,7 @@ async def test_gather_with_successes_that_make_no_sense_is_refused(
 # --- stop_on_failure ---
 
 
-async def test_gather_that_stops_on_failure_drops_the_others(server: FaultServer, api: APIClient) -> None:
+async def test_stop_on_failure_drops_the_others(server: FaultServer, api: APIClient) -> None:
     """The first failure ends it; the group holds that failure, and none of the calls that were only dropped."""
     held = faults.hold(faults.reply(404))
     server.script(faults.hang_before_headers())
@@ -150,13 +146,13 @@ async def test_gather_that_stops_on_failure_drops_the_others(server: FaultServer
     assert (server.hits, in_use(api)) == (3, 0)
 
 
-async def test_gather_that_stops_on_failure_makes_all_calls_if_none_fails(server: FaultServer, api: APIClient) -> None:
+async def test_stop_on_failure_without_failures(server: FaultServer, api: APIClient) -> None:
     """Nothing is dropped for nothing."""
     result = await soon(api.gather(calls(8), stop_on_failure=True))
     assert (len(result.values), server.hits) == (8, 8)
 
 
-def test_gather_that_stops_on_failure_past_its_deadline_labels_the_rest_as_too_late() -> None:
+def test_stop_on_failure_past_deadline() -> None:
     """The failure at the deadline is everybody's: what is left was not dropped, it ran out of time."""
     result = run_virtual(gather(lasting(9, 9, 9, 9), client=Lasting(), concurrency=2, timeout=1, stop_on_failure=True))
     assert kinds(result) == ["deadline"] * 4
@@ -185,7 +181,7 @@ async def test_dropped_call_that_was_sent_says_so(server: FaultServer, api: APIC
             pytest.fail(f"{other} is no dropped call")
 
 
-async def test_dropped_call_that_waited_for_a_connection_was_certainly_not_processed(server: FaultServer) -> None:
+async def test_dropped_in_pool_is_not_processed(server: FaultServer) -> None:
     """It was begun, and had no place in the pool yet."""
     held = faults.hold(faults.reply(404))
     server.script(held)
@@ -199,7 +195,7 @@ async def test_dropped_call_that_waited_for_a_connection_was_certainly_not_proce
     assert server.hits == 1
 
 
-async def test_dropped_call_in_a_pause_between_attempts_may_have_been_processed(server: FaultServer) -> None:
+async def test_dropped_in_backoff_maybe_processed(server: FaultServer) -> None:
     """An earlier attempt of it was sent."""
     held = faults.hold(faults.reply(200))
     server.route("GET", "/0", faults.drop())
@@ -216,13 +212,13 @@ async def test_dropped_call_in_a_pause_between_attempts_may_have_been_processed(
     assert (result.failures[0].error.maybe_processed, len(result.failures[0].history)) == (True, 1)
 
 
-def test_dropped_call_of_a_runner_that_leaves_no_word_may_have_been_processed() -> None:
+def test_dropped_unannotated_maybe_processed() -> None:
     """What is not known is not claimed."""
     result = run_virtual(gather(lasting(1, 9), client=Lasting(), successes=1))
     assert (result.failures[0].dropped, result.failures[0].error.maybe_processed) == (True, True)
 
 
-async def test_dropped_calls_count_for_nothing_in_the_circuit(server: FaultServer, api: APIClient) -> None:
+async def test_dropped_calls_do_not_count(server: FaultServer, api: APIClient) -> None:
     """The upstream is not blamed for what we dropped."""
     server.script(faults.hang_before_headers())
     server.route("GET", "/19", faults.reply(200))
@@ -241,7 +237,7 @@ class Stubborn(Lasting):
             return Success("late", key=call.key)
 
 
-def test_call_that_keeps_its_cancellation_to_itself_cannot_keep_a_cancelled_fan_out_going() -> None:
+def test_swallowed_cancel_ends_fan_out() -> None:
     """The caller has gone: no further call is made, and the cancellation comes out."""
 
     async def scenario() -> float:
@@ -255,7 +251,7 @@ def test_call_that_keeps_its_cancellation_to_itself_cannot_keep_a_cancelled_fan_
     assert run_virtual(scenario()) == 1
 
 
-def test_call_that_keeps_its_cancellation_to_itself_keeps_its_outcome() -> None:
+def test_swallowed_cancel_keeps_outcome() -> None:
     """A runner that finishes all the same is believed, and its worker is as good as before."""
     result = run_virtual(gather(lasting(1, 9, 2), client=Stubborn(), concurrency=2, successes=1))
     assert [getattr(outcome, "value", None) for outcome in result] == [1, "late", None]
@@ -265,7 +261,7 @@ def test_call_that_keeps_its_cancellation_to_itself_keeps_its_outcome() -> None:
 # --- runners that heed no deadline ---
 
 
-def test_gather_ends_calls_that_go_on_past_its_deadline() -> None:
+def test_deadline_ends_stubborn_calls() -> None:
     """A client ends its calls by itself; what does not is cancelled by the fan-out, and all are labelled."""
 
     async def timed() -> tuple[GatherResult[Any], float]:

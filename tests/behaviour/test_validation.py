@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import (
     APIClient,
@@ -25,6 +25,8 @@ from resilient_client import (
 )
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import reply
+
+pytestmark = pytest.mark.one_loop
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ from resilient_client.testing.faults import reply
         ({"params": "a=1"}, "params is of type str; give a mapping"),
     ],
 )
-def test_client_built_from_the_wrong_thing_says_what_to_give(given: dict[str, Any], told: str) -> None:
+def test_invalid_client_option_names_remedy(given: dict[str, Any], told: str) -> None:
     """What cannot work is found when the client is built, and the remedy is named."""
     with pytest.raises(ConfigurationError) as caught:
         APIClient("https://api.example.com", **given)
@@ -71,9 +73,7 @@ def test_client_built_from_the_wrong_thing_says_what_to_give(given: dict[str, An
         ({"respone_model": int}, "did you mean 'response_model'?"),
     ],
 )
-async def test_call_with_the_wrong_thing_says_what_to_give_and_sends_nothing(
-    server: FaultServer, given: dict[str, Any], told: str
-) -> None:
+async def test_invalid_call_option_sends_nothing(server: FaultServer, given: dict[str, Any], told: str) -> None:
     """A wrong call never reaches the wire; an empty key, above all, makes no POST repeatable."""
     server.script(reply(503))
     async with client(server, retry=Retry()) as api:
@@ -84,7 +84,7 @@ async def test_call_with_the_wrong_thing_says_what_to_give_and_sends_nothing(
 
 
 @pytest.mark.parametrize("given", ["/pay?token=canary", None, {"path": "/pay"}])
-async def test_sending_what_is_no_call_says_what_to_give_and_sends_nothing(server: FaultServer, given: Any) -> None:
+async def test_send_of_non_call_refused(server: FaultServer, given: Any) -> None:
     """A path looks like a call, and is none: nobody said with which method."""
     async with client(server) as api:
         with pytest.raises(InvalidRequestError) as caught:
@@ -98,25 +98,25 @@ async def test_sending_what_is_no_call_says_what_to_give_and_sends_nothing(serve
 
 
 @pytest.mark.parametrize("method", ["", "GET IT", 7, None])
-def test_method_that_is_no_token_says_what_to_give(method: Any) -> None:
+def test_invalid_method_refused(method: Any) -> None:
     """When the call is described, long before it is made."""
     with pytest.raises(InvalidRequestError, match=r"is not an HTTP token; give one such as 'GET'"):
         Call(method, "/pay")
 
 
-def test_call_with_a_path_that_is_no_text_can_be_shown() -> None:
+def test_call_with_invalid_path_has_a_repr() -> None:
     """It is refused when it is made; a debugger or a log may look at it before."""
     assert repr(Call.get(7)) == "<Call GET int>"  # type: ignore[arg-type]  # the point
 
 
-def test_proxy_of_the_wrong_kind_is_not_shown() -> None:
+def test_invalid_proxy_is_not_shown() -> None:
     """It may hold credentials."""
     with pytest.raises(ConfigurationError) as caught:
         ConnectionSettings(proxy=["http://user:canary@proxy:1"])  # type: ignore[arg-type]  # the point
     assert "canary" not in str(caught.value)
 
 
-def test_timeout_given_as_a_timedelta_sets_the_total() -> None:
+def test_timedelta_sets_total_timeout() -> None:
     """A duration is a duration."""
     assert APIClient("https://a.example", timeout=timedelta(seconds=3)).config.timeout == Timeout(total=3)  # type: ignore[arg-type]  # beyond the types
 
@@ -125,14 +125,14 @@ def test_timeout_given_as_a_timedelta_sets_the_total() -> None:
     ("settings", "in_force"),
     [(Timeout(attempt=60), (60, 60, 5)), (Timeout(connect=20), (30, 20, 20)), (Timeout(total=2), (2, 2, 2))],
 )
-def test_default_that_gave_way_gives_way_in_the_client_too(settings: Timeout, in_force: tuple[float, ...]) -> None:
+def test_adapted_default_is_kept_in_client(settings: Timeout, in_force: tuple[float, ...]) -> None:
     """What one value lifted or clipped in the settings stays so when they are laid over the defaults."""
     timeout = APIClient("https://a.example", timeout=settings).config.timeout
     assert timeout is not None
     assert timeout.limits()[:3] == in_force
 
 
-async def test_outcome_of_a_foreign_exception_knows_its_call_and_hides_its_text(server: FaultServer) -> None:
+async def test_foreign_exception_outcome_hides_text(server: FaultServer) -> None:
     """The server may have acted on the attempt before, so the outcome must not say that it certainly did not."""
     server.script(reply(503))
     attempts = 0
@@ -155,7 +155,7 @@ async def test_outcome_of_a_foreign_exception_knows_its_call_and_hides_its_text(
     assert isinstance(error.__cause__, KeyError)
 
 
-async def test_status_error_after_a_wrong_option_is_not_hidden(server: FaultServer) -> None:
+async def test_valid_call_options_reach_the_server(server: FaultServer) -> None:
     """The control: with the right options the same call reaches the server and fails with its status."""
     server.script(reply(503))
     async with client(server) as api:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.behaviour.kit import client, soon
+from tests.behaviour.support import client, soon
 
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import reply
+
+pytestmark = pytest.mark.one_loop
 
 
 async def text_of(server: FaultServer, content: bytes, content_type: str) -> str:
@@ -24,7 +26,7 @@ async def text_of(server: FaultServer, content: bytes, content_type: str) -> str
         ("grün".encode("utf-16"), 'text/plain; charset="utf-16"'),
     ],
 )
-async def test_text_is_decoded_by_the_declared_charset(server: FaultServer, content: bytes, content_type: str) -> None:
+async def test_text_uses_declared_charset(server: FaultServer, content: bytes, content_type: str) -> None:
     """Quoted or not; UTF-8 where nothing is declared."""
     assert await text_of(server, content, content_type) == "grün"
 
@@ -32,6 +34,6 @@ async def test_text_is_decoded_by_the_declared_charset(server: FaultServer, cont
 @pytest.mark.parametrize(
     "charset", ["nonsense", "hex", "base64", "zlib", "rot13", "idna", "punycode", "undefined", "unicode_escape"]
 )
-async def test_text_of_a_charset_that_is_none_is_read_as_utf_8(server: FaultServer, charset: str) -> None:
+async def test_unknown_charset_is_utf_8(server: FaultServer, charset: str) -> None:
     """Python has codecs that are no charsets, and a server may name any of them."""
     assert await text_of(server, "grün".encode() + b"\xff", f"text/plain; charset={charset}") == "grün\ufffd"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import client, failure, soon
 
 from resilient_client import APIClient, CircuitBreaker, CircuitState, Endpoint, ErrorKind, Retry, Timeout
 from resilient_client._core.protocols import Handler
@@ -18,7 +18,7 @@ from resilient_client.testing import refused_url
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import close_idle, drop, hang_before_headers, hold, redirect, reply
 
-pytestmark = pytest.mark.usefixtures("both_paths")
+pytestmark = [pytest.mark.usefixtures("both_paths"), pytest.mark.one_loop]
 
 BREAKER = CircuitBreaker(minimum_calls=3, failure_ratio=0.2, break_duration=60)
 
@@ -37,7 +37,7 @@ def circuit_of(api: APIClient, server: FaultServer) -> Circuit:
 # --- stale connections ---
 
 
-async def test_circuit_of_a_server_that_closes_idle_connections_stays_closed(server: FaultServer) -> None:
+async def test_idle_close_leaves_circuit_closed(server: FaultServer) -> None:
     """Every second attempt meets a connection that was just closed: all calls succeed, and nobody is blamed."""
     server.script(close_idle())
     async with client(server, retry=Retry(max_attempts=3), circuit_breaker=BREAKER) as api:
@@ -47,7 +47,7 @@ async def test_circuit_of_a_server_that_closes_idle_connections_stays_closed(ser
     assert sum(response.attempts for response in replies) == server.hits > 30
 
 
-async def test_circuit_of_a_server_that_drops_new_connections_opens(server: FaultServer) -> None:
+async def test_dropped_connections_open_circuit(server: FaultServer) -> None:
     """Negative control: a connection that was never used before is lost by the server's fault."""
     server.script(drop())
     async with client(server, circuit_breaker=BREAKER) as api:
@@ -59,7 +59,7 @@ async def test_circuit_of_a_server_that_drops_new_connections_opens(server: Faul
 # --- redirects to another origin ---
 
 
-async def test_circuit_of_a_redirecting_endpoint_is_neutral_to_a_dead_target(server: FaultServer) -> None:
+async def test_dead_redirect_target_is_neutral(server: FaultServer) -> None:
     """Who only points the way is not to blame for a target that refuses."""
     server.script(redirect(f"{refused_url()}/"))
     async with client(server, circuit_breaker=BREAKER, follow_redirects="any") as api:
@@ -69,9 +69,7 @@ async def test_circuit_of_a_redirecting_endpoint_is_neutral_to_a_dead_target(ser
     assert server.hits == 6
 
 
-async def test_circuit_of_a_redirecting_endpoint_is_neutral_to_a_target_that_answers_5xx(
-    server: FaultServer, elsewhere: FaultServer
-) -> None:
+async def test_failing_redirect_target_is_neutral(server: FaultServer, elsewhere: FaultServer) -> None:
     """The status is the target's."""
     server.script(redirect(f"{elsewhere.url}/"))
     elsewhere.script(reply(500))
@@ -81,9 +79,8 @@ async def test_circuit_of_a_redirecting_endpoint_is_neutral_to_a_target_that_ans
         assert circuit_of(api, server).state is CircuitState.CLOSED
 
 
-async def test_circuit_of_a_redirecting_endpoint_is_neutral_to_a_silent_target(
-    server: FaultServer, elsewhere: FaultServer
-) -> None:
+@pytest.mark.virtual_time
+async def test_silent_redirect_target_is_neutral(server: FaultServer, elsewhere: FaultServer) -> None:
     """The silence that our alarm ends is the target's."""
     server.script(redirect(f"{elsewhere.url}/"))
     elsewhere.script(hang_before_headers())
@@ -94,9 +91,8 @@ async def test_circuit_of_a_redirecting_endpoint_is_neutral_to_a_silent_target(
         assert circuit_of(api, server).state is CircuitState.CLOSED
 
 
-async def test_circuit_of_a_redirecting_endpoint_does_not_count_the_slowness_of_the_target(
-    server: FaultServer, elsewhere: FaultServer
-) -> None:
+@pytest.mark.virtual_time
+async def test_slow_redirect_target_is_neutral(server: FaultServer, elsewhere: FaultServer) -> None:
     """A quick redirect to a slow target is a quick answer."""
     server.script(redirect(f"{elsewhere.url}/"))
     elsewhere.script(reply(200, delay=0.05))
@@ -106,7 +102,7 @@ async def test_circuit_of_a_redirecting_endpoint_does_not_count_the_slowness_of_
         assert circuit_of(api, server).state is CircuitState.CLOSED
 
 
-async def test_circuit_of_an_endpoint_that_redirects_to_itself_and_fails_opens(server: FaultServer) -> None:
+async def test_redirect_to_itself_opens_circuit(server: FaultServer) -> None:
     """Negative control: at home, the target's failure is the endpoint's own."""
     server.route("GET", "/old", redirect("/new"))
     server.route("GET", "/new", reply(500))
@@ -116,9 +112,7 @@ async def test_circuit_of_an_endpoint_that_redirects_to_itself_and_fails_opens(s
         assert circuit_of(api, server).state is CircuitState.OPEN
 
 
-async def test_circuit_counts_the_second_sending_of_a_middleware_that_was_led_away(
-    server: FaultServer, elsewhere: FaultServer
-) -> None:
+async def test_resend_after_redirect_is_counted(server: FaultServer, elsewhere: FaultServer) -> None:
     """The second sending goes to the endpoint again: where the first one was led is forgotten."""
     server.script(redirect(f"{elsewhere.url}/"), reply(500))
 
@@ -137,9 +131,8 @@ async def test_circuit_counts_the_second_sending_of_a_middleware_that_was_led_aw
 
 
 @pytest.mark.parametrize("limit", [Timeout(attempt=0.03), Timeout(connect=0.03)], ids=["attempt", "connect"])
-async def test_circuit_is_neutral_to_waiting_in_the_pool_of_a_foreign_session(
-    server: FaultServer, limit: Timeout
-) -> None:
+@pytest.mark.virtual_time
+async def test_pool_of_callers_session_is_neutral(server: FaultServer, limit: Timeout) -> None:
     """Others use up the caller's own pool: nobody can tell that from a silent host, so the host is not blamed."""
     held = hold()
     server.script(held)
@@ -157,7 +150,8 @@ async def test_circuit_is_neutral_to_waiting_in_the_pool_of_a_foreign_session(
     assert server.hits == 1
 
 
-async def test_circuit_counts_silence_after_sending_through_a_foreign_session(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_silence_on_callers_session_counts(server: FaultServer) -> None:
     """Negative control: once the request is sent, it is the host that is silent."""
     server.script(hang_before_headers())
     async with (
@@ -169,7 +163,7 @@ async def test_circuit_counts_silence_after_sending_through_a_foreign_session(se
         assert circuit_of(api, server).state is CircuitState.OPEN
 
 
-async def test_circuit_counts_a_refused_connection_of_a_foreign_session() -> None:
+async def test_refusal_on_callers_session_counts() -> None:
     """Negative control: the system's own word that nobody listens is no guess."""
     async with (
         aiohttp.ClientSession() as session,

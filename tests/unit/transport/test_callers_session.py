@@ -10,7 +10,7 @@ from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import close_idle, drop, reply
 
 
-async def test_fresh_connection_of_a_foreign_session_lost_is_not_taken_for_stale(server: FaultServer) -> None:
+async def test_lost_fresh_connection_is_not_stale(server: FaultServer) -> None:
     """A connection that was never used before is no stale one: its loss is a failure of the upstream."""
     server.script(drop())
     async with aiohttp.ClientSession() as session, APIClient(server.url, session=session, retry=None) as api:
@@ -20,7 +20,7 @@ async def test_fresh_connection_of_a_foreign_session_lost_is_not_taken_for_stale
     assert failed.value.history[0].reused is False
 
 
-async def test_kept_alive_connection_of_a_foreign_session_lost_is_repeated_at_once(server: FaultServer) -> None:
+async def test_lost_kept_alive_connection_is_repeated(server: FaultServer) -> None:
     """A connection that served a call before and is closed by then is nobody's fault there, either."""
     server.script(close_idle(), reply())
     async with aiohttp.ClientSession() as session, APIClient(server.url, session=session) as api:

@@ -7,7 +7,7 @@ import gc
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.behaviour.kit import Lasting, calls, cancelled, in_use, keys, lasting, soon, turns, working
+from tests.behaviour.support import Lasting, calls, cancelled, in_use, keys, lasting, soon, turns, working
 
 from resilient_client import APIClient, Call, Response, as_completed
 from resilient_client.testing import faults
@@ -15,7 +15,7 @@ from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._virtual_time import run_virtual
 
 
-async def test_as_completed_left_early_has_cancelled_and_awaited_all_calls(server: FaultServer, api: APIClient) -> None:
+async def test_left_early_awaits_all_calls(server: FaultServer, api: APIClient) -> None:
     """Behind the ``async with`` block there is no task, no connection, and nothing is sent any more."""
     server.script(faults.hang_before_headers())
     server.route("GET", "/0", faults.reply(200))
@@ -30,9 +30,7 @@ async def test_as_completed_left_early_has_cancelled_and_awaited_all_calls(serve
     assert server.hits == 11
 
 
-async def test_as_completed_in_a_bare_loop_left_early_cancels_its_calls_soon(
-    server: FaultServer, api: APIClient
-) -> None:
+async def test_bare_loop_left_early_cancels_calls(server: FaultServer, api: APIClient) -> None:
     """Python lets go of the stream, and the calls go with it, a few turns of the loop later."""
     server.script(faults.hang_before_headers())
     server.route("GET", "/0", faults.reply(200))
@@ -44,7 +42,7 @@ async def test_as_completed_in_a_bare_loop_left_early_cancels_its_calls_soon(
     assert (in_use(api), working()) == (0, 0)
 
 
-async def test_as_completed_that_is_kept_and_not_closed_goes_on(server: FaultServer, api: APIClient) -> None:
+async def test_kept_stream_goes_on(server: FaultServer, api: APIClient) -> None:
     """Negative control: who keeps the stream without closing it keeps the calls, too."""
     server.script(faults.hang_before_headers())
     server.route("GET", "/0", faults.reply(200))
@@ -58,7 +56,7 @@ async def test_as_completed_that_is_kept_and_not_closed_goes_on(server: FaultSer
     assert (in_use(api), working()) == (0, 0)
 
 
-async def test_as_completed_cancelled_from_outside_awaits_its_calls(server: FaultServer, api: APIClient) -> None:
+async def test_cancelled_stream_awaits_calls(server: FaultServer, api: APIClient) -> None:
     """When the CancelledError is out of the ``async with`` block, nothing of the fan-out is left."""
     server.script(faults.hang_before_headers())
 
@@ -74,7 +72,7 @@ async def test_as_completed_cancelled_from_outside_awaits_its_calls(server: Faul
     assert (in_use(api), working()) == (0, 0)
 
 
-def test_as_completed_whose_step_is_given_up_loses_nothing() -> None:
+def test_abandoned_step_loses_nothing() -> None:
     """A step under a timeout of the consumer's may end without an outcome; the next one gives it."""
 
     async def consume() -> list[object]:
@@ -86,7 +84,7 @@ def test_as_completed_whose_step_is_given_up_loses_nothing() -> None:
     assert run_virtual(consume()) == [5, 6]
 
 
-async def test_as_completed_closed_twice_or_never_begun_is_closed(api: APIClient) -> None:
+async def test_closed_twice_or_unstarted(api: APIClient) -> None:
     """Closing is idempotent, and ends the stream for good."""
     stream = api.as_completed(calls(3))
     await stream.aclose()
@@ -98,7 +96,7 @@ async def test_as_completed_closed_twice_or_never_begun_is_closed(api: APIClient
     assert await keys(begun) == []
 
 
-async def test_as_completed_closed_by_another_task_ends_its_consumer(server: FaultServer, api: APIClient) -> None:
+async def test_closed_by_another_task(server: FaultServer, api: APIClient) -> None:
     """Whoever waits for the next outcome comes to the end instead of waiting for ever."""
     server.script(faults.hang_before_headers())
     stream = api.as_completed(calls(3))
@@ -108,7 +106,7 @@ async def test_as_completed_closed_by_another_task_ends_its_consumer(server: Fau
     assert await soon(consuming) == []
 
 
-def test_as_completed_cancelled_while_it_closes_closes_all_the_same() -> None:
+def test_cancelled_while_closing() -> None:
     """A generator that takes its time to close is awaited; only then does the cancellation come out."""
     closed = False
 

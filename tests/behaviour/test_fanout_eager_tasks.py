@@ -8,12 +8,12 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import FanOut, gathered, soon, streamed
+from tests.behaviour.support import FanOut, gathered, soon, streamed
 
 from resilient_client import APIClient, Call, Outcome, Success
 from resilient_client.testing import MockUpstream, reply
 
-ALL = 5_000
+ALL = 2_000
 
 
 def own_factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
@@ -46,7 +46,7 @@ class AtOnce:
 
 
 @pytest.mark.parametrize("fan_out", [gathered, streamed])
-def test_calls_answered_at_once_need_no_deep_stack(fan_out: FanOut, factory: Any) -> None:
+def test_immediate_calls_need_no_deep_stack(fan_out: FanOut, factory: Any) -> None:
     """As many at once as there are calls: none runs inside another, and they begin in order."""
     runner = AtOnce()
     calls = [Call.get("/", key=number) for number in range(ALL)]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.behaviour.kit import cancelled, soon, turns
+from tests.behaviour.support import cancelled, soon, turns
 
 from resilient_client import DeadlineExceededError, ErrorKind, HealthReport, HealthState, Probe, Prober, deadline, probe
 from resilient_client.testing._virtual_time import run_virtual
@@ -46,7 +46,7 @@ def stubborn(answer: object) -> Callable[[], Awaitable[object]]:
 # -- the deadline of who asks ------------------------------------------------------------------------------------------
 
 
-def test_prober_inside_a_deadline_ends_with_it() -> None:
+def test_prober_ends_at_deadline() -> None:
     """Whoever asks waits no longer than that, and nothing is concluded from its impatience."""
 
     async def scenario() -> tuple[float, HealthState]:
@@ -58,7 +58,7 @@ def test_prober_inside_a_deadline_ends_with_it() -> None:
     assert run_virtual(scenario()) == (pytest.approx(2, abs=0.01), UNKNOWN)
 
 
-def test_prober_inside_a_deadline_that_is_long_enough_gives_its_report() -> None:
+def test_prober_within_long_deadline() -> None:
     """The control: the timeout of the check is what ends it, and what hung by then is down."""
 
     async def scenario() -> HealthState:
@@ -69,7 +69,7 @@ def test_prober_inside_a_deadline_that_is_long_enough_gives_its_report() -> None
     assert run_virtual(scenario()) is DOWN
 
 
-async def test_prober_whose_first_asker_has_no_more_time_still_answers_the_others() -> None:
+async def test_first_caller_out_of_time() -> None:
     """A deadline bounds who set it, not the check that others wait for."""
     target = Target()
     async with Prober([target.ping]) as prober:
@@ -88,7 +88,7 @@ async def test_prober_whose_first_asker_has_no_more_time_still_answers_the_other
     assert target.asked == 1
 
 
-async def test_prober_inside_a_deadline_that_is_over_asks_nobody() -> None:
+async def test_prober_past_deadline_sends_nothing() -> None:
     """Nobody has the time to hear the answer."""
     target = Target()
     async with Prober([target.ping]) as prober:
@@ -97,7 +97,7 @@ async def test_prober_inside_a_deadline_that_is_over_asks_nobody() -> None:
     assert target.asked == 0
 
 
-async def test_prober_inside_a_deadline_that_is_over_gives_a_young_report_all_the_same() -> None:
+async def test_prober_past_deadline_reuses_report() -> None:
     """It costs no time."""
     target = Target()
     target.answers.set()
@@ -111,7 +111,7 @@ async def test_prober_inside_a_deadline_that_is_over_gives_a_young_report_all_th
 
 
 @pytest.mark.parametrize("answer", [None, False])
-async def test_target_that_keeps_the_end_of_a_check_to_itself_is_not_believed(answer: object) -> None:
+async def test_target_swallowing_cancel_is_ignored(answer: object) -> None:
     """What it says when the last who asked has left is no answer, neither a good nor a bad one."""
     told: list[HealthState] = []
     ping = Target()
@@ -126,7 +126,7 @@ async def test_target_that_keeps_the_end_of_a_check_to_itself_is_not_believed(an
 
 
 @pytest.mark.parametrize("own", [0.05, None])
-async def test_target_that_keeps_its_time_limit_to_itself_is_down(own: float | None) -> None:
+async def test_target_swallowing_timeout_is_down(own: float | None) -> None:
     """What it says after that comes too late, be the limit its own or that of the check."""
     report: HealthReport = await soon(probe([Probe(stubborn(True), timeout=own)], timeout=0.1))
     assert (report[0].state, report[0].kind) == (DOWN, ErrorKind.DEADLINE)

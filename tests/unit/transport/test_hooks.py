@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from resilient_client._core.kinds import Stage
-from resilient_client._transport.sockets import create_socket
+from resilient_client._transport.hooks import create_socket
 from resilient_client._transport.trace import WireTrace, current_trace
 
 INET = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 0))
@@ -35,20 +35,20 @@ def listener() -> Iterator[socket.socket]:
         yield listener
 
 
-def test_time_to_connect_begins_with_the_first_address(progress: WireTrace) -> None:
+def test_connect_time_begins_at_first_address(progress: WireTrace) -> None:
     """Whoever has to try a second one has waited since the first."""
     with create_socket(INET), create_socket(INET):
         assert (progress.connecting, progress.connected) == (1.0, None)
 
 
-def test_connection_stands_once_connect_returns(progress: WireTrace, listener: socket.socket) -> None:
+def test_connected_once_connect_returns(progress: WireTrace, listener: socket.socket) -> None:
     """As on a blocking socket."""
     with create_socket(INET) as made:
         made.connect(listener.getsockname())
         assert progress.connected == 2.0
 
 
-def test_connection_stands_once_the_loop_hears_of_no_error(progress: WireTrace) -> None:
+def test_connected_once_loop_reports_no_error(progress: WireTrace) -> None:
     """As on a socket that does not block; only the first word counts."""
     with create_socket(INET) as made:
         assert made.getsockopt(*ERROR) == 0
@@ -56,14 +56,14 @@ def test_connection_stands_once_the_loop_hears_of_no_error(progress: WireTrace) 
         assert progress.connected == 2.0
 
 
-def test_other_options_of_a_socket_say_nothing_of_its_connection(progress: WireTrace) -> None:
+def test_other_socket_options_are_ignored(progress: WireTrace) -> None:
     """Zero there is no word of success."""
     with create_socket(INET) as made:
         assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
         assert progress.connected is None
 
 
-def test_connection_that_is_refused_does_not_stand(progress: WireTrace) -> None:
+def test_refused_connection_is_not_connected(progress: WireTrace) -> None:
     """The loop hears of an error, which is no word of success."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
         address = gone.getsockname()
@@ -75,7 +75,7 @@ def test_connection_that_is_refused_does_not_stand(progress: WireTrace) -> None:
         assert progress.connected is None
 
 
-def test_time_of_the_handshake_begins_anew_with_the_next_address(progress: WireTrace, listener: socket.socket) -> None:
+def test_handshake_time_restarts_per_address(progress: WireTrace, listener: socket.socket) -> None:
     """The handshake with the earlier one has failed, or it would not be tried."""
     with create_socket(INET) as first, create_socket(INET) as second:
         first.connect(listener.getsockname())
@@ -85,9 +85,7 @@ def test_time_of_the_handshake_begins_anew_with_the_next_address(progress: WireT
         assert progress.connected is not None
 
 
-def test_second_connection_of_a_race_does_not_move_the_mark_of_the_first(
-    progress: WireTrace, listener: socket.socket
-) -> None:
+def test_second_connection_keeps_first_mark(progress: WireTrace, listener: socket.socket) -> None:
     """Of two addresses tried at once, the one that stands first is used."""
     with create_socket(INET) as first, create_socket(INET) as second:
         first.connect(listener.getsockname())
@@ -96,7 +94,7 @@ def test_second_connection_of_a_race_does_not_move_the_mark_of_the_first(
         assert progress.connected == stood
 
 
-def test_socket_whose_connection_stands_keeps_no_progress(progress: WireTrace, listener: socket.socket) -> None:
+def test_connected_socket_keeps_no_progress(progress: WireTrace, listener: socket.socket) -> None:
     """It lives as long as the connection, which serves many requests more."""
     with create_socket(INET) as made:
         made.connect(listener.getsockname())
@@ -104,16 +102,14 @@ def test_socket_whose_connection_stands_keeps_no_progress(progress: WireTrace, l
         assert made in progress.sockets
 
 
-def test_socket_made_for_nobody_is_a_socket(listener: socket.socket) -> None:
+def test_socket_without_request(listener: socket.socket) -> None:
     """Such as one of a session that others use, too."""
     with create_socket(INET) as made:
         made.connect(listener.getsockname())
         assert made.getpeername() == listener.getsockname()
 
 
-def test_request_is_in_the_handshake_while_any_of_its_connections_stands(
-    progress: WireTrace, listener: socket.socket
-) -> None:
+def test_handshake_while_any_connection_stands(progress: WireTrace, listener: socket.socket) -> None:
     """Whichever address was tried last: a dead service is told from a dead host."""
     progress.pooled = 0.0
     with create_socket(INET) as first, create_socket(INET):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import failure, soon, turns
+from tests.behaviour.support import failure, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -76,7 +76,7 @@ def in_virtual_time(test: Callable[[Fleet], Coroutine[Any, Any, None]]) -> Calla
 
 
 @in_virtual_time
-async def test_server_whose_checks_fail_is_left_out_until_they_succeed(fleet: Fleet) -> None:
+async def test_failing_checks_remove_endpoint(fleet: Fleet) -> None:
     """Three bad answers take it out, two good ones bring it back."""
     async with APIClient(HOSTS, transport=fleet.upstream, load_balancing=checked()) as api:
         await asyncio.sleep(0.5)
@@ -92,7 +92,7 @@ async def test_server_whose_checks_fail_is_left_out_until_they_succeed(fleet: Fl
 
 
 @in_virtual_time
-async def test_server_that_is_not_checked_is_not_left_out(fleet: Fleet) -> None:
+async def test_unchecked_endpoint_stays(fleet: Fleet) -> None:
     """Negative control: without checks nobody knows, and nobody is asked."""
     fleet.sick = {"a.example"}
     balancing = LoadBalancing(strategy="round_robin")
@@ -120,7 +120,7 @@ async def test_changes_by_checks_are_told(fleet: Fleet) -> None:
 
 
 @in_virtual_time
-async def test_check_that_hangs_fails_in_time_and_holds_up_nobody(fleet: Fleet) -> None:
+async def test_hanging_check_delays_no_call(fleet: Fleet) -> None:
     """The others are asked at the same time, and the next round begins as ever."""
     hosts = ["http://hung.example", *HOSTS]
     async with APIClient(hosts, transport=fleet.upstream, load_balancing=checked()) as api:
@@ -133,7 +133,7 @@ async def test_check_that_hangs_fails_in_time_and_holds_up_nobody(fleet: Fleet) 
 
 
 @in_virtual_time
-async def test_checks_of_all_failing_are_ignored(fleet: Fleet) -> None:
+async def test_checks_failing_everywhere_ignored(fleet: Fleet) -> None:
     """Then the check is wrong, or everything is: calls go everywhere."""
     fleet.sick = {"a.example", "b.example", "c.example"}
     async with APIClient(HOSTS, transport=fleet.upstream, load_balancing=checked()) as api:
@@ -172,7 +172,7 @@ async def test_checks_are_beside_the_chain(fleet: Fleet) -> None:
 
 
 @in_virtual_time
-async def test_checks_inherit_no_deadline_of_the_first_caller(fleet: Fleet) -> None:
+async def test_checks_inherit_no_deadline(fleet: Fleet) -> None:
     """They belong to the client, which lives on."""
     api = APIClient(HOSTS, transport=fleet.upstream, load_balancing=checked())
     with deadline(after=1):
@@ -183,7 +183,7 @@ async def test_checks_inherit_no_deadline_of_the_first_caller(fleet: Fleet) -> N
 
 
 @in_virtual_time
-async def test_checks_begin_with_the_first_use_and_end_with_the_client(fleet: Fleet) -> None:
+async def test_checks_live_as_long_as_client(fleet: Fleet) -> None:
     """Built, it does nothing yet; closed, nothing any more, and no task is left."""
     async with assert_no_leaks():
         api = APIClient(HOSTS, transport=fleet.upstream, load_balancing=checked())
@@ -198,7 +198,7 @@ async def test_checks_begin_with_the_first_use_and_end_with_the_client(fleet: Fl
         assert len(fleet.checks()) == 1
 
 
-async def test_client_closed_while_a_check_is_under_way_ends_it() -> None:
+async def test_close_ends_running_check() -> None:
     """Over a real socket: nothing is waited for, nothing is left."""
     async with FaultServer() as first, FaultServer() as second, assert_no_leaks():
         first.route("GET", "/health", hold())
@@ -211,7 +211,7 @@ async def test_client_closed_while_a_check_is_under_way_ends_it() -> None:
             await api.get("/")
 
 
-async def test_server_that_recovers_is_found_by_its_checks() -> None:
+async def test_checks_find_recovered_endpoint() -> None:
     """Over real sockets: it is out while its checks fail, though no call ever met it."""
     async with FaultServer() as first, FaultServer() as second:
         first.route("GET", "/health", wire_reply(503))
@@ -263,7 +263,7 @@ def resolved(fleet: Fleet, registry: Registry, base: Any = HOSTS[0], **options: 
 
 
 @in_virtual_time
-async def test_endpoints_are_those_that_were_resolved_last(fleet: Fleet) -> None:
+async def test_last_resolution_wins(fleet: Fleet) -> None:
     """Asked at the first use and then every 30 s; until the first answer those given are used."""
     registry = Registry(HOSTS[:2], HOSTS[1:])
     async with resolved(fleet, registry) as api:
@@ -289,7 +289,7 @@ async def test_endpoints_are_those_that_were_resolved_last(fleet: Fleet) -> None
     ],
     ids=["error", "empty", "another scheme", "no list", "no answer"],
 )
-def test_endpoints_that_cannot_be_resolved_stay_as_they_are(trouble: Any, told: str) -> None:
+def test_failed_resolution_keeps_endpoints(trouble: Any, told: str) -> None:
     """The last good ones serve on; an event says why, without what a foreign error may hold."""
 
     async def scenario(fleet: Fleet) -> None:
@@ -310,7 +310,7 @@ def test_endpoints_that_cannot_be_resolved_stay_as_they_are(trouble: Any, told: 
 
 
 @in_virtual_time
-async def test_endpoint_that_is_gone_is_checked_no_more(fleet: Fleet) -> None:
+async def test_removed_endpoint_is_not_checked(fleet: Fleet) -> None:
     """Checks follow the set."""
     balancing = checked()
     async with APIClient(HOSTS, transport=fleet.upstream, load_balancing=balancing) as api:
@@ -324,7 +324,7 @@ async def test_endpoint_that_is_gone_is_checked_no_more(fleet: Fleet) -> None:
 
 
 @in_virtual_time
-async def test_call_is_not_harmed_by_checks_that_cannot_connect(fleet: Fleet) -> None:
+async def test_unreachable_check_harms_no_call(fleet: Fleet) -> None:
     """Everything beside the calls fails; the calls themselves are what counts."""
     fleet.upstream.route("GET", "/health", fail("connect"))
     async with APIClient(HOSTS, transport=fleet.upstream, load_balancing=checked(), retry=None) as api:
@@ -334,7 +334,7 @@ async def test_call_is_not_harmed_by_checks_that_cannot_connect(fleet: Fleet) ->
         await failure(api.get("/users"))
 
 
-def test_retry_settings_do_not_reach_the_checks() -> None:
+def test_checks_are_not_retried() -> None:
     """One request a check, whatever the client's settings."""
 
     async def scenario(fleet: Fleet) -> None:
@@ -356,7 +356,7 @@ async def test_addresses_of_a_name_are_endpoints() -> None:
     assert await resolve_dns("http://[::1]:8080")() == ["http://[::1]:8080"]
 
 
-async def test_name_that_is_resolved_serves_calls() -> None:
+async def test_resolved_name_serves_calls() -> None:
     """The name itself serves until its addresses are known, and they do from then on."""
     async with FaultServer() as server:
         name = f"http://localhost:{server.port}"
@@ -369,7 +369,7 @@ async def test_name_that_is_resolved_serves_calls() -> None:
             assert (await soon(api.get("/"))).status == 200
 
 
-def test_addresses_of_an_https_name_are_refused() -> None:
+def test_https_name_addresses_refused() -> None:
     """No certificate names them."""
     with pytest.raises(ConfigurationError, match="is https, whose certificate names the host"):
         resolve_dns("https://localhost")

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.behaviour.kit import client, failure, soon
+from tests.behaviour.support import PATIENCE, client, failure, soon
 
 from resilient_client import (
     APIClient,
@@ -28,7 +28,7 @@ from resilient_client import (
     Retry,
     Stage,
 )
-from resilient_client._transport import fast_path, trace
+from resilient_client._transport import fast_path, hooks
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._wire import ReceivedRequest, Step, Wire
 from resilient_client.testing.faults import (
@@ -68,7 +68,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.mark.parametrize("owner", ["ours", "theirs"])
 @pytest.mark.parametrize("fault", [drop(), reset()], ids=str)
-async def test_three_attempts_are_three_requests_through_any_session(
+async def test_three_attempts_are_three_requests(
     server: FaultServer, session: aiohttp.ClientSession, owner: str, fault: Step
 ) -> None:
     """Aiohttp's own resend of a lost request is off, in our session and in a caller's."""
@@ -78,9 +78,7 @@ async def test_three_attempts_are_three_requests_through_any_session(
     assert (server.hits, error.attempts) == (3, 3)
 
 
-async def test_three_attempts_through_bare_aiohttp_are_six_requests(
-    server: FaultServer, session: aiohttp.ClientSession
-) -> None:
+async def test_bare_aiohttp_sends_six_requests(server: FaultServer, session: aiohttp.ClientSession) -> None:
     """The control, and the reason: a loop of three around aiohttp reaches the server six times."""
     server.script(drop())
     for _ in range(3):
@@ -90,9 +88,7 @@ async def test_three_attempts_through_bare_aiohttp_are_six_requests(
 
 
 @pytest.mark.parametrize("owner", ["ours", "theirs"])
-async def test_stale_connection_without_retry_is_one_request(
-    server: FaultServer, session: aiohttp.ClientSession, owner: str
-) -> None:
+async def test_stale_connection_without_retry(server: FaultServer, session: aiohttp.ClientSession, owner: str) -> None:
     """``retry=None``: the request that met a dying connection is the only one, whoever made the connection."""
     server.script(close_idle("request"))
     async with client(server, session=session if owner == "theirs" else None) as api:
@@ -115,7 +111,7 @@ def counting(seen: list[str]) -> aiohttp.ClientMiddlewareType:
     return lambda request, handler: _count(seen, request, handler)
 
 
-async def test_middlewares_of_a_callers_session_still_run_on_each_request(server: FaultServer) -> None:
+async def test_session_middlewares_run_per_request(server: FaultServer) -> None:
     """Our guard stands before them, not in their place."""
     seen: list[str] = []
     server.script(drop(), echo())
@@ -129,7 +125,7 @@ async def test_middlewares_of_a_callers_session_still_run_on_each_request(server
     assert server.hits == 2
 
 
-async def test_aiohttp_middlewares_are_handed_through_to_our_session(server: FaultServer) -> None:
+async def test_aiohttp_middlewares_setting(server: FaultServer) -> None:
     """``ConnectionSettings(aiohttp_middlewares=...)`` runs once a wire request, redirect hops included."""
     seen: list[str] = []
     server.route("GET", "/a", redirect("/b"))
@@ -143,7 +139,7 @@ async def test_aiohttp_middlewares_are_handed_through_to_our_session(server: Fau
     assert server.hits == 4
 
 
-async def test_callers_session_is_never_closed_by_us(server: FaultServer, session: aiohttp.ClientSession) -> None:
+async def test_callers_session_stays_open(server: FaultServer, session: aiohttp.ClientSession) -> None:
     """Who opened it closes it, whatever became of the client."""
     server.script(reply(), drop(), reply())
     async with client(server, session=session) as api:
@@ -154,7 +150,7 @@ async def test_callers_session_is_never_closed_by_us(server: FaultServer, sessio
         assert answer.status == 200
 
 
-async def test_closed_session_of_a_caller_is_named(server: FaultServer, session: aiohttp.ClientSession) -> None:
+async def test_closed_callers_session_is_named(server: FaultServer, session: aiohttp.ClientSession) -> None:
     """A session that its owner has closed is a clear error of ours, not one of aiohttp's."""
     async with client(server, session=session) as api:
         await session.close()
@@ -162,7 +158,8 @@ async def test_closed_session_of_a_caller_is_named(server: FaultServer, session:
             await api.get("/")
 
 
-async def test_settings_of_a_callers_session_do_not_undo_ours(server: FaultServer) -> None:
+@pytest.mark.virtual_time
+async def test_session_settings_do_not_override(server: FaultServer) -> None:
     """Its ``raise_for_status``, decompression and total timeout do not reach into our attempts."""
     server.script(reply(404, text="no", coding="gzip"), reply(text="yes", coding="gzip", delay=0.1))
     timeout = aiohttp.ClientTimeout(total=0.01)
@@ -179,7 +176,7 @@ async def test_settings_of_a_callers_session_do_not_undo_ours(server: FaultServe
 # --- redirects and the resend after a 401 ---
 
 
-async def test_redirect_hops_stand_in_the_record_of_their_attempt(server: FaultServer) -> None:
+async def test_redirect_hops_are_recorded(server: FaultServer) -> None:
     """Two hops are three requests and one attempt, and the record names the hops without their queries."""
     server.route("GET", "/a", redirect("/b?token=canary"))
     server.route("GET", "/b", redirect("/c", 307))
@@ -190,7 +187,7 @@ async def test_redirect_hops_stand_in_the_record_of_their_attempt(server: FaultS
     assert response.history[0].redirects == (f"{server.url}/b", f"{server.url}/c")
 
 
-async def test_resend_after_a_401_stands_in_the_record_of_its_attempt(server: FaultServer) -> None:
+async def test_resend_after_401_is_recorded(server: FaultServer) -> None:
     """A fresh token and a second request are no retry."""
     tokens = iter(["old", "new"])
 
@@ -204,7 +201,8 @@ async def test_resend_after_a_401_stands_in_the_record_of_its_attempt(server: Fa
     assert (response.attempts, response.history[0].reauthenticated) == (1, True)
 
 
-async def test_redirect_to_another_origin_is_refused_before_anything_is_sent_there(server: FaultServer) -> None:
+@pytest.mark.one_loop
+async def test_redirect_to_other_origin_refused(server: FaultServer) -> None:
     """By default no redirect leaves the origin; the redirect itself is in the error."""
     async with FaultServer() as other:
         server.script(redirect(f"{other.url}/x"))
@@ -216,7 +214,8 @@ async def test_redirect_to_another_origin_is_refused_before_anything_is_sent_the
     assert error.response.status == 302
 
 
-async def test_redirect_across_origins_carries_nothing_secret(server: FaultServer) -> None:
+@pytest.mark.one_loop
+async def test_redirect_abroad_carries_no_secret(server: FaultServer) -> None:
     """With ``"any"``: no credentials, keys, cookies or headers of the caller's own cross an origin."""
     async with FaultServer() as other:
         server.script(redirect(f"{other.url}/x", 307))
@@ -228,7 +227,8 @@ async def test_redirect_across_origins_carries_nothing_secret(server: FaultServe
     assert "canary" in str(server.requests[0].headers)
 
 
-async def test_redirect_with_a_body_never_crosses_an_origin(server: FaultServer) -> None:
+@pytest.mark.one_loop
+async def test_redirect_abroad_carries_no_body(server: FaultServer) -> None:
     """A 307 asks to repeat the body; to another origin it is not."""
     async with FaultServer() as other:
         server.script(redirect(f"{other.url}/x", 307))
@@ -238,7 +238,8 @@ async def test_redirect_with_a_body_never_crosses_an_origin(server: FaultServer)
     assert error.kind is ErrorKind.REDIRECT
 
 
-async def test_endless_redirect_ends_after_five_hops(server: FaultServer) -> None:
+@pytest.mark.one_loop
+async def test_endless_redirect_ends(server: FaultServer) -> None:
     """Hops are bounded, and running in a circle is not retried."""
     server.script(endless_redirect())
     async with APIClient(server.url, retry=EAGER) as api:
@@ -246,7 +247,8 @@ async def test_endless_redirect_ends_after_five_hops(server: FaultServer) -> Non
     assert (error.kind, error.attempts, server.hits) == (ErrorKind.REDIRECT, 1, 6)
 
 
-async def test_redirects_switched_off_are_given_back(server: FaultServer) -> None:
+@pytest.mark.one_loop
+async def test_redirects_off_are_returned(server: FaultServer) -> None:
     """``follow_redirects=None``: a redirect is an answer."""
     server.script(redirect("/b"))
     async with client(server, follow_redirects=None) as api:
@@ -258,7 +260,7 @@ async def test_redirects_switched_off_are_given_back(server: FaultServer) -> Non
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
-async def test_whole_coded_body_is_given_back_decoded(server: FaultServer, coding: Any) -> None:
+async def test_coded_body_is_decoded(server: FaultServer, coding: Any) -> None:
     """The control for those below."""
     server.script(reply(text="hello " * 5000, coding=coding))
     async with client(server) as api:
@@ -267,7 +269,7 @@ async def test_whole_coded_body_is_given_back_decoded(server: FaultServer, codin
 
 @pytest.mark.parametrize("read", ["buffered", "streamed"])
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
-async def test_truncated_coded_body_is_a_lost_connection(server: FaultServer, coding: Any, read: str) -> None:
+async def test_truncated_coded_body_is_a_disconnect(server: FaultServer, coding: Any, read: str) -> None:
     """HTTP's framing is whole, the compressed stream is not: never a short 200."""
     server.script(truncated_coding(coding))
     async with client(server) as api:
@@ -292,7 +294,7 @@ async def _streamed(api: APIClient) -> bytes:
     ],
     ids=["corrupt", "not gzip", "unknown", "six in one", "six in a row"],
 )
-async def test_body_that_cannot_be_decoded_is_a_protocol_error(server: FaultServer, fault: Step) -> None:
+async def test_undecodable_body_is_a_protocol_error(server: FaultServer, fault: Step) -> None:
     """A coding that is broken, unknown or stacked too high is the server's fault, and said to be."""
     server.script(fault)
     async with client(server) as api:
@@ -302,7 +304,7 @@ async def test_body_that_cannot_be_decoded_is_a_protocol_error(server: FaultServ
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
-async def test_decompression_bomb_is_too_large_and_takes_no_memory(server: FaultServer, coding: Any) -> None:
+async def test_decompression_bomb_is_too_large(server: FaultServer, coding: Any) -> None:
     """256 MB in a small reply end at the limit, with memory of the order of the limit."""
     server.script(bomb(256 << 20, coding))
     limit = 1 << 20
@@ -318,7 +320,7 @@ async def test_decompression_bomb_is_too_large_and_takes_no_memory(server: Fault
     assert peak < 16 * limit
 
 
-async def test_plain_body_above_the_limit_is_too_large_and_not_retried(server: FaultServer) -> None:
+async def test_plain_body_above_limit_is_too_large(server: FaultServer) -> None:
     """The limit holds without a coding, too, and another attempt would meet the same body."""
     server.script(reply(body=bytes(1001)))
     settings = ConnectionSettings(max_response_size=1000)
@@ -348,7 +350,7 @@ async def test_plain_body_above_the_limit_is_too_large_and_not_retried(server: F
     ],
     ids=["smtp", "html", "status", "two lengths", "negative", "longer", "chunk", "size", "count", "endless"],
 )
-async def test_reply_that_is_not_http_is_a_protocol_error_and_never_a_400(server: FaultServer, fault: Step) -> None:
+async def test_non_http_reply_is_a_protocol_error(server: FaultServer, fault: Step) -> None:
     """Aiohttp calls it a 400; it is no answer at all, may be retried, and counts against the upstream."""
     server.script(fault)
     async with client(server, circuit_breaker=CircuitBreaker(minimum_calls=1)) as api:
@@ -366,7 +368,7 @@ async def test_real_400_is_a_400(server: FaultServer) -> None:
         assert type(await failure(api.get("/"))) is BadRequestError
 
 
-async def test_next_call_after_a_broken_reply_gets_a_connection_of_its_own(server: FaultServer) -> None:
+async def test_broken_reply_ends_the_connection(server: FaultServer) -> None:
     """What is left of a reply that was too long never passes for the next one."""
     server.script(wrong_length(), reply(text="mine"))
     async with client(server) as api:
@@ -376,7 +378,7 @@ async def test_next_call_after_a_broken_reply_gets_a_connection_of_its_own(serve
     assert server.connections == 2
 
 
-async def test_reply_in_an_unknown_coding_is_not_asked_for_again(server: FaultServer) -> None:
+async def test_unknown_coding_is_not_retried(server: FaultServer) -> None:
     """It would come in the same coding."""
     server.script(reply(200, body=b"x", headers={"Content-Encoding": "rot13"}))
     async with APIClient(server.url) as api:
@@ -398,21 +400,19 @@ async def answer_after_an_extra_reply(server: FaultServer) -> str:
         assert (await api.get("/")).text == "first"
         (idle,) = api._runtime.transport._opened[0].connector._conns.values()  # type: ignore[attr-defined]  # who is idle shows nowhere else
         asked_for_none.set()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             while not len(idle[0][0]):  # the extra reply has not arrived yet
                 await asyncio.sleep(0)
         return (await api.get("/")).text
 
 
-async def test_reply_nobody_asked_for_is_not_the_answer_to_the_next_request(server: FaultServer) -> None:
+async def test_unsolicited_reply_is_discarded(server: FaultServer) -> None:
     """A late extra reply on an idle connection would shift all answers by one, from one user to the next."""
     assert await answer_after_an_extra_reply(server) == "second"
 
 
-async def test_reply_nobody_asked_for_would_be_the_answer_if_nobody_looked(
-    server: FaultServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unsolicited_reply_control(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: aiohttp by itself takes whatever is there."""
-    for module in (fast_path, trace):
-        monkeypatch.setattr(module, "speaks_unasked", lambda _connection: False)
+    for module in (fast_path, hooks):
+        monkeypatch.setattr(module, "has_unasked_data", lambda _connection: False)
     assert await answer_after_an_extra_reply(server) == "extra"

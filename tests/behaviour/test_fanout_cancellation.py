@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.behaviour.kit import FanOut, Lasting, gathered, lasting, streamed
+from tests.behaviour.support import FanOut, Lasting, gathered, lasting, streamed
 
 from resilient_client import Call, CallCancelledError, Outcome, Response, as_completed, gather
 from resilient_client.testing._virtual_time import run_virtual
@@ -56,16 +56,14 @@ class Careless(Lasting):
 @both_fan_outs
 @one_or_many
 @pytest.mark.parametrize("awaits", [True, False])
-def test_fan_out_keeps_the_outcome_of_a_call_that_cancelled_its_task_and_went_on(
-    fan_out: FanOut, concurrency: int, awaits: bool
-) -> None:
+def test_self_cancelled_call_keeps_outcome(fan_out: FanOut, concurrency: int, awaits: bool) -> None:
     """Such as one with a timeout of old style in a middleware: it came to an end, and so do those behind it."""
     runner = Careless(awaits=awaits)
     outcomes = run_virtual(fan_out(lasting(1, 2, 3, 4), client=runner, concurrency=concurrency))
     assert sorted(outcome.key for outcome in outcomes if outcome.ok) == [1, 2, 3, 4]  # type: ignore[type-var]  # ints
 
 
-def test_gather_cancelled_from_outside_ends_although_its_calls_cancelled_themselves_before() -> None:
+def test_outer_cancel_after_self_cancel() -> None:
     """The caller's cancellation is told from theirs."""
 
     async def scenario() -> float:
@@ -79,7 +77,7 @@ def test_gather_cancelled_from_outside_ends_although_its_calls_cancelled_themsel
     assert run_virtual(scenario()) == 2
 
 
-def test_gather_begun_in_a_task_that_is_cancelled_already_makes_no_call_to_its_end() -> None:
+def test_gather_in_cancelled_task() -> None:
     """A cancellation that is due comes out at the first chance."""
 
     async def scenario() -> float:
@@ -93,7 +91,7 @@ def test_gather_begun_in_a_task_that_is_cancelled_already_makes_no_call_to_its_e
 
 @both_fan_outs
 @one_or_many
-def test_fan_out_whose_iterable_asks_for_something_cancelled_says_so(fan_out: FanOut, concurrency: int) -> None:
+def test_iterable_awaiting_cancelled_future(fan_out: FanOut, concurrency: int) -> None:
     """It does not pass for the end of the iterable, nor for a cancellation of the fan-out."""
 
     def source() -> Iterator[Call[Response]]:
@@ -107,9 +105,7 @@ def test_fan_out_whose_iterable_asks_for_something_cancelled_says_so(fan_out: Fa
 
 @both_fan_outs
 @one_or_many
-def test_fan_out_draws_on_from_a_generator_that_cancelled_its_task_and_went_on(
-    fan_out: FanOut, concurrency: int
-) -> None:
+def test_self_cancelled_generator_goes_on(fan_out: FanOut, concurrency: int) -> None:
     """A listing read under a timeout of old style gives all its pages."""
 
     async def source() -> AsyncIterator[Call[Response]]:
@@ -122,7 +118,7 @@ def test_fan_out_draws_on_from_a_generator_that_cancelled_its_task_and_went_on(
 
 
 @both_fan_outs
-def test_fan_out_whose_generator_cancels_its_task_says_so(fan_out: FanOut) -> None:
+def test_self_cancelled_generator_is_reported(fan_out: FanOut) -> None:
     """Nobody else cancelled it, so the fan-out does not end as if there were no more calls."""
 
     async def source() -> AsyncIterator[Call[Response]]:
@@ -135,9 +131,7 @@ def test_fan_out_whose_generator_cancels_its_task_says_so(fan_out: FanOut) -> No
 
 
 @one_or_many
-def test_gather_goes_on_when_its_callback_asks_for_something_cancelled(
-    concurrency: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_callback_awaiting_cancelled_future(concurrency: int, caplog: pytest.LogCaptureFixture) -> None:
     """That is a failure of the callback like any other: logged once."""
 
     def callback(_outcome: Outcome[Any]) -> None:
@@ -148,7 +142,7 @@ def test_gather_goes_on_when_its_callback_asks_for_something_cancelled(
 
 
 @pytest.mark.parametrize("step", [anext, lambda stream: stream.__aenter__()])
-def test_as_completed_whose_workers_somebody_cancelled_does_not_end_as_if_complete(
+def test_cancelled_workers_are_reported(
     step: Callable[[Any], Any],
 ) -> None:
     """Whoever cancels all tasks but its own still learns that outcomes are missing."""
@@ -166,7 +160,7 @@ def test_as_completed_whose_workers_somebody_cancelled_does_not_end_as_if_comple
         run_virtual(consume())
 
 
-def test_gather_whose_iterable_raises_takes_its_own_cancellations_for_no_strays() -> None:
+def test_iterable_error_is_not_a_stray_cancel() -> None:
     """The calls in flight end with it: they have no outcome, and nothing more is made in their places."""
     runner, told = Lasting(), list[Outcome[Any]]()
 

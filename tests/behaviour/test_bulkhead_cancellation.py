@@ -64,7 +64,7 @@ def crowd(seed: int) -> Crowd:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_crowd_with_a_third_cancelled_at_random_gets_all_permits_back(seed: int) -> None:
+def test_random_cancellation_loses_no_permit(seed: int) -> None:
     """In the end all 100 permits are there, and never were there more."""
     served, permits, peak = crowd(seed)
     assert permits.idle
@@ -73,7 +73,7 @@ def test_crowd_with_a_third_cancelled_at_random_gets_all_permits_back(seed: int)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_crowd_with_a_third_cancelled_at_random_is_served_in_the_order_of_its_coming(seed: int) -> None:
+def test_random_cancellation_keeps_order(seed: int) -> None:
     """Whoever leaves, the others keep their places."""
     served = crowd(seed).served
     assert served == sorted(served)
@@ -87,7 +87,7 @@ def careless(permits: Permits) -> None:
             permits._in_use += 1
 
 
-def test_crowd_against_permits_that_are_handed_to_cancelled_waiters_loses_some(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_handover_loses_permits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: a waiter that was cancelled and has not run since takes its permit away with it."""
     monkeypatch.setattr(Permits, "_hand_on", careless)
     assert crowd(0).permits.in_use > 0

@@ -32,7 +32,7 @@ async def resolve() -> list[str]:
         (b"https://a.example", "the endpoints are bytes; give a list of base URLs"),
     ],
 )
-def test_endpoints_that_cannot_work_are_refused_when_the_client_is_built(given: Any, told: str) -> None:
+def test_invalid_endpoints_refused(given: Any, told: str) -> None:
     """None, twice, or such that a call would not mean the same everywhere; no secret in the message."""
     with pytest.raises(ConfigurationError) as caught:
         APIClient(given)
@@ -50,7 +50,7 @@ def test_endpoints_that_cannot_work_are_refused_when_the_client_is_built(given: 
         ("https://c.example/v1", "the endpoints are str; give a list"),
     ],
 )
-def test_endpoints_that_do_not_fit_are_refused_at_run_time_and_the_old_ones_stay(given: Any, told: str) -> None:
+def test_set_endpoints_invalid_keeps_old(given: Any, told: str) -> None:
     """The first ones decide on scheme and path, for as long as the client lives."""
     api = APIClient([A, B])
     with pytest.raises(ConfigurationError, match=told):
@@ -58,19 +58,19 @@ def test_endpoints_that_do_not_fit_are_refused_at_run_time_and_the_old_ones_stay
     assert [str(endpoint) for endpoint in api.endpoints] == ["https://a.example", "https://b.example"]
 
 
-def test_endpoints_set_on_a_client_of_one_base_url_say_how_to_build_it() -> None:
+def test_set_endpoints_on_single_url_refused() -> None:
     """It has no link that picks."""
     with pytest.raises(ConfigurationError, match="build it with a list, even of one URL"):
         APIClient(A).set_endpoints([B])
 
 
-def test_resolve_without_endpoints_to_begin_with_is_refused() -> None:
+def test_resolve_without_endpoints_refused() -> None:
     """The first call would have nowhere to go."""
     with pytest.raises(ConfigurationError, match=r"LoadBalancing\.resolve needs endpoints to begin with"):
         APIClient(load_balancing=LoadBalancing(resolve=resolve))
 
 
-def test_load_balancing_switched_off_says_what_to_give() -> None:
+def test_load_balancing_off_refused() -> None:
     """A client of several endpoints cannot do without."""
     with pytest.raises(ConfigurationError, match="load_balancing is None; give LoadBalancing"):
         APIClient([A, B], load_balancing=None)  # type: ignore[arg-type]  # the mistake

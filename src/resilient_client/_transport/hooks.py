@@ -1,0 +1,204 @@
+"""The hooks through which aiohttp tells how far a request has come, and which keep it from resending.
+
+The resolver is called for new names and the socket factory for new connections only. The response object is started
+once the head of the request has been handed to a connection. All three find the request's ``WireTrace`` in the context
+variable ``current_trace``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+from weakref import WeakSet
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from resilient_client._transport.aiohttp_internals import Connection, ResponseHandler, http_exceptions
+from resilient_client._transport.trace import WireTrace, current_trace
+
+
+class ConnectionLost(Exception):  # noqa: N818 - internal: only crosses aiohttp, never reaches a user
+    """Carries a lost connection past aiohttp, which would resend the request if it recognised the exception."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+def create_socket(address: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
+    """The socket factory for aiohttp: called once for each address that is tried."""
+    family, kind, protocol, _, _ = address
+    made = TracingSocket(family, kind, protocol)
+    if (trace := current_trace.get()) is not None:
+        if trace.connecting is None:
+            trace.connecting = trace.clock()
+        trace.connected = None  # of an earlier address, whose handshake failed
+        trace.sockets = (*trace.sockets, made)
+        made.trace = trace
+    return made
+
+
+class TracingSocket(socket.socket):
+    """Tells when its connection stands, and with it the TLS handshake begins.
+
+    Nothing of aiohttp or of an event loop says so. But a loop learns it from the socket, where connect(2) says it is
+    to be learned: ``connect`` returns, or later ``SO_ERROR`` is asked for and is zero. Both asyncio's selector loop
+    and uvloop do.
+    """
+
+    __slots__ = ("trace",)
+
+    trace: WireTrace | None
+
+    def __init__(self, *what: int) -> None:
+        super().__init__(*what)
+        self.trace = None
+
+    def connect(self, address: Any) -> None:
+        super().connect(address)
+        self._mark()
+
+    def getsockopt(self, *what: int) -> Any:
+        answer = super().getsockopt(*what)
+        if answer == 0 and what == _ERROR:
+            self._mark()
+        return answer
+
+    def _mark(self) -> None:
+        trace, self.trace = self.trace, None  # never kept for as long as the connection is
+        if trace is not None and trace.connected is None:
+            trace.connected = trace.clock()
+
+
+_ERROR = (socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+class TracingResolver(AbstractResolver):
+    """The system's resolver, which tells when it is asked.
+
+    Chosen by name, because aiohttp's default changes to another one as soon as some package is installed.
+    """
+
+    def __init__(self) -> None:
+        self._resolver = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Resolve ``host`` by the operating system."""
+        trace = current_trace.get()
+        if trace is not None:
+            trace.resolving = trace.clock()
+        found = await self._resolver.resolve(host, port, family)
+        if trace is not None:
+            trace.resolved = trace.clock()
+        return found
+
+    async def close(self) -> None:
+        """Close the system's resolver."""
+        await self._resolver.close()
+
+
+def has_unasked_data(connection: Connection) -> bool:
+    """Whether there is a reply on it already, before the request: it would be taken for the answer."""
+    return connection.protocol is not None and len(connection.protocol) > 0
+
+
+class TracingResponse(aiohttp.ClientResponse):
+    """Marks the sending of the request, and keeps aiohttp from resending it after a lost connection."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Wait for the head of the reply."""
+        trace = current_trace.get()
+        if trace is not None:
+            trace.mark_sent(self._is_reused(connection, trace))
+            trace.wire = connection.transport
+            if trace.reused and has_unasked_data(connection):
+                raise ConnectionLost(aiohttp.ServerDisconnectedError())
+            if trace.tls and not trace.reused and connection.transport is not None:
+                trace.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
+        try:
+            await super().start(connection)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
+            failure = ConnectionLost(lost)
+        else:
+            if trace is not None:
+                trace.mark_answered(connection.protocol)
+            if not self.content.is_eof() and connection.protocol is not None:
+                wake_reader_when_lost(self.content, connection.protocol)
+            return self
+        raise failure
+
+    def _is_reused(self, connection: Connection, trace: WireTrace) -> bool:
+        return trace.connecting is None  # our socket factory was not asked for one
+
+
+class CallersTracingResponse(TracingResponse):
+    """The same on a session that is not ours, and does not ask our socket factory."""
+
+    def _is_reused(self, connection: Connection, trace: WireTrace) -> bool:
+        protocol = connection.protocol
+        if protocol is None or protocol in _used:
+            return protocol is not None
+        _used.add(protocol)  # others may have used it before us: taking it for new is the careful guess
+        return False
+
+
+_used: WeakSet[object] = WeakSet()
+
+
+def wake_reader_when_lost(content: aiohttp.StreamReader, protocol: ResponseHandler) -> None:
+    """Let the loss of the connection end the body.
+
+    aiohttp closes the connection when the framing of a body breaks after the head was read, but tells only who waits
+    for a head: the reader of the body would wait for ever.
+    """
+    closed = protocol.closed
+    if closed is None:
+        return
+
+    def lost(ended: asyncio.Future[None]) -> None:
+        ended.exception()  # looked at, so that nobody complains that nobody did
+        if content.is_eof() or content.exception() is not None:
+            return
+        failure = aiohttp.ClientPayloadError("the connection was lost within the body")
+        if isinstance(protocol.exception(), http_exceptions.HttpProcessingError):
+            failure.__cause__ = http_exceptions.TransferEncodingError("the framing of the body broke")
+        content.set_exception(failure)
+
+    def whole() -> None:
+        closed.remove_done_callback(lost)  # the connection may live on for many replies
+
+    closed.add_done_callback(lost)
+    content.on_eof(whole)
+
+
+async def prevent_resend(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """The outermost aiohttp middleware, where our response class or a plain connection are not to be had.
+
+    Does for a session that is not ours, and for proxies, what ``TracingResponse`` does for ours.
+    """
+    if not issubclass(request.response_class, TracingResponse):
+        request.response_class = _tracing(request.response_class)
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
+        failure = ConnectionLost(lost)
+    raise failure
+
+
+_tracing_classes: dict[type[aiohttp.ClientResponse], type[aiohttp.ClientResponse]] = {
+    aiohttp.ClientResponse: CallersTracingResponse
+}
+
+
+def _tracing(response_class: type[aiohttp.ClientResponse]) -> type[aiohttp.ClientResponse]:
+    known = _tracing_classes.get(response_class)
+    if known is None:
+        known = type(f"Marking{response_class.__name__}", (CallersTracingResponse, response_class), {})
+        _tracing_classes[response_class] = known
+    return known
