@@ -42,6 +42,7 @@ CAPTIONS = {
     "_fanout": "many calls at once",
     "_middleware": "acts: one file per pattern",
     "_transport": "touches the wire once",
+    "_waiting": "queues for permits and slots",
     "_policies": "decides: no I/O, no clock",
     "_settings": "describes: frozen models",
     "_core": "nouns that travel the chain",
@@ -168,8 +169,7 @@ ROW = 52  # height of one room with its gap
 BOX = 40  # height of one room's box
 LEFT = 130  # where the boxes begin
 PATH_X = 102  # the path of a call, between the wall and the boxes
-COLUMN = 40  # distance between two of the lines that run down
-FIRST_COLUMN = 436
+COLUMNS = (436, 916)  # the first and the last of the lines that run down
 BOX_WIDTHS = (224, 248, 272)  # for fewer than 1,000, fewer than 3,000, and more lines
 DOTS = (2.4, 3.8, 5.2)  # for fewer than 5, fewer than 20, and more imports
 LANE = 9  # a room's imports leave above its middle, imports of it arrive below
@@ -235,7 +235,7 @@ def places_of(house: House) -> dict[str, Place]:
     row = 0
     for room in house.rooms:
         if room.name == FRONT_DOOR:
-            places[room.name] = Place(FIRST_COLUMN - 114, EAVES - BOX - 10, 372)
+            places[room.name] = Place(LEFT, EAVES - BOX - 10, COLUMNS[0] + 16 - LEFT)
         else:
             y = EAVES + row * ROW + (ROW - BOX) // 2
             places[room.name] = Place(LEFT, y, BOX_WIDTHS[size_class(room.lines, (1000, 3000))])
@@ -271,6 +271,7 @@ def shell(house: House, places: dict[str, Place], ground: int) -> Iterator[str]:
         f'L {right + 12} {EAVES} H {right} V {ground} Z"/>'
     )
     yield f'<path class="slab" d="M {left + 1} {EAVES} H {right - 1}"/>'
+    yield f'<text class="title" x="{(left + right) // 2}" y="50" text-anchor="middle">{PACKAGE}</text>'
     for room, below in zip(house.rooms, house.rooms[1:], strict=False):
         if room.floor != below.floor and room.name != FRONT_DOOR:
             y = places[below.name].y - (ROW - BOX) // 2
@@ -280,7 +281,8 @@ def shell(house: House, places: dict[str, Place], ground: int) -> Iterator[str]:
 def wiring(house: House, places: dict[str, Place]) -> Iterator[str]:
     """Draw the imports: a grey line from each importing room, and a coloured one down to each imported room."""
     imported = [room.name for room in house.rooms if any(pair[1] == room.name for pair in house.imports)]
-    column_of = {name: FIRST_COLUMN + COLUMN * index for index, name in enumerate(imported)}
+    distance = (COLUMNS[1] - COLUMNS[0]) // max(1, len(imported) - 1)
+    column_of = {name: COLUMNS[0] + distance * index for index, name in enumerate(imported)}
     for room in house.rooms:
         targets = [column_of[there] for here, there in house.imports if here == room.name]
         if targets:
@@ -315,12 +317,7 @@ def box(room: Room, place: Place) -> Iterator[str]:
     style = "room public" if room.is_public else "room"
     yield f'<rect class="{style}" x="{place.x}" y="{place.y}" width="{place.width}" height="{BOX}" rx="6"/>'
     if room.name == FRONT_DOOR:
-        middle = place.x + place.width // 2
-        yield f'<text class="title" x="{middle}" y="{place.y - 12}" text-anchor="middle">{PACKAGE}</text>'
-        yield (
-            f'<text class="small" x="{middle}" y="{place.middle + 4}" text-anchor="middle">'
-            "the front door: public names, loaded on first use</text>"
-        )
+        yield label(place.x + 12, place.middle + 5, "the front door: public names, loaded on first use")
         return
     if room.name not in CAPTIONS:
         raise PlanError(f"{room.name} has no caption; add one to CAPTIONS in tools/house.py")
