@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo figures test check lint types contracts cover proofs lowest wheel bench clean
+.PHONY: help demo figures test check lint types contracts cover proofs lowest dist wheel bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -77,7 +77,12 @@ $(LOWEST)/.installed: pyproject.toml tools/lowest.py
 	@touch $@
 
 lowest: $(LOWEST)/.installed  ## the tests of the transport with the lowest dependencies that pyproject.toml allows
-	$(LOWEST)/bin/python $(PYTEST) tests/unit/transport tests/behaviour/test_wire_truth.py tests/behaviour/test_bodies.py
+	$(LOWEST)/bin/python $(PYTEST) tests/unit/transport tests/behaviour/test_wire.py tests/behaviour/test_bodies.py
+
+dist: $(STAMP)  ## build the sdist, the wheel from the sdist, and check what the index would show
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
 
 # A new environment for each run: it must hold the wheel that was just built and nothing of the checkout.
 WHEEL := $(VENV)-wheel

@@ -157,7 +157,7 @@ class Prose(NamedTuple):
         """Say which rates are too high."""
         rates = [("semicolons", self.semicolons, MAX_SEMICOLONS), ("words for people", self.people, MAX_PEOPLE)]
         return [
-            f"src: {1000 * count / self.words:.1f} {what} per 1,000 words of docstrings and comments, allowed: {limit:g}"
+            f"src: {1000 * count / self.words:.1f} {what} per 1,000 words of docstrings and comments, allowed {limit:g}"
             for what, count, limit in rates
             if self.words and 1000 * count / self.words > limit
         ]
