@@ -165,13 +165,14 @@ class Prose(NamedTuple):
 
 def prose_of(sources: Iterable[str]) -> Prose:
     """Count the docstrings and comments of modules."""
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     words = semicolons = people = 0
     for source in sources:
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)
         texts = [token.string for token in tokens if token.type == tokenize.COMMENT]
-        nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, documented))
-        for text in [*texts, *(ast.get_docstring(node) or "" for node in nodes)]:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                texts.append(ast.get_docstring(node) or "")
+        for text in texts:
             found = re.findall(r"[A-Za-z']+", text)
             words += len(found)
             semicolons += text.count(";")
