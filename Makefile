@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo figures test check lint types contracts cover proofs bench clean
+.PHONY: help demo figures test check lint types contracts cover proofs lowest dist wheel bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
@@ -25,6 +25,7 @@ SIMULATE := $(BIN)/resilient-client simulate
 IMAGES := docs/images
 
 figures: $(STAMP)  ## the figures of the documentation, drawn again from their seeds: about a minute
+	$(BIN)/python tools/house.py
 	$(SIMULATE) stall --compare retry=naive,default --seeds 5 --output $(IMAGES)/stall.svg > /dev/null
 	$(SIMULATE) outage --compare retry_budget=off,default --compare circuit_breaker=off,default \
 		--output $(IMAGES)/outage.svg > /dev/null
@@ -42,9 +43,11 @@ test: $(STAMP)  ## the tests of every day, in parallel: below 3 minutes on two c
 
 check: lint types contracts cover proofs  ## everything that CI runs
 
-lint: $(STAMP)  ## ruff, check and format
+lint: $(STAMP)  ## ruff, check and format; the retired words; the picture of the packages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python tools/house.py --check
+	$(BIN)/python tools/words.py
 
 types: $(STAMP)  ## mypy --strict and pyright
 	$(BIN)/mypy
@@ -61,6 +64,37 @@ cover: $(STAMP)  ## the tests of `make test`, with branch coverage
 
 proofs: $(STAMP)  ## the slow tests, and ten times as many examples of the property tests
 	$(BIN)/python $(PYTEST) -m 'slow or hypothesis' --hypothesis-profile=thorough
+
+# The lower bounds of pyproject.toml, tested where they matter most: on the wire, with the oldest aiohttp allowed.
+LOWEST := $(VENV)-lowest
+
+$(LOWEST)/.installed: pyproject.toml tools/lowest.py
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(LOWEST)/bin/python tools/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt \
+		--editable '.[speed,testing]' --group test-core
+	@touch $@
+
+lowest: $(LOWEST)/.installed  ## the tests of the transport with the lowest dependencies that pyproject.toml allows
+	$(LOWEST)/bin/python $(PYTEST) tests/unit/transport tests/behaviour/test_wire.py tests/behaviour/test_bodies.py
+
+dist: $(STAMP)  ## build the sdist, the wheel from the sdist, and check what the index would show
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+
+# A new environment for each run: it must hold the wheel that was just built and nothing of the checkout.
+WHEEL := $(VENV)-wheel
+
+wheel:  ## build the wheel, install it into a new environment and run the tests of `make test` against it
+	rm -rf dist/*.whl $(WHEEL)
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(WHEEL)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(WHEEL)/bin/python -m pip install --quiet "$$(echo dist/*.whl)[all]" --group test
+	$(WHEEL)/bin/python -c 'import resilient_client as r; assert "$(WHEEL)" in r.__file__, r.__file__; print(r.__file__)'
+	$(WHEEL)/bin/python $(PYTEST) -m 'not slow'
 
 # The benchmarks compare with libraries that are nothing to us, so they have an environment of their own. A peer that
 # cannot be installed costs its row; the library comes last, for where a peer wants other versions, it has its way.
@@ -81,4 +115,4 @@ bench: $(STAMP) $(PEERS)/.installed  ## CPU a call beside other libraries, or BE
 	$(BIN)/python -m benchmarks.import_time
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(PEERS) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
+	rm -rf $(VENV) $(LOWEST) $(WHEEL) $(PEERS) .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build

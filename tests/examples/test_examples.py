@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 import pytest
 
+import resilient_client
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 LIMIT = 60  # seconds a script may take; on a busy machine most of that is imports
 SHORT = {"fan_out.py", "fastapi_service.py", "health.py", "orders.py", "worker.py"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TERM"}} | {
-    "PYTHONPATH": str(ROOT / "src"),
+    "PYTHONPATH": str(Path(resilient_client.__file__).parents[1]),  # the library under test, installed or not
     "PYTHONIOENCODING": "utf-8",
     "TERM": "xterm-256color",
 }
