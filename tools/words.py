@@ -169,9 +169,9 @@ def prose_of(sources: Iterable[str]) -> Prose:
     for source in sources:
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)
         texts = [token.string for token in tokens if token.type == tokenize.COMMENT]
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                texts.append(ast.get_docstring(node) or "")
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, documented))
+        texts += [ast.get_docstring(node) or "" for node in nodes]
         for text in texts:
             found = re.findall(r"[A-Za-z']+", text)
             words += len(found)

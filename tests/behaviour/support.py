@@ -18,7 +18,7 @@ from resilient_client.testing._virtual_time import VirtualTimeLoop, run_virtual
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
+TIME_LIMIT = 60.0
 """Seconds after which a test that hangs fails; a test that passes never waits for it."""
 
 
@@ -35,7 +35,7 @@ def calls(count: int) -> list[Call[Response]]:
 
 async def soon(awaitable: Awaitable[T]) -> T:
     """Await with a limit, so that a test that hangs fails."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIME_LIMIT):
         return await awaitable
 
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from tests.behaviour.support import PATIENCE, cancelled, client, failure, in_use, soon, turns, with_server
+from tests.behaviour.support import TIME_LIMIT, cancelled, client, failure, in_use, soon, turns, with_server
 
 from resilient_client import (
     APIClient,
@@ -254,7 +254,7 @@ async def test_flight_ends_with_last_waiter(server: FaultServer) -> None:
         await soon(server.wait_for_hits(1))
         await cancelled(tasks)
         assert all(task.cancelled() for task in tasks)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIME_LIMIT):
             while server.active:
                 await asyncio.sleep(0)
         assert {task for task in asyncio.all_tasks() - before if "FaultServer" not in repr(task)} <= server._open.keys()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 import trustme
-from tests.behaviour.support import PATIENCE, client, failure, stuck_in
+from tests.behaviour.support import TIME_LIMIT, client, failure, stuck_in
 
 import resilient_client
 from resilient_client import (
@@ -138,7 +138,7 @@ async def provoke(server: FaultServer, step: Step) -> APIError:
                 api.get("/users/{id}", path_params={"id": 7}, timeout=Timeout(attempt=limit, total=None))
             )
 
-        return await call(PATIENCE) if stage is None else await stuck_in(stage, call)
+        return await call(TIME_LIMIT) if stage is None else await stuck_in(stage, call)
 
 
 # --- the table ---

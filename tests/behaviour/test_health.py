@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.behaviour.support import PATIENCE, cancelled, soon, turns
+from tests.behaviour.support import TIME_LIMIT, cancelled, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -510,7 +510,7 @@ async def test_shared_check_ends_with_last_caller(server: FaultServer) -> None:
         asking = [asyncio.create_task(prober.check()) for _ in range(3)]
         await soon(server.wait_for_hits(1))
         await cancelled(asking)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIME_LIMIT):
             while server.active:
                 await asyncio.sleep(0)
         assert prober.report.state is UNKNOWN

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tests.behaviour.support import PATIENCE, cancelled, client, failure, in_use, soon, turns
+from tests.behaviour.support import TIME_LIMIT, cancelled, client, failure, in_use, soon, turns
 
 from resilient_client import (
     APIClient,
@@ -201,7 +201,7 @@ async def test_slot_returns_after_fault(server: FaultServer, one: APIClient, fau
         assert in_use(one) == 0
     server.script(faults.reply(200))
     assert (
-        await soon(one.get("/", retry=Retry(max_attempts=2), timeout=Timeout(attempt=PATIENCE, total=None)))
+        await soon(one.get("/", retry=Retry(max_attempts=2), timeout=Timeout(attempt=TIME_LIMIT, total=None)))
     ).status == 200
 
 

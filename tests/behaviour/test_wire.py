@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.behaviour.support import PATIENCE, client, failure, soon
+from tests.behaviour.support import TIME_LIMIT, client, failure, soon
 
 from resilient_client import (
     APIClient,
@@ -400,7 +400,7 @@ async def answer_after_an_extra_reply(server: FaultServer) -> str:
         assert (await api.get("/")).text == "first"
         (idle,) = api._runtime.transport._opened[0].connector._conns.values()  # type: ignore[attr-defined]  # who is idle shows nowhere else
         asked_for_none.set()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIME_LIMIT):
             while not len(idle[0][0]):  # the extra reply has not arrived yet
                 await asyncio.sleep(0)
         return (await api.get("/")).text

@@ -95,8 +95,8 @@ def _output_failed(error: OSError) -> int:
 def _discard_unwritable() -> None:
     """Write what can still be written, and redirect a stream that fails to the null device.
 
-    The interpreter flushes both streams when it exits. If that fails the exit code is 120 instead of ours, and for
-    stdout there is a traceback.
+    The interpreter flushes both streams when it exits. If that fails the exit code is 120 instead of the program's own,
+    and for stdout there is a traceback.
     """
     for stream in (sys.stdout, sys.stderr):
         try:

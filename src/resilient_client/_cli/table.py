@@ -131,7 +131,7 @@ def _columns(rows: Sequence[Row], width: int, *, colours: bool) -> list[_Column]
     longest = max(cell_len(title) for title in ["target", *(row.result.name for row in rows)])
     columns, room = [], 0
     for layout in _LAYOUTS:
-        columns = _beside_names(rows, layout, colours=colours)
+        columns = _columns_after_names(rows, layout, colours=colours)
         room = width - 2 - sum(len(_GAP) + column.width for column in columns)
         if room >= min(longest, _NAME):
             break
@@ -139,7 +139,7 @@ def _columns(rows: Sequence[Row], width: int, *, colours: bool) -> list[_Column]
     return [_Column("  target", 2 + name, lambda row: _name(row, name)), *columns]
 
 
-def _beside_names(rows: Sequence[Row], layout: _Layout, *, colours: bool) -> list[_Column]:
+def _columns_after_names(rows: Sequence[Row], layout: _Layout, *, colours: bool) -> list[_Column]:
     columns = [
         _Column("state", 8, _state),
         _Column("status", 6, lambda row: Text("" if row.result.status is None else str(row.result.status)), right=True),

@@ -1,7 +1,7 @@
 """The client: its settings, its views and its lifecycle.
 
-Verbs, fan-out and inspection are mixed in from the modules beside this one. What happens to a call is on one page in
-``_call.execute``.
+Verbs, fan-out and inspection are mixed in from the other modules of this package. What happens to a call is on one page
+in ``_call.execute``.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class APIClient(Verbs, FanOut, Inspection):
             connection: How connections are made and kept.
             middleware: Your middlewares that run once per call, outermost first; outside retry.
             attempt_middleware: Your middlewares that run once per attempt, outermost first; inside auth.
-            session: An aiohttp session of yours to send through; never closed here.
+            session: Your own aiohttp session to send through; never closed here.
             transport: Sends instead of aiohttp, such as a ``MockUpstream``; closed with the client.
             config: All settings in one object; keywords are laid over it.
             rng: The random generator, for repeatable tests; by default each client has its own.

@@ -22,8 +22,8 @@
         ├── CallCancelledError            the fan-out dropped this call
         └── CallRejectedError             refused here; nothing was sent
             ├── CircuitOpenError          the upstream is known to be failing
-            ├── BulkheadFullError         too many calls of ours are under way to it
-            └── LocalRateLimitError       too many calls of ours in too short a time
+            ├── BulkheadFullError         too many calls of this client are in flight to it
+            └── LocalRateLimitError       too many calls of this client in too short a time
 
 Errors are ordinary exceptions: a new object each time, picklable, safe under ``add_note`` and ``raise ... from``.
 ``str(error)`` is one human-readable line without secrets and without the query string. Programs should read its parts

@@ -39,7 +39,7 @@ class Race:
 
     Attributes:
         ends_at: When the delay is over, in loop time; the shared timer calls ``fire`` then.
-        eventful: Whether anything happened beside the first attempt. Most races end as they began.
+        eventful: Whether anything happened besides the first attempt. Most races end as they began.
         hedges: The hedges under way, with their requests and what was paid for each.
     """
 
