@@ -105,7 +105,7 @@ class Words:
                 yield found.start(), " ".join(found[0].split()), instead
 
     def _is_allowed(self, file: str, word: str, line: str) -> bool:
-        """Whether an entry allows the word on this line; the entry counts as used."""
+        """Return whether an entry allows the word on this line, and mark the entry as used."""
         for entry in self.allowed:
             forms = {entry.word, f"{entry.word}s"}
             if word.lower() in forms and Path(file).match(entry.file) and re.search(entry.text, line, re.IGNORECASE):
@@ -169,9 +169,11 @@ def prose_of(sources: Iterable[str]) -> Prose:
     for source in sources:
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)
         texts = [token.string for token in tokens if token.type == tokenize.COMMENT]
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                texts.append(ast.get_docstring(node) or "")
+        texts += [
+            ast.get_docstring(node) or ""
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
         for text in texts:
             found = re.findall(r"[A-Za-z']+", text)
             words += len(found)
@@ -199,7 +201,7 @@ def check(root: Path = ROOT, words: Words | None = None) -> list[str]:
 
 
 def main() -> int:
-    """Print what is wrong; return the exit code."""
+    """Print what is wrong, and return the exit code."""
     complaints = check()
     print(*complaints, sep="\n", end="\n" if complaints else "", file=sys.stderr)
     return bool(complaints)
