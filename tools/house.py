@@ -376,7 +376,7 @@ def label(x: int, y: int, text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check the picture; return the exit code."""
+    """Write or check the picture, and return the exit code."""
     parser = argparse.ArgumentParser(description="Draw docs/images/house.svg from the imports.")
     parser.add_argument("--check", action="store_true", help="fail when the committed picture differs from the code")
     options = parser.parse_args(arguments)

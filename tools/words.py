@@ -105,7 +105,7 @@ class Words:
                 yield found.start(), " ".join(found[0].split()), instead
 
     def _is_allowed(self, file: str, word: str, line: str) -> bool:
-        """Whether an entry allows the word on this line; the entry counts as used."""
+        """Return whether an entry allows the word on this line, and mark the entry as used."""
         for entry in self.allowed:
             forms = {entry.word, f"{entry.word}s"}
             if word.lower() in forms and Path(file).match(entry.file) and re.search(entry.text, line, re.IGNORECASE):
@@ -199,7 +199,7 @@ def check(root: Path = ROOT, words: Words | None = None) -> list[str]:
 
 
 def main() -> int:
-    """Print what is wrong; return the exit code."""
+    """Print what is wrong, and return the exit code."""
     complaints = check()
     print(*complaints, sep="\n", end="\n" if complaints else "", file=sys.stderr)
     return bool(complaints)
