@@ -1,84 +1,15 @@
-"""Which endpoint gets the next attempt, and which is left out for a while."""
+"""Which endpoint gets the next attempt."""
 
-import random
 from collections import Counter
 
 import pytest
-from yarl import URL
+from tests.unit.policies.balancing.support import A, B, C, D, Doors, balancer, choices, fail, picked, serve
 
 from resilient_client._core.endpoint import Endpoint
-from resilient_client._policies.balancing.balancer import Balancer
 from resilient_client._policies.balancing.endpoint_pool import (
     FAILURE_COST,
     INITIAL_TYPICAL,
-    EndpointPool,
-    InFlight,
-    OnChange,
 )
-from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing
-
-A, B, C, D = (Endpoint("http", host, 80) for host in "abcd")
-
-
-class Doors:
-    """Circuits of which only it is known whether they admit."""
-
-    def __init__(self, *closed: Endpoint) -> None:
-        self.closed = dict.fromkeys(closed, 5.0)
-
-    def would_admit(self, key: Endpoint, _now: float) -> bool:
-        return key not in self.closed
-
-    def rejects_for(self, key: Endpoint, _now: float) -> float:
-        return self.closed.get(key, 0.0)
-
-
-def balancer(
-    hosts: str = "abc",
-    strategy: str = "least_loaded",
-    circuits: Doors | None = None,
-    on_change: OnChange | None = None,
-    **settings: object,
-) -> Balancer:
-    """A balancer over some of A, B, C and D."""
-    config = LoadBalancing(strategy=strategy, **settings)
-    rng = random.Random(1)
-    return Balancer(
-        config, EndpointPool(config, [URL(f"http://{host}") for host in hosts], rng, on_change), rng, circuits
-    )
-
-
-def picked(in_flight: InFlight | None) -> Endpoint:
-    """Pick an endpoint, release the attempt and return the endpoint."""
-    assert in_flight is not None
-    in_flight.release()
-    return in_flight.stats.endpoint
-
-
-def choices(chooser: Balancer, count: int = 300, now: float = 0.0) -> Counter[Endpoint]:
-    """How often each is chosen when every attempt ends at once."""
-    return Counter(picked(chooser.pick(now)) for _ in range(count))
-
-
-def serve(chooser: Balancer, endpoint: Endpoint, seconds: float, now: float = 0.0, times: int = 1) -> None:
-    """Have one endpoint answer in so many seconds."""
-    for _ in range(times):
-        others = [stats.endpoint for stats in chooser.endpoint_pool.endpoints if stats.endpoint != endpoint]
-        in_flight = chooser.pick(now, (), others)
-        assert in_flight is not None
-        in_flight.success(now, seconds)
-        in_flight.release()
-
-
-def fail(chooser: Balancer, endpoint: Endpoint, now: float = 0.0, times: int = 1) -> None:
-    """Have attempts at one endpoint fail at once."""
-    for _ in range(times):
-        others = [stats.endpoint for stats in chooser.endpoint_pool.endpoints if stats.endpoint != endpoint]
-        in_flight = chooser.pick(now, (), others)
-        assert in_flight is not None
-        in_flight.failure(now, 0.0)
-        in_flight.release()
-
 
 # --- the strategies ---
 
@@ -186,7 +117,7 @@ def test_least_loaded_compares_all_after_a_bad_draw() -> None:
     assert set(choices(chooser, 300)) == {C, D}
 
 
-# --- whom the call has tried, who refuses ---
+# --- endpoints that were tried or refuse ---
 
 
 @pytest.mark.parametrize("strategy", ["least_loaded", "round_robin", "ordered"])
@@ -223,10 +154,10 @@ def test_retry_after_when_nobody_knows_is_none() -> None:
     assert balancer("ab", circuits=doors).retry_after(0.0) is None
 
 
-# --- who is to blame ---
+# --- whether one endpoint failed alone ---
 
 
-def test_failure_is_singled_out_when_another_served_meanwhile() -> None:
+def test_failed_alone_when_another_served_meanwhile() -> None:
     """One that took far longer than is typical, while others served: it is not the upstream that is overloaded."""
     chooser = balancer("ab")
     serve(chooser, B, 0.02, now=95.0, times=5)
@@ -242,7 +173,7 @@ def test_failed_alone_needs_another_that_served() -> None:
     assert not chooser.failed_alone(A, 100.0, 10.0)
 
 
-def test_failure_is_not_singled_out_when_all_are_slow() -> None:
+def test_not_failed_alone_when_all_are_slow() -> None:
     """An attempt that took little longer than the replies of the others is one of the many in an overload."""
     chooser = balancer("ab")
     serve(chooser, B, 5.0, now=95.0, times=10)
@@ -256,6 +187,7 @@ def test_failed_alone_needs_another_that_admits() -> None:
     serve(chooser, B, 0.02, now=95.0)
     doors.closed = {B: 5.0}
     assert not chooser.failed_alone(A, 100.0, 10.0)
+<<<<<<< HEAD
 
 
 # --- ejection ---
@@ -416,3 +348,5 @@ def test_reply_of_an_endpoint_that_is_gone_harms_nobody() -> None:
     late.success(2.0, 60.0)
     late.release()
     assert set(choices(chooser, 20, now=2.0)) == {C, D}
+=======
+>>>>>>> 1544ae5 (Split the tests of the balancer by the module they test)
