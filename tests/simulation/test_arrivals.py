@@ -7,7 +7,7 @@ from itertools import takewhile
 from random import Random
 
 import pytest
-from tests.simulation.kit import plain
+from tests.simulation.support import plain
 
 from resilient_client import ConfigurationError
 from resilient_client.simulation import (

@@ -11,7 +11,7 @@ import statistics
 from functools import cache
 
 import pytest
-from tests.simulation.kit import plain
+from tests.simulation.support import plain
 
 from resilient_client import CircuitBreaker, ClientConfig
 from resilient_client._policies.circuit.circuit import Circuit, CircuitState

@@ -10,7 +10,7 @@ import sys
 from hashlib import sha256
 
 import pytest
-from tests.simulation.kit import plain
+from tests.simulation.support import plain
 
 from resilient_client import CircuitBreaker, ClientConfig
 from resilient_client.simulation import Callers, ClosedLoop, Errors, Outage, Scenario, Upstream, simulate

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.simulation.kit import plain
+from tests.simulation.support import plain
 
 from resilient_client import APIClient, Bulkhead, Call, Handler, Outcome, Permits, Request, Response
 from resilient_client._policies.circuit.circuit import Circuit

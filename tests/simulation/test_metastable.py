@@ -11,7 +11,7 @@ import statistics
 from functools import cache
 
 import pytest
-from tests.simulation.kit import SEEDS, near_capacity, plain, runs
+from tests.simulation.support import SEEDS, near_capacity, plain, runs
 
 from resilient_client import Backoff, ClientConfig, Retry, RetryBudget, Timeout
 from resilient_client._policies import retry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.simulation.kit import load_in_outage, outage
+from tests.simulation.support import load_in_outage, outage
 
 from resilient_client import CircuitBreaker, ClientConfig, RetryBudget
 from resilient_client.simulation import DEFAULT, NAIVE, Callers, Outage, Scenario, Upstream, simulate

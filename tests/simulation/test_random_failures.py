@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.simulation.kit import plain
+from tests.simulation.support import plain
 
 from resilient_client import ClientConfig, RetryBudget
 from resilient_client.simulation import NONE, Totals, simulate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.simulation.kit import plain
+from tests.simulation.support import plain
 
 from resilient_client.simulation import Exponential, simulate
 

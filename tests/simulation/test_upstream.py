@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from tests.simulation.kit import plain
+from tests.simulation.support import plain
 
 from resilient_client import CircuitBreaker, ClientConfig, ConnectionSettings, ErrorKind, Retry, RetryBudget, Timeout
 from resilient_client.simulation import (

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.cli.demo.kit import down, rendered, snapshot, upstream
+from tests.cli.demo.support import down, rendered, snapshot, upstream
 
 from resilient_client._cli.demo.orders import Fact
 from resilient_client._cli.demo.state import Entry, Snapshot

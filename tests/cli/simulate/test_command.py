@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.cli.simulate.kit import SHORT
+from tests.cli.simulate.support import SHORT
 from tests.cli.terminal import Terminal, piped
 
 from resilient_client._cli import main

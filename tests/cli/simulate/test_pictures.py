@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from tests.cli.simulate.kit import SHORT, compared
+from tests.cli.simulate.support import SHORT, compared
 
 from resilient_client._cli import main
 from resilient_client._cli.simulate.figure import figure, saved

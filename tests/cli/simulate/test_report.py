@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.cli.simulate.kit import compared
+from tests.cli.simulate.support import compared
 
 from resilient_client._cli.simulate.report import report
 from resilient_client._cli.simulate.series import Incident, Series

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.cli.simulate.kit import SHORT, compared
+from tests.cli.simulate.support import SHORT, compared
 
 from resilient_client._cli.simulate.figure import figure, saved
 from resilient_client._cli.simulate.report import report
