@@ -89,5 +89,5 @@ def careless(permits: Permits) -> None:
 
 def test_broken_handover_loses_permits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: a waiter that was cancelled and has not run since takes its permit away with it."""
-    monkeypatch.setattr(Permits, "_hand_on", careless)
+    monkeypatch.setattr(Permits, "_serve_waiters", careless)
     assert cancelled_at_random(0).permits.in_use > 0

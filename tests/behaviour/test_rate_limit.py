@@ -125,8 +125,10 @@ async def test_late_slot_is_refused_without_sending(server: FaultServer) -> None
     assert (error.kind, error.stage, error.maybe_processed) == (ErrorKind.REJECTED, Stage.LOCAL, False)
     assert (error.attempts, error.history, error.retryable) == (0, (), False)
     assert error.retry_after == pytest.approx(10, abs=0.5)
-    assert str(error).startswith(f"GET {server.url}/orders/7: the rate limit of {server.url} has its next turn in ")
-    assert str(error).endswith(" s, and 0 s may be waited; nothing was sent")
+    assert str(error).startswith(
+        f"GET {server.url}/orders/7: the next slot of the rate limit of {server.url} is due in "
+    )
+    assert str(error).endswith(" s, and the attempt may wait 0 s; nothing was sent")
     assert [event.reason for event in events if isinstance(event, CallRejected)] == ["rate_limited"]
     assert server.hits == 1
 
@@ -166,7 +168,9 @@ def test_refused_retry_raises_previous_failure() -> None:
         error = await failure(api.get("/"))
         assert isinstance(error, RateLimitError)
         assert error.attempts == 1
-        assert "not retried further: the rate limit of https://api.example.com has its next turn in " in str(error)
+        assert "not retried further: the next slot of the rate limit of https://api.example.com is due in " in str(
+            error
+        )
         assert "nothing was sent" not in str(error)
 
     retry = Retry(backoff=lambda _: 0.1)

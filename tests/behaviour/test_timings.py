@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import socket
 import ssl
 import weakref
 
@@ -146,17 +147,20 @@ async def test_record_keeps_no_socket(server: FaultServer) -> None:
     """A kept error or reply holds numbers, not sockets."""
     server.script(reply(), hang_before_headers())
     async with client(server, timeout=0.1, connection=ConnectionSettings(keepalive=0)) as api:
-        kept = [(await soon(api.get("/"))).history[0], (await failure(api.get("/"))).history[0]]
-    assert [record.trace.sockets for record in kept] == [(), ()]
+        answer, error = await soon(api.get("/")), await failure(api.get("/"))
+    kept = [answer._attempts[0].trace, answer.history[0], error.history[0]]
+    held = {type(part) for record in kept for part in (record if isinstance(record, tuple) else vars(record).values())}
+    assert not any(issubclass(kind, socket.socket) for kind in held)
+    assert answer._attempts[0].trace.sockets == ()
 
 
-async def test_record_is_freed_without_collector(server: FaultServer) -> None:
-    """A record has no reference cycle."""
+async def test_attempt_is_freed_without_collector(server: FaultServer) -> None:
+    """An attempt that a reply keeps has no reference cycle."""
     async with client(server) as api:
         answer = await soon(api.get("/"))
         gc.disable()
         try:
-            record = weakref.ref(answer.history[0])
+            record = weakref.ref(answer._attempts[0])
             del answer
             assert record() is None
         finally:

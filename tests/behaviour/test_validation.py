@@ -68,7 +68,7 @@ def test_invalid_client_option_names_remedy(value: dict[str, Any], message: str)
         ({"headers": ["X: 1"]}, "headers is of type list; give a mapping"),
         ({"path_params": 7}, "path_params is of type int"),
         ({"tags": ["a"]}, "tags is of type list"),
-        ({"response_model": "User"}, "response_model User is no type"),
+        ({"response_model": "User"}, "response_model 'User' is not a type"),
         ({"retry": 3}, "retry is 3; give Retry(max_attempts=3)"),
         ({"respone_model": int}, "did you mean 'response_model'?"),
     ],
@@ -92,7 +92,7 @@ async def test_send_of_non_call_refused(server: FaultServer, value: Any) -> None
         outcome = await soon(api.run(value))
     assert isinstance(outcome, Failure)
     assert str(outcome.error) == str(caught.value)
-    message = "is no call; give Call.get(path), or make it at once: api.get(path)"
+    message = "is not a call; give Call.get(path), or send it at once: api.get(path)"
     assert str(caught.value) == f"{type(value).__name__} {message}"
     assert server.hits == 0
 

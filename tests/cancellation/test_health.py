@@ -43,7 +43,7 @@ async def test_probe_cancelled_anywhere_leaves_nothing() -> None:
     """The fan-out, its requests and the user's function all end."""
     report = await sweep_cancellation(probe_world(lambda targets: lambda: probe(targets)))
     assert report.reached("DataQueue.read")
-    assert report.reached("_awaited")
+    assert report.reached("_await_function")
 
 
 async def test_shared_check_cancelled_anywhere_leaves_nothing() -> None:

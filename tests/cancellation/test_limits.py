@@ -160,7 +160,7 @@ def test_rate_limit_timeout_anywhere_takes_no_token(monkeypatch: pytest.MonkeyPa
 def test_rate_limit_that_keeps_the_turn_of_the_cancelled_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: a token that goes with who was cancelled is missing."""
     monkeypatch.setattr("resilient_client._policies.limits.token_bucket.TokenBucket.refund", lambda _bucket: None)
-    with pytest.raises(AssertionError, match="a turn is missing"):
+    with pytest.raises(AssertionError, match="a token is missing"):
         sweep_virtual(rate_world(RateLimit(rate=1, max_wait=5)))
 
 

@@ -109,7 +109,7 @@ FIXED = {
     "share with which a slow start begins": outlier_ejection.MIN_WEIGHT,
     "latency from which an endpoint is a last resort": balancer.LAST_RESORT_RATIO,
     "cost of a failure to the load of an endpoint": endpoint_pool.FAILURE_COST,
-    "replies without which nobody is ejected as slow": peak_ewma.MIN_REPLIES,
+    "replies before an endpoint is ejected as slow": peak_ewma.MIN_REPLIES,
     "replies of which the median is taken": peak_ewma.RECENT_REPLIES,
     "circuits of a client": inspect.signature(Circuits).parameters["limit"].default,
 }

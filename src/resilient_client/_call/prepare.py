@@ -66,10 +66,7 @@ class RequestBuilder:
         call = context.call
         options = call.given
         if not options:
-            try:
-                url = self._urls[call.path]
-            except (KeyError, TypeError):  # seen for the first time, or not even text
-                url = self._url(call.path)
+            url = self._url(call.path)
             context.upstream = endpoint = self._endpoint or Endpoint.of(url)
             return Request(call.method, url, self._headers.copy(), None, context, None, endpoint)
         if not _CHECKED_OPTIONS.isdisjoint(options):
@@ -94,6 +91,7 @@ class RequestBuilder:
         return url.extend_query(self._params) if self._params else url
 
     def _url(self, path: str) -> URL:
+        # Not by catching a KeyError, which would hold the path, and with it a secret, as the context of an error.
         url = self._urls.get(path) if isinstance(path, str) else None
         if url is None:
             url = build_url(self.base, path)

@@ -19,8 +19,7 @@ def orders_of(server: FaultServer, *sent: bool) -> Orders:
     """Return one order whose payment has an attempt for each of ``sent``, which is whether it left this machine."""
     history = []
     for number, left in enumerate(sent, 1):
-        history.append(AttemptRecord(number, Endpoint.of(server.url), 0.0))
-        history[-1].sent = left
+        history.append(AttemptRecord(number, Endpoint.of(server.url), 0.0, sent=left))
     done = Success(Payment(charge=1), key="payment", attempts=len(sent), history=tuple(history))
     first, last = (Success(Payment(charge=1), key=None, attempts=0) for _ in "ab")
     return {1: GatherResult([first, done, last])}

@@ -211,6 +211,6 @@ MUTANTS = {
 def test_model_detects_a_broken_circuit(mutant, monkeypatch):
     """Negative control: with one part of the circuit disabled, the comparison fails."""
     monkeypatch.setattr(*MUTANTS[mutant])
-    only_find = settings(MACHINE, phases=[Phase.generate], database=None, print_blob=False)
+    only_find = settings(MACHINE, phases=[Phase.generate], database=None, print_blob=False, max_examples=1_000)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(Interleavings, settings=only_find)
