@@ -12,6 +12,7 @@ from tests.behaviour.support import cancelled, failure, in_use, soon, turns, wit
 from resilient_client import APIClient, CircuitBreaker, ErrorKind, Handler, Hedging, Request, Response, Retry, Timeout
 from resilient_client.events import AttemptFinished, AttemptStarted, Event, HedgeStarted
 from resilient_client.testing._fault_server import FaultServer
+from resilient_client.testing._wire import Step
 from resilient_client.testing.faults import drop, hold, reply
 
 SOON = Hedging(delay=0.02)
@@ -152,22 +153,38 @@ async def test_hedge_copies_the_first_request(server: FaultServer) -> None:
         slow.release()
 
 
-async def test_failed_races_leave_no_garbage(server: FaultServer) -> None:
+async def garbage_of(api: APIClient) -> set[str]:
+    """The types of what three failed calls leave to the garbage collector."""
+    await failure(api.get("/"))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            await failure(api.get("/"))
+        await turns()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        return {type(item).__name__ for item in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+OURS = {"Race", "Task", "traceback", "InternalServerError", "APIConnectionError", "CallContext", "Request", "Attempt"}
+
+
+@pytest.mark.parametrize("delay", [30.0, 0.001], ids=["started by a failure", "started by the delay"])
+async def test_failed_races_leave_no_garbage(server: FaultServer, delay: float) -> None:
     """Races, tasks and errors are freed by reference counting, without the garbage collector."""
     server.script(drop(), reply(500))
-    async with hedging(server, circuit_breaker=None, hedging=Hedging(delay=30.0)) as api:
-        await failure(api.get("/"))
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(3):
-                await failure(api.get("/"))
-            await turns()
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            gc.collect()
-            found = {type(item).__name__ for item in gc.garbage}
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
-        assert found.isdisjoint({"Race", "Task", "traceback", "InternalServerError"})
+    async with hedging(server, circuit_breaker=None, hedging=Hedging(delay=delay)) as api:
+        assert (await garbage_of(api)).isdisjoint(OURS)
+
+
+@pytest.mark.parametrize("fault", [drop(), reply(500)], ids=["drop", "500"])
+async def test_failed_calls_leave_no_garbage(server: FaultServer, fault: Step) -> None:
+    """An error of a plain call, too, is freed with its last reference."""
+    server.script(fault)
+    async with APIClient(server.url, retry=None, circuit_breaker=None) as api:
+        assert (await garbage_of(api)).isdisjoint(OURS)

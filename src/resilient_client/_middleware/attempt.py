@@ -76,7 +76,10 @@ class AttemptMiddleware:
         if isinstance(failure, CallRejectedError):  # nothing was sent, so it does not count as an attempt
             history.remove(attempt)
         _emit_finished(request, attempt)
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # an error whose frame refers to it is freed only by the collector
 
 
 def deadline_exceeded(request: Request) -> DeadlineExceededError:

@@ -129,7 +129,10 @@ class TracingResponse(aiohttp.ClientResponse):
             if not self.content.is_eof() and connection.protocol is not None:
                 wake_reader_when_lost(self.content, connection.protocol)
             return self
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # an error whose frame refers to it is freed only by the collector
 
     def _is_reused(self, connection: Connection, trace: WireTrace) -> bool:
         return trace.connecting is None  # the socket factory was not called
@@ -188,7 +191,10 @@ async def prevent_resend(request: aiohttp.ClientRequest, handler: aiohttp.Client
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
         failure = ConnectionLost(lost)
-    raise failure
+    try:
+        raise failure
+    finally:
+        del failure  # an error whose frame refers to it is freed only by the collector
 
 
 _tracing_classes: dict[type[aiohttp.ClientResponse], type[aiohttp.ClientResponse]] = {

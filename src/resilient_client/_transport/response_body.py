@@ -158,7 +158,10 @@ class StreamedBody:
                 self.close()
             return piece
         self.close()
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # an error whose frame refers to it is freed only by the collector
 
     def close(self) -> None:
         """Give the connection back: to the pool at the end of the body, else it is closed."""

@@ -104,7 +104,10 @@ class AiohttpTransport:
             if context.open_response is None:  # else slot, connection and upload belong to the open body
                 trace.release()
                 pool.release(endpoint)
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # an error whose frame refers to it is freed only by the collector
 
     async def close(self) -> None:
         """Close the session if it is our own. May be called twice."""
