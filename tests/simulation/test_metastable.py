@@ -14,7 +14,7 @@ import pytest
 from tests.simulation.support import SEEDS, near_capacity, plain, runs
 
 from resilient_client import Backoff, ClientConfig, Retry, RetryBudget, Timeout
-from resilient_client._policies import retry
+from resilient_client._policies.retry import decision
 from resilient_client.simulation import DEFAULT, NAIVE, NONE, Run, Stall, simulate
 
 pytestmark = pytest.mark.slow
@@ -78,7 +78,7 @@ def test_stall_costs_a_hundred_clients_little() -> None:
 
 def test_stall_costs_much_if_timeouts_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: if a retry after a timeout cost two tokens, the loss would be more than four points."""
-    monkeypatch.setattr(retry, "TIMEOUT_COST", 2.0)
+    monkeypatch.setattr(decision, "TIMEOUT_COST", 2.0)
     assert _lost_by_hundred_clients() > 4
 
 
