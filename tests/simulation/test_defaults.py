@@ -129,13 +129,13 @@ def test_early_circuits_with_long_breaks_lose_calls(name: str, loss: float) -> N
 
 def test_circuit_that_waits_for_probes_recovers_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: a hanging probe would keep all callers out until it times out, ten seconds later."""
-    passes = Circuit._passes
+    admits = Circuit._admits_unclosed
 
     def waiting(circuit: Circuit, now: float) -> bool:
         hanging = circuit.state is CircuitState.HALF_OPEN and circuit.probes_out > 0
-        return not hanging and passes(circuit, now)
+        return not hanging and admits(circuit, now)
 
-    monkeypatch.setattr(Circuit, "_passes", waiting)
+    monkeypatch.setattr(Circuit, "_admits_unclosed", waiting)
     recovery = simulate(scenario("hanging"), seed=1).recovery()
     assert recovery is not None
     assert recovery > 2
