@@ -35,7 +35,7 @@ class CallSettings:
         self.retry = retry
         self.raise_for_status = raise_for_status
         self.coalesce = coalesce
-        self.priority = priority
+        self.priority: Priority = priority
         self.hedging = hedging
 
     def with_limits(self, limits: TimeLimits) -> CallSettings:

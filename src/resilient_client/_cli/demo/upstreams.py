@@ -130,7 +130,7 @@ async def run_upstreams(timetable: Timetable) -> AsyncIterator[Upstreams]:
     ledger = Ledger()
     started = asyncio.get_running_loop().time()
     async with FaultServer() as inventory, FaultServer() as payment, FaultServer() as logistics:
-        servers = dict(zip(UPSTREAMS, (inventory, payment, logistics), strict=True))
+        servers: dict[str, FaultServer] = dict(zip(UPSTREAMS, (inventory, payment, logistics), strict=True))
         for number, (name, server) in enumerate(servers.items()):
             server.script(_Behaviour(name, timetable, started, random.Random(timetable.seed + number), ledger))
         yield Upstreams(servers, ledger, started)
