@@ -150,7 +150,7 @@ async def everything(nginx: Nginx, haproxy: str) -> HealthReport:
             "nginx, TLS to its plain port": f"https://127.0.0.1:{nginx.port}/health",
             "nginx, migrating": f"{nginx.url}/migrating",
             "nginx, nothing there": f"{nginx.url}/nothing",
-            "haproxy itself": Probe(f"{haproxy}/alive", expect_body="active"),
+            "haproxy itself": Probe(f"{haproxy}/alive", expect_body="alive"),
             "through haproxy": Probe(f"{haproxy}/health", expect_body="ready"),
             "closed": refused_url(),
             "black hole": hole,
