@@ -70,6 +70,7 @@ def pytest_make_collect_report(
 
 
 def _failed_in_ci(report: Report) -> Report:
+    # pytest reports an expected failure as skipped, with the attribute ``wasxfail``; that is no missing server.
     if CI_REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped although CI_REQUIRED=1: {report.longrepr}"
