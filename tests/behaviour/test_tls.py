@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 import trustme
@@ -179,3 +183,71 @@ async def test_unread_upload_leaves_no_connection(
         over.set()
     assert error.stage in {Stage.SEND, Stage.HEADERS}
     assert counts[1] == counts[0]
+
+
+RESPONSES = {
+    "closed by the server": b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+    "too short": b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok",
+}
+
+
+class SilentServer:
+    """A TLS server in a thread, which answers one request and never sends a closure alert.
+
+    Attributes:
+        alerted: Whether the client's closure alert has arrived.
+        left: Set when the client has closed its socket.
+    """
+
+    def __init__(self, listener: socket.socket, response: bytes) -> None:
+        self.alerted = False
+        self.left = threading.Event()
+        self.url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        self._listener = listener
+        self._response = response
+
+    def serve(self) -> None:
+        raw, _ = self._listener.accept()
+        raw.settimeout(15)
+        with GOOD.wrap_socket(raw, server_side=True, suppress_ragged_eofs=False) as connection:
+            connection.recv(65_536)
+            connection.sendall(self._response)
+            try:
+                self.alerted = connection.recv(1) == b""
+                socket.socket.recv(connection, 1)  # below TLS: returns when the socket of the client is closed
+            except TimeoutError:
+                return
+            except OSError:  # reset by the client
+                pass
+            self.left.set()
+
+
+@contextmanager
+def silent_server(response: bytes) -> Iterator[SilentServer]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = SilentServer(listener, response)
+        thread = threading.Thread(target=server.serve)
+        thread.start()
+        try:
+            yield server
+        finally:
+            thread.join()
+
+
+@pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES)
+@pytest.mark.parametrize("streamed", [False, True], ids=["read", "streamed"])
+async def test_closed_connection_does_not_wait_for_alert(response: bytes, streamed: bool) -> None:
+    """The client sends its closure alert, and its socket is closed at once, not 30 seconds later (RFC 9112 9.8)."""
+    with silent_server(response) as server:
+        async with APIClient(
+            server.url, retry=None, connection=ConnectionSettings(tls=TRUSTING), timeout="0.5s"
+        ) as api:
+            if streamed:
+                async with api.stream("GET", "/") as body:
+                    assert body.status == 200
+            else:
+                with suppress(APIError):
+                    await api.get("/")
+            assert in_use(api) == 0
+            assert await asyncio.to_thread(server.left.wait, 10)
+            assert server.alerted

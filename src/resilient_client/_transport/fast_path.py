@@ -112,8 +112,8 @@ class FastPath:
             trace.mark_sent(trace.connecting is None)
             if request.body is not None:
                 trace.wire = protocol.transport
-            if trace.tls and not trace.reused and connection.transport is not None:
-                trace.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
+            if trace.tls and connection.transport is not None:
+                trace.mark_encrypted(connection.transport)
             head, body = await protocol.read()
             while 100 <= head.code < 200 and head.code != 101:  # RFC 9110 section 15.2: the final response follows
                 head, body = await protocol.read()

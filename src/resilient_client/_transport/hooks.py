@@ -115,10 +115,10 @@ class TracingResponse(aiohttp.ClientResponse):
         if trace is not None:
             trace.mark_sent(self._is_reused(connection, trace))
             trace.wire = connection.transport
+            if trace.tls and connection.transport is not None:
+                trace.mark_encrypted(connection.transport)
             if trace.reused and has_unasked_data(connection):
                 raise ConnectionLost(aiohttp.ServerDisconnectedError())
-            if trace.tls and not trace.reused and connection.transport is not None:
-                trace.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
         try:
             await super().start(connection)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:

@@ -40,6 +40,7 @@ class WireTrace:
         wire: The transport, until the response to everything that was sent there; what is unsent there stays known.
         reused: Whether it went out on a kept-alive connection.
         sockets: Those that were tried; empty once the request is sent.
+        encrypted: The transport of a TLS connection, until the exchange is over.
         peer: The certificate of the server as decoded by ``ssl``, of a new connection.
     """
 
@@ -56,6 +57,7 @@ class WireTrace:
     wire: asyncio.WriteTransport | None = None
     reused: bool | None = None
     sockets: tuple[socket.socket, ...] = ()
+    encrypted: asyncio.WriteTransport | None = None
     peer: Mapping[str, Any] | None = None
 
     def __init__(self, clock: Callable[[], float], attempt: int, tls: bool) -> None:
@@ -70,6 +72,12 @@ class WireTrace:
         self.reused = reused
         if self.sockets:
             self.sockets = ()  # the connection owns them; this trace may be kept for long in a history
+
+    def mark_encrypted(self, transport: asyncio.WriteTransport) -> None:
+        """The request was sent over TLS; call it after ``mark_sent``."""
+        self.encrypted = transport
+        if not self.reused:
+            self.peer = transport.get_extra_info("peercert")  # decoded in the handshake anyway
 
     def mark_answered(self, protocol: ResponseHandler | None) -> None:
         """The head of the response is there.
@@ -94,11 +102,19 @@ class WireTrace:
         return stage
 
     def release(self) -> None:
-        """The exchange is over, and with it what is left of an upload."""
+        """The exchange is over, and with it what is left of an upload and of a TLS connection that is not kept alive.
+
+        Such a connection has sent its closure alert. RFC 9112 section 9.8 allows to close it without the server's, for
+        which an event loop would wait up to 30 seconds, with the socket open.
+        """
         if self.upload is not None:
             self.upload.close()
         if self.wire is not None:
             self.abort()
+        if self.encrypted is not None:
+            encrypted, self.encrypted = self.encrypted, None
+            if encrypted.is_closing():
+                encrypted.abort()
 
     def abort(self) -> None:
         """Abort a connection with unsent data. An orderly close would wait until the server has taken all of it."""
