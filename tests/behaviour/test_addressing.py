@@ -6,13 +6,14 @@ The tables of paths and parameters are in ``tests/unit/policies/http``; these te
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from enum import Enum
 from typing import Any
 
 import pytest
 
-from resilient_client import APIClient, ConfigurationError, InvalidRequestError
+from resilient_client import APIClient, APIKeyAuth, ConfigurationError, InvalidRequestError
 from resilient_client.testing._fault_server import FaultServer
-from resilient_client.testing.faults import echo
+from resilient_client.testing.faults import echo, garbage, redirect
 
 pytestmark = pytest.mark.one_loop
 
@@ -54,6 +55,66 @@ async def test_path_below_the_base_is_appended_to_it(
     """A path is appended to the base path, and reaches the server as it is encoded."""
     await api.get(path)
     assert [request.target for request in server.requests] == [target]
+
+
+SIGNED = "/A_%26_B%2f%7E?sig=ab%2Bc%3D&f=%2A%27%27s"
+
+
+@pytest.mark.usefixtures("both_paths")
+async def test_escapes_reach_the_server_as_written(server: FaultServer, api: APIClient) -> None:
+    """In the path of a call, in a redirect, and in the absolute URL of a client without a base."""
+    server.route("GET", f"{PREFIX}/hub", redirect(SIGNED))
+    await api.get(SIGNED)
+    await api.get("/hub")
+    async with APIClient() as anywhere:
+        await anywhere.get(server.url + SIGNED)
+    targets = [request.target for request in server.requests]
+    assert targets == [PREFIX + SIGNED, f"{PREFIX}/hub", SIGNED, SIGNED]
+
+
+@pytest.mark.usefixtures("both_paths")
+async def test_bytes_of_a_location_are_kept(server: FaultServer, api: APIClient) -> None:
+    """A byte that is not UTF-8 is escaped, not dropped: without it the path names another resource."""
+    head = "HTTP/1.1 302 Found\r\nLocation: /caf\xe9\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    server.route("GET", f"{PREFIX}/old", garbage(head.encode("latin-1")))
+    await api.get("/old")
+    assert server.requests[1].target == "/caf%E9"
+
+
+class Word(str, Enum):  # noqa: UP042 - unlike that of a StrEnum, its str() is not its value
+    ROUTE = "/users"
+    METHOD = "LIST"
+    NAME = "X-Word"
+    VALUE = "word"
+
+
+@pytest.mark.usefixtures("both_paths")
+async def test_members_of_an_enum_are_sent_by_value(server: FaultServer, api: APIClient) -> None:
+    """``str()`` of a ``(str, Enum)`` is ``Word.VALUE``, and ``Word.ROUTE`` appended to a host is another host."""
+    await api.post(
+        Word.ROUTE, data={Word.VALUE: Word.VALUE}, headers={Word.NAME: Word.VALUE}, idempotency_key=Word.VALUE
+    )
+    async with APIClient(server.url, auth=APIKeyAuth(Word.VALUE, name=Word.NAME)) as keyed:
+        await keyed.request(Word.METHOD, "/", files={Word.VALUE: (Word.VALUE, b"x")})
+    form, files = server.requests
+    assert (form.target, form.body) == (f"{PREFIX}/users", b"word=word")
+    assert (form.headers["X-Word"], form.headers["Idempotency-Key"]) == ("word", "word")
+    assert (files.method, files.headers["X-Word"]) == ("LIST", "word")
+    assert b'name="word"; filename="word"' in files.body
+
+
+@pytest.mark.usefixtures("both_paths")
+async def test_two_spellings_of_a_header_are_one_name(server: FaultServer, api: APIClient) -> None:
+    """Both values are sent, as lines of their own, on either path (RFC 9110 section 5.3)."""
+    await api.get("/", headers={"Accept": "text/csv", "accept": "application/json"})
+    assert server.requests[0].headers.getall("Accept") == ["text/csv", "application/json"]
+
+
+async def test_connect_is_refused_by_name(server: FaultServer, api: APIClient) -> None:
+    """It is not a request to a resource (RFC 9110 section 9.3.6)."""
+    with pytest.raises(InvalidRequestError, match="CONNECT opens a tunnel"):
+        await api.request("connect", "/")
+    assert server.connections == 0
 
 
 async def test_path_param_is_quoted_into_one_segment(server: FaultServer, api: APIClient) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic.types import Secret
 from tests.behaviour.support import client, failure, in_use, open_files, soon, stuck_in, turns
 
 from resilient_client import (
@@ -123,6 +124,40 @@ async def test_invalid_json_refused(server: FaultServer, api: APIClient, value: 
     """NaN, infinity and unknown objects are not JSON (RFC 8259)."""
     assert isinstance(await failure(api.post("/", json=value)), InvalidRequestError)
     assert server.connections == 0
+
+
+class Login(BaseModel):
+    user: str = "ann"
+    password: SecretStr = SecretStr("canary")
+
+
+@dataclasses.dataclass
+class Wrapped:
+    login: Login = dataclasses.field(default_factory=Login)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [SecretStr("canary"), {"a": [SecretBytes(b"canary")]}, Login(), (Wrapped(),), {"a": Secret[int](5)}],
+    ids=["alone", "within", "of a model", "of a dataclass", "of any type"],
+)
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_secret_in_json_refused(server: FaultServer, api: APIClient, value: object) -> None:
+    """Pydantic serialises a secret as asterisks, which a server would store as the password."""
+    error = await failure(api.post("/", json=value))
+    assert isinstance(error, InvalidRequestError)
+    assert "get_secret_value()" in str(error)
+    assert "canary" not in str(error)
+    assert server.connections == 0
+
+
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_asterisks_in_json_are_sent(server: FaultServer, api: APIClient) -> None:
+    """Text that only looks like a hidden secret is text."""
+    await api.post("/", json={"mask": "**********", "login": {"user": Login().user}})
+    assert json.loads(server.requests[0].body)["mask"] == "**********"
 
 
 @pytest.mark.one_loop

@@ -32,7 +32,7 @@ from resilient_client import (
 )
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
 from resilient_client.testing._virtual_time import run_virtual
-from resilient_client.testing.faults import hang_before_headers, hold, redirect, reply
+from resilient_client.testing.faults import endless_redirect, hang_before_headers, hold, redirect, reply
 
 UP, DEGRADED, DOWN, UNKNOWN = HealthState
 
@@ -198,6 +198,14 @@ async def test_endless_redirect_is_down(server: FaultServer) -> None:
     result = await result_of(server.url)
     assert (result.state, result.kind) == (DOWN, ErrorKind.REDIRECT)
     assert "circle" in result.reason
+
+
+async def test_long_chain_of_redirects_is_down(server: FaultServer) -> None:
+    """More redirects than the client follows are a fault of this server, too, and are not called a circle."""
+    server.script(endless_redirect())
+    result = await result_of(server.url)
+    assert (result.state, result.kind) == (DOWN, ErrorKind.REDIRECT)
+    assert "max_redirects=5" in result.reason
 
 
 async def test_probe_sends_its_headers_and_method(server: FaultServer) -> None:

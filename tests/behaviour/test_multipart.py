@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pytest
 from tests.behaviour.support import client, failure, stuck_in
 
-from resilient_client import APIClient, Retry, Stage, Timeout
+from resilient_client import APIClient, InvalidRequestError, Retry, Stage, Timeout
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
 from resilient_client.testing._wire import ReceivedRequest
 from resilient_client.testing.faults import drop, reply
@@ -145,3 +145,17 @@ async def test_unread_multipart_times_out_in_send() -> None:
                 Stage.SEND, lambda s: failure(api.post("/", files=files, timeout=Timeout(attempt=s)))
             )
     assert error.stage is Stage.SEND
+
+
+@pytest.mark.one_loop
+@pytest.mark.parametrize("control", ["\x00", "\x08", "\x0b", "\x1f", "\x7f"])
+@pytest.mark.parametrize(
+    "files", [lambda c: {f"a{c}b": b"x"}, lambda c: {"a": (f"b{c}", b"x")}], ids=["name", "filename"]
+)
+async def test_control_character_in_a_name_is_refused(server: FaultServer, files: Any, control: str) -> None:
+    """Some servers end the name there, so that it would pass for another one. Nothing is sent."""
+    async with client(server) as api:
+        error = await failure(api.post("/", files=files(control)))
+    assert isinstance(error, InvalidRequestError)
+    assert "control character" in str(error)
+    assert server.connections == 0

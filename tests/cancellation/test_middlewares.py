@@ -279,7 +279,7 @@ def test_redirect_cancelled_anywhere_stops() -> None:
     @asynccontextmanager
     async def world() -> AsyncIterator[Step]:
         upstream = Upstream(302, 307, 200)
-        chain = compose((RedirectMiddleware("same-origin"),), upstream)
+        chain = compose((RedirectMiddleware("same-origin", 5),), upstream)
         yield lambda: chain(make_request())
         assert upstream.active == 0
         upstream.script = [302, 200]

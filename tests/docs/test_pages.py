@@ -38,7 +38,6 @@ from resilient_client._policies.circuit import circuit
 from resilient_client._policies.circuit.registry import Circuits
 from resilient_client._policies.hedging import budget as hedge_budget
 from resilient_client._policies.hedging import latency_histogram, route, rules
-from resilient_client._policies.http import redirect
 from resilient_client._policies.registry import Registry
 from resilient_client._policies.retry import budget as retry_budget
 from resilient_client._policies.retry import retry_after
@@ -90,7 +89,6 @@ FUNCTIONS = {
 }
 
 FIXED = {
-    "redirects in a row": redirect.MAX_HOPS,
     "body kept of an error reply": response_body.ERROR_BODY_LIMIT,
     "time limit for the body of an error reply": response_body.ERROR_BODY_TIMEOUT,
     "content codings of one body": decoding._MAX_CODINGS,

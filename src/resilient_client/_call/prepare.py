@@ -7,19 +7,20 @@ import uuid
 from multidict import CIMultiDict
 from yarl import URL
 
+from resilient_client._call.url_cache import URLCache
 from resilient_client._core.body import Body
 from resilient_client._core.call import CallOptions
 from resilient_client._core.context import CallContext
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
 from resilient_client._core.request import Request
+from resilient_client._core.text import plain
 from resilient_client._core.types import HeadersLike, QueryParams
 from resilient_client._core.validation import check_flag, check_mapping, kind_of
 from resilient_client._policies.http.headers import checked_headers
 from resilient_client._policies.http.urls import build_url, query_pairs
 from resilient_client._settings.fallback import Fallback
 
-_CACHED_URLS = 1024
 _BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
 _CHECKED_OPTIONS = frozenset({"idempotent", "raise_for_status", "coalesce", "fallback", "tags"})
 
@@ -37,7 +38,7 @@ class RequestBuilder:
         self._headers = headers
         self._params = params
         self._idempotency_header = idempotency_header
-        self._urls: dict[str, URL] = {}
+        self._urls = URLCache()
 
     @classmethod
     def of(
@@ -96,9 +97,7 @@ class RequestBuilder:
         if url is None:
             url = build_url(self.base, path)
             url = url.extend_query(self._params) if self._params else url
-            if len(self._urls) >= _CACHED_URLS:
-                self._urls.clear()
-            self._urls[path] = url  # perf: -7.6 % instructions per call
+            self._urls.put(plain(path), url)  # perf: -7.6 % instructions per call
         return url
 
     def _idempotency_key(self, options: CallOptions, headers: CIMultiDict[str]) -> str | None:
@@ -109,6 +108,7 @@ class RequestBuilder:
             raise InvalidRequestError(
                 f"idempotency_key is {key!r:.80}; give a text of your own, 'auto', or leave it out"
             )
+        key = plain(key)
         if key == "auto":
             key = uuid.uuid4().hex
         headers.update(checked_headers({self._idempotency_header: key}))

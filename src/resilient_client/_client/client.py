@@ -85,6 +85,7 @@ class APIClient(Verbs, FanOut, Inspection):
         fallback: Fallback | NotGiven | None = NOT_GIVEN,
         coalesce: bool | NotGiven = NOT_GIVEN,
         follow_redirects: FollowRedirects | NotGiven = NOT_GIVEN,
+        max_redirects: int | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
         load_balancing: LoadBalancing | NotGiven = NOT_GIVEN,
         connection: ConnectionSettings | NotGiven = NOT_GIVEN,
@@ -116,6 +117,7 @@ class APIClient(Verbs, FanOut, Inspection):
             fallback: The value in place of an error, for the kinds it names.
             coalesce: Whether equal GET and HEAD calls that run at the same time share one flight.
             follow_redirects: ``"same-origin"``, ``"any"``, or ``None``: redirects are returned.
+            max_redirects: How many redirects may follow each other, 1 to 100, 5 by default.
             raise_for_status: Whether a 4xx or 5xx response raises.
             load_balancing: Which of several endpoints an attempt goes to.
             connection: How connections are made and kept.
@@ -145,6 +147,7 @@ class APIClient(Verbs, FanOut, Inspection):
             "fallback": fallback,
             "coalesce": coalesce,
             "follow_redirects": follow_redirects,
+            "max_redirects": max_redirects,
             "raise_for_status": raise_for_status,
             "load_balancing": load_balancing,
             "connection": connection,

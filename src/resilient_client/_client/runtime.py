@@ -85,6 +85,7 @@ class Runtime(ClientContext):
             auth=auth,
             attempt_middleware=attempt_middleware,
             follow_redirects=config.follow_redirects,
+            max_redirects=config.max_redirects,
         )
         self.handlers: dict[tuple[bool, bool], Handler] = {}
         for coalesce, hedging in product((False, True), repeat=2):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
+import re
 import uuid
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,10 @@ from typing import Any, BinaryIO, TypeAlias, cast
 from urllib.parse import urlencode
 
 from resilient_client._core.errors import InvalidRequestError
+from resilient_client._core.text import plain, scalar_text
 from resilient_client._core.validation import check_pairs, shorten
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 FileContent: TypeAlias = bytes | str | Path | BinaryIO
 FileLike: TypeAlias = FileContent | tuple[str, FileContent] | tuple[str, FileContent, str]
@@ -163,7 +167,10 @@ def encode_json(value: object) -> bytes:
         InvalidRequestError: JSON cannot hold the value. NaN and infinity are refused, too.
     """
     try:
-        return _JSON.encode(value).encode()
+        encoded = _JSON.encode(value).encode()
+        if _MASK not in encoded or not _holds_secret(value):
+            return encoded
+        reason = "it holds a pydantic secret, which would be sent as asterisks: call get_secret_value() on it"
     except UnicodeEncodeError:
         reason = "it holds half of a character, a lone surrogate"
     except (TypeError, ValueError, RecursionError) as error:
@@ -174,19 +181,37 @@ def encode_json(value: object) -> bytes:
     )
 
 
+def _holds_secret(value: object) -> bool:
+    """Whether a value that is to be sent as JSON holds a secret of pydantic, which serialises as asterisks."""
+    from pydantic import SecretBytes, SecretStr
+    from pydantic.types import Secret
+
+    if isinstance(value, SecretStr | SecretBytes | Secret):
+        return True
+    if isinstance(value, Mapping):
+        return any(map(_holds_secret, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_holds_secret, value))
+    return any(map(_holds_secret, getattr(value, "__dict__", {}).values()))
+
+
 def _jsonable(value: object) -> object:
     from pydantic_core import to_jsonable_python
 
     return to_jsonable_python(value, by_alias=True)
 
 
+_MASK = b"**********"
 _JSON = jsonlib.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_jsonable)
 
 
 def _fields(data: FormLike) -> list[tuple[str, bytes]]:
     """Flatten the fields of a form as in ``params``: a list repeats its name, and ``None`` is left out."""
     try:
-        pairs = [(str(name), value) for name, value in (data.items() if isinstance(data, Mapping) else data)]
+        pairs = [
+            (plain(name) if isinstance(name, str) else str(name), value)
+            for name, value in (data.items() if isinstance(data, Mapping) else data)
+        ]
     except (TypeError, ValueError):
         raise InvalidRequestError(
             "data= must be a mapping or pairs of form fields; use content= for raw bytes"
@@ -202,10 +227,8 @@ def _fields(data: FormLike) -> list[tuple[str, bytes]]:
 def _field(name: str, value: object) -> bytes:
     if isinstance(value, bytes):
         return value
-    if isinstance(value, bool):
-        return b"true" if value else b"false"
     if isinstance(value, (str, int, float)):
-        return str(value).encode()
+        return scalar_text(value).encode()
     raise InvalidRequestError(
         f"data[{name!r}] is {type(value).__name__}; give str, bytes, int, float, bool, None or a list of these"
     )
@@ -249,11 +272,23 @@ def _multipart(data: FormLike | None, files: FilesLike) -> Body:
     parts = [Part(name, value) for name, value in _fields(data or ())]
     parts += [_file_part(name, file) for name, file in check_pairs("files", files)]
     for part in parts:
-        # A lone surrogate in a name fails here, before anything is sent. ``Body.build`` turns the error into ours.
-        f"{part.name}{part.filename}".encode()
+        _check_names(part)
     replayable = all(isinstance(p.content, (bytes, Path)) or p.start is not None for p in parts)
     boundary = uuid.uuid4().hex
     return Body(tuple(parts), f"multipart/form-data; boundary={boundary}", replayable=replayable, boundary=boundary)
+
+
+def _check_names(part: Part) -> None:
+    """Check what stands in the head of a part. A line break and a quote are escaped there, as browsers do.
+
+    Raises:
+        InvalidRequestError: A name has another control character, which some servers take for the end of the name.
+        UnicodeEncodeError: A name has a lone surrogate. ``Body.build`` turns it into our error.
+    """
+    for text in (part.name, part.filename or ""):
+        text.encode()
+        if _CONTROL.search(text):
+            raise InvalidRequestError(f"the name {text[:80]!r} in a multipart body has a control character; remove it")
 
 
 def _file_part(name: object, file: Any) -> Part:
@@ -278,10 +313,10 @@ def _file_part(name: object, file: Any) -> Part:
         raise InvalidRequestError(
             f"files[{name!r}] is {type(content).__name__}; give bytes, text, a path or a binary file"
         )
-    content_type = content_type or "application/octet-stream"
+    content_type = plain(content_type or "application/octet-stream")
     if not (content_type.isascii() and content_type.isprintable()):
         raise InvalidRequestError(f"the media type {content_type!r} of files[{name!r}] has characters no header allows")
-    return Part(name, cast("bytes | Path | BinaryIO", content), filename or name, content_type)
+    return Part(plain(name), cast("bytes | Path | BinaryIO", content), plain(filename or name), content_type)
 
 
 def _require_file(path: Path) -> None:

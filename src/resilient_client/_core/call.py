@@ -10,6 +10,7 @@ from typing_extensions import TypeForm, Unpack
 
 from resilient_client._core.body import ContentLike, FilesLike, FormLike, LazyBody
 from resilient_client._core.errors import InvalidRequestError
+from resilient_client._core.text import plain
 from resilient_client._core.types import HeadersLike, Priority, QueryParams, Scalar
 from resilient_client._core.validation import TOKEN, suggest
 
@@ -287,4 +288,9 @@ def raise_unknown_option(options: Mapping[str, object]) -> None:
 def _check_method(method: str) -> str:
     if not isinstance(method, str) or not TOKEN.fullmatch(method):
         raise InvalidRequestError(f"method {method!r} is not an HTTP token; give one such as 'GET'")
-    return method.upper()
+    method = plain(method).upper()
+    if method == "CONNECT":
+        raise InvalidRequestError(
+            "CONNECT opens a tunnel through a proxy and is no call; set ConnectionSettings(proxy=...) to use a proxy"
+        )
+    return method

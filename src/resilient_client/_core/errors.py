@@ -295,10 +295,15 @@ class ResponseTooLargeError(_ResponseError):
 
 
 class RedirectError(_ResponseError):
-    """The redirect policy does not allow the target of a redirect. ``response`` is that redirect."""
+    """The redirect policy does not allow the target of a redirect. ``response`` is that redirect.
+
+    Attributes:
+        endless: Whether too many redirects followed each other, in a circle or not.
+    """
 
     _kind = ErrorKind.REDIRECT
     _stage = Stage.STATUS
+    endless = False
 
 
 class InvalidRequestError(APIError, ValueError):

@@ -57,6 +57,7 @@ def standard_chain(
     auth: Auth | None,
     attempt_middleware: Sequence[Middleware],
     follow_redirects: FollowRedirects,
+    max_redirects: int,
 ) -> tuple[Link, ...]:
     """The links between the call and the transport, outermost first; ``None`` leaves a link out.
 
@@ -76,7 +77,9 @@ def standard_chain(
         Link("per attempt", "circuit breaker", CircuitBreakerMiddleware(circuits)) if circuits is not None else None,
         Link("per attempt", "auth", AuthMiddleware(auth)) if auth is not None else None,
         *(Link("per attempt", describe(user), user) for user in attempt_middleware),
-        Link("per attempt", "redirect", RedirectMiddleware(follow_redirects)) if follow_redirects else None,
+        Link("per attempt", "redirect", RedirectMiddleware(follow_redirects, max_redirects))
+        if follow_redirects
+        else None,
     ]
     return tuple(link for link in chain if link is not None)
 

@@ -14,12 +14,13 @@ from resilient_client._settings.config import FollowRedirects
 
 
 class RedirectMiddleware:
-    """Follows redirects as far as ``mode`` allows."""
+    """Follows at most ``max_redirects`` redirects in a row, as far as ``mode`` allows."""
 
-    __slots__ = ("_mode",)
+    __slots__ = ("_max_redirects", "_mode")
 
-    def __init__(self, mode: FollowRedirects) -> None:
+    def __init__(self, mode: FollowRedirects, max_redirects: int) -> None:
         self._mode: FollowRedirects = mode
+        self._max_redirects = max_redirects
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Send, and send again to where a redirect points.
@@ -29,7 +30,7 @@ class RedirectMiddleware:
         """
         request.attempt.redirected_to = None  # a middleware above may have sent once already
         response = await call_next(request)
-        hops, asked = 0, request
+        asked, visited = request, [request.url]
         while response.status in REDIRECTS:
             hop = next_hop(
                 status=response.status,
@@ -39,18 +40,15 @@ class RedirectMiddleware:
                 headers=request.headers,
                 has_body=request.body is not None,
                 sendable=request.body is None or request.body.sendable,
-                hops=hops,
+                visited=visited,
                 mode=self._mode,
+                max_redirects=self._max_redirects,
             )
             if hop is None:
                 return response
             if isinstance(hop, Refusal):
-                raise RedirectError(
-                    f"the redirect {response.status} is not followed: {hop.reason}",
-                    response=response,
-                    label=request.label,
-                )
-            hops += 1
+                raise _refused(hop, request, response)
+            visited.append(hop.url)
             request.attempt.redirects += (str(hop.url.with_query(None)),)
             body = request.body if hop.keep_body else None
             request = Request(hop.method, hop.url, hop.headers, body, request.context, request.attempt)
@@ -58,3 +56,11 @@ class RedirectMiddleware:
             request.attempt.redirected_to = request.endpoint
             response = await call_next(request)
         return response
+
+
+def _refused(refusal: Refusal, request: Request, response: Response) -> RedirectError:
+    error = RedirectError(
+        f"the redirect {response.status} is not followed: {refusal.reason}", response=response, label=request.label
+    )
+    error.endless = refusal.endless
+    return error

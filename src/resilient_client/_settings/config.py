@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, InstanceOf, field_validator
 
@@ -42,6 +42,7 @@ class ClientConfig(Settings):
         "load_balancing": "LoadBalancing(strategy=...)",
         "connection": "ConnectionSettings(...)",
         "follow_redirects": "'same-origin', 'any', or None to follow none",
+        "max_redirects": "a whole number from 1 to 100",
         "raise_for_status": "True or False",
     }
 
@@ -71,6 +72,8 @@ class ClientConfig(Settings):
     """How connections are made and kept."""
     follow_redirects: FollowRedirects = "same-origin"
     """``"same-origin"``, ``"any"`` (no credentials and no body cross an origin), or ``None``: no redirects."""
+    max_redirects: Annotated[int, Field(ge=1, le=100)] = 5
+    """How many redirects may follow each other within one attempt, 1 to 100."""
     raise_for_status: bool = True
     """Whether a 4xx or 5xx reply raises. If not, it is returned."""
     idempotency_header: str = "Idempotency-Key"

@@ -11,6 +11,7 @@ import re
 from pydantic import SecretStr
 
 from resilient_client._core.errors import ConfigurationError
+from resilient_client._core.text import plain
 from resilient_client._core.validation import kind_of
 
 Allowed = tuple[re.Pattern[str], str]
@@ -34,10 +35,11 @@ def check_secret(value: object, field: str, allowed: Allowed) -> SecretStr:
     Raises:
         ConfigurationError: The value cannot be sent. The message names the field and what is allowed, never the value.
     """
-    secret = SecretStr(value) if isinstance(value, str) else value
-    if not isinstance(secret, SecretStr):
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if not isinstance(value, str):
         raise ConfigurationError(f"{field} is {kind_of(value)}; give a str or a pydantic SecretStr")
     pattern, words = allowed
-    if not pattern.fullmatch(secret.get_secret_value()):
+    if not pattern.fullmatch(value):
         raise ConfigurationError(f"{field} must be {words}; its value is secret and not shown here")
-    return secret
+    return SecretStr(plain(value))

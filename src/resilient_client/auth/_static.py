@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
+from resilient_client._core.text import plain
 from resilient_client._core.validation import TOKEN, shorten
 from resilient_client.auth._secrets import HEADER_VALUE, TEXT, USER_NAME, check_secret
 
@@ -77,7 +78,7 @@ class APIKeyAuth(_StaticAuth):
             raise ConfigurationError(
                 f"APIKeyAuth.name is {shorten(name)}, but must be a {location} name such as 'X-Api-Key'"
             )
-        self._name = name
+        self._name = plain(name)
         self._key = check_secret(key, "APIKeyAuth.key", TEXT if self._in_query else HEADER_VALUE)
 
     async def apply(self, request: Request) -> None:

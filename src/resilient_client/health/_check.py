@@ -32,7 +32,6 @@ from resilient_client._core.timings import Timings
 from resilient_client._policies.balancing.hysteresis import HealthState
 from resilient_client._policies.classify import kind_of_status
 from resilient_client._policies.http.redaction import redact_text
-from resilient_client._policies.http.redirect import MAX_HOPS
 from resilient_client.health._target import Function, Probe
 
 if TYPE_CHECKING:
@@ -122,8 +121,7 @@ async def _call_url(probe: Probe, call: Call[Response], client: APIClient) -> Ch
     except RedirectError as error:
         # A redirect to another origin is an answer of a healthy server, and the other origin is another target
         # (Kubernetes' HTTP probes judge it the same way). A redirect loop is a fault of this server.
-        is_loop = bool(error.history) and len(error.history[-1].redirects) >= MAX_HOPS
-        if error.response is None or is_loop:
+        if error.response is None or error.endless:
             return failed(error)
         reply = error.response
         reply.attach_history(error.history, error.elapsed)

@@ -7,6 +7,7 @@ import re
 from multidict import CIMultiDict
 
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
+from resilient_client._core.text import plain
 from resilient_client._core.types import HeadersLike
 from resilient_client._core.validation import TOKEN, check_pairs
 
@@ -19,11 +20,14 @@ def checked_headers(
 ) -> CIMultiDict[str]:
     """Check that the headers may be sent, and return them (RFC 9110 section 5.5, RFC 9112 section 6).
 
+    Spellings of one name are the same name (RFC 9110 section 5.1). Values of one name are sent as lines of their own.
+
     Raises:
         InvalidRequestError: Or ``error``: a name is not a token, a value is not text or could break the line, or the
             client sets the header itself. The message never shows a value.
     """
     checked: CIMultiDict[str] = CIMultiDict()
+    spellings: dict[str, str] = {}
     for name, value in check_pairs("headers", headers, error):
         if not isinstance(name, str) or not TOKEN.fullmatch(name):
             raise error(f"header name {str(name)[:80]!r} is not an HTTP token; use letters, digits and '-'")
@@ -35,5 +39,6 @@ def checked_headers(
             raise error(
                 f"header {name!r} has a line break, control character or lone surrogate in its value; remove it"
             )
-        checked.add(name, value)
+        # In one spelling, because some of what reads these headers later compares names with their case.
+        checked.add(spellings.setdefault(name.lower(), plain(name)), plain(value))
     return checked

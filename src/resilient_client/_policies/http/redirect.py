@@ -5,15 +5,17 @@ Nothing secret is sent to another origin: only a short list of harmless headers 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from multidict import CIMultiDict
 from yarl import URL
 
 from resilient_client._core.endpoint import Endpoint
+from resilient_client._policies.http.quoting import quote_path, quote_query, split_reference
+from resilient_client._policies.http.urls import parse_url
 from resilient_client._settings.config import FollowRedirects
 
-MAX_HOPS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "user-agent"})
 _OF_CONTENT = frozenset({"content-type", "content-encoding", "content-language"})
@@ -40,9 +42,11 @@ class Refusal(NamedTuple):
 
     Attributes:
         reason: Why, and what to do about it.
+        endless: Whether too many redirects followed each other.
     """
 
     reason: str
+    endless: bool = False
 
 
 def next_hop(
@@ -54,8 +58,9 @@ def next_hop(
     headers: CIMultiDict[str],
     has_body: bool,
     sendable: bool,
-    hops: int,
+    visited: Collection[URL],
     mode: FollowRedirects,
+    max_redirects: int,
 ) -> Hop | Refusal | None:
     """Decide the next request after a reply, or ``None`` if the reply is not a redirect to follow.
 
@@ -67,16 +72,23 @@ def next_hop(
         headers: The headers of that request.
         has_body: Whether that request has a body.
         sendable: Whether that body can be sent again.
-        hops: The number of redirects followed so far.
+        visited: The URLs asked so far, that request included: one more than redirects followed.
         mode: The redirects that the settings allow.
+        max_redirects: How many of them may follow each other.
     """
     if mode is None or status not in REDIRECTS or location is None:
         return None
-    if hops >= MAX_HOPS:
-        return Refusal(f"more than {MAX_HOPS} redirects in a row; the server seems to redirect in a circle")
+    if not location.partition("#")[0].strip(" \t"):
+        return Refusal("its Location is empty, which leads back to the same URL")
     target = _target(url, location)
     if target is None:
         return Refusal("its Location is not an http(s) URL with a valid host")
+    if len(visited) > max_redirects:
+        if target in visited:
+            return Refusal(f"it leads in a circle, back to {target.with_query(None)}", endless=True)
+        return Refusal(
+            f"it is one more than max_redirects={max_redirects} in a row; raise that, or call its target", endless=True
+        )
     same_origin = Endpoint.of(target) == Endpoint.of(url)
     if not same_origin and mode == "same-origin":
         return Refusal(
@@ -96,8 +108,14 @@ def next_hop(
 
 
 def _target(url: URL, location: str) -> URL | None:
+    """The URL to ask next (RFC 3986 section 5.2), with every byte as the server wrote it: it may be signed."""
+    written = split_reference(location.strip(" \t"))
+    if written.scheme is not None and written.authority is None:
+        return None
     try:
-        target = url.join(URL(location)).with_fragment(None)
+        base = url if written.authority is None else parse_url(f"{written.scheme or url.scheme}://{written.authority}")
+        path, query = quote_path(written.path), quote_query(written.query or "")
+        target = base.join(URL.build(path=path, query_string=query, encoded=True))
         (target.raw_host or "").encode("idna")  # as the resolver will: no label may be empty or above 63 bytes
     except ValueError:  # UnicodeError is a subclass
         return None

@@ -14,8 +14,10 @@ from yarl import URL
 
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
+from resilient_client._core.text import plain, scalar_text
 from resilient_client._core.types import QueryParams, Scalar
 from resilient_client._core.validation import check_mapping, check_pairs
+from resilient_client._policies.http.quoting import quote_path, quote_query, split_reference
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
@@ -30,7 +32,7 @@ def parse_base(text: str) -> URL:
         ConfigurationError: It has no http(s) scheme or host, or carries credentials, a query or a fragment.
     """
     try:
-        url = URL(text)
+        url = parse_url(text)
     except (ValueError, TypeError):
         raise ConfigurationError(
             f"base URL {_without_credentials(text)!r} is not a URL; give one such as 'https://api.example.com'"
@@ -42,7 +44,7 @@ def parse_base(text: str) -> URL:
         )
     if url.user is not None or url.password is not None:
         raise ConfigurationError(f"base URL {url.origin()} carries credentials; pass auth=BasicAuth(user, password)")
-    if url.raw_query_string or url.raw_fragment:
+    if url.raw_query_string or "#" in text:
         raise ConfigurationError(f"base URL {url.origin()} has a query or fragment; pass params={{...}} instead")
     _check_segments(url.raw_path, ConfigurationError)
     return url
@@ -83,6 +85,30 @@ def parse_endpoints(texts: Iterable[str], like: URL | None = None) -> tuple[URL,
     return bases
 
 
+def parse_url(text: str) -> URL:
+    """Parse an absolute URL. Its path and query are sent as they are written, escapes included.
+
+    The host is in the form that a resolver takes. A fragment is left out.
+
+    Raises:
+        TypeError: It is not text.
+        ValueError: It cannot be parsed, or its host has no IDNA form.
+    """
+    text = plain(text)
+    written = split_reference(text)
+    if not written.scheme or not written.authority:
+        return URL(text)
+    url = URL(f"{written.scheme}://{written.authority}")
+    url.host  # noqa: B018 - decodes the host, and raises if its IDNA form is not valid
+    return URL.build(
+        scheme=url.scheme,
+        authority=url.raw_authority,
+        path=quote_path(written.path) or "/",
+        query_string=quote_query(written.query or ""),
+        encoded=True,
+    )
+
+
 def rebase(url: URL, base: URL) -> URL:
     """The URL of the same resource at another endpoint, whose base URL has the same path."""
     return URL.build(
@@ -120,10 +146,8 @@ def query_pairs(params: QueryParams) -> Iterator[tuple[str, str]]:
             raise InvalidRequestError(f"params has the name {name!r}; names are text")
         values = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
         for item in values:
-            if isinstance(item, bool):
-                yield name, "true" if item else "false"
-            elif isinstance(item, (str, int, float)):
-                yield name, _without_surrogates(name, str(item))
+            if isinstance(item, (str, int, float)):
+                yield plain(name), _without_surrogates(name, scalar_text(item))
             elif item is not None:
                 raise InvalidRequestError(
                     f"params[{name!r}] is {type(item).__name__}; give str, int, float, bool, None or a list of these"
@@ -139,6 +163,7 @@ def _without_surrogates(name: str, value: str) -> str:
 def _fill_placeholders(path: str, values: Mapping[str, Scalar] | None) -> str:
     if not isinstance(path, str):
         raise InvalidRequestError(f"the path is {type(path).__name__}; give text such as '/users/{{id}}'")
+    path = plain(path)
     if "{" not in path and not values:
         return path
     given = check_mapping("path_params", values or {})
@@ -157,7 +182,7 @@ def _fill_placeholders(path: str, values: Mapping[str, Scalar] | None) -> str:
 def _quoted_segment(name: str, value: object) -> str:
     if not isinstance(value, (str, int, float)):
         raise InvalidRequestError(f"path_params[{name!r}] is {type(value).__name__}; give str, int, float or bool")
-    text = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    text = scalar_text(value)
     if text == "":
         raise InvalidRequestError(f"path_params[{name!r}] is empty, which would change the path; give a value")
     if _SURROGATE.search(text):
@@ -176,15 +201,22 @@ def _below_base(base: URL, path: str) -> URL:
             "give a path below the base, or use a client without base URL"
         )
     _check_path(path)
-    bare, question, query = path.partition("#")[0].partition("?")
+    bare, _, query = path.partition("#")[0].partition("?")
+    prefix = base.raw_path.rstrip("/") if bare else base.raw_path
     separator = "" if not bare or bare.startswith("/") else "/"
-    return URL(f"{str(base).rstrip('/') if bare else base}{separator}{bare}{question}{query}")
+    return URL.build(
+        scheme=base.scheme,
+        authority=base.raw_authority,
+        path=f"{prefix}{separator}{quote_path(bare)}",
+        query_string=quote_query(query),
+        encoded=True,
+    )
 
 
 def _absolute(path: str) -> URL:
     _check_path(path)
     try:
-        url = URL(path).with_fragment(None)
+        url = parse_url(path)
     except ValueError:
         url = URL()
     if url.scheme not in ("http", "https") or not url.host:
@@ -211,8 +243,11 @@ def _check_segments(path: str, error: type[ConfigurationError | InvalidRequestEr
 
 
 def _has_dot_segment(path: str) -> bool:
-    """Whether any server or proxy would see a dot segment: some decode ``%2F`` and ``%5C`` before they split."""
-    return any(segment in (".", "..") for segment in re.split(r"[/\\]", unquote(path)))
+    """Whether any server or proxy would see a dot segment.
+
+    Some decode ``%2F`` and ``%5C`` before they split, and servlet containers drop ``;parameters`` of a segment first.
+    """
+    return any(segment.partition(";")[0] in (".", "..") for segment in re.split(r"[/\\]", unquote(path)))
 
 
 def _names(names: object) -> str:

@@ -1,6 +1,7 @@
 """The URL of a call: what a caller passes stays below the base URL, or is refused."""
 
 import re
+from enum import Enum
 from urllib.parse import unquote
 
 import pytest
@@ -115,6 +116,10 @@ def test_path_to_another_origin_is_refused(path):
         "/users/../../a://b/../c",
         "../x?y=1",
         "/../x#y",
+        "/users/..;/keys",
+        "/users/..;a=b/keys",
+        "/.;/x",
+        "/%2e%2e%3Bx/keys",
     ],
 )
 def test_dot_segment_is_refused(path):
@@ -248,6 +253,51 @@ def test_query_value_stays_one_value(value):
     assert list(url.query.items()) == [("q", value), ("last", "1")]
 
 
+@pytest.mark.parametrize(
+    "path", ["/A_%26_B", "/f%28x%29", "/http%3A%2F%2Fcdn", "/u%40h", "/%7Euser", "/a%2fb", "/100%25"]
+)
+@pytest.mark.parametrize("base", [BASE, None])
+def test_escapes_stay_as_written(base, path):
+    """A reserved character and its escape are not equivalent (RFC 3986 section 2.2)."""
+    for query in ("", "?sig=ab%2Bc%3D&f=%2A%27s"):
+        if base is None:
+            assert str(build_url(None, f"https://h.example{path}{query}")) == f"https://h.example{path}{query}"
+        else:
+            assert target(path + query) == PREFIX + path + query
+            assert target(path + query, params={"q": "a&b"}).startswith(PREFIX + path + query)
+
+
+def test_escapes_in_the_base_stay_as_written():
+    """A tenant may be named with a slash."""
+    base = parse_base("https://h.example/tenants/a%2Fb%3A%7E")
+    url = build_url(base, "/x")
+    assert url.raw_path == "/tenants/a%2Fb%3A%7E/x"
+    assert rebase(url, parse_base("https://i.example/tenants/a%2Fb%3A%7E")).raw_path == url.raw_path
+
+
+@pytest.mark.parametrize(("value", "segment"), [("7;role=admin", "7%3Brole%3Dadmin"), ("a:b@c&d", "a%3Ab%40c%26d")])
+def test_path_param_stays_quoted(value, segment):
+    """Servlet containers take what follows a semicolon for parameters of the segment."""
+    assert target("/users/{id}/keys", {"id": value}) == f"{PREFIX}/users/{segment}/keys"
+
+
+@pytest.mark.parametrize("value", ["..;", "..;x", ".;", "..;/keys", "%2e%2e;", "a/..;b"])
+def test_path_param_with_dot_segment_and_parameters_is_refused(value):
+    """Tomcat resolves ``/users/..;/keys`` to ``/keys``."""
+    assert "dot segment" in refused("/users/{id}/keys", {"id": value})
+
+
+class Route(str, Enum):  # noqa: UP042 - unlike that of a StrEnum, its str() is not its value
+    USERS = "/users"
+    NAME = "name"
+
+
+def test_member_of_an_enum_is_its_value():
+    """``class Route(str, Enum)``: its ``str()`` is the name of a class, which as a path named another host."""
+    assert target(Route.USERS) == f"{PREFIX}/users"
+    assert target("/{name}", {Route.NAME: Route.NAME}, {Route.NAME: Route.NAME}) == f"{PREFIX}/name?name=name"
+
+
 # --- without a base URL ---
 
 
@@ -287,12 +337,13 @@ _TEXT = st.one_of(_HOSTILE, st.text(max_size=12), st.text(alphabet="./\\%2eEfF:@
 
 
 def _stays_below(url):
-    """Whether a server that decodes first, and takes a backslash for a slash, still ends below the prefix."""
+    """Whether a server that decodes first, drops ``;parameters`` and takes a backslash for a slash ends below."""
     segments = []
     for segment in re.split(r"[/\\]", unquote(url.raw_path)):
-        if segment == "..":
+        name = segment.partition(";")[0]
+        if name == "..":
             del segments[-1:]
-        elif segment != ".":
+        elif name != ".":
             segments.append(segment)
     return "/".join(segments).startswith(PREFIX)
 
