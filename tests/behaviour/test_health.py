@@ -32,7 +32,15 @@ from resilient_client import (
 )
 from resilient_client.testing._fault_server import FaultServer, black_hole, refused_url
 from resilient_client.testing._virtual_time import run_virtual
-from resilient_client.testing.faults import endless_redirect, hang_before_headers, hold, redirect, reply
+from resilient_client.testing.faults import (
+    endless_body,
+    endless_redirect,
+    hang_before_headers,
+    hold,
+    redirect,
+    reply,
+    truncate,
+)
 
 UP, DEGRADED, DOWN, UNKNOWN = HealthState
 
@@ -206,6 +214,22 @@ async def test_long_chain_of_redirects_is_down(server: FaultServer) -> None:
     result = await result_of(server.url)
     assert (result.state, result.kind) == (DOWN, ErrorKind.REDIRECT)
     assert "max_redirects=5" in result.reason
+
+
+async def test_check_reads_no_more_than_it_needs(server: FaultServer) -> None:
+    """A target that never stops sending is up, and the check takes kilobytes of it. The server counts."""
+    server.script(endless_body())
+    assert (await result_of(server.url)).state is UP
+    result = await result_of(Probe(server.url, expect_body="never"))
+    assert (result.state, result.kind) == (DOWN, ErrorKind.INVALID_RESPONSE)
+    assert result.reason == "the first 1 MiB of the body lack 'never'"
+    assert server.hits == 2
+
+
+async def test_body_cut_short_is_down(server: FaultServer) -> None:
+    """Even if nothing is expected of the body: the server that breaks off a short reply is not healthy."""
+    server.script(truncate())
+    assert (await result_of(server.url)).kind is ErrorKind.DISCONNECTED
 
 
 async def test_probe_sends_its_headers_and_method(server: FaultServer) -> None:

@@ -118,6 +118,8 @@ WRONG: list[tuple[type[Settings], str, list[Any]]] = [
     (ClientConfig, "load_balancing", [5, None]),
     (ClientConfig, "connection", [5, None]),
     (ClientConfig, "follow_redirects", ["always", True]),
+    (ClientConfig, "max_redirects", [0, 101, None, 1.5, "x"]),
+    (ClientConfig, "max_json_values", [0, -1, 1.5, "x"]),
     (ClientConfig, "raise_for_status", [None, "perhaps"]),
     (ClientConfig, "idempotency_header", [5, None, "", "a b", "a\r\nb"]),
 ]

@@ -22,6 +22,7 @@ from resilient_client import (
     ErrorKind,
     InternalServerError,
     InvalidRequestError,
+    ResponseTooLargeError,
     Retry,
     Stage,
     Timeout,
@@ -89,6 +90,44 @@ async def test_iter_lines_gives_text_lines(server: FaultServer, api: APIClient) 
     server.script(faults.drip("grün\r\nblau\n\nröt".encode(), interval=0.001))
     async with api.stream("GET", "/") as reply:
         assert [line async for line in reply.iter_lines()] == ["grün", "blau", "", "röt"]
+
+
+@pytest.mark.usefixtures("both_paths")
+async def test_line_above_max_line_ends_the_stream(server: FaultServer, api: APIClient) -> None:
+    """A line without end would take memory without end. The connection is closed, the lines before it are given."""
+    server.script(faults.reply(200, body=b"one\n" + b"x" * 300_000))
+    lines = []
+    async with api.stream("GET", "/") as reply:
+        with pytest.raises(ResponseTooLargeError, match="max_line=100000"):
+            async for line in reply.iter_lines(max_line=100_000):
+                lines.append(line)  # noqa: PERF401 - the lines before the error count
+    assert lines == ["one"]
+    async with api.stream("GET", "/") as reply:
+        assert [len(line) async for line in reply.iter_lines(max_line=300_000)] == [3, 300_000]
+        with pytest.raises(InvalidRequestError, match="max_line is 0"):
+            await anext(reply.iter_lines(max_line=0))
+
+
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_iter_lines_lets_other_tasks_run(server: FaultServer, api: APIClient) -> None:
+    """A million empty lines, which a kilobyte on the wire expands to: another task runs all the time in between."""
+    server.script(faults.reply(200, body=b"\n" * 1_000_000, coding="gzip"))
+    longest = latest = count = 0
+
+    async def other() -> None:
+        nonlocal latest, longest
+        while True:
+            longest, latest = max(longest, count - latest), count
+            await asyncio.sleep(0)
+
+    async with api.stream("GET", "/") as reply:
+        task = asyncio.create_task(other())
+        async for _ in reply.iter_lines():
+            count += 1
+        await cancelled([task])
+    assert count == 1_000_000
+    assert longest <= 4096
 
 
 async def test_stream_has_no_size_limit(server: FaultServer) -> None:
@@ -389,14 +428,14 @@ async def test_error_reply_body_is_read_once(server: FaultServer) -> None:
 async def test_iter_lines_of_long_line_is_linear() -> None:
     """A line of 13 MB in 200 pieces costs far less than copying it with each piece."""
     pieces = [b"x" * 65_536] * 200
+    left = iter(pieces)
 
     class Long(StreamResponse):
         def __init__(self) -> None:
             pass
 
-        async def iter_bytes(self) -> AsyncIterator[bytes]:
-            for piece in pieces:
-                yield piece
+        async def _next(self) -> bytes:
+            return next(left, b"")
 
     began = time.process_time()
     assert [len(line) async for line in Long().iter_lines()] == [200 * 65_536]

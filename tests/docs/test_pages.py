@@ -30,8 +30,9 @@ from resilient_client import (
     RetryBudget,
     Timeout,
 )
+from resilient_client._call import stream
 from resilient_client._client.fan_out import FanOut
-from resilient_client._core import events
+from resilient_client._core import events, models
 from resilient_client._middleware.hedging import middleware as hedging
 from resilient_client._policies.balancing import balancer, endpoint_pool, outlier_ejection, peak_ewma
 from resilient_client._policies.circuit import circuit
@@ -43,6 +44,7 @@ from resilient_client._policies.retry import budget as retry_budget
 from resilient_client._policies.retry import retry_after
 from resilient_client._settings.base import Settings
 from resilient_client._transport import decoding, response_body
+from resilient_client.health import _check as check
 
 DOCS = ROOT / "docs"
 PATTERNS = [
@@ -89,6 +91,10 @@ FUNCTIONS = {
 }
 
 FIXED = {
+    "body read by a health check": check.MAX_BODY_UNJUDGED,
+    "body judged by a health check": check.MAX_BODY_JUDGED,
+    "errors of a model are all collected": models.ALL_ERRORS_UP_TO,
+    "line of `iter_lines`": stream.MAX_LINE,
     "body kept of an error reply": response_body.ERROR_BODY_LIMIT,
     "time limit for the body of an error reply": response_body.ERROR_BODY_TIMEOUT,
     "content codings of one body": decoding._MAX_CODINGS,

@@ -94,7 +94,7 @@ class Upstream:
         attempt.trace = _Trace(Timings() if kept else _CONNECTED)
         response = await self._answer(request)
         attempt.stage, attempt.trace = None, _Trace(_KEPT if kept else _REPLIED)
-        if request.context.streaming and response.status < 300:
+        if request.context.streaming and request.url.path == "/export":
             response.open_body = _Open()
             request.context.open_response = response
         return response

@@ -18,10 +18,12 @@ from resilient_client._core.errors import (
     ConfigurationError,
     InvalidRequestError,
     ResilientClientError,
+    ResponseTooLargeError,
     status_error_class,
 )
 from resilient_client._core.events import CallFinished
 from resilient_client._core.kinds import ErrorKind, Stage
+from resilient_client._core.models import MAX_JSON_VALUES
 from resilient_client._core.request import Request, RequestInfo
 from resilient_client._core.response import Response
 from resilient_client._policies.classify import kind_of_status
@@ -39,6 +41,8 @@ def complete(request: Request, response: Response) -> Response:
     """
     context = request.context
     response.complete(context.history, context.client.clock() - context.started_clock)
+    if (limit := context.settings.max_json_values) != MAX_JSON_VALUES:
+        response.max_json_values = limit
     if response.status >= 400 and context.settings.raise_for_status:
         raise _status_error(request, response)
     return response
@@ -52,7 +56,7 @@ def decode(request: Request, response: Response, model: TypeForm[T]) -> T:
     """
     try:
         return response.parse(model)
-    except APIResponseValidationError as error:
+    except (APIResponseValidationError, ResponseTooLargeError) as error:
         error.label = request.label  # a response does not know which request it answers
         raise
 

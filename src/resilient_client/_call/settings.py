@@ -110,7 +110,15 @@ def _cache_key(value: object) -> object:
 def _call_settings(config: ClientConfig) -> CallSettings:
     limits = _NO_LIMITS if config.timeout is None else config.timeout.limits()
     hedging = None if config.retry is None else config.hedging  # without retry there is exactly one wire request
-    return CallSettings(limits, config.retry, config.raise_for_status, config.coalesce, config.priority, hedging)
+    return CallSettings(
+        limits,
+        config.retry,
+        config.raise_for_status,
+        config.coalesce,
+        config.priority,
+        hedging,
+        config.max_json_values,
+    )
 
 
 def _explained(prefix: str, value: Settings, layers: tuple[tuple[str, Settings], ...]) -> list[ExplainedSetting]:

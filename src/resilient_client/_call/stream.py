@@ -10,18 +10,29 @@ import asyncio
 import codecs
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
+from typing import Final
 
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from resilient_client._core.call import CallOptions
 from resilient_client._core.deadline import TaskTimeout
-from resilient_client._core.errors import APIError, DeadlineExceededError, InvalidRequestError
+from resilient_client._core.errors import (
+    APIError,
+    DeadlineExceededError,
+    InvalidRequestError,
+    ResponseTooLargeError,
+)
 from resilient_client._core.kinds import Stage
 from resilient_client._core.record import AttemptRecord
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._core.timings import Timings
+from resilient_client._core.validation import check_count
+
+MAX_LINE: Final = 16 * 1024 * 1024
+"""Characters of one line of ``iter_lines``, by default."""
+_LINES_PER_TURN: Final = 4096  # lines given to the caller before other tasks may run: about a millisecond
 
 
 class StreamResponse:
@@ -90,16 +101,36 @@ class StreamResponse:
         while piece := await self._next():
             yield piece
 
-    async def iter_lines(self) -> AsyncIterator[str]:
-        """The body in lines of UTF-8 text without their ends (LF or CRLF); undecodable bytes become U+FFFD."""
+    async def iter_lines(self, *, max_line: int | None = MAX_LINE) -> AsyncIterator[str]:
+        """The body in lines of UTF-8 text without their ends (LF or CRLF); undecodable bytes become U+FFFD.
+
+        Other tasks run in between, however many lines arrive at once.
+
+        Args:
+            max_line: Characters of one line, 16 Mi by default. ``None``: no limit, so a line without end takes memory
+                without end.
+
+        Raises:
+            ResponseTooLargeError: A line is longer.
+            InvalidRequestError: ``max_line`` is no whole number of at least 1.
+            APIError: As for ``iter_bytes``.
+        """
+        limit = None if max_line is None else check_count("max_line", max_line, InvalidRequestError)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         line: list[str] = []  # joined once, at its end: joining with every piece would copy a long line again and again
-        async for piece in self.iter_bytes():
+        size = count = 0
+        while piece := await self._next():
             end, *beginnings = decoder.decode(piece).split("\n")
             line.append(end)
+            size += len(end)
             for beginning in beginnings:
+                self._check_line(size, limit)
                 yield "".join(line).removesuffix("\r")
-                line = [beginning]
+                line, size = [beginning], len(beginning)
+                count += 1
+                if count % _LINES_PER_TURN == 0:
+                    await asyncio.sleep(0)
+            self._check_line(size, limit)
         if last := "".join((*line, decoder.decode(b"", final=True))):
             yield last.removesuffix("\r")
 
@@ -143,6 +174,15 @@ class StreamResponse:
         finally:
             timeout.close()
         raise self._fail(failure)
+
+    def _check_line(self, size: int, limit: int | None) -> None:
+        if limit is not None and size > limit:
+            raise self._fail(
+                ResponseTooLargeError(
+                    f"a line of the body is longer than max_line={limit} characters; raise max_line, or read bytes",
+                    label=self._request.label,
+                )
+            )
 
     def _fail(self, failure: APIError) -> APIError:
         self._end(failure)

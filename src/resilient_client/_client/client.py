@@ -87,6 +87,7 @@ class APIClient(Verbs, FanOut, Inspection):
         follow_redirects: FollowRedirects | NotGiven = NOT_GIVEN,
         max_redirects: int | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
+        max_json_values: int | NotGiven | None = NOT_GIVEN,
         load_balancing: LoadBalancing | NotGiven = NOT_GIVEN,
         connection: ConnectionSettings | NotGiven = NOT_GIVEN,
         middleware: Sequence[Middleware] = (),
@@ -119,6 +120,7 @@ class APIClient(Verbs, FanOut, Inspection):
             follow_redirects: ``"same-origin"``, ``"any"``, or ``None``: redirects are returned.
             max_redirects: How many redirects may follow each other, 1 to 100, 5 by default.
             raise_for_status: Whether a 4xx or 5xx response raises.
+            max_json_values: How many values a JSON body may hold, 1,000,000 by default, or ``None`` for any number.
             load_balancing: Which of several endpoints an attempt goes to.
             connection: How connections are made and kept.
             middleware: Your middlewares that run once per call, outermost first; outside retry.
@@ -149,6 +151,7 @@ class APIClient(Verbs, FanOut, Inspection):
             "follow_redirects": follow_redirects,
             "max_redirects": max_redirects,
             "raise_for_status": raise_for_status,
+            "max_json_values": max_json_values,
             "load_balancing": load_balancing,
             "connection": connection,
         }
@@ -215,6 +218,7 @@ class APIClient(Verbs, FanOut, Inspection):
         fallback: Fallback | NotGiven | None = NOT_GIVEN,
         coalesce: bool | NotGiven = NOT_GIVEN,
         raise_for_status: bool | NotGiven = NOT_GIVEN,
+        max_json_values: int | NotGiven | None = NOT_GIVEN,
         priority: Priority | NotGiven = NOT_GIVEN,
         headers: HeadersLike | None = None,
         params: QueryParams | None = None,
@@ -236,6 +240,7 @@ class APIClient(Verbs, FanOut, Inspection):
             "fallback": fallback,
             "coalesce": coalesce,
             "raise_for_status": raise_for_status,
+            "max_json_values": max_json_values,
             "priority": priority,
         }
         executor = self._executor
@@ -304,7 +309,10 @@ def _success(call: Call[T], value: T, source: Response | APIError, replaced: API
 
 
 _VIEW_OPTIONS = frozenset(
-    {"timeout", "retry", "hedging", "fallback", "coalesce", "raise_for_status", "priority", "headers", "params"}
+    {
+        *("timeout", "retry", "hedging", "fallback", "coalesce", "raise_for_status", "max_json_values"),
+        *("priority", "headers", "params"),
+    }
 )
 _KEYWORDS = frozenset(APIClient.__init__.__annotations__) - {"return", "unknown"}
 

@@ -35,6 +35,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from resilient_client._core.kinds import ErrorKind, Stage
+from resilient_client._core.text import one_line
 
 if TYPE_CHECKING:
     from resilient_client._core.record import AttemptRecord
@@ -118,6 +119,7 @@ class APIError(ResilientClientError):
         request: RequestInfo | None = None,
         detail: str = "",
     ) -> None:
+        summary = one_line(summary)  # it may quote a server
         super().__init__(summary)
         self.summary = summary or type(self).__name__
         self.label = label

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import re
 from codecs import lookup
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -13,9 +12,12 @@ from pydantic import ValidationError
 from typing_extensions import TypeForm
 from yarl import URL
 
-from resilient_client._core.errors import APIResponseValidationError
-from resilient_client._core.models import validator_for
+from resilient_client._core.errors import APIResponseValidationError, ResponseTooLargeError
+from resilient_client._core.kinds import Stage
+from resilient_client._core.media_type import parse_media_type
+from resilient_client._core.models import ALL_ERRORS_UP_TO, MAX_JSON_VALUES, describe, validator_for
 from resilient_client._core.record import AttemptRecord
+from resilient_client._core.text import quoted
 from resilient_client._core.timings import Timings, Trace
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid")
-_CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
+_MARKS = (b"\xef", b"\xfe", b"\xff")  # the first byte of a byte order mark
 _NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
 """Python codecs that are text encodings, but not charsets of HTTP: for host names and source code."""
 
@@ -85,11 +87,13 @@ class Response:
         elapsed: Seconds the whole call took.
         from_fallback: Whether this is the response to the ``Call`` of a ``Fallback``, in place of the original call.
         open_body: The unread body of a call opened with ``stream``, or ``None`` if the body was read.
+        max_json_values: The number of JSON values that ``json`` and ``parse`` accept, or ``None`` for any.
     """
 
     from_fallback = False
     elapsed = 0.0
     open_body: OpenBody | None = None
+    max_json_values: int | None = MAX_JSON_VALUES
     _attempts: Sequence[Attempt] = ()
     _history: tuple[AttemptRecord, ...] = ()
 
@@ -152,25 +156,31 @@ class Response:
     @property
     def text(self) -> str:
         """The body as text, in the declared charset or else UTF-8. Never raises: invalid bytes become U+FFFD."""
-        found = _CHARSET.search(self.headers.get("content-type", ""))
-        if found:
+        charset = parse_media_type(self.headers.get("content-type", "")).charset
+        if charset:
             try:
-                if lookup(found[1]).name not in _NO_CHARSETS:
-                    return self.content.decode(found[1], errors="replace")
+                if lookup(charset).name not in _NO_CHARSETS:
+                    return self.content.decode(charset, errors="replace")
             except (LookupError, UnicodeError):  # an unknown charset, or a codec that is not for text, such as hex
                 pass
         return self.content.decode(errors="replace")
 
     def json(self) -> Any:
-        """Parse the body as JSON.
+        """Parse the body as JSON (RFC 8259), in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
         Raises:
             APIResponseValidationError: The body is not JSON.
+            ResponseTooLargeError: It holds more values than ``max_json_values`` allows.
         """
+        self._check_json_values()
         try:
             return jsonlib.loads(self.content)
-        except ValueError as error:
-            position = f"at byte {error.pos}" if isinstance(error, jsonlib.JSONDecodeError) else "not text"
+        except jsonlib.JSONDecodeError as error:
+            position = f"at character {error.pos}"
+        except RecursionError:
+            position = "nested too deep"
+        except ValueError:  # bytes that are no text, or an integer of thousands of digits
+            position = "not text, or a number that is too long"
         raise self._validation_error("is not JSON", position)
 
     def parse(self, model: TypeForm[T]) -> T:
@@ -180,15 +190,20 @@ class Response:
             model: Any type form: a pydantic model, ``list[User]``, ``User | None``, a dataclass, a TypedDict.
 
         Raises:
-            APIResponseValidationError: The body does not fit. ``detail`` lists where, without the values.
+            APIResponseValidationError: The body does not fit. ``detail`` lists where, without the values. In a body
+                above 16 KiB, a collection is left at its first wrong item.
+            ResponseTooLargeError: The body holds more values than ``max_json_values`` allows.
         """
         validator = validator_for(model)
+        self._check_json_values()
         try:
-            return validator.validate_json(self.content) if self.content else validator.validate_python(None)
+            return validator.validate(_as_utf8(self.content))
         except ValidationError as error:
-            where = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['type']}" for e in error.errors(include_input=False)[:5]
-            )
+            where = describe(error, all_errors=len(self.content) <= ALL_ERRORS_UP_TO)
+        except RecursionError:
+            where = "nested too deep"
+        except UnicodeDecodeError:
+            where = "not text"
         # Raised outside the except block: else __context__ would keep pydantic's error, which holds the values.
         raise self._validation_error(f"does not fit {getattr(model, '__name__', model)}", where)
 
@@ -205,21 +220,37 @@ class Response:
     @property
     def problem(self) -> dict[str, Any] | None:
         """The problem details (RFC 9457), or ``None`` if the body does not hold any."""
-        if not self.headers.get("content-type", "").startswith("application/problem+json"):
+        if not parse_media_type(self.headers.get("content-type", "")).is_problem:
             return None
         try:
             problem = jsonlib.loads(self.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return problem if isinstance(problem, dict) else None
 
     def _validation_error(self, fault: str, where: str) -> APIResponseValidationError:
-        media_type = self.headers.get("content-type", "no media type")
+        media_type = quoted(self.headers.get("content-type", "no media type"))
         return APIResponseValidationError(
             f"the body of the reply {self.status} ({len(self.content)} bytes, {media_type}) {fault}: {where}",
             response=self,
             detail=where,
         )
+
+    def _check_json_values(self) -> None:
+        """Refuse JSON that would expand to gigabytes of objects, before it holds the event loop for seconds.
+
+        Each value but the first follows a comma or a bracket, so these are counted. A value takes up to 100 bytes.
+        """
+        content, limit = self.content, self.max_json_values
+        if limit is None or len(content) <= limit:  # a value takes a byte at least
+            return
+        values = sum(map(content.count, (b",", b"[", b"{")))
+        if values > limit:
+            raise ResponseTooLargeError(
+                f"the body of the reply holds about {values:,} JSON values, above max_json_values={limit:,}; "
+                "raise that limit, ask for less at once, or read it with stream()",
+                stage=Stage.DECODE,
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {
@@ -241,3 +272,10 @@ class Response:
         return (
             f"<Response {self.status} from {self.url.with_query(None).with_user(None)}, {len(self.content)} bytes{cut}>"
         )
+
+
+def _as_utf8(content: bytes) -> bytes:
+    """Return JSON in UTF-8 without a byte order mark, whatever encoding of Unicode it is in (RFC 8259 section 8.1)."""
+    if content[:1] not in _MARKS and b"\0" not in content[:4]:
+        return content
+    return content.decode(jsonlib.detect_encoding(content)).encode()

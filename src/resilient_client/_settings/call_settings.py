@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resilient_client._core.models import MAX_JSON_VALUES
 from resilient_client._core.types import Priority
 from resilient_client._settings.hedging import Hedging
 from resilient_client._settings.retry import Retry
@@ -18,9 +19,10 @@ class CallSettings:
         coalesce: Whether equal calls share one flight.
         priority: Which calls go first where calls queue.
         hedging: When a second attempt starts alongside a slow one; ``None``: never.
+        max_json_values: How many values a JSON body may hold; ``None``: any number.
     """
 
-    __slots__ = ("coalesce", "hedging", "limits", "priority", "raise_for_status", "retry")
+    __slots__ = ("coalesce", "hedging", "limits", "max_json_values", "priority", "raise_for_status", "retry")
 
     def __init__(
         self,
@@ -30,6 +32,7 @@ class CallSettings:
         coalesce: bool = False,
         priority: Priority = "user",
         hedging: Hedging | None = None,
+        max_json_values: int | None = MAX_JSON_VALUES,
     ) -> None:
         self.limits = limits
         self.retry = retry
@@ -37,7 +40,16 @@ class CallSettings:
         self.coalesce = coalesce
         self.priority: Priority = priority
         self.hedging = hedging
+        self.max_json_values = max_json_values
 
     def with_limits(self, limits: TimeLimits) -> CallSettings:
         """The same with other time limits."""
-        return CallSettings(limits, self.retry, self.raise_for_status, self.coalesce, self.priority, self.hedging)
+        return CallSettings(
+            limits,
+            self.retry,
+            self.raise_for_status,
+            self.coalesce,
+            self.priority,
+            self.hedging,
+            self.max_json_values,
+        )

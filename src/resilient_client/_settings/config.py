@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, InstanceOf, field_validator
 
+from resilient_client._core.models import MAX_JSON_VALUES
 from resilient_client._core.types import Priority
 from resilient_client._core.validation import TOKEN
 from resilient_client._settings.base import Settings
@@ -44,6 +45,7 @@ class ClientConfig(Settings):
         "follow_redirects": "'same-origin', 'any', or None to follow none",
         "max_redirects": "a whole number from 1 to 100",
         "raise_for_status": "True or False",
+        "max_json_values": "a whole number, 1 or more, or None for no limit",
     }
 
     timeout: Timeout | None = Field(default_factory=Timeout)
@@ -76,6 +78,9 @@ class ClientConfig(Settings):
     """How many redirects may follow each other within one attempt, 1 to 100."""
     raise_for_status: bool = True
     """Whether a 4xx or 5xx reply raises. If not, it is returned."""
+    max_json_values: Annotated[int, Field(ge=1)] | None = MAX_JSON_VALUES
+    """Values in a JSON body that ``json()``, ``parse()`` and ``response_model`` accept, counted by its commas and
+    brackets. A million take some 100 MB and half a second, during which nothing else runs. ``None``: no limit."""
     idempotency_header: str = "Idempotency-Key"
     """The header that carries an idempotency key."""
 

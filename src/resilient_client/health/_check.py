@@ -10,9 +10,10 @@ import asyncio
 import inspect
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from resilient_client._core.call import Call
 from resilient_client._core.certificate import Certificate
@@ -36,6 +37,12 @@ from resilient_client.health._target import Function, Probe
 
 if TYPE_CHECKING:
     from resilient_client._client.client import APIClient
+
+
+MAX_BODY_UNJUDGED: Final = 64 * 1024
+"""Bytes that a check reads of a body for which it has no ``expect_body``."""
+MAX_BODY_JUDGED: Final = 1024 * 1024
+"""Bytes that a check reads of a body to judge it."""
 
 
 class CheckResult(NamedTuple):
@@ -117,7 +124,7 @@ def _trace_of(history: Sequence[AttemptRecord]) -> tuple[Timings, Certificate | 
 
 async def _call_url(probe: Probe, call: Call[Response], client: APIClient) -> CheckResult:
     try:
-        reply = await client.send(call)
+        reply = await _ask(probe, call, client)
     except RedirectError as error:
         # A redirect to another origin is an answer of a healthy server, and the other origin is another target
         # (Kubernetes' HTTP probes judge it the same way). A redirect loop is a fault of this server.
@@ -132,6 +139,27 @@ async def _call_url(probe: Probe, call: Call[Response], client: APIClient) -> Ch
     except Exception as error:  # such as a bug in a middleware of the client
         return _unexpected(error)
     return _judge(probe, reply)
+
+
+async def _ask(probe: Probe, call: Call[Response], client: APIClient) -> Response:
+    """Send the call, and read what the check needs of the body: a target may send gigabytes.
+
+    Without ``expect_body`` a short body is read to its end, because a server that breaks it off is not healthy.
+    """
+    limit = MAX_BODY_UNJUDGED if probe.expect_body is None else MAX_BODY_JUDGED
+    async with client.stream(call.method, call.path, **call.given) as opened:
+        reply = opened.response
+        if reply.open_body is None:
+            return reply
+        body = bytearray()
+        pieces = cast("AsyncGenerator[bytes]", opened.iter_bytes())
+        async with aclosing(pieces):
+            async for piece in pieces:
+                body += piece
+                if len(body) > limit:
+                    break
+    reply.content, reply.truncated = bytes(body[:limit]), len(body) > limit
+    return reply
 
 
 def _judge(probe: Probe, reply: Response) -> CheckResult:
@@ -157,10 +185,11 @@ def _check_body(probe: Probe, reply: Response) -> tuple[str, Exception | None]:
     expected = probe.expect_body
     if expected is None:
         return "", None
+    where = f"the first {MAX_BODY_JUDGED >> 20} MiB of the body lack" if reply.truncated else "the body lacks"
     if isinstance(expected, str):
-        return ("" if expected in reply.text else f"the body lacks {redact_text(expected, 60)!r}"), None
+        return ("" if expected in reply.text else f"{where} {redact_text(expected, 60)!r}"), None
     if isinstance(expected, re.Pattern):
-        return ("" if expected.search(reply.text) else f"the body lacks /{redact_text(expected.pattern, 60)}/"), None
+        return ("" if expected.search(reply.text) else f"{where} /{redact_text(expected.pattern, 60)}/"), None
     try:
         return ("" if expected(reply) else "the body is not as expected"), None
     except Exception as error:

@@ -105,7 +105,8 @@ class Probe:
             critical: Whether the whole is down when this target is.
             expect_status: One status, or a collection such as ``{200, 404}`` or ``range(200, 300)``.
             expect_body: A text that the body must contain, a pattern that must match somewhere in it, or a function
-                of the ``Response`` that must return true. If the function raises, the target is down.
+                of the ``Response`` that must return true. If the function raises, the target is down. At most 1 MiB
+                of the body is read, and 64 KiB without ``expect_body``.
             method: The request's method. It must not change anything on the server.
             headers: Headers of the request. Reports never show them.
             timeout: How long this target may take, above 0. With ``None`` only the timeout of the whole check applies.
