@@ -9,6 +9,7 @@ from yarl import URL
 
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.protocols import Auth, Middleware, Transport
+from resilient_client._core.randomness import new_generator
 from resilient_client._core.validation import kind_of, shorten
 from resilient_client._policies.http.urls import parse_base, parse_endpoints
 from resilient_client._settings.config import ClientConfig
@@ -86,13 +87,13 @@ def checked_base(base_url: str | Sequence[str] | None, settings: ClientConfig) -
 
 
 def checked_rng(rng: random.Random | None) -> random.Random:
-    """Return a random generator, a new one for ``None``.
+    """Return a random generator, a new one for ``None``, which a fork does not repeat.
 
     Raises:
         ConfigurationError: The value is something else, such as a seed.
     """
     if rng is None:
-        return random.Random()
+        return new_generator()
     if isinstance(rng, random.Random):
         return rng
     raise ConfigurationError(f"rng is {kind_of(rng)}; give random.Random(seed) or leave it out")

@@ -128,7 +128,8 @@ class APIClient(Verbs, FanOut, Inspection):
             session: Your own aiohttp session to send through; never closed here.
             transport: Sends instead of aiohttp, such as a ``MockUpstream``; closed with the client.
             config: All settings in one object; keywords are laid over it.
-            rng: The random generator, for repeatable tests; by default each client has its own.
+            rng: The random generator, for repeatable tests; by default each client has its own, seeded again in a
+                forked process. A generator that is given is copied by a fork with its state, as Python does.
             unknown: Nothing: a misspelt keyword is answered with the closest known one.
 
         Raises:
