@@ -27,6 +27,8 @@ from resilient_client._core.protocols import Handler
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._policies.circuit.circuit import Circuit
+from resilient_client.testing import MockUpstream
+from resilient_client.testing import reply as mock_reply
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import hang_before_headers, hold, redirect, reply
 
@@ -271,6 +273,23 @@ async def test_circuit_is_per_port(server: FaultServer) -> None:
         await api.get(healthy.url)
         assert len(api.circuits) == 2
         assert healthy.hits == 1
+
+
+@pytest.mark.virtual_time
+async def test_circuits_of_dead_origins_are_dropped() -> None:
+    """A crawler meets dead origins for hours: the open circuits of those it left behind make room for others."""
+    upstream = MockUpstream()
+    upstream.script(mock_reply(503))
+    async with APIClient(transport=upstream, retry=None, circuit_breaker=LONG) as api:
+        assert api._runtime.circuits is not None
+        api._runtime.circuits._limit = 3
+        for number in range(9):
+            for _ in range(4):
+                await failure(api.get(f"https://dead-{number}.example.com/"))
+            await asyncio.sleep(60)
+        hosts = [endpoint.host for endpoint in api.circuits]
+    assert hosts == ["dead-6.example.com", "dead-7.example.com", "dead-8.example.com"]
+    assert upstream.hits == 36
 
 
 # --- people ---

@@ -35,8 +35,8 @@ class CircuitBreakerMiddleware:
         """
         now = request.context.client.loop_time
         endpoint = request.endpoint
-        circuit = self._circuits.use(endpoint)
         began = now()
+        circuit = self._circuits.use(endpoint, began)
         ticket = circuit.try_admit(began)
         if ticket is None:
             raise _refused(request, circuit, began)

@@ -31,19 +31,23 @@ class BoundedMapping(Mapping[K, V]):
         limit: The number of values kept.
         evictable: Returns whether a value may be evicted, which loses what it has learnt. ``None``: every value may.
         on_evict: Called with each evicted value.
+        expendable: Returns whether a value may be evicted if none of those examined is ``evictable``. ``None``: no
+            value may, so the mapping grows.
     """
 
-    __slots__ = ("_evictable", "_items", "_latest", "_latest_key", "_limit", "_on_evict")
+    __slots__ = ("_evictable", "_expendable", "_items", "_latest", "_latest_key", "_limit", "_on_evict")
 
     def __init__(
         self,
         limit: int = LIMIT,
         evictable: Callable[[V], bool] | None = None,
         on_evict: Callable[[V], None] | None = None,
+        expendable: Callable[[V], bool] | None = None,
     ) -> None:
         self._limit = limit
         self._evictable = evictable
         self._on_evict = on_evict
+        self._expendable = expendable
         self._items: OrderedDict[K, V] = OrderedDict()  # the least recently used first
         # Most clients call one endpoint, whose key is one and the same object. Comparing it by identity saves hashing
         # the key and reordering the items. Only adding a value evicts, and the added one becomes the latest, so the
@@ -71,11 +75,16 @@ class BoundedMapping(Mapping[K, V]):
         return item
 
     def _make_room(self) -> None:
+        self._evict(self._evictable)
+        if self._expendable is not None:
+            self._evict(self._expendable)
+
+    def _evict(self, may_go: Callable[[V], bool] | None) -> None:
         for _ in range(_CANDIDATES):
             if len(self._items) < self._limit:
                 return
             key, item = self._items.popitem(last=False)
-            if self._evictable is not None and not self._evictable(item):
+            if may_go is not None and not may_go(item):
                 self._items[key] = item  # at the end, so that the next addition does not examine it first again
             elif self._on_evict is not None:
                 self._on_evict(item)
@@ -89,6 +98,7 @@ class Registry(BoundedMapping[K, V]):
         evictable: As for ``BoundedMapping``.
         on_evict: As for ``BoundedMapping``.
         limit: The number of values kept.
+        expendable: As for ``BoundedMapping``.
     """
 
     __slots__ = ("_make",)
@@ -99,8 +109,9 @@ class Registry(BoundedMapping[K, V]):
         evictable: Callable[[V], bool] | None = None,
         on_evict: Callable[[V], None] | None = None,
         limit: int = LIMIT,
+        expendable: Callable[[V], bool] | None = None,
     ) -> None:
-        super().__init__(limit, evictable, on_evict)
+        super().__init__(limit, evictable, on_evict, expendable)
         self._make = make
 
     def use(self, key: K) -> V:

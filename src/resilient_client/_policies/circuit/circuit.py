@@ -172,6 +172,16 @@ class Circuit:
         """The state of the circuit. After the break it stays ``OPEN`` until the next attempt asks."""
         return self._state
 
+    def is_idle(self, now: float) -> bool:
+        """Whether it refuses nothing at ``now`` (in seconds) and can be forgotten.
+
+        It is idle when it is closed, and when no attempt has asked it in the whole window after its break: the results
+        that opened it would no longer count.
+        """
+        if self._state is _OPEN or self._state is _HALF_OPEN:
+            return now >= self._until + self._settings.window
+        return self._state is _CLOSED
+
     @property
     def opened_until(self) -> float | None:
         """When the break ends, in seconds on the caller's clock, or ``None`` if the state is not ``OPEN``."""
@@ -213,6 +223,10 @@ class Circuit:
         self._window.clear()
         self._closed_at = _NEVER
         self._enter(_CLOSED, _NEVER, None)
+
+    def retire(self) -> None:
+        """Ignore the results of attempts still in flight, because this circuit was evicted. Reports nothing."""
+        self._generation += 1
 
     def __repr__(self) -> str:
         return f"<Circuit {self._state}>"

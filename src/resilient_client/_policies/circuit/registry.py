@@ -7,6 +7,7 @@ an endpoint. Users read it as a mapping (``api.circuits``).
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Hashable
 from types import MethodType
@@ -25,9 +26,13 @@ OnEndpointTransition: TypeAlias = Callable[[K, Circuit, CircuitState, CircuitSta
 class Circuits(Registry[K, Circuit]):
     """A mapping of endpoints to circuits.
 
-    Above ``limit`` the least recently used closed circuit is evicted. It forgets what it counted, and the results of
-    its attempts still in flight are ignored. An open, half-open or forced circuit knows something worth keeping and is
-    never evicted. If there are too many of these, the number grows beyond ``limit`` until they close.
+    Above ``limit`` the least recently used idle circuit is evicted: a closed one, or one that no attempt has asked in
+    the whole window after its break. If the 100 least recently used ones all have a break or a probe, the next one goes
+    nevertheless, because that many endpoints may fail at once. A forced circuit stays until it is reset, so only forced
+    circuits can exceed ``limit``.
+
+    An evicted circuit forgets what it counted, reports nothing, and ignores the results of its attempts in flight. The
+    next attempt to its endpoint starts with a closed circuit.
 
     Args:
         settings: The settings of every circuit.
@@ -36,7 +41,7 @@ class Circuits(Registry[K, Circuit]):
         limit: The number of circuits kept.
     """
 
-    __slots__ = ("_on_transition", "_rng", "_settings")
+    __slots__ = ("_now", "_on_transition", "_rng", "_settings")
 
     def __init__(
         self,
@@ -45,12 +50,27 @@ class Circuits(Registry[K, Circuit]):
         on_transition: OnEndpointTransition[K] | None = None,
         limit: int = LIMIT,
     ) -> None:
-        # An evicted circuit is reset: the attempts still in flight must not open a circuit that is no longer visible,
-        # or report that they did.
-        super().__init__(self._new, evictable=_is_closed, on_evict=Circuit.reset, limit=limit)
+        # The attempts still in flight must not open a circuit that is no longer visible, or report that they did.
+        super().__init__(
+            self._new, evictable=self._is_idle, on_evict=Circuit.retire, limit=limit, expendable=_is_not_forced
+        )
+        self._now = -math.inf
         self._settings = settings
         self._rng = rng
         self._on_transition = on_transition
+
+    def use(self, key: K, now: float = -math.inf) -> Circuit:
+        """Return the circuit of this endpoint, made if there is none. It counts as a use, unlike ``circuits[key]``.
+
+        Args:
+            key: The endpoint.
+            now: The time, in seconds, by which a circuit is idle. Minus infinity: only closed ones are.
+        """
+        if key is self._latest_key and self._latest is not None:
+            return self._latest
+        self._now = now
+        circuit = self._items.get(key)
+        return self._add(key, self._new(key)) if circuit is None else self._touch(key, circuit)
 
     def would_admit(self, key: K, now: float) -> bool:
         """Whether the circuit of this endpoint would admit an attempt at ``now``, true if there is none yet."""
@@ -67,6 +87,9 @@ class Circuits(Registry[K, Circuit]):
         listener = None if self._on_transition is None else MethodType(self._on_transition, key)
         return Circuit(self._settings, self._rng, listener)
 
+    def _is_idle(self, circuit: Circuit) -> bool:
+        return circuit.is_idle(self._now)
 
-def _is_closed(circuit: Circuit) -> bool:
-    return circuit.state is CircuitState.CLOSED
+
+def _is_not_forced(circuit: Circuit) -> bool:
+    return circuit.state not in (CircuitState.FORCED_OPEN, CircuitState.FORCED_CLOSED)

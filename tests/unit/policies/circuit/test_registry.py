@@ -1,4 +1,4 @@
-"""Circuits are bounded: the least recently used closed circuit is evicted, any other is kept."""
+"""Circuits are bounded: the least recently used idle one is evicted, a busy one only if all are, a forced one never."""
 
 import random
 import tracemalloc
@@ -58,38 +58,90 @@ def test_limit_under_many_keys_holds():
     assert list(circuits) == list(range(4950, 5000))
 
 
-@pytest.mark.parametrize("state", [state for state in CircuitState if state is not CircuitState.CLOSED])
-def test_limit_reached_keeps_a_circuit_that_is_not_closed(state):
-    """Open, half-open and forced circuits are never dropped."""
-    circuits = make()
-    kept = circuits.use("kept")
+FORCED = (CircuitState.FORCED_OPEN, CircuitState.FORCED_CLOSED)
+BREAK_ENDS = 1.25  # at the latest, with the jitter
+IDLE = BREAK_ENDS + SETTINGS.window
+
+
+def bring(circuit, state):
+    """Bring a circuit into a state, at time 0: its break has begun, or its probe has been sent after it."""
     match state:
         case CircuitState.FORCED_OPEN:
-            kept.force_open()
+            circuit.force_open()
         case CircuitState.FORCED_CLOSED:
-            kept.force_close()
+            circuit.force_close()
         case CircuitState.OPEN:
-            fail(kept)
+            fail(circuit)
         case CircuitState.HALF_OPEN:
-            fail(kept)
-            kept.try_admit(100.0)
+            fail(circuit, now=-2.0)
+            circuit.try_admit(0.0)
+    assert circuit.state is state
+
+
+@pytest.mark.parametrize("state", [state for state in CircuitState if state is not CircuitState.CLOSED])
+def test_limit_reached_keeps_a_circuit_that_is_busy(state):
+    """A circuit in its break, with a probe or forced stays, however many closed ones are used after it."""
+    circuits = make()
+    kept = circuits.use("kept", 0.0)
+    bring(kept, state)
     for key in range(10):
-        circuits.use(key)
+        circuits.use(key, IDLE - 0.3)
     assert circuits["kept"] is kept
     assert kept.state is state
     assert len(circuits) == 3
 
 
-def test_limit_reached_by_open_circuits_grows_and_shrinks_again():
-    """When nothing may be dropped the mapping grows, and returns to the limit once circuits close."""
+@pytest.mark.parametrize("state", [CircuitState.OPEN, CircuitState.HALF_OPEN])
+def test_limit_reached_drops_what_was_not_asked_for_a_window(state):
+    """The circuit of a dead origin that no attempt has asked in the window after its break goes like a closed one."""
+    circuits = make()
+    bring(circuits.use("dead", 0.0), state)
+    for key in ("a", "b", "c"):
+        circuits.use(key, IDLE)
+    assert set(circuits) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("apart", [0.001, 100.0])
+def test_limit_holds_under_many_dead_origins(apart):
+    """However many endpoints fail, at once or over time, the number of circuits stays at the limit."""
+    circuits = make(limit=300)
+    for key in range(3000):
+        fail(circuits.use(key, key * apart), key * apart)
+    assert len(circuits) == 300
+    assert 2999 in circuits
+
+
+def test_limit_reached_by_busy_circuits_spares_the_forced():
+    """When every circuit is busy, one that the endpoint's failures opened goes, and the forced ones stay."""
+    circuits = make(limit=4)
+    circuits.use("off").force_open()
+    circuits.use("on").force_close()
+    for key in range(20):
+        fail(circuits.use(key, 0.0))
+        assert len(circuits) == min(4, key + 3)
+    assert {"off", "on", 19} < set(circuits)
+
+
+def test_limit_reached_by_forced_circuits_grows_and_shrinks_again():
+    """Circuits forced by hand are as many as they are. The mapping returns to the limit once they are reset."""
     circuits = make()
     for key in range(6):
-        fail(circuits.use(key))
+        circuits.use(key).force_open()
     assert len(circuits) == 6
     for circuit in circuits.values():
         circuit.reset()
     circuits.use("new")
     assert len(circuits) == 3
+
+
+def test_evicted_open_circuit_reports_nothing_and_starts_over():
+    """Its eviction is not a recovery: no event. The endpoint starts with a closed circuit."""
+    seen = []
+    circuits = make(limit=1, on_transition=lambda *change: seen.append(change[3]))
+    fail(circuits.use("dead", 0.0))
+    circuits.use("other", IDLE)
+    assert seen == [CircuitState.OPEN]
+    assert circuits.use("dead", IDLE).state is CircuitState.CLOSED
 
 
 def test_evicted_circuit_ignores_attempts_in_flight():
