@@ -154,6 +154,30 @@ def test_hung_upstream_opens_circuit() -> None:
     with_server(scenario)
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["buffered", "streamed"])
+def test_hung_upstream_opens_circuit_of_one_caller(streamed: bool) -> None:
+    """With the defaults: a caller that waits for each answer gets one timeout per window, and five are enough."""
+
+    async def scenario(server: FaultServer) -> None:
+        server.script(hang_before_headers())
+        async with client(server, circuit_breaker=CircuitBreaker(), timeout=Timeout()) as api:
+
+            async def call() -> APIError:
+                if not streamed:
+                    return await failure(api.get("/"))
+                with pytest.raises(APIError) as caught:
+                    async with api.stream("GET", "/"):
+                        pass
+                return caught.value
+
+            for _ in range(5):
+                assert (await call()).kind is ErrorKind.TIMEOUT
+            assert isinstance(await call(), CircuitOpenError)
+        assert server.hits == 5
+
+    with_server(scenario)
+
+
 def test_circuit_ignores_nearly_spent_deadlines() -> None:
     """30 ms of silence where an attempt is allowed 10 s prove nothing against the upstream."""
 

@@ -26,7 +26,9 @@ class CircuitBreaker(Settings):
     failure_ratio: Annotated[Ratio, Field(gt=0)] = 0.99
     """The share of failed attempts, above 0 up to 1, that opens the circuit. The default means nearly all."""
     minimum_calls: Annotated[int, Field(ge=1)] = 5
-    """Attempts in the window below which the ratios are not considered."""
+    """Attempts in the window below which the ratios are not considered. Failed or slow attempts in a row count however
+    long they took, if the pauses between them fit into the window together: a caller that waits for each answer of a
+    hung endpoint gets one result per attempt timeout."""
     window: PositiveSeconds = 10.0
     """The length of the window in which attempts are counted, in seconds."""
     slow_call: PositiveSeconds | None = None

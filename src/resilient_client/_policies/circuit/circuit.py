@@ -65,6 +65,7 @@ class Ticket:
         if generation != circuit._generation:
             return
         if circuit._state is _CLOSED and elapsed <= circuit._slow_call:
+            circuit._bad_in_a_row = 0
             if circuit._recording:
                 circuit._window.record(now, False, False)
         else:
@@ -96,6 +97,11 @@ class Circuit:
     Closed, it opens on a bad result once ``minimum_calls`` are in the window and the share of failures, or of
     slow attempts, reaches its ratio. A good result never opens it.
 
+    The time that an endpoint keeps its callers waiting does not age what they learnt: bad results in a row count
+    towards ``minimum_calls`` as long as the pauses between them, from each result to the beginning of the next attempt,
+    fit into the window together. A caller that waits for each answer of a hung endpoint gets one result per attempt
+    timeout. Without this rule, the window would never hold enough of them.
+
     The break doubles with each failed recovery. It starts over only after a recovery that lasted a whole window: an
     endpoint that answers three probes and fails again under the full load gets more time each round. Jitter adds up to
     a quarter, so that the clients of a fleet do not probe in step. It never shortens a break (cf.
@@ -116,8 +122,8 @@ class Circuit:
     """
 
     __slots__ = (
-        "_break", "_closed_at", "_generation", "_on_transition", "_probes", "_recording", "_rng", "_settings",
-        "_slow_call", "_state", "_successes", "_until", "_window",
+        "_bad_at", "_bad_in_a_row", "_break", "_closed_at", "_generation", "_on_transition", "_paused", "_probes",
+        "_recording", "_rng", "_settings", "_slow_call", "_state", "_successes", "_until", "_window",
     )  # fmt: skip  # one name per line would only be longer
 
     def __init__(self, settings: CircuitBreaker, rng: random.Random, on_transition: OnTransition | None = None) -> None:
@@ -136,6 +142,9 @@ class Circuit:
         self._until = _NEVER
         self._probes = 0
         self._successes = 0
+        self._bad_in_a_row = 0
+        self._bad_at = _NEVER  # the time of the latest of them
+        self._paused = 0.0  # seconds between them in which no attempt was waiting
 
     def try_admit(self, now: float) -> Ticket | None:
         """Ask to send one attempt.
@@ -255,8 +264,19 @@ class Circuit:
             self._settle_probe(now, failed or slow)
         elif self._recording:
             self._window.record(now, failed, slow)
-            if (failed or slow) and self._state is _CLOSED and self._is_failing(now):
+            if not failed and not slow:
+                self._bad_in_a_row = 0
+                return
+            self._count_in_a_row(now, elapsed)
+            if self._state is _CLOSED and self._is_failing(now):
                 self._open(now)
+
+    def _count_in_a_row(self, now: float, elapsed: float) -> None:
+        self._paused += max(0.0, now - elapsed - self._bad_at)
+        if not self._bad_in_a_row or self._paused > self._window.shortest:
+            self._bad_in_a_row, self._paused = 0, 0.0
+        self._bad_in_a_row += 1
+        self._bad_at = now
 
     def _settle_probe(self, now: float, bad: bool) -> None:
         if bad:
@@ -278,7 +298,7 @@ class Circuit:
     def _is_failing(self, now: float) -> bool:
         settings = self._settings
         calls, failures, slow = self._window.totals(now)
-        return calls >= settings.minimum_calls and (
+        return max(calls, self._bad_in_a_row) >= settings.minimum_calls and (
             failures / calls >= settings.failure_ratio or slow / calls >= settings.slow_ratio
         )
 
@@ -297,6 +317,6 @@ class Circuit:
         before, self._state = self._state, state
         self._until = until
         self._generation += 1
-        self._probes = self._successes = 0
+        self._probes = self._successes = self._bad_in_a_row = 0
         if self._on_transition is not None and before is not state:
             self._on_transition(self, before, state, now)

@@ -34,6 +34,11 @@ class SlidingWindow:
         self._width = length / buckets
         self.clear()
 
+    @property
+    def shortest(self) -> float:
+        """Seconds for which every call counts at least."""
+        return self._width * (self._buckets - 1)
+
     def clear(self) -> None:
         """Discard all counts and release the memory."""
         self._ring: array[int] | None = None  # the buckets before the newest, at their number modulo `buckets`

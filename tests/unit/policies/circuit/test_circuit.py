@@ -83,6 +83,60 @@ def test_failures_older_than_the_window_do_not_count():
     assert circuit.state is CLOSED
 
 
+def wait_for(circuit, results, *, elapsed, pause=0.1, start=0.0):
+    """Let a caller wait ``elapsed`` seconds for each answer, and pause before the next attempt. Returns the end."""
+    now = start
+    for result in results:
+        ticket = circuit.try_admit(now)
+        now += elapsed
+        (ticket.failure if result == "-" else ticket.success)(now, elapsed)
+        now += pause
+    return now
+
+
+@pytest.mark.parametrize(("window", "elapsed"), [(10, 10), (10, 60), (30, 16), (1, 10)])
+def test_caller_that_waits_for_a_hung_endpoint_opens_it(window, elapsed):
+    """One result per attempt timeout is enough, however short the window is."""
+    circuit = make(window=window)
+    wait_for(circuit, "-" * 9, elapsed=elapsed, pause=0.05)
+    assert circuit.state is CLOSED
+    wait_for(circuit, "-", elapsed=elapsed, start=9 * (elapsed + 0.05))
+    assert circuit.state is OPEN
+
+
+def test_caller_that_waits_for_a_slow_endpoint_opens_it():
+    """The same with answers that are too slow, if slowness counts."""
+    circuit = make(slow_call=5)
+    wait_for(circuit, "~" * 10, elapsed=20)
+    assert circuit.state is OPEN
+
+
+@pytest.mark.parametrize("results", ["-----+-----", "---------+-"])
+def test_good_answer_ends_the_failures_in_a_row(results):
+    """An answer in between shows that the endpoint serves, even if it is no longer in the window."""
+    circuit = make(window=10)
+    wait_for(circuit, results, elapsed=20)
+    assert circuit.state is CLOSED
+
+
+@pytest.mark.parametrize(("elapsed", "pause"), [(FAST, 4.0), (20, 4.0), (20, 28.0)])
+def test_pauses_of_the_caller_end_the_failures_in_a_row(elapsed, pause):
+    """Only waiting for the endpoint does not age a result: failures minutes apart are no outage."""
+    circuit = make()
+    wait_for(circuit, "-" * 30, elapsed=elapsed, pause=pause)
+    assert circuit.state is CLOSED
+
+
+def test_recovery_ends_the_failures_in_a_row():
+    """A circuit that has closed needs as many failures as before to open again."""
+    circuit = make(half_open_probes=1)
+    end = wait_for(circuit, "-" * 10, elapsed=20)
+    assert circuit.state is OPEN
+    end = wait_for(circuit, "+", elapsed=FAST, start=end + 10)
+    end = wait_for(circuit, "-" * 9, elapsed=20, start=end)
+    assert circuit.state is CLOSED
+
+
 def test_cancelled_attempts_count_for_nothing():
     """A caller that gives up proves nothing about the endpoint."""
     circuit = make(minimum_calls=1)

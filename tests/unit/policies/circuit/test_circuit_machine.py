@@ -32,6 +32,7 @@ SETTINGS = CircuitBreaker(
     half_open_probes=2,
 )
 BUCKET = 3.0  # seconds: the grain of the window
+FAST, SLOW = 0.5, 20.0  # seconds that an attempt takes
 MACHINE = settings(stateful_step_count=60)
 
 
@@ -54,11 +55,22 @@ class Model:
         if self.state is CLOSED and now - self.closed_at >= 30:
             self.breaks = [5, 10, 12]
         planned = self.breaks.pop(0) if len(self.breaks) > 1 else self.breaks[0]
+        assert until is not None
         assert planned <= until - now <= planned * 1.25
         self.enter(OPEN, until)
 
     def recent(self, now):
         return [result for result in self.results if now // BUCKET - result[0] // BUCKET < 10]
+
+    def in_a_row(self):
+        """The bad results in a row, with pauses between them that fit into the window together."""
+        row, paused, latest = 0, 0.0, 0.0
+        for time, failed, slow in self.results:
+            paused += max(0.0, time - (SLOW if slow else FAST) - latest)
+            if row == 0 or paused > 30 - BUCKET:
+                row, paused = 0, 0.0
+            row, latest = (row + 1 if failed or slow else 0), time
+        return row
 
     def admits(self, now):
         match self.state:
@@ -85,7 +97,7 @@ class Model:
             return
         self.results.append((now, failed, slow))
         recent = self.recent(now)
-        many = len(recent) >= 4
+        many = max(len(recent), self.in_a_row()) >= 4
         failing = sum(r[1] for r in recent) >= len(recent) * 0.5 or sum(r[2] for r in recent) >= len(recent) * 0.75
         if self.state is CLOSED and (failed or slow) and many and failing:
             self.open(now, until)
@@ -127,7 +139,7 @@ class Interleavings(RuleBasedStateMachine):
         self.settle_one(data.draw(st.sampled_from(self.tickets[-8:])), failed, slow)
 
     def settle_one(self, ticket, failed, slow):
-        (ticket.failure if failed else ticket.success)(self.now, 2.0 if slow else 0.5)
+        (ticket.failure if failed else ticket.success)(self.now, SLOW if slow else FAST)
         self.model.settle(ticket, failed, slow, self.now, self.circuit.opened_until)
 
     @precondition(lambda self: self.tickets)
@@ -148,6 +160,19 @@ class Interleavings(RuleBasedStateMachine):
         self.admit(12)
         for ticket in self.tickets[-12:]:
             self.settle_one(ticket, True, False)
+
+    @precondition(lambda self: self.model.state is CLOSED)
+    @rule(pause=st.sampled_from([0.5, 3.0, 16.0]))
+    def hang(self, pause):
+        """Let one caller wait for each answer, in vain."""
+        for _ in range(4):
+            self.now += pause
+            self.admit(1)
+            ticket = self.tickets[-1]
+            self.now += SLOW
+            self.settle_one(ticket, True, True)
+            if self.model.state is not CLOSED:
+                return
 
     @precondition(lambda self: self.model.state is OPEN)
     @rule(callers=st.integers(1, 5))
@@ -203,6 +228,7 @@ MUTANTS = {
     "results of earlier states count": (Ticket, "_spend", spend_whatever_the_generation),
     "a ticket may be settled twice": (Ticket, "_spend", lambda t: t._generation == t._circuit._generation),
     "any number of probes": (Circuit, "_permit_free", lambda circuit: circuit.state is HALF_OPEN),
+    "waiting ages bad results": (Circuit, "_count_in_a_row", lambda circuit, now, elapsed: None),
     "cancelled probes keep their permits": (Circuit, "_return_permit", lambda circuit: None),
 }
 
