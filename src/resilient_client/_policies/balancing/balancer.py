@@ -159,12 +159,20 @@ class Balancer:
 
         The best of all would draw the callers of a whole fleet to the same endpoint. The better of two is nearly as
         good and does not (Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing*, 2001).
+
+        An endpoint in its slow start is passed over as often as its weight requires, however few attempts are in
+        flight. Its load bounds it in the same way when there are many.
         """
         count, draw, typical = len(candidates), self._rng.random, self.endpoint_pool.typical
         number = int(draw() * count)
         # The second is drawn among the other count - 1 places after the first, so the two always differ.
         first, second = candidates[number], candidates[(number + 1 + int(draw() * (count - 1))) % count]
-        return (first, second) if first.load(now, typical) <= second.load(now, typical) else (second, first)
+        if first.load(now, typical) > second.load(now, typical):
+            first, second = second, first
+        weight = first.outlier_state.weight(now)
+        if weight < 1.0 and draw() * second.outlier_state.weight(now) >= weight:
+            return second, first
+        return first, second
 
     def _is_near_typical(self, stats: EndpointStats, now: float) -> bool:
         typical = self.endpoint_pool.typical

@@ -69,8 +69,15 @@ class EndpointStats:
         return max(seconds, now - self.silent_since) if self.unanswered else seconds
 
     def load(self, now: float, typical: float) -> float:
-        """Seconds until a reply if the attempts were served one after the other, more in a slow start."""
-        return self.expected(now, typical) * (self.in_flight + 1) / self.outlier_state.weight(now)
+        """Seconds until a reply if the attempts were served one after the other.
+
+        In a slow start, each attempt in flight counts as more than one. An idle endpoint is not made to look slow by
+        that: with few attempts at once, it would lose every comparison until the last seconds of its slow start.
+        """
+        in_flight: float = self.in_flight
+        if in_flight:
+            in_flight /= self.outlier_state.weight(now)
+        return self.expected(now, typical) * (in_flight + 1)
 
     def state(self, now: float, typical: float, admits: bool) -> EndpointState:
         """The snapshot of its state at ``now``."""

@@ -178,6 +178,8 @@ class EndpointPool:
         was_healthy = stats.outlier_state.healthy
         stats.outlier_state.checked(not fault, now)
         self._update_summary()
+        if stats.outlier_state.healthy and not was_healthy:
+            stats.latency.forget()
         if stats.outlier_state.healthy is not was_healthy and stats in self.endpoints:
             self._notify(stats, f"health check: {fault}" if fault else "")
 
@@ -187,6 +189,7 @@ class EndpointPool:
             if stats.endpoint == endpoint:
                 stats.outlier_state.failures = 0
                 stats.outlier_state.start_slowly(now)
+                stats.latency.forget()  # the failures raised the estimate, which would keep attempts away much longer
 
     # -- ejecting ----------------------------------------------------------------------------------------------------
 

@@ -67,6 +67,46 @@ def test_least_loaded_spreads_equals_evenly() -> None:
     assert all(900 < chosen[endpoint] < 1100 for endpoint in (A, B, C, D))
 
 
+@pytest.mark.parametrize(("hosts", "strategy"), [("ab", "least_loaded"), ("abcd", "least_loaded"), ("ab", "ordered")])
+@pytest.mark.parametrize("after", [0.0, 5.0])
+def test_slow_start_of_an_idle_endpoint_is_a_ramp(hosts: str, strategy: str, after: float) -> None:
+    """With one attempt at a time, it gets its weight of the share that it has without a slow start."""
+    weight = max(0.1, after / 10)
+    count = 4000
+    usual = choices(balancer(hosts, strategy), count)[A]
+    chooser = balancer(hosts, strategy)
+    chooser.endpoint_pool.recovered(A, 100.0)
+    assert choices(chooser, count, now=100.0 + after)[A] == pytest.approx(weight * usual, rel=0.15)
+
+
+@pytest.mark.parametrize("after", [0.0, 5.0])
+def test_slow_start_of_a_busy_endpoint_bounds_its_attempts(after: float) -> None:
+    """With many attempts at once, it has no more than its weight of the attempts of the other."""
+    chooser = balancer("ab")
+    chooser.endpoint_pool.recovered(A, 100.0)
+    attempts = [chooser.pick(100.0 + after) for _ in range(200)]
+    in_flight = Counter(attempt.stats.endpoint for attempt in attempts if attempt)
+    weight = max(0.1, after / 10)
+    assert weight / 2 < in_flight[A] / in_flight[B] < 1.1 * weight
+
+
+def test_slow_start_of_all_endpoints_favours_none() -> None:
+    """After an outage of all, none is passed over for another that came back at the same time."""
+    chooser = balancer("ab")
+    for endpoint in (A, B):
+        chooser.endpoint_pool.recovered(endpoint, 100.0)
+    chosen = choices(chooser, 4000, now=100.0)
+    assert all(1800 < chosen[endpoint] < 2200 for endpoint in (A, B))
+
+
+def test_slow_start_does_not_pass_over_for_a_slow_endpoint() -> None:
+    """One that came back is a better choice than one that is far slower than usual."""
+    chooser = balancer("ab")
+    serve(chooser, B, 1.0, now=100.0)
+    chooser.endpoint_pool.recovered(A, 100.0)
+    assert choices(chooser, 50, now=100.0) == {A: 50}
+
+
 def test_least_loaded_avoids_quick_failures() -> None:
     """A server that refuses in a microsecond must not look like the fastest of all."""
     chooser = balancer("ab", eject_failures=None)

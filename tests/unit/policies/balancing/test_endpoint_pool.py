@@ -155,6 +155,20 @@ def test_endpoint_whose_circuit_closed_starts_slowly() -> None:
     assert chooser.states(5.0)[B].weight < 1.0 == chooser.states(5.0)[A].weight
 
 
+def test_endpoint_that_came_back_is_not_judged_by_its_failures() -> None:
+    """They made it look ten times slower. Its slow start limits it from now on, and its next replies."""
+    chooser = balancer("ab", eject_failures=None, health_check=HealthCheck(rise=1, fall=1))
+    pool = chooser.endpoint_pool
+    a, b = pool.endpoints
+    for stats in (a, b):
+        fail(chooser, stats.endpoint, 5.0)
+        assert chooser.states(5.0)[stats.endpoint].latency > pool.typical
+    pool.recovered(A, 5.0)
+    pool.checked(b, 5.0, "status 500")
+    pool.checked(b, 5.0, "")
+    assert [chooser.states(5.0)[endpoint].latency for endpoint in (A, B)] == [pool.typical] * 2
+
+
 def test_reply_of_an_endpoint_that_is_gone_harms_nobody() -> None:
     """However much was known of it, and however little of those that are there now."""
     chooser = balancer("ab")
