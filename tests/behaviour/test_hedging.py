@@ -23,7 +23,7 @@ from resilient_client import (
 )
 from resilient_client.events import Event, HedgeStarted
 from resilient_client.testing._fault_server import FaultServer
-from resilient_client.testing.faults import drop, hold, reply
+from resilient_client.testing.faults import Hold, drop, hold, reply
 
 pytestmark = pytest.mark.virtual_time
 
@@ -246,6 +246,31 @@ async def test_failure_starts_hedge_at_once(server: FaultServer, fault: Any) -> 
         response = await soon(api.get("/"))
         assert response.json() == {"from": "the hedge"}
         assert (server.hits, response.attempts) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("script", "early", "due"),
+    [
+        ([reply(503, delay=0.8), hold()], 1.7, 1.9),  # the second attempt starts at 0.8
+        ([hold(), reply(503, delay=0.9), hold()], 2.8, 3.0),  # the hedge starts at 1, and the third attempt at 1.9
+    ],
+    ids=["first fails", "hedge fails"],
+)
+async def test_delay_counts_from_the_latest_attempt(
+    server: FaultServer, script: list[Any], early: float, due: float
+) -> None:
+    """An attempt that replaces a failed one may take as long as any other before a hedge of its own starts."""
+    server.script(*script)
+    async with hedging(server, hedging=Hedging(delay=1, max_hedges=5)) as api:
+        call = asyncio.create_task(api.get("/"))
+        await asyncio.wait([call], timeout=early)
+        assert server.hits == len(script)
+        await asyncio.wait([call], timeout=due - early)
+        assert server.hits == len(script) + 1
+        for fault in script:
+            if isinstance(fault, Hold):
+                fault.release()
+        await soon(call)
 
 
 async def test_failed_hedge_leaves_first_attempt(server: FaultServer) -> None:

@@ -28,7 +28,7 @@ class Hedging(Settings):
     """How long an attempt may take before the next is started alongside it: seconds, or a percentile of the latencies
     of its route, which is learnt from the calls (at least 1 ms). Before enough is learnt, nothing is hedged."""
     max_hedges: Annotated[int, Field(ge=1, le=10)] = 1
-    """Hedges per step of the retry, started one ``delay`` after the other."""
+    """Hedges per step of the retry, each started one ``delay`` after the latest attempt, or at once if one fails."""
     max_extra_load: Annotated[Ratio, Field(gt=0)] = 0.05
     """The share of hedges in the long run: what each answered call adds to the hedging budget, which starts at 10."""
 

@@ -55,6 +55,7 @@ class Race:
     _waiter: asyncio.Future[None] | None = None
     _handle: asyncio.Handle | None = None
     _newest: Request | None = None
+    _newest_began: float | None = None  # when it was started, in seconds of the call
 
     def __init__(
         self, timer: SharedTimer, request: Request, call_next: Handler, hedging: Hedging, route: HedgingRoute
@@ -140,8 +141,10 @@ class Race:
     def _consider_hedge(self) -> None:
         """Start a hedge if it is worthwhile; else consider it again when something may have changed."""
         first = self._request
-        early = self._delay - (first.context.elapsed - first.attempt.started)
-        if early > 0:  # the loop's clock stood still when the delay began
+        # The delay counts from the latest attempt: one that replaced a failed attempt may take as long as any other.
+        latest = first.attempt.started if self._newest_began is None else self._newest_began
+        early = self._delay - (first.context.elapsed - latest)
+        if early > 0:  # or the loop's clock stood still when the delay began
             self._consider_again(early + RESOLUTION)
             return
         attempt = getattr(self._newest or first, "attempt", None)
@@ -168,7 +171,8 @@ class Race:
             return False
         self._started += 1
         first, context = self._request, self._request.context
-        context.emit(HedgeStarted, waited=context.elapsed - first.attempt.started, reason=reason)
+        self._newest_began = context.elapsed
+        context.emit(HedgeStarted, waited=self._newest_began - first.attempt.started, reason=reason)
         hedge = self._newest = Request(first.method, self._url, self._headers.copy(), first.body, context)
         # The task gets the context of the call: every path that leads here runs in it.
         task = loop.create_task(_as_coroutine(hedge, self._call_next))
@@ -223,8 +227,19 @@ class Race:
             self._failures.insert(0, (request, outcome))  # the last *real* failure says more, and stands last
         else:
             self._failures.append((request, outcome))
-        if fault is not None and calls_for_next(outcome, fault):
-            self._start(fault.summary, cost_of_next(fault))
+        if fault is not None and calls_for_next(outcome, fault) and self._start(fault.summary, cost_of_next(fault)):
+            self._begin_delay_again()
+
+    def _begin_delay_again(self) -> None:
+        """Let the delay count from now on, because an attempt has replaced a failed one."""
+        first = self._request
+        self._step = self._waited = self._delay
+        if self._first_is_running:
+            self._waited += first.context.elapsed - first.attempt.started
+        # Before the first delay is over there is no handle, and its end finds that it is early.
+        if self._handle is not None and self._started < self._hedging.max_hedges:
+            self._handle.cancel()
+            self._consider_again(self._delay)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
