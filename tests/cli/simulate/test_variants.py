@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resilient_client import ClientConfig, ConfigurationError
+from resilient_client import CircuitBreaker, ClientConfig, ConfigurationError
 from resilient_client._cli.simulate.variants import UNCHANGED, variants
 from resilient_client.simulation import DEFAULT, NAIVE, NONE
 
@@ -59,11 +59,44 @@ def test_several_compares_are_combined() -> None:
     assert both[0].config.model_fields_set == {"retry_budget", "circuit_breaker"}
 
 
-def test_file_of_settings_is_a_variant(tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["retry=naive", "client=naive", "retry=none"])
+@pytest.mark.parametrize("preset_first", [True, False])
+def test_explicit_default_wins_over_a_preset(preset: str, preset_first: bool) -> None:
+    """The column says that the circuit is the scenario's, so it is, whatever else the preset changes."""
+    texts = [preset, "circuit_breaker=off,default"]
+    off, default = variants(texts if preset_first else texts[::-1])
+    assert off.config.circuit_breaker is None
+    assert "circuit_breaker=default" in default.name
+    assert default.config.model_fields_set == off.config.model_fields_set - {"circuit_breaker"}
+    assert default.config.retry == off.config.retry
+
+
+@pytest.mark.parametrize("compare", ["retry.max_attempts=default", "retry.max_attempts=5"])
+def test_explicit_setting_wins_within_a_preset(compare: str) -> None:
+    """The rest of the preset stays."""
+    for texts in (["retry=naive", compare], [compare, "retry=naive"]):
+        (one,) = variants(texts)
+        assert NAIVE.retry is not None
+        assert one.config.retry is not None
+        assert one.config.retry.backoff is NAIVE.retry.backoff
+        assert one.config.retry_budget is None
+        assert one.config.retry.model_fields_set - {"backoff"} == ({"max_attempts"} if "5" in compare else set())
+
+
+def test_explicit_setting_wins_over_a_file(tmp_path: Path) -> None:
+    """A file sets a whole client, and what is named beside it applies."""
+    (tmp_path / "mine.toml").write_text("[retry]\nmax_attempts = 7\n[circuit_breaker]\nwindow = 20\n")
+    one, other = variants(["retry=off,default", f"client={tmp_path}/mine.toml"])
+    assert (one.config.retry, one.config.circuit_breaker) == (None, CircuitBreaker(window=20))
+    assert other.config.model_fields_set == {"circuit_breaker"}
+
+
+@pytest.mark.parametrize("name", ["mine", "default"])
+def test_file_of_settings_is_a_variant(tmp_path: Path, name: str) -> None:
     """The variant has the name of the file."""
-    (tmp_path / "mine.toml").write_text("[retry]\nmax_attempts = 7\n")
-    (one,) = variants([f"client={tmp_path}/mine.toml"])
-    assert one.name == "mine"
+    (tmp_path / f"{name}.toml").write_text("[retry]\nmax_attempts = 7\n")
+    (one,) = variants([f"client={tmp_path}/{name}.toml"])
+    assert one.name == name
     assert one.config == ClientConfig(retry={"max_attempts": 7})
 
 

@@ -4,7 +4,8 @@ The form is ``WHAT=VALUE,VALUE,...``. WHAT is a setting as ``ClientConfig`` name
 ``retry.max_attempts``). A VALUE is a value of that setting, ``off``, or ``default`` for the scenario unchanged.
 ``retry`` has two more values that change several settings: ``none`` (one request per call, no circuit) and ``naive``
 (three attempts without pause, no budget, no circuit). ``client`` takes these values and TOML files of settings. Several
-``--compare`` make every combination.
+``--compare`` make every combination. In a combination, a setting that is named wins over what a value of another one
+changes, in any order: with ``retry=naive`` and ``circuit_breaker=default``, there is a circuit.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.validation import suggest
@@ -20,6 +21,8 @@ from resilient_client._settings.base import Settings
 from resilient_client._settings.config import ClientConfig
 from resilient_client.simulation import DEFAULT, NAIVE, NONE
 from resilient_client.simulation._files import in_toml, read_config
+
+S = TypeVar("S", bound=Settings)
 
 MAX_VARIANTS: Final = 12
 """Variants of one comparison; more would take too long and fit on no screen."""
@@ -64,11 +67,31 @@ def variants(texts: Sequence[str]) -> tuple[Variant, ...]:
 
 def _combine(names: Sequence[str], parts: Sequence[Variant]) -> Variant:
     config = DEFAULT
-    for part in parts:
-        config = config.merge(part.config)
+    for name, part in sorted(zip(names, parts, strict=True), key=_precedence):
+        config = _without(config, name) if part.config is DEFAULT else config.merge(part.config)
     if len(parts) == 1:
         return Variant(parts[0].name, config)
     return Variant(", ".join(f"{name}={part.name}" for name, part in zip(names, parts, strict=True)), config)
+
+
+def _precedence(named: tuple[str, Variant]) -> int:
+    """The order in which values are applied: whole clients, presets that change several settings, single settings."""
+    name, part = named
+    if name == "client":
+        return 0
+    return 2 + name.count(".") if part.config.model_fields_set <= {name.partition(".")[0]} else 1
+
+
+def _without(settings: S, path: str) -> S:
+    """The settings in which the one of this path is not set, so that the scenario's applies."""
+    name, _, inner = path.partition(".")
+    values = {field: getattr(settings, field) for field in settings.model_fields_set}
+    if name not in values:
+        return settings
+    value = values.pop(name)
+    if inner:
+        values[name] = _without(value, inner) if isinstance(value, Settings) else value
+    return type(settings)(**values)
 
 
 def _setting(text: str) -> tuple[str, list[Variant]]:
