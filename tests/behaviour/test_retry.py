@@ -219,6 +219,25 @@ async def test_retry_after_beyond_deadline(server: FaultServer, api: APIClient) 
 
 
 @pytest.mark.one_loop
+@pytest.mark.usefixtures("both_paths")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("Retry-After", "5"), ("Retry-After", "30")],
+        [("Date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("Retry-After", "Sun, 6 Nov 1994 08:50:07 UTC")],
+    ],
+    ids=["two fields", "another clock"],
+)
+async def test_retry_after_of_the_reply(server: FaultServer, fields: list[tuple[str, str]]) -> None:
+    """The longer of two fields counts, and a date is relative to the clock of the server that wrote it."""
+    server.script(reply(503, headers=fields))
+    async with APIClient(server.url, retry=Retry(max_retry_after=20)) as api:
+        error = await failure(api.get("/"))
+    assert isinstance(error, InternalServerError)
+    assert (error.retry_after, error.attempts, server.hits) == (30, 1, 1)
+
+
+@pytest.mark.one_loop
 async def test_retry_after_above_cap(server: FaultServer) -> None:
     """A requested delay above ``max_retry_after`` is not shortened to it."""
     server.script(reply(429, headers={"Retry-After": "3"}))

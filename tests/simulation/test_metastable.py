@@ -88,7 +88,7 @@ def test_stall_costs_little_with_full_buckets() -> None:
 
 
 def test_stall_costs_more_with_buckets_for_two_timeouts() -> None:
-    """Negative control: with one token more a bucket pays for two timeouts. Without circuits, two points more are lost."""
+    """Negative control: without circuits, buckets that pay for two timeouts lose two points more."""
     more = _lost_by_hundred_clients(RetryBudget(initial=10, burst=10), circuits=False)
     assert more > _lost_by_hundred_clients(circuits=False) + 2
 

@@ -5,6 +5,10 @@ delay is a *floor*: a caller that comes back earlier adds to the overload. So a 
 (``Retry.max_retry_after``, the deadline) is never shortened but ends the retrying, and a number too large for a float
 is infinity and not ignored.
 
+A date is relative to the server's clock, which is the ``Date`` of the same reply. Without one, it is relative to the
+clock of this machine. Dates are read in the forms of RFC 9110 section 5.6.7, and in those that are common and can mean
+nothing else: another name of the same zone (``UTC``, ``+0000``), a day of one digit, a year of two.
+
 ``email.utils`` is not used. It accepts text that is not an HTTP-date (any zone or none, trailing junk), takes the
 century of a two-digit year from a fixed pivot and refuses leap seconds. ``strptime`` depends on the locale. A misread
 delay is worse than an ignored one, because the backoff applies without it.
@@ -13,10 +17,12 @@ delay is worse than an ignored one, because the backoff applies without it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from random import Random
 from typing import Final
+
+from multidict import MultiMapping
 
 MAX_JITTER_RATIO: Final = 0.25
 """Jitter adds at most this share of the requested delay."""
@@ -31,28 +37,36 @@ _WEEKDAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_WEEKDAY = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 _CLOCK = "(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
 
-_IMF_FIXDATE = f"{_WEEKDAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_CLOCK} GMT"
-_RFC850_DATE = f"{_LONG_WEEKDAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_CLOCK} GMT"
-_ASCTIME_DATE = f"{_WEEKDAY} {_MONTH} (?P<day>[ 0-9][0-9]) {_CLOCK} (?P<year>[0-9]{{4}})"
+_DAY = "(?P<day>[0-9]{1,2})"
+_ZONE = "(?:GMT|UTC?|Z|[+-]00:?00)"
+
+_IMF_FIXDATE = f"{_WEEKDAY}, {_DAY} {_MONTH} (?P<year>[0-9]{{4}}|[0-9]{{2}}) {_CLOCK} {_ZONE}"
+_RFC850_DATE = f"{_LONG_WEEKDAY}, {_DAY}-{_MONTH}-(?P<year>[0-9]{{2}}) {_CLOCK} {_ZONE}"
+_ASCTIME_DATE = f"{_WEEKDAY} {_MONTH} +{_DAY} {_CLOCK} (?P<year>[0-9]{{4}})"
 _HTTP_DATES = (_IMF_FIXDATE, _RFC850_DATE, _ASCTIME_DATE)  # compiled on first use: few replies hold a date
 
 
-def retry_after(headers: Mapping[str, str], *, wall_now: float) -> float | None:
-    """The delay that a reply requests.
+def retry_after(headers: MultiMapping[str], *, wall_now: float) -> float | None:
+    """The delay that a reply requests. Of two fields of the same name, it is the longer delay.
 
     ``retry-after-ms`` (OpenAI, Azure) states the same delay more finely. It is preferred where it is readable.
 
     Args:
         headers: The headers of the reply, in a mapping that ignores the case of names, such as ``CIMultiDict``.
-        wall_now: The time of day, in seconds since the epoch.
+        wall_now: The time of day here, in seconds since the epoch, which counts if the reply has no ``Date``.
 
     Returns:
         Seconds from now, 0.0 to infinity, or ``None`` if the reply holds no readable delay.
     """
-    milliseconds = number_in(headers.get("retry-after-ms", ""))
+    milliseconds = _longest(number_in(field) for field in headers.getall("retry-after-ms", ()))
     if milliseconds is not None:
         return milliseconds / 1000
-    return parse_retry_after(headers.get("retry-after"), wall_now=wall_now)
+    fields = headers.getall("retry-after", ())
+    if not fields:
+        return None
+    sent_at = _http_date(headers.get("date", ""), wall_now)
+    server_now = wall_now if sent_at is None else sent_at
+    return _longest(parse_retry_after(field, wall_now=server_now) for field in fields)
 
 
 def parse_retry_after(value: str | None, *, wall_now: float) -> float | None:
@@ -63,7 +77,7 @@ def parse_retry_after(value: str | None, *, wall_now: float) -> float | None:
 
     Args:
         value: The value of the header, or ``None`` when there is none.
-        wall_now: The time of day, in seconds since the epoch.
+        wall_now: The time of day, in seconds since the epoch, on the clock of the server if it is known.
 
     Returns:
         Seconds from now: 0.0 for a date in the past, infinity for a number too large for a float. ``None``
@@ -100,6 +114,10 @@ def number_in(text: str) -> float | None:
     text = text.strip(" \t")
     # The pattern decides: `float` would also read "nan", "-1", "1_0" and the digits of any script.
     return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def _longest(delays: Iterable[float | None]) -> float | None:
+    return max((delay for delay in delays if delay is not None), default=None)
 
 
 def _http_date(text: str, wall_now: float) -> float | None:

@@ -82,6 +82,23 @@ def test_parse_of_each_date_form_gives_the_seconds_until_then(value: str) -> Non
     assert parse(value, EXAMPLE - timedelta(seconds=30)) == 30.0
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(f"Sun, 06 Nov 1994 08:49:37 {zone}" for zone in ("UTC", "UT", "Z", "+0000", "-0000", "+00:00")),
+        "Sun, 6 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 94 08:49:37 GMT",
+        "Sun, 6 Nov 94 08:49:37 +0000",
+        "Sunday, 6-Nov-94 08:49:37 UTC",
+        "Sun Nov 6 08:49:37 1994",
+        "Sun Nov 06 08:49:37 1994",
+    ],
+)
+def test_parse_of_a_common_variant_of_a_date_reads_it(value: str) -> None:
+    """Another name of the same zone, a day of one digit and a year of two mean the same date."""
+    assert parse(value, EXAMPLE - timedelta(seconds=30)) == 30.0
+
+
 def test_parse_of_a_past_date_gives_zero() -> None:
     """A date that has passed asks for no wait."""
     assert parse("Sun, 06 Nov 1994 08:49:37 GMT", EXAMPLE + timedelta(days=1)) == 0.0
@@ -172,6 +189,41 @@ def test_parse_of_anything_gives_none_or_a_wait(value: str, wall_now: float) -> 
 def test_retry_after_with_milliseconds_prefers_them(headers: dict[str, str], seconds: float | None) -> None:
     """The header in milliseconds wins where it is readable, else ``Retry-After`` speaks."""
     assert retry_after(CIMultiDict(headers), wall_now=0.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ([("Retry-After", "2"), ("Retry-After", "10")], 10.0),
+        ([("Retry-After", "10"), ("retry-after", "2")], 10.0),
+        ([("Retry-After", "soon"), ("Retry-After", "2")], 2.0),
+        ([("Retry-After", "2"), ("Retry-After", "Sun, 06 Nov 1994 08:50:07 GMT")], 30.0),
+        ([("retry-after-ms", "100"), ("retry-after-ms", "250"), ("Retry-After", "2")], 0.25),
+    ],
+)
+def test_retry_after_in_two_fields_takes_the_longer(fields: list[tuple[str, str]], seconds: float) -> None:
+    """The delay is a floor, so the longer of two readable ones holds both."""
+    assert retry_after(CIMultiDict(fields), wall_now=EXAMPLE.timestamp()) == seconds
+
+
+@pytest.mark.parametrize("skew", [-86400.0, -20.0, 0.0, 20.0, 86400.0])
+def test_retry_after_date_is_relative_to_the_date_of_the_reply(skew: float) -> None:
+    """However wrong the clock of this machine is, the delay is the one that the server means."""
+    headers = CIMultiDict({"Date": "Sun, 06 Nov 1994 08:49:37 GMT", "Retry-After": "Sun, 06 Nov 1994 08:50:07 GMT"})
+    assert retry_after(headers, wall_now=EXAMPLE.timestamp() + skew) == 30.0
+
+
+@pytest.mark.parametrize("date", [{}, {"Date": "yesterday"}], ids=["none", "unreadable"])
+def test_retry_after_date_without_a_date_is_relative_to_our_clock(date: dict[str, str]) -> None:
+    """Without a readable ``Date``, the clock of this machine is all there is."""
+    headers = CIMultiDict({"Retry-After": "Sun, 06 Nov 1994 08:50:07 GMT"} | date)
+    assert retry_after(headers, wall_now=EXAMPLE.timestamp() + 20) == 10.0
+
+
+def test_retry_after_in_seconds_ignores_the_date_of_the_reply() -> None:
+    """Seconds need no clock."""
+    headers = CIMultiDict({"Date": "Sun, 06 Nov 1994 08:49:37 GMT", "Retry-After": "5"})
+    assert retry_after(headers, wall_now=0.0) == 5.0
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.0, 0.0), (2.0, 2.5), (20.0, 25.0), (3600.0, 3605.0)])
