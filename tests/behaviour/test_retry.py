@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -260,6 +261,41 @@ async def test_retry_after_is_a_floor(
     await soon(api.get("/"))
     pause = server.requests[1].at - server.requests[0].at
     assert floor - 0.002 <= pause <= floor * 1.25 + 0.05
+
+
+@pytest.mark.virtual_time
+async def test_throttled_without_retry_after_waits(server: FaultServer) -> None:
+    """A server that asks for fewer requests is left alone for longer than one that fails, and for longer each time."""
+    server.script(reply(500), reply(500), reply(), reply(429), reply(429), reply())
+    async with APIClient(server.url) as api:
+        await soon(api.get("/"))
+        await soon(api.get("/"))
+    pauses = [later.at - earlier.at for earlier, later in pairwise(server.requests)]
+    assert pauses[0] <= 0.21
+    assert pauses[1] <= 0.41
+    assert 1 <= pauses[3] <= 2.01
+    assert 2 <= pauses[4] <= 4.01
+
+
+@pytest.mark.parametrize(
+    ("retry", "headers", "longest"),
+    [
+        (Retry(), {"Retry-After": "0"}, 0.21),
+        (Retry(throttled_delay=0), {}, 0.21),
+        (Retry(backoff=lambda _: 0.1), {}, 0.11),
+        (Retry(backoff={"initial": 0.001, "max_delay": 0.01}), {}, 0.02),
+    ],
+    ids=["the server says when", "off", "a callable", "max_delay"],
+)
+@pytest.mark.virtual_time
+async def test_throttled_delay_yields_to_what_is_set(
+    server: FaultServer, retry: Retry, headers: dict[str, str], longest: float
+) -> None:
+    """``Retry-After: 0`` means at once, a callable decides alone, and ``max_delay`` is the longest delay."""
+    server.script(reply(429, headers=headers), reply())
+    async with APIClient(server.url, retry=retry) as api:
+        await soon(api.get("/"))
+    assert server.requests[1].at - server.requests[0].at <= longest
 
 
 @pytest.mark.virtual_time

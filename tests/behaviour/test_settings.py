@@ -44,6 +44,7 @@ WRONG: list[tuple[type[Settings], str, list[Any]]] = [
     (Retry, "backoff", ["quickly", {"initial": -1}, {"kind": "none"}, 5, None]),
     (Retry, "statuses", [{200}, {399}, {600}, {"teapot"}, 503]),
     (Retry, "max_retry_after", [-1, NAN, INF, None]),
+    (Retry, "throttled_delay", [-1, NAN, INF, None]),
     (Backoff, "kind", ["quick", None]),
     (Backoff, "initial", [0, -1, NAN, INF]),
     (Backoff, "multiplier", [0.5, 0, NAN, INF]),

@@ -20,13 +20,14 @@ from yarl import URL
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIError, CallRejectedError, ConfigurationError
 from resilient_client._core.events import RetryRefused, RetryScheduled
+from resilient_client._core.kinds import ErrorKind
 from resilient_client._core.protocols import Handler
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._core.validation import parse_duration
 from resilient_client._policies.balancing.balancer import Balancer
 from resilient_client._policies.classify import Fault, fault_of
-from resilient_client._policies.retry.backoff import backoff_delay
+from resilient_client._policies.retry.backoff import backoff_delay, throttled_delay
 from resilient_client._policies.retry.budget import RetryBudgets, RetryTokens
 from resilient_client._policies.retry.decision import Repeat, RetryState, decide
 from resilient_client._policies.retry.retry_after import retry_after
@@ -211,11 +212,13 @@ class _RetriedCall:
     def _repeats(self, fault: Fault, state: RetryCallState | None) -> bool:
         """Whether another attempt follows; if so, its delay is set and its tokens are paid."""
         context, outcome = self._request.context, self._latest
+        retry_state = self._middleware.state_after(self._request, outcome, 1 if state is None else state.attempt_number)
+        throttled = fault.kind is ErrorKind.THROTTLED and retry_state.retry_after is None
         decision = decide(
             fault,
-            self._middleware.state_after(self._request, outcome, 1 if state is None else state.attempt_number),
+            retry_state,
             self._retry,
-            backoff_delay=partial(self._backoff, outcome, state),
+            backoff_delay=partial(self._backoff, outcome, state, throttled),
             tokens=self._tokens,
             rng=context.client.rng,
         )
@@ -228,12 +231,13 @@ class _RetriedCall:
             context.emit(RetryRefused, number=context.attempts, reason=decision.reason)
         return False
 
-    def _backoff(self, outcome: Response | APIError, state: RetryCallState | None) -> float:
+    def _backoff(self, outcome: Response | APIError, state: RetryCallState | None, throttled: bool) -> float:
         """Seconds of backoff: by the settings, or by a callable of the user's such as a tenacity wait."""
         backoff = self._retry.backoff
         if isinstance(backoff, Backoff):
-            step = 1 if state is None else state.attempt_number
-            return backoff_delay(backoff, step, self._delay, self._request.context.client.rng)
+            step, rng = 1 if state is None else state.attempt_number, self._request.context.client.rng
+            drawn = backoff_delay(backoff, step, self._delay, rng)
+            return max(drawn, throttled_delay(self._retry, backoff, step, rng)) if throttled else drawn
         state = RetryCallState(AsyncRetrying(), None, (), {}) if state is None else state
         state.set_result(outcome)
         seconds: object = backoff(state)

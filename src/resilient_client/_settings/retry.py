@@ -57,6 +57,10 @@ class Retry(Settings):
     """The retryable statuses of replies."""
     max_retry_after: Seconds = 60.0
     """A ``Retry-After`` above this many seconds ends the retrying: the reply is returned at once."""
+    throttled_delay: Seconds = 1.0
+    """Seconds to wait at least after the first 429 without ``Retry-After``: a server that asks for fewer requests does
+    not mean 0.1 s. It grows with ``Backoff.multiplier``, is at most ``Backoff.max_delay``, and is up to doubled by
+    jitter. (The AWS SDKs start at 1 s, .NET at 2 s.) A callable as ``backoff`` decides alone."""
 
     @field_validator("backoff", mode="before")
     @classmethod

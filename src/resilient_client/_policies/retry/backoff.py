@@ -16,7 +16,7 @@ from __future__ import annotations
 from random import Random
 from typing import assert_never
 
-from resilient_client._settings.retry import Backoff
+from resilient_client._settings.retry import Backoff, Retry
 
 
 def backoff_delay(backoff: Backoff, attempt: int, previous: float, rng: Random) -> float:
@@ -35,6 +35,22 @@ def backoff_delay(backoff: Backoff, attempt: int, previous: float, rng: Random) 
         Seconds, from 0 to ``backoff.max_delay``.
     """
     return min(backoff.max_delay, _drawn(backoff, attempt, previous, rng))
+
+
+def throttled_delay(retry: Retry, backoff: Backoff, attempt: int, rng: Random) -> float:
+    """The shortest delay after a reply that asks for fewer requests and does not say when to come back.
+
+    Args:
+        retry: The delay before jitter after the first attempt.
+        backoff: The growth from one attempt to the next, and the longest delay.
+        attempt: The attempt that failed, counted from 1.
+        rng: The random generator.
+
+    Returns:
+        Seconds, from the grown delay to twice that, at most ``backoff.max_delay``.
+    """
+    base = _grown(retry.throttled_delay, backoff, attempt)
+    return min(backoff.max_delay, rng.uniform(base, 2 * base))
 
 
 def _drawn(backoff: Backoff, attempt: int, previous: float, rng: Random) -> float:
@@ -61,8 +77,12 @@ def _drawn(backoff: Backoff, attempt: int, previous: float, rng: Random) -> floa
 
 
 def _base(backoff: Backoff, attempt: int) -> float:
+    return _grown(backoff.initial, backoff, attempt)
+
+
+def _grown(initial: float, backoff: Backoff, attempt: int) -> float:
     """``initial * multiplier ** (attempt - 1)``, at most ``max_delay``."""
     try:
-        return min(backoff.max_delay, backoff.initial * backoff.multiplier ** (attempt - 1))
+        return min(backoff.max_delay, initial * backoff.multiplier ** (attempt - 1))
     except OverflowError:  # a power of floats raises where a product would give infinity
         return backoff.max_delay

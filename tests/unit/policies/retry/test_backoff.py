@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilient_client._policies.retry.backoff import backoff_delay
-from resilient_client._settings.retry import Backoff, BackoffKind
+from resilient_client._policies.retry.backoff import backoff_delay, throttled_delay
+from resilient_client._settings.retry import Backoff, BackoffKind, Retry
 
 JITTERED: tuple[BackoffKind, ...] = ("full_jitter", "equal_jitter", "additive_jitter", "decorrelated")
 KINDS: tuple[BackoffKind, ...] = ("fixed", "linear", "exponential", *JITTERED)
@@ -109,3 +109,12 @@ def test_pause_with_any_numbers_keeps_the_floor_of_its_law(
     """Only full jitter may go below the first step (equal jitter: below half of it)."""
     floor = {"full_jitter": 0.0, "equal_jitter": backoff.initial / 2}.get(backoff.kind, backoff.initial)
     assert backoff_delay(backoff, attempt, previous, Random(seed)) >= floor
+
+
+@pytest.mark.parametrize(("attempt", "least"), [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 10.0), (5000, 10.0)])
+def test_throttled_delay_grows_and_is_doubled_at_most(attempt: int, least: float) -> None:
+    """It starts at its own delay, grows like the backoff, and jitter is added only."""
+    rng = Random(1)
+    drawn = [throttled_delay(Retry(), Backoff(), attempt, rng) for _ in range(1000)]
+    assert least <= min(drawn) < least * 1.01
+    assert min(10.0, least * 1.99) < max(drawn) + 1e-9 <= min(10.0, least * 2) + 1e-9
