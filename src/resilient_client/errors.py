@@ -21,7 +21,7 @@
         │   ├── RateLimitError             429
         │   └── InternalServerError        500 and above
         ├── APIResponseValidationError     the body did not fit the model
-        ├── ResponseTooLargeError          the body exceeds the limit
+        ├── ResponseTooLargeError          the head or the body exceeds a limit
         ├── RedirectError                  a redirect the policy forbids
         ├── InvalidRequestError            the call itself is wrong, nothing was sent; also a ValueError
         ├── CallCancelledError             the fan-out dropped this call

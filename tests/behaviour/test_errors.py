@@ -73,6 +73,7 @@ NOT_HTTP = Truth(APIConnectionError, K.PROTOCOL, S.HEADERS, True, True)
 NO_CODING = Truth(APIConnectionError, K.PROTOCOL, S.BODY, True, True)
 SLOW = Truth(APITimeoutError, K.TIMEOUT, S.HEADERS, True, True)
 SLOW_BODY = Truth(APITimeoutError, K.TIMEOUT, S.BODY, True, True)
+HEAD_TOO_LARGE = Truth(ResponseTooLargeError, K.TOO_LARGE, S.HEADERS, True, False)
 TOO_LARGE = Truth(ResponseTooLargeError, K.TOO_LARGE, S.BODY, True, False)
 REDIRECT = Truth(RedirectError, K.REDIRECT, S.STATUS, True, False)
 
@@ -99,9 +100,9 @@ TABLE: list[tuple[Step, Truth]] = [
     (faults.truncated_coding("br"), CUT),
     (faults.truncated_coding("zstd"), CUT),
     (faults.garbage(), NOT_HTTP),
-    (faults.oversized_headers(), NOT_HTTP),
-    (faults.many_headers(), NOT_HTTP),
-    (faults.endless_headers(), NOT_HTTP),
+    (faults.oversized_headers(), HEAD_TOO_LARGE),
+    (faults.many_headers(), HEAD_TOO_LARGE),
+    (faults.endless_headers(), HEAD_TOO_LARGE),
     (faults.corrupt_gzip(), NO_CODING),
     (faults.bomb(1 << 20), TOO_LARGE),
     (faults.endless_body(), TOO_LARGE),

@@ -105,6 +105,8 @@ WRONG: list[tuple[type[Settings], str, list[Any]]] = [
     (ConnectionSettings, "trust_env", ["perhaps"]),
     (ConnectionSettings, "cookies", ["perhaps"]),
     (ConnectionSettings, "max_response_size", [0, -1, "big"]),
+    (ConnectionSettings, "max_field_size", [0, -1, None, "big"]),
+    (ConnectionSettings, "max_headers", [0, -1, None, "many"]),
     (ConnectionSettings, "aiohttp_middlewares", [5, [5]]),
     (ClientConfig, "timeout", [0, -1, "soon", True]),
     (ClientConfig, "retry", [5, {"max_attempts": 0}]),

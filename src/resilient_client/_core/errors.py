@@ -16,7 +16,7 @@
         │   ├── NotFoundError 404         ConflictError 409           UnprocessableEntityError 422
         │   └── RateLimitError 429        InternalServerError >= 500
         ├── APIResponseValidationError    the body did not fit the model
-        ├── ResponseTooLargeError         the body exceeds the limit
+        ├── ResponseTooLargeError         the head or the body exceeds a limit
         ├── RedirectError                 a redirect the policy forbids
         ├── InvalidRequestError           the call itself is wrong; nothing was sent (also a ValueError)
         ├── CallCancelledError            the fan-out dropped this call
@@ -290,7 +290,7 @@ class APIResponseValidationError(_ResponseError):
 
 
 class ResponseTooLargeError(_ResponseError):
-    """The body, after decompression, exceeds the size limit. The rest was not read."""
+    """The body, after decompression, or the head of the reply exceeds a size limit. The rest was not read."""
 
     _kind = ErrorKind.TOO_LARGE
     _stage = Stage.BODY

@@ -35,6 +35,10 @@ class ConnectionSettings(Settings):
     """Whether cookies are kept between calls."""
     max_response_size: Annotated[int, Field(gt=0)] | None = 64 * 1024 * 1024
     """Bytes of a body after decompression. ``None``: no limit. A streamed body has no limit."""
+    max_field_size: Annotated[int, Field(gt=0)] = 8190
+    """Bytes of one header field of a reply, and of its status line. A larger one is a ``ResponseTooLargeError``."""
+    max_headers: Annotated[int, Field(gt=0)] = 128
+    """Header fields of a reply. More are a ``ResponseTooLargeError``."""
     aiohttp_middlewares: tuple[Callable[..., Any], ...] = ()
     """aiohttp client middlewares, passed to the session. Each of them sees every wire request."""
 

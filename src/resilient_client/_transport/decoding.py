@@ -24,6 +24,8 @@ from typing import Protocol
 _PIECE = 64 * 1024  # the most a library call is given, and about the most it may return
 _MAX_CODINGS = 5  # each may multiply by thousands; urllib3 set the same bound after CVE-2025-66418
 _ZSTD_WINDOW_LOG = 23  # 8 MiB: the largest window a sender may use over HTTP (RFC 9659)
+_GZIP = b"\x1f\x8b"  # RFC 1952 section 2.3.1
+_ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes((0x50 + n, 0x2A, 0x4D, 0x18)) for n in range(16)))  # RFC 8878 section 3.1
 
 
 class DecodingFailure(Exception):  # noqa: N818 -- internal: the transport translates it into a public XError
@@ -36,6 +38,10 @@ class UndecodableBody(DecodingFailure):
 
 class CorruptBody(DecodingFailure):
     """The coded bytes break the rules of their coding."""
+
+
+class NotInCoding(CorruptBody):
+    """Bytes are not in the announced coding at all, from the start or after its end. They would be the same again."""
 
 
 class TruncatedBody(DecodingFailure):
@@ -143,6 +149,7 @@ class _Coding:
     error: type[Exception]  # what the library raises for corrupt data
     repeats: bool = False  # another stream may follow the first
     padding: bytes = b""  # meaningless bytes after the end
+    magic: tuple[bytes, ...] = ()  # one of these begins each stream; (): the format has none
 
 
 class _Stage:
@@ -161,6 +168,7 @@ class _Stage:
         stream = self._stream
         while data:
             if stream is None:
+                self._check_magic(data)
                 stream = self._stream = self._coding.open(data)
             elif stream.eof:
                 stream, data = None, self._after_end(data)
@@ -180,8 +188,15 @@ class _Stage:
         """Return the data after the end of a stream that must begin the next one."""
         data = data.lstrip(self._coding.padding)
         if data and not self._coding.repeats:
-            raise CorruptBody(f"{len(data)} bytes follow the end of the {self._coding.name} body")
+            raise NotInCoding(f"{len(data)} bytes follow the end of the {self._coding.name} body")
         return data
+
+    def _check_magic(self, data: bytes) -> None:
+        coding = self._coding
+        if coding.magic and not any(data.startswith(magic[: len(data)]) for magic in coding.magic):
+            if self._stream is not None:
+                raise NotInCoding(f"{len(data)} bytes follow the end of the {coding.name} body")
+            raise NotInCoding(f"corrupt {coding.name} body: its first bytes are not {coding.name}")
 
     def _decompress(self, stream: _Stream, data: bytes) -> bytes:
         try:
@@ -219,7 +234,7 @@ def _coding(name: str) -> _Coding:
         case "gzip" | "x-gzip":
             # Members may follow one another (RFC 1952 section 2.2), and zeros may pad the last, as for gzip(1).
             # Any other byte after the end is an error: it may as well be a damaged member.
-            return _Coding("gzip", lambda _: zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error, True, b"\0")
+            return _Coding("gzip", lambda _: zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error, True, b"\0", (_GZIP,))
         case "deflate":
             return _Coding("deflate", _open_deflate, zlib.error)
         case "br" if brotli := _brotli():
@@ -227,7 +242,7 @@ def _coding(name: str) -> _Coding:
         case "zstd" if module := _zstd():
             zstd = import_module(module)
             options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-            return _Coding("zstd", lambda _: zstd.ZstdDecompressor(options=options), zstd.ZstdError, True)
+            return _Coding("zstd", lambda _: zstd.ZstdDecompressor(options=options), zstd.ZstdError, True, magic=_ZSTD)
         case "br" | "zstd":
             raise UndecodableBody(f"to decode {name}: pip install 'resilient-client[speed]'")
         case _:

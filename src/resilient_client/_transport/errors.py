@@ -21,7 +21,13 @@ from resilient_client._core.errors import (
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.request import Request
 from resilient_client._transport.aiohttp_internals import http_exceptions
-from resilient_client._transport.decoding import BodyTooLarge, DecodingFailure, TruncatedBody, UndecodableBody
+from resilient_client._transport.decoding import (
+    BodyTooLarge,
+    DecodingFailure,
+    NotInCoding,
+    TruncatedBody,
+    UndecodableBody,
+)
 from resilient_client._transport.hooks import ConnectionLost
 from resilient_client._transport.trace import WireTrace
 
@@ -47,6 +53,13 @@ def translate(error: Exception, request: Request, trace: WireTrace) -> Exception
         return _broken(request, ErrorKind.DISCONNECTED, stage, str(error))
     if isinstance(error, UndecodableBody):
         return APIConnectionError(str(error), kind=ErrorKind.PROTOCOL, stage=stage, label=request.label)
+    if isinstance(error, NotInCoding):
+        failure = APIConnectionError(str(error), kind=ErrorKind.PROTOCOL, stage=stage, label=request.label)
+        failure.advice = (
+            "not retried, as it would be the same again",
+            "headers={'Accept-Encoding': 'identity'} asks for the body without a coding",
+        )
+        return failure
     if isinstance(error, DecodingFailure):
         return _broken(request, ErrorKind.PROTOCOL, stage, str(error))
     if isinstance(error, UnicodeError) and trace.sent is None:  # from the resolver
@@ -73,6 +86,8 @@ def _connection(error: Exception, request: Request, trace: WireTrace, stage: Sta
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _failed(request, ErrorKind.CONNECT, Stage.CONNECT, f"the proxy answered {error.status}")
     if isinstance(error, aiohttp.ClientResponseError | http_exceptions.HttpProcessingError):
+        if (exceeded := _exceeded_limit(error.message)) is not None:
+            return ResponseTooLargeError(exceeded, stage=stage, label=request.label)
         rule = _cut(error.message).partition(":")[0]  # bytes of the response follow the colon, which may be a cookie
         return _broken(request, ErrorKind.PROTOCOL, stage, f"the reply is not valid HTTP ({rule})")
     if isinstance(error, aiohttp.ClientPayloadError):
@@ -80,6 +95,13 @@ def _connection(error: Exception, request: Request, trace: WireTrace, stage: Sta
     if trace.sent is None:
         return _failed(request, ErrorKind.CONNECT, stage, f"cannot connect ({type(error).__name__})")
     return _lost(error, request, trace)
+
+
+def _exceeded_limit(message: str) -> str | None:
+    """What to raise if the head of a reply is above a limit of this client. The next reply would have the same head."""
+    if message.startswith("Got more than"):
+        return "a header field of the reply, or its status line, is too large; raise max_field_size"
+    return "the reply has too many header fields; raise max_headers" if message.startswith("Too many") else None
 
 
 def _lost(cause: Exception, request: Request, trace: WireTrace) -> APIError:

@@ -81,14 +81,15 @@ class _Origin(aiohttp.ClientRequest):
 class FastPath:
     """Sends requests over the connections of one session."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, keep_alive: bool) -> None:
+    def __init__(self, session: aiohttp.ClientSession, settings: ConnectionSettings) -> None:
         """Use the connector of ``session``, which owns all connections, idle ones included."""
         assert session.connector is not None  # noqa: S101 -- it is open: it was just made
         self._connector = session.connector
         self._session = session
         self._loop = asyncio.get_running_loop()
         self._origins: dict[Endpoint, _Origin] = {}
-        self._closing = not keep_alive
+        self._closing = settings.keepalive <= 0
+        self._max_field_size, self._max_headers = settings.max_field_size, settings.max_headers
 
     async def send(self, request: Request, timeout: aiohttp.ClientTimeout, trace: WireTrace) -> FastPathResponse:
         """Send a request that ``takes`` accepted, and wait for the head of its response.
@@ -106,6 +107,9 @@ class FastPath:
                 read_until_eof=True,
                 auto_decompress=False,
                 read_timeout=timeout.sock_read,
+                max_line_size=self._max_field_size,
+                max_field_size=self._max_field_size,
+                max_headers=self._max_headers,
             )
             await self._write(request, origin, protocol)
             protocol.start_timeout()

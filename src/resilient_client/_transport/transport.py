@@ -162,7 +162,7 @@ class AiohttpTransport:
             session = self._session = self.make_session()
             pool = Pool(settings.pool_size, settings.pool_size_per_host)
             if fast_path.possible(session, settings):
-                self._fast_path = fast_path.FastPath(session, keep_alive=settings.keepalive > 0)
+                self._fast_path = fast_path.FastPath(session, settings)
         elif session.closed or session.connector is None:
             raise ClientClosedError("the session given to the client is closed; give an open one")
         else:

@@ -18,6 +18,7 @@ from resilient_client._transport import decoding
 from resilient_client._transport.decoding import (
     BodyTooLarge,
     CorruptBody,
+    NotInCoding,
     TruncatedBody,
     UndecodableBody,
     accept_encoding,
@@ -245,6 +246,24 @@ def test_garbage_after_end_is_corrupt(name: str, encode: Encoder) -> None:
     for chunks in ([encode(TEXT) + b"garbage"], [encode(TEXT), b"garbage"]):
         with pytest.raises(CorruptBody):
             decode(name, *chunks)
+
+
+@pytest.mark.parametrize("name", ["gzip", "deflate", "zstd"])
+@pytest.mark.parametrize("split", [False, True])
+def test_garbage_after_end_is_not_in_coding(name: str, split: bool) -> None:
+    """It is told from a damaged body, because the next reply would be the same."""
+    coded = ENCODERS[name][1](TEXT)
+    with pytest.raises(NotInCoding, match=f"7 bytes follow the end of the {name} body"):
+        decode(name, *([coded, b"garbage"] if split else [coded + b"garbage"]))
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_magic_number_in_any_split_is_found(name: str) -> None:
+    """A body that comes byte by byte is in its coding, and so is one that begins with a skippable frame."""
+    coded = ENCODERS[name][1](TEXT)
+    if name == "zstd":
+        coded = b"\x50\x2a\x4d\x18\x01\x00\x00\x00x" + coded
+    assert decode(name, *(coded[at : at + 1] for at in range(len(coded)))) == TEXT
 
 
 @pytest.mark.parametrize("kind", ["deflate", "bare deflate", "br"])
