@@ -36,7 +36,6 @@ from resilient_client.testing.faults import (
     drip,
     drop,
     endless_body,
-    endless_informational,
     hang_before_headers,
     hang_in_body,
     hang_in_headers,
@@ -95,7 +94,6 @@ def test_deadline_cuts_dripping_stream() -> None:
     [
         (hang_before_headers(), Stage.HEADERS),
         (hang_in_headers(), Stage.HEADERS),
-        (endless_informational(), Stage.HEADERS),
         (hang_in_body(), Stage.BODY),
     ],
 )

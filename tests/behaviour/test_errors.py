@@ -89,7 +89,7 @@ TABLE: list[tuple[Step, Truth]] = [
     (faults.garbage(b""), LOST),
     (faults.hang_before_headers(), SLOW),
     (faults.hang_in_headers(), SLOW),
-    (faults.endless_informational(), SLOW),
+    (faults.endless_informational(), NOT_HTTP),
     (faults.hang_in_body(), SLOW_BODY),
     (faults.drip(), SLOW_BODY),
     (faults.truncate(), CUT),

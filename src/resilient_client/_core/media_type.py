@@ -6,8 +6,9 @@ import re
 from typing import Final, NamedTuple
 
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_ESSENCE: Final = re.compile(rf"\s*({_WORD}/{_WORD})\s*(?=;|$)")
-_PARAMETER: Final = re.compile(rf";\s*(?:({_WORD})\s*=\s*(?:({_WORD})|\"((?:[^\"\\]|\\.)*)\"))?\s*(?=;|$)")
+_ESSENCE: Final = re.compile(rf"\s*({_WORD}/{_WORD})\s*")
+_PART: Final = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)*')  # up to a semicolon outside of quotes
+_CHARSET: Final = re.compile(rf"\s*charset\s*=\s*(?:({_WORD})|\"((?:[^\"\\]|\\.)*)\")\s*", re.IGNORECASE)
 
 
 class MediaType(NamedTuple):
@@ -32,14 +33,22 @@ def parse_media_type(text: str) -> MediaType:
 
     Type, names and charset are case-insensitive. The first charset counts.
     """
-    found = _ESSENCE.match(text)
-    if found is None:
-        return MediaType("", None)
-    at = found.end()
-    while (parameter := _PARAMETER.match(text, at)) is not None:
-        name, token, quoted = parameter.groups()
-        if name is not None and name.lower() == "charset":
-            value = token if token is not None else re.sub(r"\\(.)", r"\1", quoted)
-            return MediaType(found[1].lower(), value.lower())
-        at = parameter.end()
-    return MediaType(found[1].lower(), None)
+    essence, *parameters = _parts(text)
+    found = _ESSENCE.fullmatch(essence)
+    charset = next(filter(None, map(_CHARSET.fullmatch, parameters)), None)
+    value = None
+    if charset is not None:
+        value = charset[1] if charset[1] is not None else re.sub(r"\\(.)", r"\1", charset[2])
+    return MediaType("" if found is None else found[1].lower(), None if value is None else value.lower())
+
+
+def _parts(text: str) -> list[str]:
+    """Split at the semicolons outside of quotes. What is malformed between two of them hides nothing behind it."""
+    parts, at = [], 0
+    while True:
+        part = _PART.match(text, at)
+        assert part is not None  # noqa: S101 - the pattern also matches nothing
+        parts.append(part[0])
+        at = part.end() + 1
+        if at > len(text):
+            return parts

@@ -22,6 +22,7 @@ ALL_ERRORS_UP_TO: Final = 16 * 1024
 MAX_JSON_VALUES: Final = 1_000_000
 """The default of ``ClientConfig.max_json_values``."""
 _MAX_SHOWN: Final = 5
+_MAX_LISTED: Final = 10_000  # errors of which pydantic is asked for a description: it describes all or none
 
 _NOT_SCHEMAS: Final = frozenset({"metadata", "serialization", "default", "expected", "config", "cls", "function"})
 """Parts of a core schema that hold values of users, not schemas."""
@@ -43,13 +44,11 @@ class ModelValidator(Generic[T]):
         self._adapter: TypeAdapter[T] = TypeAdapter(model)
 
     def validate(self, content: bytes) -> T:
-        """Return the value in a body of UTF-8 JSON. An empty body counts as ``null``.
+        """Return the value in a body of UTF-8 JSON.
 
         Raises:
             ValidationError: The body does not fit, or is not JSON.
         """
-        if not content:
-            return self._adapter.validate_python(None)
         if len(content) <= ALL_ERRORS_UP_TO:
             return self._adapter.validate_json(content)
         return cast("T", self._fail_fast.validate_json(content))
@@ -91,6 +90,8 @@ def describe(error: ValidationError, *, all_errors: bool) -> str:
         error: What pydantic raised.
         all_errors: Whether it holds all errors. If not, the description says so.
     """
+    if (count := error.error_count()) > _MAX_LISTED:  # members that a model forbids make an error each
+        return f"{count:,} errors"
     found = error.errors(include_url=False, include_context=False, include_input=False)
     places = [f"{quoted('.'.join(map(str, each['loc']))) or 'body'}: {each['type']}" for each in found[:_MAX_SHOWN]]
     if len(found) > _MAX_SHOWN:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json as jsonlib
+import re
 from codecs import lookup
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from multidict import CIMultiDictProxy
 from pydantic import ValidationError
+from pydantic_core import from_json
 from typing_extensions import TypeForm
 from yarl import URL
 
@@ -27,6 +29,8 @@ T = TypeVar("T")
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid")
 _MARKS = (b"\xef", b"\xfe", b"\xff")  # the first byte of a byte order mark
+_TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+"""The texts in JSON. One without an end reaches to the end of the body, so that the search takes one pass."""
 _NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
 """Python codecs that are text encodings, but not charsets of HTTP: for host names and source code."""
 
@@ -87,10 +91,13 @@ class Response:
         elapsed: Seconds the whole call took.
         from_fallback: Whether this is the response to the ``Call`` of a ``Fallback``, in place of the original call.
         open_body: The unread body of a call opened with ``stream``, or ``None`` if the body was read.
+        undecoded: Why a content coding was not removed from ``content``, such as "unknown content coding 'none'", else
+            ``""``. Some servers announce a coding and send none, so the body may be usable as it is.
         max_json_values: The number of JSON values that ``json`` and ``parse`` accept, or ``None`` for any.
     """
 
     from_fallback = False
+    undecoded = ""
     elapsed = 0.0
     open_body: OpenBody | None = None
     max_json_values: int | None = MAX_JSON_VALUES
@@ -174,14 +181,12 @@ class Response:
         """
         self._check_json_values()
         try:
-            return jsonlib.loads(self.content)
-        except jsonlib.JSONDecodeError as error:
-            position = f"at character {error.pos}"
-        except RecursionError:
-            position = "nested too deep"
-        except ValueError:  # bytes that are no text, or an integer of thousands of digits
-            position = "not text, or a number that is too long"
-        raise self._validation_error("is not JSON", position)
+            return from_json(_as_utf8(self.content))
+        except UnicodeDecodeError:
+            where = "not text"
+        except ValueError as error:
+            where = quoted(str(error))
+        raise self._validation_error("is not JSON", where)
 
     def parse(self, model: TypeForm[T]) -> T:
         """Parse the body as JSON and validate it against a type. An empty body counts as ``null``.
@@ -197,7 +202,7 @@ class Response:
         validator = validator_for(model)
         self._check_json_values()
         try:
-            return validator.validate(_as_utf8(self.content))
+            return validator.validate(_as_utf8(self.content) if self.content else b"null")
         except ValidationError as error:
             where = describe(error, all_errors=len(self.content) <= ALL_ERRORS_UP_TO)
         except RecursionError:
@@ -223,12 +228,14 @@ class Response:
         if not parse_media_type(self.headers.get("content-type", "")).is_problem:
             return None
         try:
-            problem = jsonlib.loads(self.content)
-        except (ValueError, RecursionError):
+            problem = from_json(_as_utf8(self.content))
+        except ValueError:
             return None
         return problem if isinstance(problem, dict) else None
 
     def _validation_error(self, fault: str, where: str) -> APIResponseValidationError:
+        if self.undecoded:
+            where += f"; {self.undecoded}"
         media_type = quoted(self.headers.get("content-type", "no media type"))
         return APIResponseValidationError(
             f"the body of the reply {self.status} ({len(self.content)} bytes, {media_type}) {fault}: {where}",
@@ -239,12 +246,15 @@ class Response:
     def _check_json_values(self) -> None:
         """Refuse JSON that would expand to gigabytes of objects, before it holds the event loop for seconds.
 
-        Each value but the first follows a comma or a bracket, so these are counted. A value takes up to 100 bytes.
+        Each value but the first follows a comma or a bracket outside of texts, so these are counted. A value takes up
+        to 100 bytes.
         """
         content, limit = self.content, self.max_json_values
         if limit is None or len(content) <= limit:  # a value takes a byte at least
             return
-        values = sum(map(content.count, (b",", b"[", b"{")))
+        values = _count_values(content)
+        if values > limit:  # perhaps within texts: look closer
+            values = _count_values(_TEXTS.sub(b"", content))
         if values > limit:
             raise ResponseTooLargeError(
                 f"the body of the reply holds about {values:,} JSON values, above max_json_values={limit:,}; "
@@ -272,6 +282,10 @@ class Response:
         return (
             f"<Response {self.status} from {self.url.with_query(None).with_user(None)}, {len(self.content)} bytes{cut}>"
         )
+
+
+def _count_values(content: bytes) -> int:
+    return sum(map(content.count, (b",", b"[", b"{")))
 
 
 def _as_utf8(content: bytes) -> bytes:

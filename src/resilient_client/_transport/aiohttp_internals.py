@@ -68,6 +68,7 @@ BOTH_PATHS: Final = (
     Internal(aiohttp.ClientRequest, "POST_METHODS", "the methods for which aiohttp makes up a Content-Type"),
     Internal(aiohttp.ClientRequest, "update_headers", "lays all headers in one step"),
     Internal(aiohttp.ClientRequest, "update_auto_headers", "keeps aiohttp from making up a Content-Type"),
+    Internal(aiohttp.ClientResponse, "_continue", "a body is sent without the 100 that a server never sends"),
     Internal(aiohttp.ClientResponse, "start", "marks the request as sent, and keeps aiohttp from resending it"),
     Internal(Connection, "protocol", "the protocol of a connection"),
     Internal(ResponseHandler, "__len__", "responses that arrived before any request"),

@@ -33,7 +33,11 @@ class DecodingFailure(Exception):  # noqa: N818 -- internal: the transport trans
 
 
 class UndecodableBody(DecodingFailure):
-    """A coding is unknown, needs a library that is not installed, or too many are stacked."""
+    """Too many codings are stacked."""
+
+
+class UnknownCoding(DecodingFailure):
+    """A coding is unknown, or needs a library that is not installed. The bytes can still be used as received."""
 
 
 class CorruptBody(DecodingFailure):
@@ -111,9 +115,11 @@ def decoder_for(content_encoding: str | None, *, max_size: int | None) -> BodyDe
         The decoder, or None for a body without coding (no header, or only ``identity``).
 
     Raises:
-        UndecodableBody: A coding is unknown or its library missing, or more than five are stacked.
+        UnknownCoding: A coding is unknown, or its library missing.
+        UndecodableBody: More than five are stacked.
     """
-    listed = (name.strip().lower() for name in (content_encoding or "").split(","))
+    # A coding has no parameters (RFC 9110 section 8.4.1). Some servers send them.
+    listed = (name.partition(";")[0].strip().lower() for name in (content_encoding or "").split(","))
     names = [name for name in listed if name not in ("", "identity")]
     if len(names) > _MAX_CODINGS:
         raise UndecodableBody(f"the body has {len(names)} content codings, more than {_MAX_CODINGS}")
@@ -244,9 +250,9 @@ def _coding(name: str) -> _Coding:
             options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
             return _Coding("zstd", lambda _: zstd.ZstdDecompressor(options=options), zstd.ZstdError, True, magic=_ZSTD)
         case "br" | "zstd":
-            raise UndecodableBody(f"to decode {name}: pip install 'resilient-client[speed]'")
+            raise UnknownCoding(f"to decode {name}: pip install 'resilient-client[speed]'")
         case _:
-            raise UndecodableBody(f"unknown content coding {name!r:.40}")
+            raise UnknownCoding(f"unknown content coding {name!r:.40}")
 
 
 @cache

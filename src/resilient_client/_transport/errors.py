@@ -84,7 +84,7 @@ def _connection(error: Exception, request: Request, trace: WireTrace, stage: Sta
         kind, where = (ErrorKind.TLS, Stage.TLS) if in_tls else (ErrorKind.CONNECT, Stage.CONNECT)
         return _failed(request, kind, where, f"cannot connect ({_reason(error.os_error)})", error.os_error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _failed(request, ErrorKind.CONNECT, Stage.CONNECT, f"the proxy answered {error.status}")
+        return _refused_by_proxy(error.status, request)
     if isinstance(error, aiohttp.ClientResponseError | http_exceptions.HttpProcessingError):
         if (exceeded := _exceeded_limit(error.message)) is not None:
             return ResponseTooLargeError(exceeded, stage=stage, label=request.label)
@@ -102,6 +102,20 @@ def _exceeded_limit(message: str) -> str | None:
     if message.startswith("Got more than"):
         return "a header field of the reply, or its status line, is too large; raise max_field_size"
     return "the reply has too many header fields; raise max_headers" if message.startswith("Too many") else None
+
+
+def _refused_by_proxy(status: int, request: Request) -> APIError:
+    """The proxy does not open a tunnel. A 4xx is about the request to the proxy: it says nothing of the upstream.
+
+    The same credentials are refused the same way each time (RFC 9110 section 15.5.8), and repeats may lock an account.
+    """
+    if not 400 <= status < 500:
+        return _failed(request, ErrorKind.CONNECT, Stage.CONNECT, f"the proxy answered {status}")
+    failure = _failed(request, ErrorKind.CLIENT_ERROR, Stage.CONNECT, f"the proxy refused the tunnel with {status}")
+    failure.retryable = False
+    advice = "; check the credentials in the URL of the proxy" if status == 407 else ""
+    failure.advice = (f"not retried, as it would be refused again{advice}",)
+    return failure
 
 
 def _lost(cause: Exception, request: Request, trace: WireTrace) -> APIError:

@@ -29,6 +29,7 @@ from resilient_client._transport.aiohttp_internals import (
     request_method,
 )
 from resilient_client._transport.default_headers import default_headers
+from resilient_client._transport.gate import check_head, expect_response
 from resilient_client._transport.hooks import has_unasked_data, wake_reader_when_lost
 from resilient_client._transport.raw_response import FastPathResponse
 from resilient_client._transport.request_body import is_buffered
@@ -102,6 +103,7 @@ class FastPath:
         protocol = connection.protocol
         assert protocol is not None  # noqa: S101 - it was connected this moment
         try:
+            trace.gate = expect_response(protocol, request.method)
             protocol.set_response_params(
                 skip_payload=request.method == "HEAD",
                 read_until_eof=True,
@@ -121,12 +123,13 @@ class FastPath:
             head, body = await protocol.read()
             while 100 <= head.code < 200 and head.code != 101:  # RFC 9110 section 15.2: the final response follows
                 head, body = await protocol.read()
+            check_head(head.headers, head.code)
             if trace.wire is not None:
                 trace.mark_answered(protocol)
         except BaseException:
             connection.close()
             raise
-        if body.is_eof() and head.code != 101:
+        if body.is_eof():
             connection.release()
             return FastPathResponse(head.code, head.headers, body, None)
         reply = FastPathResponse(head.code, head.headers, body, connection)

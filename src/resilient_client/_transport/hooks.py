@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from resilient_client._transport.aiohttp_internals import Connection, ResponseHandler, http_exceptions
+from resilient_client._transport.gate import check_head, expect_response
 from resilient_client._transport.trace import WireTrace, current_trace
 
 
@@ -111,16 +112,24 @@ class TracingResponse(aiohttp.ClientResponse):
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """Wait for the head of the response."""
-        trace = current_trace.get()
+        trace, protocol = current_trace.get(), connection.protocol
         if trace is not None:
             trace.mark_sent(self._is_reused(connection, trace))
             trace.wire = connection.transport
+            if protocol is not None:
+                trace.gate = expect_response(protocol, self.method)
             if trace.tls and connection.transport is not None:
                 trace.mark_encrypted(connection.transport)
             if trace.reused and has_unasked_data(connection):
                 raise ConnectionLost(aiohttp.ServerDisconnectedError())
+        timer = self._send_body_anyway_after(trace)
         try:
             await super().start(connection)
+            check_head(self.headers, self.status)
+        except http_exceptions.HttpProcessingError:
+            if protocol is not None:
+                protocol.close()  # it may be in the pool again: a response without content is over with its head
+            raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
             failure = ConnectionLost(lost)
         else:
@@ -129,13 +138,31 @@ class TracingResponse(aiohttp.ClientResponse):
             if not self.content.is_eof() and connection.protocol is not None:
                 wake_reader_when_lost(self.content, connection.protocol)
             return self
+        finally:
+            if timer is not None:
+                timer.cancel()
         try:
             raise failure
         finally:
             del failure  # an error whose frame refers to it is freed only by the collector
 
+    def _send_body_anyway_after(self, trace: WireTrace | None) -> asyncio.TimerHandle | None:
+        """Let the body of a request with ``Expect: 100-continue`` go out unasked, after a while.
+
+        The server's 100 may never come: it cannot pass an HTTP/1.0 proxy (RFC 9110 section 10.1.1).
+        """
+        asked = self._continue
+        if asked is None or trace is None:
+            return None
+        return asyncio.get_running_loop().call_later(trace.continue_wait, _set_if_pending, asked)
+
     def _is_reused(self, connection: Connection, trace: WireTrace) -> bool:
         return trace.connecting is None  # the socket factory was not called
+
+
+def _set_if_pending(future: asyncio.Future[bool]) -> None:
+    if not future.done():
+        future.set_result(True)
 
 
 class CallersTracingResponse(TracingResponse):

@@ -10,18 +10,23 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from resilient_client._core.certificate import Certificate
 from resilient_client._core.kinds import Stage
 from resilient_client._core.timings import Timings
 from resilient_client._transport.aiohttp_internals import ResponseHandler
 from resilient_client._transport.certificate import certificate_of
+from resilient_client._transport.gate import Gate
 
 if TYPE_CHECKING:
     from resilient_client._transport.request_body import Upload
 
 current_trace: ContextVar[WireTrace | None] = ContextVar("resilient_client_trace", default=None)
+
+
+MAX_CONTINUE_WAIT: Final = 1.0
+"""Seconds to wait for a 100 (Continue), at most; curl's value."""
 
 
 class WireTrace:
@@ -42,6 +47,8 @@ class WireTrace:
         sockets: Those that were tried; empty once the request is sent.
         encrypted: The transport of a TLS connection, until the exchange is over.
         peer: The certificate of the server as decoded by ``ssl``, of a new connection.
+        continue_wait: Seconds to wait for a 100 (Continue) before the body is sent without it.
+        gate: The protocol of the connection, once a response is expected there.
     """
 
     pooled: float | None = None
@@ -59,6 +66,8 @@ class WireTrace:
     sockets: tuple[socket.socket, ...] = ()
     encrypted: asyncio.WriteTransport | None = None
     peer: Mapping[str, Any] | None = None
+    gate: Gate | None = None
+    continue_wait = MAX_CONTINUE_WAIT
 
     def __init__(self, clock: Callable[[], float], attempt: int, tls: bool) -> None:
         self.clock = clock

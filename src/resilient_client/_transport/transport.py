@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import aiohttp
+from aiohttp import hdrs
 
 from resilient_client._core.errors import APIConnectionError, ClientClosedError, ConfigurationError
 from resilient_client._core.request import Request
@@ -17,11 +18,14 @@ from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._transport import fast_path
 from resilient_client._transport.aiohttp_internals import check_supported
 from resilient_client._transport.errors import translate
+from resilient_client._transport.gate import Gate, ends_with_connection
 from resilient_client._transport.pool import Pool
 from resilient_client._transport.raw_response import RawResponse
 from resilient_client._transport.request_body import Upload, is_buffered
 from resilient_client._transport.response_body import (
+    ERROR_BODY_LIMIT,
     ERROR_BODY_TIMEOUT,
+    BodyReader,
     StreamedBody,
     buffered_body,
     read_body,
@@ -29,7 +33,7 @@ from resilient_client._transport.response_body import (
 )
 from resilient_client._transport.session_factory import aiohttp_timeout, create_session
 from resilient_client._transport.session_path import SessionPath
-from resilient_client._transport.trace import WireTrace, current_trace
+from resilient_client._transport.trace import MAX_CONTINUE_WAIT, WireTrace, current_trace
 
 
 class AiohttpTransport:
@@ -86,9 +90,10 @@ class AiohttpTransport:
                 raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
             raw = await self._send_head(request, trace)
             trace.replied = trace.ended = trace.clock()
-            content = None if raw.status >= 400 or context.streaming else buffered_body(raw, self._max_size)
+            status = raw.status
+            content = None if status >= 300 or context.streaming else buffered_body(raw, self._max_size, trace.gate)
             if content is not None:
-                return Response(raw.status, raw.headers, content, request.url, False, trace)
+                return Response(status, raw.headers, content, request.url, False, trace)
             return await self._receive(raw, request, trace, (session, pool))
         except asyncio.CancelledError:
             attempt.stage = trace.mark_failed()
@@ -127,6 +132,8 @@ class AiohttpTransport:
             return self._fast_path.send(request, timeout, trace)
         if body is not None and not is_buffered(body):
             trace.upload = Upload(body, trace)
+        if hdrs.EXPECT in request.headers:
+            trace.continue_wait = min(MAX_CONTINUE_WAIT, _time_left(request) / 2)
         return self._session_path.send(request, timeout, trace.upload)
 
     async def _receive(
@@ -134,22 +141,30 @@ class AiohttpTransport:
     ) -> Response:
         """Read the body, or leave it open where it is to be streamed."""
         context, truncated = request.context, False
+        reader = BodyReader(raw, self._max_size, _gate_that_ends(raw, request, trace))
         try:
-            if raw.status >= 400:
-                content, truncated = await read_error_body(raw, _max_wait_for_body(request))
-            elif context.streaming and raw.status not in REDIRECTS:
+            if raw.status >= 400 or (raw.status in REDIRECTS and hdrs.LOCATION in raw.headers):
+                # The status, or the Location, is the answer (RFC 9110 section 15.4), whatever becomes of the body.
+                reader.limit(ERROR_BODY_LIMIT)
+                content, truncated = await read_error_body(reader, _max_wait_for_body(request))
+            elif context.streaming:
                 response = Response(raw.status, raw.headers, b"", request.url, False, trace)
-                response.open_body = _open_body(raw, request, trace, *opened)
+                response.open_body = _open_body(reader, request, trace, *opened)
                 context.open_response = response
                 trace.ended = trace.clock()
                 return response
             else:
-                content = await read_body(raw, self._max_size)
+                content = await read_body(reader)
         except BaseException:
             raw.close()
             raise
+        if truncated:
+            raw.close()
         trace.ended = trace.clock()
-        return Response(raw.status, raw.headers, content, request.url, truncated, trace)
+        response = Response(raw.status, raw.headers, content, request.url, truncated, trace)
+        if reader.undecoded:
+            response.undecoded = reader.undecoded
+        return response
 
     def _open(self) -> tuple[aiohttp.ClientSession, Pool]:
         loop = asyncio.get_running_loop()
@@ -185,8 +200,13 @@ async def _wait_for_slot(pool: Pool, request: Request, trace: WireTrace) -> None
     trace.pooled = trace.clock()
 
 
+def _gate_that_ends(raw: RawResponse, request: Request, trace: WireTrace) -> Gate | None:
+    """The gate that knows how the connection ended, if its end is also that of the body."""
+    return trace.gate if ends_with_connection(raw.headers, request.method, raw.status) else None
+
+
 def _open_body(
-    raw: RawResponse, request: Request, trace: WireTrace, session: aiohttp.ClientSession, pool: Pool
+    reader: BodyReader, request: Request, trace: WireTrace, session: aiohttp.ClientSession, pool: Pool
 ) -> StreamedBody:
     """The body as it is left open; it owns the slot in the pool, the connection and the upload until it is closed."""
     endpoint = request.endpoint
@@ -196,7 +216,8 @@ def _open_body(
         trace.release()
         pool.release(endpoint)
 
-    return StreamedBody(raw, on_close, lambda error: _translate(error, request, trace, session))
+    reader.limit(None)
+    return StreamedBody(reader, on_close, lambda error: _translate(error, request, trace, session))
 
 
 def _translate(error: Exception, request: Request, trace: WireTrace, session: aiohttp.ClientSession) -> Exception:
@@ -212,6 +233,10 @@ def _translate(error: Exception, request: Request, trace: WireTrace, session: ai
 
 def _max_wait_for_body(request: Request) -> float:
     """Seconds for the body of an error response: half of what is left, so that a slow body does not hide the status."""
+    return min(ERROR_BODY_TIMEOUT, _time_left(request) / 2)
+
+
+def _time_left(request: Request) -> float:
+    """Seconds until the attempt times out."""
     timeout = request.attempt.timeout
-    left = math.inf if timeout is None else timeout.ends_at - request.context.client.loop_time()
-    return min(ERROR_BODY_TIMEOUT, left / 2)
+    return math.inf if timeout is None else timeout.ends_at - request.context.client.loop_time()

@@ -22,6 +22,10 @@ from resilient_client._core.media_type import parse_media_type
         ("application/problem+jsonx", "application/problem+jsonx", None),
         ("application/problem+json, text/plain", "", None),
         ("charset=utf-8", "", None),
+        ("text/html; x; charset=latin-1", "text/html", "latin-1"),
+        ("text/html; q=a b; charset=latin-1", "text/html", "latin-1"),
+        ("text; charset=latin-1", "", "latin-1"),
+        ('text/html; x="open; charset=latin-1', "text/html", None),
         ("", "", None),
     ],
 )

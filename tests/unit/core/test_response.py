@@ -44,8 +44,12 @@ def test_json_in_any_encoding_of_unicode(encoding):
         b"1" * 5000 + b"x",
         b"[1,",
         b'"\xc3"',
+        b'"\\ud83d"',
+        b'"\xed\xa0\x80"',
+        b"[" * 500 + b"]" * 500,
+        b"\xff\xfe",
     ],
-    ids=range(11),
+    ids=range(15),
 )
 def test_body_that_is_not_json_is_a_validation_error(content):
     """However it is broken, and whichever way it is read."""
@@ -67,9 +71,19 @@ def test_many_values_are_refused_before_they_are_decoded():
     assert len(found.json()) == 1_000_001
 
 
-def test_large_text_is_few_values():
-    """The number of values counts, not that of bytes."""
-    assert len(response(b'"' + b"x" * 5_000_000 + b'"').json()) == 5_000_000
+@pytest.mark.parametrize("text", [b"x", b",", b'\\"[,', b"\\\\,"])
+def test_large_text_is_few_values(text):
+    """The number of values counts, not that of bytes, and a comma within a text is no value."""
+    body = b'["' + text * 2_000_000 + b'"]'
+    assert len(response(body).json()) == 1
+    assert len(response(body).parse(list[str])) == 1
+
+
+@pytest.mark.parametrize("text", [b'"', b'"\\', b'\\"', b'"\\"'])
+def test_counting_values_takes_one_pass(text):
+    """Whatever the bytes are: a search that began again at each quote would take hours."""
+    with pytest.raises((APIResponseValidationError, ResponseTooLargeError)):
+        response(b"[" + b"," * 1_100_000 + text * 1_000_000).json()
 
 
 KINDS = ["text/\udce9", "text/plain\x1b[2J", "a/b;\u2028x", "text/\x85x", "text/" + "x" * 5000, "a\r\nb: c"]

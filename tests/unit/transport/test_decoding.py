@@ -21,6 +21,7 @@ from resilient_client._transport.decoding import (
     NotInCoding,
     TruncatedBody,
     UndecodableBody,
+    UnknownCoding,
     accept_encoding,
     decoder_for,
 )
@@ -151,9 +152,9 @@ def test_decoder_for_six_codings_is_refused() -> None:
 
 def test_unknown_coding_refused_by_name() -> None:
     """An unknown coding is named, shortened."""
-    with pytest.raises(UndecodableBody, match="'compress'"):
+    with pytest.raises(UnknownCoding, match="'compress'"):
         decoder_for("gzip, compress", max_size=None)
-    with pytest.raises(UndecodableBody) as caught:
+    with pytest.raises(UnknownCoding) as caught:
         decoder_for("x" * 5000, max_size=None)
     assert len(str(caught.value)) < 100
 
@@ -162,7 +163,7 @@ def test_unknown_coding_refused_by_name() -> None:
 def test_missing_library_names_remedy(name: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that sends what was not asked for is answered with the command that helps."""
     monkeypatch.setattr(decoding, library, lambda: "")
-    with pytest.raises(UndecodableBody, match=rf"{name}: pip install 'resilient-client\[speed\]'"):
+    with pytest.raises(UnknownCoding, match=rf"{name}: pip install 'resilient-client\[speed\]'"):
         decoder_for(name, max_size=None)
 
 

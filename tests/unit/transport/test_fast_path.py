@@ -10,8 +10,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aioresponses import aioresponses
+from tests.behaviour.support import failure
 
-from resilient_client import APIClient, ConnectionSettings, Timeout
+from resilient_client import APIClient, ConnectionSettings, ErrorKind, Timeout
 from resilient_client._transport import fast_path
 from resilient_client._transport.session_path import SessionPath
 from resilient_client.testing._aioresponses_compat import install_aioresponses_compat
@@ -90,15 +91,15 @@ async def test_informational_replies_are_skipped(server: FaultServer) -> None:
 
 
 @pytest.mark.usefixtures("both_paths")
-async def test_switched_protocol_is_not_reused(server: FaultServer) -> None:
-    """After a 101 the connection is not used any more."""
+async def test_unasked_switch_of_protocols_is_no_answer(server: FaultServer) -> None:
+    """A 101 that nobody asked for is not HTTP any more (RFC 9110 section 15.2.2), and its connection is closed."""
 
     async def switch(_request: ReceivedRequest, wire: Wire) -> None:
         await wire.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n")
 
     server.script(switch, reply())
-    async with APIClient(server.url) as api:
-        assert (await api.get("/")).status == 101
+    async with APIClient(server.url, retry=None) as api:
+        assert (await failure(api.get("/"))).kind is ErrorKind.PROTOCOL
         assert (await api.get("/")).status == 200
     assert server.connections == 2
 

@@ -100,6 +100,8 @@ def parse_url(text: str) -> URL:
         return URL(text)
     url = URL(f"{written.scheme}://{written.authority}")
     url.host  # noqa: B018 - decodes the host, and raises if its IDNA form is not valid
+    if not written.path and not written.query:
+        return url
     return URL.build(
         scheme=url.scheme,
         authority=url.raw_authority,
