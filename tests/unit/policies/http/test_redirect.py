@@ -33,7 +33,7 @@ def decide(location, *, visited=(ASKED,), max_redirects=5, mode="any"):
         ("c%3Ad", "https://h.example/a/c%3Ad"),
         ("../c", "https://h.example/c"),
         ("?y=%28", "https://h.example/a/b?y=%28"),
-        ("//other.example", "https://other.example/"),
+        ("//other.example", "https://other.example"),
         ("HTTPS://Other.Example:443/x", "https://other.example/x"),
         ("/caf\udce9", "https://h.example/caf%E9"),
         ("/caf\xe9 1", "https://h.example/caf%C3%A9%201"),
