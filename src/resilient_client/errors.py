@@ -5,7 +5,7 @@
     ResilientClientError
     ├── ConfigurationError                 a setting is wrong; also a ValueError
     │   ├── ClientClosedError              the client was closed
-    │   ├── WrongLoopError                 the client belongs to another event loop
+    │   ├── WrongLoopError                 the client belongs to another event loop that is open, or was closed in use
     │   └── MissingExtraError              an optional dependency is not installed
     └── APIError                           one call failed
         ├── APIConnectionError             no usable reply

@@ -25,7 +25,6 @@ from resilient_client import (
     Retry,
     RetryBudget,
     Timeout,
-    WrongLoopError,
 )
 from resilient_client._core.events import AttemptStarted, CallFinished, Event
 from resilient_client._policies.circuit.circuit import CircuitState
@@ -50,22 +49,6 @@ def test_client_is_built_without_a_loop() -> None:
 
     assert repr(BUILT_AT_IMPORT).startswith("<APIClient '127.0.0.1'")
     assert asyncio.run(use()) is ErrorKind.CONNECT
-
-
-def test_client_on_another_loop_refused() -> None:
-    """A clear error instead of a hang, and the first loop is still the one it belongs to."""
-    api = APIClient(refused_url(), retry=None)
-
-    async def use() -> None:
-        await failure(api.get("/"))
-        await api._runtime.transport.close()
-
-    async def use_again() -> None:
-        with pytest.raises(WrongLoopError, match="use one client per event loop"):
-            await api.get("/")
-
-    asyncio.run(use())
-    asyncio.run(use_again())
 
 
 async def test_client_is_shared_by_many_tasks(server: FaultServer) -> None:

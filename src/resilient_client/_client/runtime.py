@@ -103,9 +103,12 @@ class Runtime(ClientContext):
     def bind(self) -> None:
         """Belong to the running loop from now on, unless bound already.
 
+        A loop that was closed while nothing was in flight lets go of the client. Tests that run an application twice,
+        each time on a loop of its own, share a client in this way. Circuits, budgets and limits are kept.
+
         Raises:
             ClientClosedError: The client is closed.
-            WrongLoopError: It was first used on another loop.
+            WrongLoopError: It belongs to another loop that still exists, or was closed with calls in flight.
         """
         loop = asyncio.get_running_loop()
         if loop is self.loop:
@@ -113,14 +116,28 @@ class Runtime(ClientContext):
         if self._closed:
             raise ClientClosedError(f"the client {self.name!r} is closed; make a new one, or keep it open while in use")
         if self.loop is not None:
-            raise WrongLoopError(
-                f"the client {self.name!r} was first used on another event loop, to which its connections belong; "
-                "use one client per event loop, for example one made in each asyncio.run()"
-            )
+            self._leave(self.loop)
         self.loop = loop
         self.use_loop(loop)
         if self.endpoints is not None:
             self.endpoints.start(loop)
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop belonging to a loop, which must be closed and idle."""
+        used = f"the client {self.name!r} was first used on another event loop"
+        if not loop.is_closed():
+            raise WrongLoopError(
+                f"{used}, to which its connections belong; "
+                "use one client per event loop, for example one made in each asyncio.run()"
+            )
+        if self.timer.active or getattr(self.transport, "in_use", 0):
+            raise WrongLoopError(
+                f"{used}, which was closed while calls or streams were in flight; await or cancel them and leave their "
+                "streams before the loop is closed, as asyncio.run() does, or make a new client"
+            )
+        if (leave_loop := getattr(self.transport, "leave_loop", None)) is not None:
+            leave_loop()
+        self.loop = None
 
     async def close(self) -> None:
         """Give back all connections. May be called twice."""

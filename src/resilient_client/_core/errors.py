@@ -70,7 +70,7 @@ class ClientClosedError(ConfigurationError):
 
 
 class WrongLoopError(ConfigurationError):
-    """The client was first used on another event loop, and its connections belong to that loop."""
+    """The client belongs to another event loop, which is still open or was closed with calls in flight."""
 
 
 class MissingExtraError(ConfigurationError):

@@ -29,7 +29,12 @@ class Middleware(Protocol):
 
 
 class Transport(Protocol):
-    """Sends requests over the network, each exactly once."""
+    """Sends requests over the network, each exactly once.
+
+    A client whose event loop was closed may be used on another one. A transport that holds something of the loop, such
+    as connections, also has a method ``leave_loop()``, which drops it, and an attribute ``in_use``, the number of
+    requests and open bodies. A client does not leave its loop while ``in_use`` is above 0.
+    """
 
     async def send(self, request: Request) -> Response:
         """Send the request and return its response, whatever the status.

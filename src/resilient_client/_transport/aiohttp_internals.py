@@ -10,6 +10,7 @@ The rest of the package imports such names from here only, on both paths. What a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
@@ -35,6 +36,7 @@ __all__ = [
     "StreamWriter",
     "check_supported",
     "http_exceptions",
+    "idle_connections",
     "is_tested_release",
     "middlewares_of",
     "request_method",
@@ -129,6 +131,12 @@ def request_method() -> object:
 def middlewares_of(session: aiohttp.ClientSession) -> tuple[Any, ...]:
     """The middlewares of a caller's session, which those given with a request would replace."""
     return tuple(getattr(session, "_middlewares", ()))
+
+
+def idle_connections(connector: aiohttp.BaseConnector) -> list[ResponseHandler]:
+    """The connections that a connector keeps for reuse. Empty if a release of aiohttp keeps them elsewhere."""
+    kept: dict[ConnectionKey, Iterable[tuple[ResponseHandler, float]]] = getattr(connector, "_conns", {})
+    return [protocol for connections in kept.values() for protocol, _ in connections]
 
 
 def _missing(internals: tuple[Internal, ...]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 from aiohttp import hdrs
 
-from resilient_client._core.errors import APIConnectionError, ClientClosedError, ConfigurationError
+from resilient_client._core.errors import APIConnectionError, ClientClosedError, ConfigurationError, WrongLoopError
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._policies.http.redirect import REDIRECTS
@@ -19,6 +19,7 @@ from resilient_client._transport import fast_path
 from resilient_client._transport.aiohttp_internals import check_supported
 from resilient_client._transport.errors import translate
 from resilient_client._transport.gate import Gate, ends_with_connection
+from resilient_client._transport.loop_end import Watch, drop_session, watch
 from resilient_client._transport.pool import Pool
 from resilient_client._transport.raw_response import RawResponse
 from resilient_client._transport.request_body import Upload, is_buffered
@@ -68,6 +69,8 @@ class AiohttpTransport:
         self._session = session
         self._opened: tuple[aiohttp.ClientSession, Pool] | None = None
         self._fast_path: fast_path.FastPath | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watch: Watch | None = None
         self._session_path: SessionPath
         self._clock: Callable[[], float] = time.perf_counter
         self._max_size = settings.max_response_size
@@ -117,8 +120,35 @@ class AiohttpTransport:
     async def close(self) -> None:
         """Close the session if it is our own. May be called twice."""
         self._closed = True
-        if self._session is not None and not self._is_callers_session:
-            await self._session.close()
+        if self._session is None or self._is_callers_session:
+            return
+        if self._loop is not None and self._loop.is_closed():
+            self.leave_loop()
+            return
+        await self._session.close()
+        if self._watch is not None:
+            await self._watch.aclose()
+
+    @property
+    def in_use(self) -> int:
+        """Requests and open bodies that hold a slot of the pool."""
+        return 0 if self._opened is None else self._opened[1].in_use
+
+    def leave_loop(self) -> None:
+        """Drop the session and the connections of a loop that is closed. The next request makes new ones.
+
+        Raises:
+            WrongLoopError: The session is a caller's. Only its owner can replace it.
+        """
+        if self._is_callers_session:
+            raise WrongLoopError(
+                "the session given to the client belongs to an event loop that was closed; make a session and a client "
+                "on each event loop, or leave session out"
+            )
+        session = self._session
+        self._session = self._opened = self._fast_path = self._loop = self._watch = None
+        if session is not None:
+            drop_session(session)
 
     def make_session(self) -> aiohttp.ClientSession:
         """Make the session, on first use; the one thing that a transport in memory replaces."""
@@ -170,11 +200,12 @@ class AiohttpTransport:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise ClientClosedError("the client is closed; make a new one, or keep it open while calls are made")
-        if getattr(loop, "virtual", False):
-            self._clock = loop.time
+        self._loop = loop
+        self._clock = loop.time if getattr(loop, "virtual", False) else time.perf_counter
         settings, session = self._settings, self._session
         if session is None:
             session = self._session = self.make_session()
+            self._watch = watch(session)
             pool = Pool(settings.pool_size, settings.pool_size_per_host)
             if fast_path.possible(session, settings):
                 self._fast_path = fast_path.FastPath(session, settings)
