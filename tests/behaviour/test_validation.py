@@ -39,7 +39,7 @@ pytestmark = pytest.mark.one_loop
         ({"auth": "token"}, "auth is of type str; give BearerAuth(token)"),
         ({"auth": BearerAuth}, "auth is the class BearerAuth; give BearerAuth(token)"),
         ({"middleware": len}, "middleware is of type builtin_function_or_method; give a list"),
-        ({"attempt_middleware": [5]}, "attempt_middleware is of type list; give a list of async functions"),
+        ({"attempt_middleware": [5]}, "attempt_middleware[0] is of type int; give a list of async functions"),
         ({"transport": 5}, "transport is of type int; give an object with send and close"),
         ({"config": 5}, "config is of type int; give ClientConfig(...)"),
         ({"rng": 5}, "rng is of type int; give random.Random(seed)"),

@@ -27,7 +27,7 @@ from resilient_client._call.stream import StreamResponse, check_stream_options
 from resilient_client._core.call import Call
 from resilient_client._core.context import CallContext
 from resilient_client._core.deadline import ambient_deadline
-from resilient_client._core.errors import APIError
+from resilient_client._core.errors import APIError, ResilientClientError
 from resilient_client._core.models import validator_for
 from resilient_client._core.protocols import Handler, Runner
 from resilient_client._core.request import Request
@@ -133,19 +133,22 @@ class Executor:
         """
         try:
             options = call.given
-        except AttributeError:
-            raise finish.not_a_call(call) from None
-        runtime = self.runtime
-        settings = self.stack.for_call(options) if options else self.stack.defaults
-        now = runtime.loop_time()
-        ends_at = ambient_deadline()
-        total = settings.limits.total
-        if total is not None and now + total < ends_at:
-            ends_at = now + total
-        context = CallContext(call, runtime, settings, now, ends_at, streaming)
-        request = self.builder.build(context)
-        if call.response_model is not None:
-            validator_for(call.response_model)  # a type that cannot be used is refused before anything is sent
-        if settings.hedging is None or streaming:
-            return request, runtime.handlers[True, False] if settings.coalesce else runtime.handler
-        return request, runtime.handlers[settings.coalesce, True]
+            runtime = self.runtime
+            settings = self.stack.for_call(options) if options else self.stack.defaults
+            now = runtime.loop_time()
+            ends_at = ambient_deadline()
+            total = settings.limits.total
+            if total is not None and now + total < ends_at:
+                ends_at = now + total
+            context = CallContext(call, runtime, settings, now, ends_at, streaming)
+            request = self.builder.build(context)
+            if call.response_model is not None:
+                validator_for(call.response_model)  # a type that cannot be used is refused before anything is sent
+            if settings.hedging is None or streaming:
+                return request, runtime.handlers[True, False] if settings.coalesce else runtime.handler
+            return request, runtime.handlers[settings.coalesce, True]
+        except ResilientClientError:
+            raise
+        except Exception as failure:  # an argument with methods of its own, which may raise anything
+            invalid = finish.unreadable_call(call, failure)
+        raise invalid  # outside: __context__ would keep the exception, which may hold a secret

@@ -26,6 +26,7 @@ from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.models import MAX_JSON_VALUES
 from resilient_client._core.request import Request, RequestInfo
 from resilient_client._core.response import Response
+from resilient_client._core.validation import unreadable
 from resilient_client._policies.classify import kind_of_status
 from resilient_client._policies.http.redaction import redact_headers, redact_url
 from resilient_client._policies.retry.retry_after import retry_after
@@ -137,10 +138,12 @@ def misused(call: Call[object], error: ConfigurationError) -> APIError:
     return wrapped
 
 
-def not_a_call(value: object) -> InvalidRequestError:
-    """The error for anything else where a ``Call`` is expected."""
+def unreadable_call(call: object, failure: Exception) -> InvalidRequestError:
+    """The error for anything but a ``Call``, and for a call whose arguments raise when they are read."""
+    if isinstance(call, Call):
+        return InvalidRequestError(f"{unreadable('an argument of the call', failure)}; nothing was sent")
     return InvalidRequestError(
-        f"{type(value).__name__} is not a call; give Call.get(path), or send it at once: api.get(path)"
+        f"{type(call).__name__} is not a call; give Call.get(path), or send it at once: api.get(path)"
     )
 
 

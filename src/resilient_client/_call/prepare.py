@@ -16,7 +16,7 @@ from resilient_client._core.errors import ConfigurationError, InvalidRequestErro
 from resilient_client._core.request import Request
 from resilient_client._core.text import plain
 from resilient_client._core.types import HeadersLike, QueryParams
-from resilient_client._core.validation import check_flag, check_mapping, kind_of
+from resilient_client._core.validation import check_flag, check_mapping, kind_of, read_argument, shorten
 from resilient_client._policies.http.headers import checked_headers
 from resilient_client._policies.http.urls import build_url, query_pairs
 from resilient_client._settings.fallback import Fallback
@@ -74,7 +74,7 @@ class RequestBuilder:
             _check_options(options)
         url = self._url_with_params(call.path, options)
         headers = self._headers.copy()
-        if call_headers := options.get("headers"):
+        if (call_headers := options.get("headers")) is not None:
             headers.update(checked_headers(call_headers))
         body = _body(options)
         if body is not None and body.boundary is not None:
@@ -106,7 +106,7 @@ class RequestBuilder:
             return None
         if not isinstance(key, str) or not key.strip():
             raise InvalidRequestError(
-                f"idempotency_key is {key!r:.80}; give a text of your own, 'auto', or leave it out"
+                f"idempotency_key is {shorten(key)}; give a text of your own, 'auto', or leave it out"
             )
         key = plain(key)
         if key == "auto":
@@ -132,7 +132,8 @@ def _check_options(options: CallOptions) -> None:
 
 def _client_headers(headers: HeadersLike | None, idempotency_header: str) -> CIMultiDict[str]:
     """The headers of every call; an idempotency key among them would merge calls that differ."""
-    checked = checked_headers(headers or {}, ConfigurationError)
+    given = {} if headers is None else headers
+    checked = checked_headers(given, ConfigurationError)
     if idempotency_header in checked:
         raise ConfigurationError(
             f"header {idempotency_header!r} would go out with every call; give each call its own idempotency_key"
@@ -143,7 +144,7 @@ def _client_headers(headers: HeadersLike | None, idempotency_header: str) -> CIM
 def _client_params(params: QueryParams | None) -> list[tuple[str, str]]:
     """The parameters of every call; what is wrong with them is a wrong configuration."""
     try:
-        return list(query_pairs(params or {}))
+        return [] if params is None else read_argument("params", lambda: list(query_pairs(params)))
     except InvalidRequestError as error:
         invalid = ConfigurationError(str(error))
     raise invalid

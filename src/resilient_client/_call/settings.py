@@ -75,7 +75,7 @@ class SettingsStack:
         key = tuple((name, _cache_key(value)) for name, value in chosen.items())
         try:
             settings = self._cache.get(key)
-        except TypeError:  # a value that cannot be hashed: valid or not, it is resolved each time
+        except Exception:  # a value that cannot be hashed or compared: valid or not, it is resolved each time
             return self._resolve(chosen)
         if settings is None:
             settings = self._resolve(chosen)

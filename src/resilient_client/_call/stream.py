@@ -215,7 +215,7 @@ def check_stream_options(given: CallOptions) -> None:
         ("coalesce", "its body has one reader"),
         ("hedging", "its body cannot be raced"),
     ):
-        if given.get(name):
+        if (value := given.get(name)) is not None and value is not False:
             raise InvalidRequestError(f"a stream takes no {name}: {why}; leave it out, or use a call that reads all")
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Sequence
+from types import GenericAlias
 
 from yarl import URL
 
 from resilient_client._core.errors import ConfigurationError
+from resilient_client._core.events import Listener
 from resilient_client._core.protocols import Auth, Middleware, Transport
 from resilient_client._core.randomness import new_generator
-from resilient_client._core.validation import kind_of, shorten
+from resilient_client._core.validation import accepts, has_methods, is_async, kind_of, shorten
 from resilient_client._policies.http.urls import parse_base, parse_endpoints
 from resilient_client._settings.config import ClientConfig
 
@@ -21,8 +24,7 @@ def checked_auth(auth: Auth | None) -> Auth | None:
     Raises:
         ConfigurationError: The value is something else, such as a bare token or a class.
     """
-    has_methods = callable(getattr(auth, "apply", None)) and callable(getattr(auth, "refresh", None))
-    if auth is None or (has_methods and not isinstance(auth, type)):
+    if auth is None or has_methods(auth, "apply", "refresh"):
         return auth
     raise ConfigurationError(
         f"auth is {kind_of(auth)}; give BearerAuth(token), BasicAuth(user, password) or your own Auth"
@@ -37,11 +39,45 @@ def checked_middlewares(name: str, value: Sequence[Middleware]) -> tuple[Middlew
         value: The argument.
 
     Raises:
-        ConfigurationError: The value is not a list or tuple, or one of its items is a class or cannot be called.
+        ConfigurationError: The value is not a list or tuple, or one of its items cannot be a middleware.
     """
-    if isinstance(value, (list, tuple)) and all(callable(each) and not isinstance(each, type) for each in value):
-        return tuple(value)
-    raise ConfigurationError(f"{name} is {kind_of(value)}; give a list of async functions (request, call_next)")
+    given: object = value
+    if not isinstance(given, (list, tuple)):
+        raise ConfigurationError(f"{name} is {kind_of(given)}; give a list of async functions (request, call_next)")
+    for index, each in enumerate(given):
+        if fault := _middleware_fault(each):
+            raise ConfigurationError(f"{name}[{index}] {fault}; give a list of async functions (request, call_next)")
+    return tuple(given[:])
+
+
+def _middleware_fault(middleware: object) -> str:
+    """Why an object cannot be a middleware; ``""`` if it can."""
+    if isinstance(middleware, (type, GenericAlias)) or not callable(middleware):
+        return f"is {kind_of(middleware)}"
+    called = getattr(type(middleware), "__call__", None)  # noqa: B004 - the method itself, to see how it is declared
+    for function in (middleware, called):
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            return "yields, where a middleware awaits call_next(request) and returns its response"
+    if not accepts(middleware, 2):
+        return "cannot be called with a request and the next handler"
+    return ""
+
+
+def checked_listener(listener: Listener) -> Listener:
+    """Return a listener of events.
+
+    Raises:
+        ConfigurationError: It cannot be called with an event, or would have to be awaited.
+    """
+    if not callable(listener) or isinstance(listener, type):
+        raise ConfigurationError(f"the listener is {kind_of(listener)}; give a function of one event")
+    if is_async(listener):
+        raise ConfigurationError(
+            "the listener is async, but is not awaited; give a plain function, such as queue.put_nowait"
+        )
+    if not accepts(listener, 1):
+        raise ConfigurationError("the listener cannot be called with one event; give a function of one event")
+    return listener
 
 
 def checked_transport(transport: Transport | None) -> Transport | None:
@@ -50,7 +86,7 @@ def checked_transport(transport: Transport | None) -> Transport | None:
     Raises:
         ConfigurationError: The value has no ``send`` or no ``close``.
     """
-    if transport is None or (hasattr(transport, "send") and hasattr(transport, "close")):
+    if transport is None or has_methods(transport, "send", "close"):
         return transport
     raise ConfigurationError(f"transport is {kind_of(transport)}; give an object with send and close, or leave it out")
 

@@ -32,13 +32,14 @@ from resilient_client._client.fan_out import FanOut
 from resilient_client._client.inspection import Inspection
 from resilient_client._client.runtime import Runtime
 from resilient_client._client.verbs import Verbs
-from resilient_client._core.call import Call, CallOptions
+from resilient_client._core.call import OPTION_NAMES, Call, CallOptions
 from resilient_client._core.errors import APIError, ConfigurationError
+from resilient_client._core.foreign_names import hint_for_client
 from resilient_client._core.outcome import Failure, Outcome, Success
 from resilient_client._core.protocols import Auth, Middleware, Transport
 from resilient_client._core.response import Response
 from resilient_client._core.types import NOT_GIVEN, Duration, HeadersLike, NotGiven, Priority, QueryParams
-from resilient_client._core.validation import suggest
+from resilient_client._core.validation import shorten, suggest
 from resilient_client._policies.http.redaction import redact_url
 from resilient_client._settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client._settings.circuit_breaker import CircuitBreaker
@@ -192,7 +193,7 @@ class APIClient(Verbs, FanOut, Inspection):
         try:
             return await self._executor.run(call, _success, self, wrap=True)
         except APIError as error:
-            return Failure(error, key=getattr(call, "key", None))  # anything but a Call has no key
+            return Failure(error, key=call.key if isinstance(call, Call) else None)
         except ConfigurationError as error:  # raised before there was a request
             return Failure(finish.misused(call, error), key=call.key)
         except Exception as error:
@@ -319,4 +320,9 @@ _KEYWORDS = frozenset(APIClient.__init__.__annotations__) - {"return", "unknown"
 
 
 def _unknown_keyword(name: str, where: str = "APIClient", known: frozenset[str] = _KEYWORDS) -> ConfigurationError:
-    return ConfigurationError(f"{where} has no setting {name!r}; {suggest(name, known)}")
+    hint = hint_for_client(name)
+    if name in OPTION_NAMES:
+        hint = f"it is an option of a call: api.request(method, path, {name}=...)"
+    elif name in _KEYWORDS:
+        hint = f"all views of a client share it: APIClient({name}=...)"
+    return ConfigurationError(f"{where} has no setting {shorten(name)}; {hint or suggest(name, known)}")

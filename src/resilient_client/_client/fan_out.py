@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Never, TypeVar
 
 from resilient_client import _fanout
 from resilient_client._core.call import Call
@@ -30,7 +30,7 @@ class FanOut:
     async def gather(
         self,
         calls: Calls[T],
-        *,
+        *more: Never,
         concurrency: int = 20,
         timeout: Duration | None = None,
         successes: int | None = None,
@@ -42,6 +42,7 @@ class FanOut:
 
         Args:
             calls: Any iterable or async iterable, consumed lazily. A call with a client of its own is run by that one.
+            more: Nothing: the calls are given as one list.
             concurrency: Calls in flight at once, 1 or more.
             timeout: How long all calls together may take. Then finished calls keep their outcomes, and the others are
                 failures of kind ``DEADLINE``. With ``None`` each call has only its own limits.
@@ -61,6 +62,7 @@ class FanOut:
         self._bind()
         return await _fanout.gather(
             calls,
+            *more,
             client=self,
             concurrency=concurrency,
             timeout=timeout,
@@ -71,7 +73,12 @@ class FanOut:
         )
 
     def as_completed(
-        self, calls: Calls[T], *, concurrency: int = 20, timeout: Duration | None = None, ordered: bool = False
+        self,
+        calls: Calls[T],
+        *more: Never,
+        concurrency: int = 20,
+        timeout: Duration | None = None,
+        ordered: bool = False,
     ) -> _fanout.OutcomeStream[T]:
         """Run many calls at once and give their outcomes one by one. Memory does not grow with the number of calls.
 
@@ -80,6 +87,7 @@ class FanOut:
 
         Args:
             calls: Any iterable or async iterable, consumed lazily. A call with a client of its own is run by that one.
+            more: Nothing: the calls are given as one list.
             concurrency: Calls in flight at once, 1 or more. No call is started while that many outcomes are buffered.
             timeout: How long all calls together may take, from the first step on. With ``None`` each call has only its
                 own limits.
@@ -95,4 +103,6 @@ class FanOut:
             Exception: From a step: ``calls`` itself raised it. The calls in flight have been cancelled and awaited.
         """
         self._bind()
-        return _fanout.as_completed(calls, client=self, concurrency=concurrency, timeout=timeout, ordered=ordered)
+        return _fanout.as_completed(
+            calls, *more, client=self, concurrency=concurrency, timeout=timeout, ordered=ordered
+        )

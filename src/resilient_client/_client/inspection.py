@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from resilient_client._client.arguments import checked_listener
 from resilient_client._core.call import Call
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ConfigurationError
@@ -32,12 +33,16 @@ class Inspection:
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Pass every event of this client to ``listener``; see ``resilient_client.events``.
 
-        The listener is called synchronously and must not block. If it raises, the error is logged and the call goes on.
+        The listener is called synchronously and must not block. If it raises, the call goes on, and the error is logged
+        to ``resilient_client.events``, once per type of error and of event.
 
         Returns:
             A function that ends the subscription. It may be called twice.
+
+        Raises:
+            ConfigurationError: The listener is not a function of one event, or is async.
         """
-        return self._runtime.events.subscribe(listener)
+        return self._runtime.events.subscribe(checked_listener(listener))
 
     @property
     def circuits(self) -> Mapping[Endpoint, Circuit]:

@@ -209,13 +209,16 @@ def _fields(data: FormLike) -> list[tuple[str, bytes]]:
     """Flatten the fields of a form as in ``params``: a list repeats its name, and ``None`` is left out."""
     try:
         pairs = [
-            (plain(name) if isinstance(name, str) else str(name), value)
+            (plain(name) if isinstance(name, str) else name, value)
             for name, value in (data.items() if isinstance(data, Mapping) else data)
         ]
     except (TypeError, ValueError):
         raise InvalidRequestError(
             "data= must be a mapping or pairs of form fields; use content= for raw bytes"
         ) from None
+    for name, _ in pairs:
+        if not isinstance(name, str):
+            raise InvalidRequestError(f"data= has the name {shorten(name)}; names are text")
     return [
         (name, _field(name, item))
         for name, value in pairs
@@ -245,12 +248,12 @@ def _from_content(content: ContentLike) -> Body:
     if hasattr(content, "read"):
         _require_binary(content)
         return Body(content, "application/octet-stream", replayable=_position(content) is not None)
-    if callable(content):
+    if callable(content) and not isinstance(content, type):
         return Body(content, "application/octet-stream", replayable=True)
     if isinstance(content, (list, tuple)):
         for piece in content:
             require_bytes(piece)
-    if isinstance(content, Iterable | AsyncIterable) and not isinstance(content, Mapping):
+    if isinstance(content, Iterable | AsyncIterable) and not isinstance(content, (Mapping, type)):
         one_shot = isinstance(content, Iterator) or hasattr(content, "__anext__")
         return Body(content, "application/octet-stream", replayable=not one_shot)
     raise InvalidRequestError(

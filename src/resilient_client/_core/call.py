@@ -10,9 +10,10 @@ from typing_extensions import TypeForm, Unpack
 
 from resilient_client._core.body import ContentLike, FilesLike, FormLike, LazyBody
 from resilient_client._core.errors import InvalidRequestError
+from resilient_client._core.foreign_names import hint_for_call
 from resilient_client._core.text import plain
 from resilient_client._core.types import HeadersLike, Priority, QueryParams, Scalar
-from resilient_client._core.validation import TOKEN, suggest
+from resilient_client._core.validation import TOKEN, shorten, suggest
 
 if TYPE_CHECKING:
     from resilient_client._core.protocols import Runner
@@ -238,7 +239,7 @@ class Call(_Frozen, Generic[T_co]):
         return Call("DELETE", path, response_model=response_model, **options)
 
     def __repr__(self) -> str:
-        key = "" if self.key is None else f" key={self.key!r}"
+        key = "" if self.key is None else f" key={shorten(self.key)}"
         names = f" with {', '.join(sorted(self.given))}" if self.given else ""
         path: object = self.path  # need not be text: the type of the path is checked when the call is sent
         route = route_of(path) if isinstance(path, str) else type(path).__name__
@@ -280,14 +281,16 @@ def raise_unknown_option(options: Mapping[str, object]) -> None:
         InvalidRequestError: Always.
     """
     unknown = next(name for name in options if name not in OPTION_NAMES)
-    hint = suggest(unknown, {*OPTION_NAMES, "response_model", "key", "client"})
-    more = "" if hint.endswith("?") else "; others are set on the client"
-    raise InvalidRequestError(f"a call has no option {unknown!r}; {hint}{more}")
+    hint = hint_for_call(unknown)
+    if hint is None:
+        hint = suggest(unknown, {*OPTION_NAMES, "response_model", "key", "client"})
+        hint += "" if hint.endswith("?") else "; others are set on the client"
+    raise InvalidRequestError(f"a call has no option {shorten(unknown)}; {hint}")
 
 
 def _check_method(method: str) -> str:
     if not isinstance(method, str) or not TOKEN.fullmatch(method):
-        raise InvalidRequestError(f"method {method!r} is not an HTTP token; give one such as 'GET'")
+        raise InvalidRequestError(f"method {shorten(method)} is not an HTTP token; give one such as 'GET'")
     method = plain(method).upper()
     if method == "CONNECT":
         raise InvalidRequestError(

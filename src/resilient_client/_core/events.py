@@ -1,14 +1,16 @@
 """The events that a client emits to its subscribers. Their names are in the past tense.
 
-Events are only built if there is a listener. An exception in a listener is logged and never affects a call.
+Events are only built if there is a listener. An exception in a listener never affects a call. It is logged once per
+type of error and of event: a listener that fails on each event would otherwise fill the log.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from typing_extensions import dataclass_transform
 
@@ -16,7 +18,9 @@ from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.kinds import ErrorKind
 from resilient_client._core.record import AttemptRecord
 
+logging.getLogger("resilient_client").addHandler(logging.NullHandler())  # a library prints nothing by itself
 _log = logging.getLogger("resilient_client.events")
+_MAX_LOGGED: Final = 100  # kinds of failure that are logged: the types of errors need not be a fixed set
 
 
 @dataclass_transform(kw_only_default=True)
@@ -281,10 +285,11 @@ Listener: TypeAlias = Callable[[Event], object]
 class Events:
     """The listeners of one client."""
 
-    __slots__ = ("_listeners", "active")
+    __slots__ = ("_listeners", "_logged", "active")
 
     def __init__(self) -> None:
         self._listeners: tuple[Listener, ...] = ()
+        self._logged: set[tuple[int, type, type]] = set()  # listener, error, event
         self.active = False
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
@@ -298,6 +303,7 @@ class Events:
 
         def unsubscribe() -> None:
             self._listeners = tuple(known for known in self._listeners if known is not listener)
+            self._logged = {kind for kind in self._logged if kind[0] != id(listener)}  # another may get its id
             self.active = bool(self._listeners)
 
         return unsubscribe
@@ -306,6 +312,19 @@ class Events:
         """Pass the event to all listeners. Check ``active`` first, to avoid building events without listeners."""
         for listener in self._listeners:
             try:
-                listener(event)
-            except Exception:
-                _log.exception("a listener failed on %s; the call goes on", type(event).__name__)
+                if inspect.iscoroutine(returned := listener(event)):
+                    returned.close()  # otherwise Python would warn that it was never awaited
+                    raise TypeError("the listener is async, and is not awaited; give a plain function")
+            except Exception as error:
+                self._log_once(listener, event, error)
+
+    def _log_once(self, listener: Listener, event: Event, error: Exception) -> None:
+        kind = id(listener), type(error), type(event)
+        if kind in self._logged or len(self._logged) >= _MAX_LOGGED:
+            return
+        self._logged.add(kind)
+        _log.exception(
+            "a listener failed on %s with %s; the call goes on, and further failures of this kind are not logged",
+            type(event).__name__,
+            type(error).__name__,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Final, Generic, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -67,6 +67,8 @@ def validator_for(model: TypeForm[T]) -> ModelValidator[T]:
     try:
         if isinstance(model, str):
             raise PydanticUndefinedAnnotation(name=model, message="a name in quotes; give the type itself")
+        if inspect.isroutine(model) or isinstance(model, partial):  # pydantic would validate its arguments
+            raise PydanticUndefinedAnnotation(name="", message="a function; give the type of its result")
         try:
             # ``A | B`` equals ``B | A``, but pydantic takes the first type that fits. So the order, as text, must be
             # part of the cache key.
@@ -79,7 +81,7 @@ def validator_for(model: TypeForm[T]) -> ModelValidator[T]:
         reason = error.message.partition("\n")[0]
     except Exception as error:  # pydantic takes a mapping, or an object with unusual attributes, for one of its schemas
         reason = f"{type(error).__name__} in pydantic"
-    name = getattr(model, "__name__", None) or shorten(model)
+    name = model.__name__ if isinstance(model, type) else shorten(model)
     raise InvalidRequestError(f"response_model {name:.80} is not a type that pydantic can check: {reason:.200}")
 
 

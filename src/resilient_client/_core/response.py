@@ -15,6 +15,7 @@ from typing_extensions import TypeForm
 from yarl import URL
 
 from resilient_client._core.errors import APIResponseValidationError, ResponseTooLargeError
+from resilient_client._core.foreign_names import RESPONSE
 from resilient_client._core.kinds import Stage
 from resilient_client._core.media_type import parse_media_type
 from resilient_client._core.models import ALL_ERRORS_UP_TO, MAX_JSON_VALUES, describe, validator_for
@@ -276,6 +277,13 @@ class Response:
 
         for name, value in state.items():
             setattr(self, name, CIMultiDictProxy(CIMultiDict(value)) if name == "headers" else value)
+
+    if not TYPE_CHECKING:  # a type checker would take it for a promise that every attribute exists
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write for an attribute that the responses of other libraries have."""
+            hint = RESPONSE.get(name)
+            raise AttributeError(f"a Response has no {name!r}" + ("" if hint is None else f"; write {hint}"))
 
     def __repr__(self) -> str:
         cut = ", truncated" if self.truncated else ""

@@ -7,13 +7,17 @@ for what is passed to a call. Nothing has been sent when it is raised.
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Final, TypeAlias
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
 
-from resilient_client._core.errors import ConfigurationError, InvalidRequestError
+from resilient_client._core.errors import ConfigurationError, InvalidRequestError, ResilientClientError
+
+T = TypeVar("T")
 
 ErrorType: TypeAlias = type[ConfigurationError] | type[InvalidRequestError]
 
@@ -108,8 +112,10 @@ def check_mapping(name: str, value: object, error: ErrorType = InvalidRequestErr
     Raises:
         InvalidRequestError: Or ``error``: the value is not a mapping.
     """
-    if isinstance(value, Mapping):
+    if type(value) is dict:
         return value
+    if isinstance(value, Mapping):
+        return read_argument(name, lambda: dict(value), error)  # a copy: its own methods may raise anything
     raise error(f"{name} is {kind_of(value)}; give a mapping such as {{'name': 'value'}}")
 
 
@@ -119,11 +125,79 @@ def check_pairs(name: str, value: object, error: ErrorType = InvalidRequestError
     Raises:
         InvalidRequestError: Or ``error``: the value is neither.
     """
-    if isinstance(value, Mapping):
+    if type(value) is dict:
         return value.items()
-    if isinstance(value, (list, tuple)) and all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value):
-        return value
+    if (pairs := read_argument(name, lambda: _pairs_of(value), error)) is not None:
+        return pairs
     raise error(f"{name} is {kind_of(value)}; give a mapping such as {{'name': 'value'}}, or pairs of name and value")
+
+
+def _pairs_of(value: object) -> Iterable[tuple[str, object]] | None:
+    if isinstance(value, Mapping):
+        return list(value.items())
+    return value if isinstance(value, (list, tuple)) and all(map(_is_pair, value)) else None
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2
+
+
+def has_methods(value: object, *names: str) -> bool:
+    """Whether an object, not a class, has these methods."""
+    try:
+        return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in names)
+    except Exception:  # a __getattr__ that raises anything else than AttributeError
+        return False
+
+
+def accepts(function: Callable[..., object], count: int) -> bool:
+    """Whether a function can be called with ``count`` arguments by position."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except Exception:  # a builtin without a signature, or an object with a broken one: its call will tell
+        return True
+    return True
+
+
+def is_async(function: object) -> bool:
+    """Whether a function, or an object with ``__call__``, is declared with ``async def``."""
+    called = getattr(type(function), "__call__", None)  # noqa: B004 - the method itself, to see how it is declared
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
+def discard(value: object) -> None:
+    """Close a refused coroutine. Otherwise Python would warn that it was never awaited."""
+    if inspect.iscoroutine(value):
+        value.close()
+
+
+def read_argument(name: str, read: Callable[[], T], error: ErrorType = InvalidRequestError) -> T:
+    """Return ``read()``, which reads an argument whose own methods may raise anything.
+
+    Raises:
+        InvalidRequestError: Or ``error``: reading raised an exception that is not of this library.
+    """
+    try:
+        return read()
+    except ResilientClientError:
+        raise
+    except Exception as failure:
+        text = unreadable(name, failure)
+    raise error(text)  # outside: __context__ would keep the exception, which may hold a secret
+
+
+def unreadable(name: str, failure: Exception) -> str:
+    """Describe an exception that an argument raised while it was read, without its text, which may hold a secret."""
+    trace = failure.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    return (
+        f"{name} raised {type(failure).__name__}{where} while it was read; "
+        "give plain text, numbers, lists and dicts, or an object whose methods work"
+    )
 
 
 def kind_of(value: object) -> str:
@@ -134,12 +208,13 @@ def kind_of(value: object) -> str:
 
 
 def shorten(value: object) -> str:
-    """Return the ``repr`` of a value that is not secret, cut to 80 characters."""
+    """Return the ``repr`` of a value that is not secret, in one line of at most 80 characters."""
     try:
         text = repr(value)
-    except Exception as error:  # a class with a broken __repr__, or an int with too many digits
+    except Exception as error:  # a class with a broken __repr__, an int with too many digits, a list too deep
         text = f"a {type(value).__name__} without a repr ({type(error).__name__})"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    text = text if len(text) <= 80 else f"{text[:77]}..."
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

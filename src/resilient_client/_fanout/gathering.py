@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Generic, TypeVar
+from typing import Generic, Never, TypeVar
 
 from resilient_client._core.clock import clock_of
 from resilient_client._core.errors import InvalidRequestError
 from resilient_client._core.outcome import Outcome
 from resilient_client._core.protocols import Runner
 from resilient_client._core.types import Duration
-from resilient_client._core.validation import check_count, check_flag
+from resilient_client._core.validation import check_count, check_flag, shorten
 from resilient_client._fanout.observing import Observers, check_callback
 from resilient_client._fanout.progress import Progress, check_progress
 from resilient_client._fanout.result import GatherResult
 from resilient_client._fanout.source import Calls, source_of
-from resilient_client._fanout.workers import Workers, check_limits
+from resilient_client._fanout.workers import Workers, check_limits, refuse_more
 
 T = TypeVar("T")
 
 
 async def gather(
     calls: Calls[T],
-    *,
+    *more: Never,
     client: Runner | None = None,
     concurrency: int = 20,
     timeout: Duration | None = None,
@@ -39,6 +39,7 @@ async def gather(
 
     Args:
         calls: An iterable or async iterable, consumed as workers become free. An async generator is closed at the end.
+        more: Nothing: the calls are given as one list.
         client: Runs the calls that have no client of their own (``Call.get(..., client=api)``).
         concurrency: Calls in flight at once, 1 or more.
         timeout: How long all calls together may take. Then finished calls keep their outcomes, and the others fail with
@@ -62,6 +63,7 @@ async def gather(
         MissingExtraError: ``progress`` needs tqdm.
         Exception: ``calls`` itself raised it. The calls in flight have been cancelled and awaited.
     """
+    refuse_more("gather", calls, more)
     seconds = check_limits(concurrency, timeout)
     check_callback(on_outcome)
     check_progress(progress)
@@ -108,4 +110,6 @@ def _check_successes(successes: int | None, length: int | None) -> None:
         return
     check_count("successes", successes, InvalidRequestError)
     if length is not None and successes > length:
-        raise InvalidRequestError(f"successes is {successes}, above the number of calls, {length}; give that or fewer")
+        raise InvalidRequestError(
+            f"successes is {shorten(successes)}, above the number of calls, {length}; give that or fewer"
+        )

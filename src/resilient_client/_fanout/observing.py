@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from asyncio import CancelledError
 from collections.abc import Callable
-from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
 from resilient_client._core.errors import InvalidRequestError
 from resilient_client._core.outcome import Outcome
-from resilient_client._core.validation import kind_of
+from resilient_client._core.validation import is_async, kind_of
 
 _log = logging.getLogger("resilient_client.fanout")
 
@@ -49,9 +48,9 @@ def check_callback(on_outcome: object) -> None:
     """
     if on_outcome is None:
         return
-    if not callable(on_outcome):
+    if not callable(on_outcome) or isinstance(on_outcome, type):
         raise InvalidRequestError(f"on_outcome is {kind_of(on_outcome)}; give a function of one outcome")
-    if iscoroutinefunction(on_outcome) or iscoroutinefunction(type(on_outcome).__call__):
+    if is_async(on_outcome):
         raise InvalidRequestError(
             "on_outcome is async, but is not awaited; give a plain function, or use "
             "async for outcome in as_completed(calls)"

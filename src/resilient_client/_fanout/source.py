@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sized
 from contextvars import copy_context
 from functools import partial
+from inspect import iscoroutine
 from itertools import count
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -22,7 +23,7 @@ from resilient_client._core.call import Call
 from resilient_client._core.deadline import RESOLUTION
 from resilient_client._core.errors import CallCancelledError, InvalidRequestError
 from resilient_client._core.protocols import Runner
-from resilient_client._core.validation import kind_of
+from resilient_client._core.validation import discard, has_methods, kind_of
 
 T = TypeVar("T")
 
@@ -95,6 +96,8 @@ def source_of(calls: Calls[T], client: Runner | None) -> Source[T]:
     Raises:
         InvalidRequestError: The input is not an iterable, or an item is not a call or has no client to run it.
     """
+    if client is not None and not has_methods(client, "run"):
+        raise InvalidRequestError(f"client is {kind_of(client)}; give an APIClient, or leave it out")
     check_item = partial(_check_item, client)
     if isinstance(calls, (list, tuple)):
         for index, call in enumerate(calls):
@@ -107,8 +110,11 @@ def source_of(calls: Calls[T], client: Runner | None) -> Source[T]:
 
 
 def _check_item(client: Runner | None, index: int, call: Call[T]) -> Drawn[T]:
-    if not isinstance(call, Call):
-        raise InvalidRequestError(f"item {index} of the fan-out is {kind_of(call)}; give Call.get(...)")
+    given: object = call
+    if not isinstance(given, Call):
+        discard(given)
+        what = "a coroutine, a call that is about to be sent" if iscoroutine(given) else kind_of(given)
+        raise InvalidRequestError(f"item {index} of the fan-out is {what}; give Call.get(...)")
     if call.client is None:
         if client is None:
             raise InvalidRequestError(
@@ -116,9 +122,9 @@ def _check_item(client: Runner | None, index: int, call: Call[T]) -> Drawn[T]:
                 "or use the methods of a client: api.gather(...), api.as_completed(...)"
             )
         return index, call, client
-    if not hasattr(call.client, "run"):
+    if not has_methods(call.client, "run"):
         raise InvalidRequestError(
-            f"item {index} of the fan-out, {call!r}, has client={type(call.client).__name__}; give an APIClient"
+            f"item {index} of the fan-out, {call!r}, has a client {kind_of(call.client)}; give an APIClient"
         )
     return index, call, call.client
 

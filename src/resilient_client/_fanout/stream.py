@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Never, Self, TypeVar
 
 from resilient_client._core.errors import CallCancelledError
 from resilient_client._core.outcome import Outcome
@@ -18,7 +18,7 @@ from resilient_client._core.protocols import Runner
 from resilient_client._core.types import Duration
 from resilient_client._core.validation import check_flag
 from resilient_client._fanout.source import Calls, source_of
-from resilient_client._fanout.workers import Workers, check_limits
+from resilient_client._fanout.workers import Workers, check_limits, refuse_more
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ stream that nothing refers to, without cancelling its calls."""
 
 def as_completed(
     calls: Calls[T],
-    *,
+    *more: Never,
     client: Runner | None = None,
     concurrency: int = 20,
     timeout: Duration | None = None,
@@ -49,6 +49,7 @@ def as_completed(
 
     Args:
         calls: An iterable or async iterable, consumed as workers become free. An async generator is closed at the end.
+        more: Nothing: the calls are given as one list.
         client: Runs the calls that have no client of their own (``Call.get(..., client=api)``).
         concurrency: Calls in flight at once, 1 or more. No call is started while that many outcomes wait in the buffer,
             so a slow consumer holds the calls back.
@@ -69,6 +70,7 @@ def as_completed(
             of the loop.
         Exception: From a step: ``calls`` itself raised it. The calls in flight have been cancelled and awaited.
     """
+    refuse_more("as_completed", calls, more)
     seconds = check_limits(concurrency, timeout)
     check_flag("ordered", ordered)
     buffer = _Buffer[T](concurrency, ordered)

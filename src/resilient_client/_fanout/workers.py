@@ -31,7 +31,7 @@ from resilient_client._core.errors import APIError, InvalidRequestError
 from resilient_client._core.outcome import Failure, Outcome
 from resilient_client._core.protocols import Runner
 from resilient_client._core.types import Duration
-from resilient_client._core.validation import check_count, check_duration
+from resilient_client._core.validation import check_count, check_duration, discard
 from resilient_client._fanout import errors
 from resilient_client._fanout.source import Source
 
@@ -286,3 +286,18 @@ def check_limits(concurrency: int, timeout: Duration | None) -> float | None:
     """
     check_count("concurrency", concurrency, InvalidRequestError)
     return None if timeout is None else check_duration("timeout", timeout, InvalidRequestError, infinite=True)
+
+
+def refuse_more(function: str, first: object, more: tuple[object, ...]) -> None:
+    """Refuse calls that are given one by one, as to ``asyncio.gather``.
+
+    Raises:
+        InvalidRequestError: There is more than one.
+    """
+    if not more:
+        return
+    for each in (first, *more):
+        discard(each)
+    raise InvalidRequestError(
+        f"{function}() takes its calls as one list; give {function}([Call.get(...), Call.get(...)])"
+    )

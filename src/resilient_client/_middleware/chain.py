@@ -6,7 +6,7 @@ fresh token, a circuit that sees every attempt, a redirect that belongs to its a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from resilient_client._core.endpoint import Endpoint
@@ -14,6 +14,7 @@ from resilient_client._core.protocols import Auth, Middleware
 from resilient_client._middleware.attempt import AttemptMiddleware
 from resilient_client._middleware.auth import AuthMiddleware
 from resilient_client._middleware.bulkhead import BulkheadMiddleware
+from resilient_client._middleware.checked import CheckedMiddleware
 from resilient_client._middleware.circuit_breaker import CircuitBreakerMiddleware
 from resilient_client._middleware.coalesce import CoalesceMiddleware
 from resilient_client._middleware.compose import describe
@@ -66,7 +67,7 @@ def standard_chain(
     rejects_for = None if circuits is None else circuits.rejects_for
     chain: list[Link | None] = [
         Link("per call", "deadline", DeadlineMiddleware()) if middleware else None,
-        *(Link("per call", describe(user), user) for user in middleware),
+        *_checked("per call", middleware),
         Link("per call", "coalesce", CoalesceMiddleware()),
         Link("per call", "retry", RetryMiddleware(budgets, rejects_for=rejects_for, balancer=balancer)),
         Link("per call", "hedging", HedgingMiddleware(budgets)),
@@ -76,7 +77,7 @@ def standard_chain(
         Link("per attempt", "bulkhead", BulkheadMiddleware(bulkheads)) if bulkheads is not None else None,
         Link("per attempt", "circuit breaker", CircuitBreakerMiddleware(circuits)) if circuits is not None else None,
         Link("per attempt", "auth", AuthMiddleware(auth)) if auth is not None else None,
-        *(Link("per attempt", describe(user), user) for user in attempt_middleware),
+        *_checked("per attempt", attempt_middleware),
         Link("per attempt", "redirect", RedirectMiddleware(follow_redirects, max_redirects))
         if follow_redirects
         else None,
@@ -86,3 +87,10 @@ def standard_chain(
 
 def _pick_endpoint(balancer: Balancer) -> Link:
     return Link("per attempt", f"pick endpoint ({balancer.strategy})", EndpointMiddleware(balancer))
+
+
+def _checked(scope: Literal["per call", "per attempt"], middlewares: Sequence[Middleware]) -> Iterator[Link]:
+    """The links of the user's middlewares."""
+    for user in middlewares:
+        name = describe(user)
+        yield Link(scope, name, CheckedMiddleware(user, name))

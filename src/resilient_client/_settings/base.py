@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.functional_validators import ModelWrapValidatorHandler  # pydantic itself exports it from 2.10.4 on
 
 from resilient_client._core.errors import ConfigurationError
-from resilient_client._core.validation import parse_duration, suggest
+from resilient_client._core.validation import parse_duration, shorten, suggest, unreadable
 
 
 def _seconds(value: object) -> object:
@@ -57,6 +57,10 @@ class Settings(BaseModel):
             super().__init__(**values)
         except ValidationError as invalid:
             failure = ConfigurationError(explain_invalid(type(self), invalid))
+        except ConfigurationError:
+            raise
+        except Exception as foreign:  # of a value with methods of its own
+            failure = ConfigurationError(unreadable(f"a value of {type(self).__name__}", foreign))
         else:
             return
         # Outside the except clause: __context__ would keep pydantic's error with the values, which may be secret.
@@ -147,5 +151,4 @@ def _format_input(model: type[Settings], field: str, error: Any) -> str:
     known = model.model_fields.get(field)
     if known is not None and "Secret" in str(known.annotation):
         return "a value that is not shown"
-    value = repr(error["input"])
-    return value if len(value) <= 80 else f"{value[:77]}..."
+    return shorten(error["input"])

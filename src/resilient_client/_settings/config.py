@@ -10,7 +10,7 @@ from pydantic import Field, InstanceOf, field_validator
 
 from resilient_client._core.models import MAX_JSON_VALUES
 from resilient_client._core.types import Priority
-from resilient_client._core.validation import TOKEN
+from resilient_client._core.validation import TOKEN, shorten
 from resilient_client._settings.base import Settings
 from resilient_client._settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client._settings.circuit_breaker import CircuitBreaker
@@ -30,7 +30,8 @@ class ClientConfig(Settings):
 
     _label = ""  # its fields are keywords of the client
     _hints: ClassVar[dict[str, str]] = {
-        "timeout": "seconds, text such as '500ms', Timeout(total=..., attempt=...), or None for no limit",
+        "timeout": "seconds, text such as '500ms', Timeout(total=..., attempt=..., connect=..., idle=...), "
+        "or None for no limit",
         "retry": "Retry(max_attempts=3), or None for no retries",
         "retry_budget": "RetryBudget(...), or None for no bound on retries",
         "circuit_breaker": "CircuitBreaker(...), or None for none",
@@ -88,7 +89,7 @@ class ClientConfig(Settings):
     @classmethod
     def _check_header_name(cls, value: str) -> str:
         if not TOKEN.fullmatch(value):
-            raise ValueError(f"{value!r} is not a header name; give one such as 'Idempotency-Key'")
+            raise ValueError(f"{shorten(value)} is not a header name; give one such as 'Idempotency-Key'")
         return value
 
     @field_validator("bulkhead", mode="before")

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias, cast
 from resilient_client._core.call import Call
 from resilient_client._core.errors import APIError, ConfigurationError
 from resilient_client._core.kinds import ErrorKind
+from resilient_client._core.validation import accepts, discard, shorten
 
 FallbackSource: TypeAlias = "Call[object] | Callable[[APIError], object] | object"
 """The source of a fallback. A function may be async."""
@@ -78,38 +79,26 @@ def _check(source: object) -> None:
     if isinstance(source, type):
         raise ConfigurationError(f"the source of a Fallback is the class {source.__name__}; give {what}")
     if inspect.isawaitable(source):
-        _discard(source)
+        discard(source)
         raise ConfigurationError(
             f"the source of a Fallback can be awaited only once; give the function itself, or {what}"
         )
     if isinstance(source, Call):
         if source.given.get("fallback") is not None:
             raise ConfigurationError("the Call of a Fallback has a fallback of its own, which would never be used")
-    elif callable(source) and not _takes_one(source):
+    elif callable(source) and not accepts(source, 1):
         raise ConfigurationError(f"the source of a Fallback cannot be called with the error alone; give {what}")
-
-
-def _takes_one(function: Callable[..., object]) -> bool:
-    try:
-        inspect.signature(function).bind(None)
-    except TypeError:
-        return False
-    except ValueError:
-        pass  # a builtin without a signature
-    return True
-
-
-def _discard(awaitable: object) -> None:
-    if inspect.iscoroutine(awaitable):
-        awaitable.close()  # otherwise Python would warn that it was never awaited
 
 
 def _checked_kinds(kinds: Iterable[ErrorKind]) -> frozenset[ErrorKind]:
     given = cast("object", kinds)
     if isinstance(given, Iterable) and not isinstance(given, str):
         try:
-            if known := frozenset(map(ErrorKind, given)):
-                return known
-        except ValueError:
-            pass
-    raise ConfigurationError(f"Fallback.kinds is {given!r:.80}; give some of ErrorKind, such as {{ErrorKind.TIMEOUT}}")
+            known = frozenset(map(ErrorKind, given))
+        except Exception:  # an item is not a kind, or the iterable itself raised
+            known = frozenset()
+        if known:
+            return known
+    raise ConfigurationError(
+        f"Fallback.kinds is {shorten(given)}; give some of ErrorKind, such as {{ErrorKind.TIMEOUT}}"
+    )

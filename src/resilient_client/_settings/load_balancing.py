@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from resilient_client._core.validation import shorten
 from resilient_client._settings.base import PositiveSeconds, Ratio, Seconds, Settings
 
 Strategy = Literal["least_loaded", "round_robin", "ordered"]
@@ -37,7 +38,7 @@ class HealthCheck(Settings):
     @classmethod
     def _check_path(cls, value: str) -> str:
         if not value.startswith("/") or value.startswith("//") or any(c.isspace() or c in "#\\" for c in value):
-            raise ValueError(f"{value!r} is not a path; give one such as '/health'")
+            raise ValueError(f"{shorten(value)} is not a path; give one such as '/health'")
         return value
 
 

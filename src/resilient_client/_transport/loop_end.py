@@ -39,17 +39,16 @@ async def _until_closed(session: ref[aiohttp.ClientSession]) -> Watch:
     try:
         yield
     finally:
-        watched = session()
-        if watched is not None and watched.connector is not None:
-            for connection in idle_connections(watched.connector):
-                if connection.transport is not None:
-                    connection.transport.abort()
+        idle = _idle(session())
+        for transport in idle:
+            transport.abort()
+        if idle:
             await asyncio.sleep(0)  # asyncio closes the sockets in the next iteration of the loop
 
 
 def drop_session(session: aiohttp.ClientSession) -> None:
     """Close a session whose event loop is closed, with its idle connections. Warns of nothing."""
-    connections = [] if session.connector is None else idle_connections(session.connector)
+    idle = _idle(session)
     closing: Any = session.close()
     try:
         closing.send(None)  # a coroutine; with a closed loop it has nothing to wait for
@@ -57,9 +56,15 @@ def drop_session(session: aiohttp.ClientSession) -> None:
         pass
     else:
         closing.close()
-    for connection in connections:
-        if connection.transport is not None:
-            drop_connection(connection.transport)
+    for transport in idle:
+        drop_connection(transport)
+
+
+def _idle(session: aiohttp.ClientSession | None) -> list[asyncio.Transport]:
+    """The connections that a session keeps for reuse."""
+    connector = getattr(session, "connector", None)  # a session in memory has none
+    protocols = [] if connector is None else idle_connections(connector)
+    return [protocol.transport for protocol in protocols if protocol.transport is not None]
 
 
 def drop_connection(transport: asyncio.BaseTransport) -> None:

@@ -19,7 +19,7 @@ from resilient_client._core.errors import APIError, APIResponseValidationError, 
 from resilient_client._core.protocols import Transport
 from resilient_client._core.response import Response
 from resilient_client._core.types import Duration
-from resilient_client._core.validation import check_duration, check_mapping, shorten
+from resilient_client._core.validation import check_duration, check_mapping, has_methods, kind_of, shorten
 from resilient_client._settings.timeout import Timeout
 from resilient_client.auth._bearer import BearerAuth
 from resilient_client.auth._secrets import TEXT, check_secret
@@ -83,12 +83,16 @@ class OAuth2ClientCredentials(BearerAuth):
         self._token_url = _check_url(token_url)
         self._client_id = check_secret(client_id, "OAuth2ClientCredentials.client_id", TEXT)
         self._client_secret = check_secret(client_secret, "OAuth2ClientCredentials.client_secret", TEXT)
-        if client_auth not in ("basic", "post"):
+        if not isinstance(client_auth, str) or client_auth not in ("basic", "post"):
             raise ConfigurationError(
                 f"OAuth2ClientCredentials.client_auth is {shorten(client_auth)}, but must be 'basic' or 'post'"
             )
         self._client_auth = client_auth
         further = {} if extra is None else check_mapping("OAuth2ClientCredentials.extra", extra, ConfigurationError)
+        if unnamed := [name for name in further if not isinstance(name, str)]:
+            raise ConfigurationError(
+                f"OAuth2ClientCredentials.extra has the name {shorten(unnamed[0])}; names are text"
+            )
         if reserved := _RESERVED_FIELDS.intersection(further):
             raise ConfigurationError(
                 f"OAuth2ClientCredentials.extra has {', '.join(sorted(reserved))}; use the arguments of that name"
@@ -101,6 +105,10 @@ class OAuth2ClientCredentials(BearerAuth):
         }
         seconds = check_duration("OAuth2ClientCredentials.timeout", timeout)
         self._timeout = Timeout(total=seconds)
+        if transport is not None and not has_methods(transport, "send", "close"):
+            raise ConfigurationError(
+                f"OAuth2ClientCredentials.transport is {kind_of(transport)}; give an object with send and close"
+            )
         self._transport = None if transport is None else _UnclosedTransport(transport)
         # The keeper gets one second more, so that the client's timeout fires first: its error has more detail.
         super().__init__(self._fetch, timeout=seconds + 1.0, early_refresh=early_refresh)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.text import plain
-from resilient_client._core.validation import kind_of
+from resilient_client._core.validation import kind_of, shorten
 
 Allowed = tuple[re.Pattern[str], str]
 """The characters that a secret may hold, as a pattern and as words for the message."""
@@ -41,5 +41,6 @@ def check_secret(value: object, field: str, allowed: Allowed) -> SecretStr:
         raise ConfigurationError(f"{field} is {kind_of(value)}; give a str or a pydantic SecretStr")
     pattern, words = allowed
     if not pattern.fullmatch(value):
-        raise ConfigurationError(f"{field} must be {words}; its value is secret and not shown here")
+        shown = field if field.isprintable() else shorten(field)  # a field of a form, which the caller named
+        raise ConfigurationError(f"{shown} must be {words}; its value is secret and not shown here")
     return SecretStr(plain(value))

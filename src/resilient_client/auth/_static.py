@@ -71,7 +71,7 @@ class APIKeyAuth(_StaticAuth):
         Raises:
             ConfigurationError: The key or the name cannot be sent, or the location is unknown.
         """
-        if location not in ("header", "query"):
+        if not isinstance(location, str) or location not in ("header", "query"):
             raise ConfigurationError(f"APIKeyAuth.location is {shorten(location)}, but must be 'header' or 'query'")
         self._in_query = location == "query"
         if not isinstance(name, str) or not name or not (self._in_query or TOKEN.fullmatch(name)):

@@ -25,7 +25,7 @@ from resilient_client._core.outcome import Failure, Outcome, Success
 from resilient_client._core.response import Response
 from resilient_client._core.single_flight import SingleFlight
 from resilient_client._core.types import Duration
-from resilient_client._core.validation import check_count, check_duration, kind_of
+from resilient_client._core.validation import check_count, check_duration, is_async, kind_of
 from resilient_client._policies.balancing.hysteresis import HealthState, Verdict
 from resilient_client._settings.connection import ConnectionSettings
 from resilient_client.health._check import NOT_CHECKED, CheckResult, check_target, failed
@@ -88,6 +88,7 @@ class Prober:
         "_closed",
         "_concurrency",
         "_flight",
+        "_logged",
         "_max_age",
         "_on_result",
         "_owns_client",
@@ -122,7 +123,7 @@ class Prober:
             client: As for ``probe``. It is never closed here.
             connection: As for ``probe``.
             on_result: Called with each result as soon as that target was checked, while other targets still are. It
-                must not block. If it raises, that is logged and the check goes on.
+                must not block. If it raises, that is logged, once per type of error, and the check goes on.
 
         Raises:
             ConfigurationError: There are no targets, one cannot be checked, or a value is out of range.
@@ -136,6 +137,7 @@ class Prober:
         self._owns_client = client is None
         self._closed = False
         self._on_result = _check_callback(on_result)
+        self._logged: set[type[Exception]] = set()
         rise, fall = check_count("rise", rise), check_count("fall", fall)
         self._verdicts = tuple(Verdict(rise, fall) for _ in self._probes)
         self._flight: SingleFlight[HealthReport] = SingleFlight()
@@ -224,8 +226,14 @@ class Prober:
             return
         try:
             self._on_result(result)
-        except Exception:
-            _log.exception("on_result failed on %s; the check goes on", result.name)
+        except Exception as error:
+            if type(error) not in self._logged:
+                self._logged.add(type(error))
+                _log.exception(
+                    "on_result failed on %s with %s; the check goes on, further failures of this kind are not logged",
+                    result.name,
+                    type(error).__name__,
+                )
 
 
 class _Checker:
@@ -293,9 +301,12 @@ def _probe_result(target: Probe, verdict: Verdict, checked: CheckResult | None, 
 
 
 def _check_callback(callback: Callable[[ProbeResult], object] | None) -> Callable[[ProbeResult], object] | None:
-    if callback is None or callable(callback):
-        return callback
-    raise ConfigurationError(f"on_result is {kind_of(callback)}; give a function of the ProbeResult")
+    if callback is None:
+        return None
+    if not callable(callback) or isinstance(callback, type) or is_async(callback):
+        what = "async, but is not awaited" if is_async(callback) else kind_of(callback)
+        raise ConfigurationError(f"on_result is {what}; give a function of the ProbeResult")
+    return callback
 
 
 def _client_for(client: APIClient | None, connection: ConnectionSettings | None) -> APIClient:

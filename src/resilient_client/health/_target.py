@@ -21,6 +21,7 @@ from resilient_client._core.validation import (
     check_mapping,
     kind_of,
     parse_duration,
+    read_argument,
     shorten,
 )
 from resilient_client._policies.http.headers import checked_headers
@@ -242,17 +243,20 @@ def probes_of(targets: Targets, client: APIClient | None) -> tuple[Probe, ...]:
         raise ConfigurationError(
             f"targets is {kind_of(targets)}; give a list such as [target], or a mapping of names to targets"
         )
-    if isinstance(targets, Mapping):
-        named = cast("Mapping[str, Target]", targets)
-        probes = tuple(_probe_of(target, client).named(name) for name, target in named.items())
-    else:
-        probes = tuple(_probe_of(target, client) for target in targets)
+    probes = read_argument("targets", lambda: _each_probe(targets, client), ConfigurationError)
     if not probes:
         raise ConfigurationError("there are no targets; give at least one, such as 'https://users.example.com/health'")
     name, count = Counter(probe.name for probe in probes).most_common(1)[0]
     if count > 1:
         raise ConfigurationError(f"two targets are called {name!r}; name them, as in {{'users': ..., 'orders': ...}}")
     return probes
+
+
+def _each_probe(targets: Targets, client: APIClient | None) -> tuple[Probe, ...]:
+    if isinstance(targets, Mapping):
+        named = cast("Mapping[str, Target]", targets)
+        return tuple(_probe_of(target, client).named(name) for name, target in named.items())
+    return tuple(_probe_of(target, client) for target in targets)
 
 
 def _probe_of(target: Target, client: APIClient | None) -> Probe:
@@ -283,7 +287,9 @@ def _check_body_check(check: BodyCheck | None) -> BodyCheck | None:
 
 def _check_statuses(statuses: int | Collection[int]) -> Collection[int]:
     expected = (statuses,) if isinstance(statuses, int) else statuses
-    if isinstance(expected, Collection) and expected and all(_is_status(status) for status in expected):
+    if isinstance(expected, Collection) and read_argument(
+        "expect_status", lambda: bool(expected) and all(map(_is_status, expected)), ConfigurationError
+    ):
         return expected if isinstance(expected, range) else frozenset(expected)
     raise ConfigurationError(
         f"expect_status is {shorten(statuses)}; give a status such as 200, or several: {{200, 404}} or range(200, 300)"

@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
 from resilient_client._core.text import plain
 from resilient_client._core.types import HeadersLike
-from resilient_client._core.validation import TOKEN, check_pairs
+from resilient_client._core.validation import TOKEN, check_pairs, shorten
 
 _FRAMING = frozenset({"host", "content-length", "transfer-encoding"})
 _BROKEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # a lone surrogate would be dropped silently
@@ -30,7 +30,7 @@ def checked_headers(
     spellings: dict[str, str] = {}
     for name, value in check_pairs("headers", headers, error):
         if not isinstance(name, str) or not TOKEN.fullmatch(name):
-            raise error(f"header name {str(name)[:80]!r} is not an HTTP token; use letters, digits and '-'")
+            raise error(f"header name {shorten(name)} is not an HTTP token; use letters, digits and '-'")
         if name.lower() in _FRAMING:
             raise error(f"header {name!r} frames the message and is set by the client; leave it out")
         if not isinstance(value, str):

@@ -16,7 +16,7 @@ from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ConfigurationError, InvalidRequestError
 from resilient_client._core.text import plain, scalar_text
 from resilient_client._core.types import QueryParams, Scalar
-from resilient_client._core.validation import check_mapping, check_pairs
+from resilient_client._core.validation import check_mapping, check_pairs, read_argument, shorten
 from resilient_client._policies.http.quoting import quote_path, quote_query, split_reference
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -33,7 +33,7 @@ def parse_base(text: str) -> URL:
     """
     try:
         url = parse_url(text)
-    except (ValueError, TypeError):
+    except Exception:
         raise ConfigurationError(
             f"base URL {_without_credentials(text)!r} is not a URL; give one such as 'https://api.example.com'"
         ) from None
@@ -62,7 +62,7 @@ def parse_endpoints(texts: Iterable[str], like: URL | None = None) -> tuple[URL,
     """
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
         raise ConfigurationError(f"the endpoints are {type(texts).__name__}; give a list of base URLs")
-    bases = tuple(map(parse_base, texts))
+    bases = read_argument("the list of endpoints", lambda: tuple(map(parse_base, texts)), ConfigurationError)
     if not bases:
         raise ConfigurationError("the list of endpoints is empty; give at least one base URL")
     model = like or bases[0]
@@ -138,14 +138,15 @@ def build_url(
     """
     filled = _fill_placeholders(path, path_params)
     url = _absolute(filled) if base is None else _below_base(base, filled)
-    return url.extend_query(list(query_pairs(params))) if params else url
+    pairs = [] if params is None else list(query_pairs(params))
+    return url.extend_query(pairs) if pairs else url
 
 
 def query_pairs(params: QueryParams) -> Iterator[tuple[str, str]]:
     """Query parameters as they are sent: sequences repeated, ``None`` left out, booleans in lower case."""
     for name, value in check_pairs("params", params):
         if not isinstance(name, str):
-            raise InvalidRequestError(f"params has the name {name!r}; names are text")
+            raise InvalidRequestError(f"params has the name {shorten(name)}; names are text")
         values = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
         for item in values:
             if isinstance(item, (str, int, float)):
@@ -166,9 +167,9 @@ def _fill_placeholders(path: str, values: Mapping[str, Scalar] | None) -> str:
     if not isinstance(path, str):
         raise InvalidRequestError(f"the path is {type(path).__name__}; give text such as '/users/{{id}}'")
     path = plain(path)
-    if "{" not in path and not values:
+    if "{" not in path and values is None:
         return path
-    given = check_mapping("path_params", values or {})
+    given = {} if values is None else check_mapping("path_params", values)
     names = _PLACEHOLDER.findall(path)
     shown = _without_credentials(path.partition("?")[0].partition("#")[0])
     if missing := [name for name in names if name not in given]:
@@ -253,7 +254,7 @@ def _has_dot_segment(path: str) -> bool:
 
 
 def _names(names: object) -> str:
-    return ", ".join(repr(name) for name in names)  # type: ignore[attr-defined]  # any iterable of names
+    return ", ".join(map(shorten, names))  # type: ignore[call-overload]  # any iterable of names
 
 
 def _without_credentials(text: object) -> str:
@@ -261,4 +262,5 @@ def _without_credentials(text: object) -> str:
 
     That text may hold credentials, even in a URL that cannot be parsed.
     """
-    return str(text).rpartition("@")[2][:200]
+    shown = text if isinstance(text, str) else shorten(text)
+    return str.rpartition(shown, "@")[2][:200]  # not by ``str(text)``, which a subclass may override
