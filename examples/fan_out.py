@@ -1,6 +1,7 @@
 """Three fan-outs: all calls under one deadline, the first of several mirrors, and a stream without an end.
 
 Every call gets its own outcome, independent of the others. A call that is no longer needed is cancelled.
+Needs: ``pip install resilient-client``
 """
 
 import asyncio

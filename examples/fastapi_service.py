@@ -1,6 +1,7 @@
 """A FastAPI service whose requests share one client. When its upstream fails, the caller gets problem details.
 
 Start it with ``USERS_URL=https://... uvicorn fastapi_service:app``. Run as a script, it demonstrates itself locally.
+Needs: ``pip install 'resilient-client[examples]'``, which adds FastAPI, uvicorn and httpx.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """A health check: checks all targets at once, and reports which are up and why the others are not.
 
 The exit code is 1 if a critical target is down. ``python examples/health.py users search`` names the critical ones.
+Needs: ``pip install resilient-client``
 """
 
 import asyncio

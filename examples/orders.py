@@ -2,6 +2,7 @@
 
 Each order reserves its goods, is paid for and gets a delivery day: three calls at once, under one shared timeout.
 ``resilient-client demo`` shows such a service under load, as a live picture.
+Needs: ``pip install resilient-client``
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """An async worker: takes jobs from a queue, runs each under a deadline, never mails twice, and stops gracefully.
 
 The id of a job is its idempotency key, so a job may be tried again, even by another process, and is done only once.
+Needs: ``pip install resilient-client``
 """
 
 import asyncio

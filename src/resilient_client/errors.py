@@ -24,7 +24,7 @@
         ├── ResponseTooLargeError          the head or the body exceeds a limit
         ├── RedirectError                  a redirect the policy forbids
         ├── InvalidRequestError            the call itself is wrong, nothing was sent; also a ValueError
-        ├── CallCancelledError             the fan-out dropped this call
+        ├── CallCancelledError             cancelled, but not by the caller: dropped by a fan-out, or from within
         └── CallRejectedError              rejected by the client, nothing was sent
             ├── CircuitOpenError           the upstream is known to be failing
             ├── BulkheadFullError          too many of the client's calls to it are in progress

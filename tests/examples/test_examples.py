@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +60,26 @@ def test_example_has_fewer_than_sixty_lines(name: str) -> None:
 def test_every_example_is_listed_here() -> None:
     """A new example must be added to this file, so that it is run."""
     assert {path.name for path in EXAMPLES.glob("*.py")} == SHORT
+
+
+@pytest.mark.parametrize("name", sorted(SHORT))
+def test_example_names_what_it_needs(name: str) -> None:
+    """The ``pip install`` of its docstring installs everything that it imports."""
+    code = ast.parse((EXAMPLES / name).read_text(encoding="utf-8"))
+    install = re.search(
+        r"^Needs: ``pip install '?resilient-client(?:\[(\w+)\])?'?``", str(ast.get_docstring(code)), re.MULTILINE
+    )
+    assert install is not None
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = project["optional-dependencies"][install[1]] if install[1] else []
+    installed = {re.split(r"[\[><=]", need)[0] for need in [*project["dependencies"], *extra]}
+    imported = {
+        each.partition(".")[0]
+        for node in ast.walk(code)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for each in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert imported - sys.stdlib_module_names - {"resilient_client"} <= installed
 
 
 def test_orders_report_each_call_with_its_reason() -> None:

@@ -97,7 +97,7 @@ def checked_config(config: ClientConfig | None) -> ClientConfig | None:
     Raises:
         ConfigurationError: The value is something else.
     """
-    if config is None or isinstance(config, ClientConfig):
+    if config is None or issubclass(type(config), ClientConfig):  # isinstance() of pydantic reads an attribute of it
         return config
     raise ConfigurationError(f"config is {kind_of(config)}; give ClientConfig(...) or leave it out")
 

@@ -19,7 +19,7 @@
         ├── ResponseTooLargeError         the head or the body exceeds a limit
         ├── RedirectError                 a redirect the policy forbids
         ├── InvalidRequestError           the call itself is wrong; nothing was sent (also a ValueError)
-        ├── CallCancelledError            the fan-out dropped this call
+        ├── CallCancelledError            cancelled, but not by the caller: dropped by a fan-out, or from within
         └── CallRejectedError             refused here; nothing was sent
             ├── CircuitOpenError          the upstream is known to be failing
             ├── BulkheadFullError         too many calls of this client are in flight to it
@@ -315,7 +315,12 @@ class InvalidRequestError(APIError, ValueError):
 
 
 class CallCancelledError(APIError):
-    """The fan-out dropped this call, or it was cancelled from within. A caller's own cancellation always propagates.
+    """Ended by a cancellation that was not the caller's. A caller's own cancellation always propagates.
+
+    The error of the outcome of a call that a fan-out dropped, or that was cancelled from within: something that it
+    awaited was cancelled. A call that shares a flight raises it when the flight was cancelled from within. A fan-out
+    raises it itself when its iterable of calls was cancelled from within, or, from a step of ``as_completed``, when the
+    task that runs its calls was cancelled from outside.
 
     Attributes:
         dropped: Whether the fan-out dropped the call, after it had its ``successes`` or met its ``stop_on_failure``.

@@ -314,7 +314,7 @@ def _client_for(client: APIClient | None, connection: ConnectionSettings | None)
         raise ConfigurationError("connection is for the check's own client; set it on the client you give")
     if client is not None:
         return client
-    if connection is not None and not isinstance(connection, ConnectionSettings):
+    if connection is not None and not issubclass(type(connection), ConnectionSettings):
         raise ConfigurationError(f"connection is {kind_of(connection)}; give ConnectionSettings(...)")
     settings = _NEW_CONNECTIONS if connection is None else _NEW_CONNECTIONS.merge(connection)
     return APIClient(
