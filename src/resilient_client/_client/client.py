@@ -324,5 +324,5 @@ def _unknown_keyword(name: str, where: str = "APIClient", known: frozenset[str] 
     if name in OPTION_NAMES:
         hint = f"it is an option of a call: api.request(method, path, {name}=...)"
     elif name in _KEYWORDS:
-        hint = f"all views of a client share it: APIClient({name}=...)"
+        hint = f"all views of a client share it: APIClient({name}=...); a view takes {', '.join(sorted(known))}"
     return ConfigurationError(f"{where} has no setting {shorten(name)}; {hint or suggest(name, known)}")

@@ -23,7 +23,6 @@ _CONNECT = "timeout=Timeout(connect=...)"
 
 ON_CLIENT: Final = {
     "allow_redirects": _REDIRECTS,
-    "max_redirects": _REDIRECTS,
     "redirects": _REDIRECTS,
     "cert": _TLS,
     "ssl": _TLS,
@@ -61,7 +60,6 @@ ANYWHERE: Final = {
     "attempts": _RETRY,
     "max_attempts": _RETRY,
     "max_retries": _RETRY,
-    "retries": _RETRY,
     "retry_options": _RETRY,
     "backoff_factor": "retry=Retry(backoff=Backoff(initial=..., max_delay=...))",
     "status_forcelist": "retry=Retry(statuses={...})",
@@ -110,6 +108,7 @@ CLIENT_ONLY: Final = frozenset(
         "connection",
         "follow_redirects",
         "load_balancing",
+        "max_redirects",
         "middleware",
         "name",
         "rate_limit",

@@ -124,7 +124,7 @@ def _check_item(client: Runner | None, index: int, call: Call[T]) -> Drawn[T]:
         return index, call, client
     if not has_methods(call.client, "run"):
         raise InvalidRequestError(
-            f"item {index} of the fan-out, {call!r}, has a client {kind_of(call.client)}; give an APIClient"
+            f"item {index} of the fan-out, {call!r}, has client={type(call.client).__name__}; give an APIClient"
         )
     return index, call, call.client
 
