@@ -8,12 +8,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
 
 import pytest
-from tests.behaviour.support import client, failure, soon
+from tests.behaviour.support import TIME_LIMIT, client, failure, soon
 
-from resilient_client import APIClient, APIKeyAuth, Auth, BearerAuth, OAuth2ClientCredentials, Token
+from resilient_client import (
+    APIClient,
+    APIKeyAuth,
+    Auth,
+    BearerAuth,
+    Call,
+    OAuth2ClientCredentials,
+    Success,
+    Token,
+)
 from resilient_client._core.events import Event, TokenRefreshed
 from resilient_client._core.kinds import Stage
 from resilient_client._core.protocols import Handler
@@ -37,6 +49,44 @@ async def issuer() -> AsyncIterator[FaultServer]:
 
         issuer.script(issue)
         yield issuer
+
+
+class ThreadedIssuer:
+    """A token endpoint in a thread, for tests with event loops of their own: 503, or 200 with an answer."""
+
+    def __init__(self, answer: bytes = b"") -> None:
+        self.requests = 0
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                issuer.requests += 1
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
+            def do_GET(self) -> None:
+                self.send_response(200 if answer else 503)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the name is the base's
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join(TIME_LIMIT)
+        self._server.server_close()
 
 
 def credentials(issuer: FaultServer | str, **options: Any) -> OAuth2ClientCredentials:
@@ -182,6 +232,115 @@ async def test_unreachable_token_endpoint_is_named(server: FaultServer) -> None:
         error = await failure(api.get("/"))
     assert str(error).startswith(f"no token from {down.rstrip('/')}: ")
     assert (error.stage, error.maybe_processed, server.connections) == (Stage.LOCAL, False, 0)
+
+
+async def outage(*apis: APIClient, calls: int = 100, pause: float = 0.1) -> None:
+    """Make calls that all fail, by turns, with a pause after each."""
+    for number in range(calls):
+        await failure(apis[number % len(apis)].get("/"))
+        await asyncio.sleep(pause)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("pause", [0.0, 0.1, 1.0])
+async def test_token_endpoint_down_gets_no_flood(server: FaultServer, issuer: FaultServer, pause: float) -> None:
+    """It gets no more requests than the same calls cause at an API that is down, and no request reaches the API."""
+    issuer.script(reply(503))
+    async with APIClient(server.url, auth=credentials(issuer)) as api:
+        await outage(api, pause=pause)
+    assert server.hits == 0
+    server.script(reply(503))
+    async with APIClient(server.url) as api:
+        await outage(api, pause=pause)
+    assert 3 <= issuer.hits <= server.hits < 100
+
+
+@pytest.mark.virtual_time
+async def test_client_per_fetch_floods_endpoint(issuer: FaultServer) -> None:
+    """Negative control: a new client for each fetch has neither a circuit nor a budget that remembers anything."""
+    issuer.script(reply(503))
+    for _ in range(10):
+        async with APIClient(issuer.url) as api:
+            await outage(api, calls=1)
+    assert issuer.hits == 30
+
+
+@pytest.mark.virtual_time
+async def test_clients_share_circuit_of_token_endpoint(server: FaultServer, issuer: FaultServer) -> None:
+    """Clients with the same Auth cause no more token requests than one client, whether they come or stay."""
+    issuer.script(reply(503))
+    auth = credentials(issuer)
+    async with APIClient(server.url, auth=auth) as one, APIClient(server.url, auth=auth) as other:
+        await outage(one, other, calls=50)
+    for _ in range(10):
+        async with APIClient(server.url, auth=auth) as api:
+            await outage(api, calls=5)
+    assert issuer.hits <= 13
+
+
+@pytest.mark.virtual_time
+async def test_token_endpoint_recovers_within_seconds(server: FaultServer, issuer: FaultServer) -> None:
+    """After an outage the first token is there as soon as the circuit admits a request: within 2 s."""
+    issuer.script(reply(503))
+    async with APIClient(server.url, auth=credentials(issuer)) as api:
+        await outage(api)
+        issuer.script(reply(json={"access_token": "token", "token_type": "Bearer"}))
+        outcomes = []
+        for _ in range(20):
+            outcomes.append(await soon(api.run(Call.get("/"))))
+            await asyncio.sleep(0.1)
+    assert isinstance(outcomes[-1], Success)
+    assert set(sent(server)) == {"Bearer token"}
+
+
+@pytest.mark.virtual_time
+async def test_wrong_secret_is_sent_once_a_second(server: FaultServer, issuer: FaultServer) -> None:
+    """A refused secret is not repeated by each call, which would lock the account or look like an attack."""
+    issuer.script(reply(401, json={"error": "invalid_client"}))
+    async with APIClient(server.url, auth=credentials(issuer)) as api:
+        await outage(api, calls=1)
+        error = await failure(api.get("/"))
+        assert issuer.hits == 1
+        await outage(api, calls=90)
+    assert "status 401, error 'invalid_client'; no other token is requested for 0.9" in str(error)
+    assert 9 <= issuer.hits <= 10
+
+
+@pytest.mark.one_loop
+def test_auth_remembers_outage_over_loops() -> None:
+    """A program that runs each job with ``asyncio.run`` spares the token endpoint, too, and leaves no connection."""
+    upstream = ThreadedIssuer()
+    auth = credentials(upstream.url)
+
+    async def job() -> None:
+        async with APIClient(upstream.url, auth=auth) as api:
+            auth._keeper._failure = None  # its second is over, without waiting for it
+            await failure(api.get("/"))
+
+    with upstream:
+        for _ in range(10):
+            asyncio.run(job())
+    assert upstream.requests == 5
+
+
+@pytest.mark.one_loop
+def test_auth_serves_loops_at_the_same_time() -> None:
+    """Loops in several threads may share one Auth. Each gets its token, and nothing belongs to another loop."""
+    upstream = ThreadedIssuer(b'{"access_token": "token", "token_type": "Bearer"}')
+    auth = credentials(upstream.url)
+    statuses: list[int] = []
+
+    async def job() -> None:
+        async with APIClient(upstream.url, auth=auth) as api:
+            statuses.extend(response.status for response in await asyncio.gather(api.get("/"), api.get("/")))
+
+    with upstream:
+        threads = [Thread(target=asyncio.run, args=(job(),)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(TIME_LIMIT)
+    assert statuses == [200] * 8
 
 
 @pytest.mark.virtual_time

@@ -256,6 +256,13 @@ class APIClient(Verbs, FanOut, Inspection):
         view._is_view = True
         return view
 
+    def _unbound(self) -> APIClient:
+        """A view that belongs to no event loop yet, for one use on any: see ``Runtime.unbound``."""
+        view = self.with_options()
+        view._runtime = self._runtime.unbound()
+        view._executor = Executor(view._runtime, view._executor.builder, view._executor.stack)
+        return view
+
     def explain(self, method: str, path: str, **options: Unpack[CallOptions]) -> Explanation:
         """What a call would go through: the chain, each value in force, and the layer that set it. Sends nothing."""
         call: Call[Response] = Call(method, path, **options)

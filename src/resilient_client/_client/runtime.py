@@ -7,10 +7,11 @@ on which it is first used.
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
 from yarl import URL
 
@@ -138,6 +139,15 @@ class Runtime(ClientContext):
         if (leave_loop := getattr(self.transport, "leave_loop", None)) is not None:
             leave_loop()
         self.loop = None
+
+    def unbound(self) -> Self:
+        """A runtime that shares everything with this one but the event loop, and belongs to none yet.
+
+        Only for a transport that belongs to no loop either, and without a base URL, whose health checks run on one.
+        """
+        other = copy.copy(self)
+        other.loop = None
+        return other
 
     async def close(self) -> None:
         """Give back all connections. May be called twice."""

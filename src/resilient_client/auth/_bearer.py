@@ -25,7 +25,8 @@ class BearerAuth:
 
     The provider is called once, however many calls wait for its token. The token is kept until it expires or a server
     answers it with a 401. The provider runs in its own task with an empty context, so the deadline of one caller does
-    not cancel it for the others.
+    not cancel it for the others. If it fails, it is not called again for a second, and the calls that come meanwhile
+    fail at once.
     """
 
     __slots__ = ("_fixed", "_keeper", "_provider")

@@ -6,6 +6,8 @@ of the caller passes through this module.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Literal
@@ -15,12 +17,16 @@ from pydantic import SecretStr
 from yarl import URL
 
 from resilient_client._client.client import APIClient
+from resilient_client._core.call import Call
 from resilient_client._core.errors import APIError, APIResponseValidationError, APIStatusError, ConfigurationError
 from resilient_client._core.protocols import Transport
+from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._core.types import Duration
 from resilient_client._core.validation import check_duration, check_mapping, has_methods, kind_of, shorten
+from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._settings.timeout import Timeout
+from resilient_client._transport import AiohttpTransport
 from resilient_client.auth._bearer import BearerAuth
 from resilient_client.auth._secrets import TEXT, check_secret
 from resilient_client.auth._static import basic_credentials
@@ -34,9 +40,14 @@ class OAuth2ClientCredentials(BearerAuth):
 
     Shortly before expiry one background task renews the token, while calls use the one that is still valid. Calls wait
     only when the token has expired. If the early renewal fails, the old token is used until it expires.
+
+    The circuit and the retry budget of the token endpoint live as long as this object, for all clients and event loops
+    that share it, and a failed fetch is kept for a second. So a token endpoint that is down gets about one request per
+    second, as any other upstream does. There is nothing to close: each token request opens and closes a connection.
     """
 
     __slots__ = (
+        "_api",
         "_client_auth",
         "_client_id",
         "_client_secret",
@@ -44,6 +55,7 @@ class OAuth2ClientCredentials(BearerAuth):
         "_timeout",
         "_token_url",
         "_transport",
+        "_used_at",
     )
 
     def __init__(
@@ -74,8 +86,8 @@ class OAuth2ClientCredentials(BearerAuth):
             client_auth: Whether id and secret are sent in a header (``"basic"``, which every server must support,
                 RFC 6749 section 2.3.1) or in the body (``"post"``).
             timeout: How long one fetch with its retries may take, above 0.
-            transport: The transport for token requests. Its owner closes it. With ``None`` each fetch opens and closes
-                a connection of its own, since fetches are rare.
+            transport: The transport for token requests. Its owner closes it. With ``None`` each token request opens
+                and closes a connection of its own, since they are rare.
 
         Raises:
             ConfigurationError: An argument cannot be used. The message never shows a secret.
@@ -109,21 +121,35 @@ class OAuth2ClientCredentials(BearerAuth):
             raise ConfigurationError(
                 f"OAuth2ClientCredentials.transport is {kind_of(transport)}; give an object with send and close"
             )
-        self._transport = None if transport is None else _UnclosedTransport(transport)
+        self._transport = _UnsharedConnections() if transport is None else transport
+        self._api: APIClient | None = None
+        self._used_at = -math.inf
         # The keeper gets one second more, so that the client's timeout fires first: its error has more detail.
         super().__init__(self._fetch, timeout=seconds + 1.0, early_refresh=early_refresh)
 
     async def _fetch(self) -> Token:
         try:
-            async with APIClient(None, timeout=self._timeout, transport=self._transport) as api:
-                headers, form = self._credentials()
-                reply = await api.post(str(self._token_url), headers=headers, data=form, idempotent=True)
+            reply = await self._client().send(self._token_call())
         except APIError as error:
             reason = _refusal(error.response) if isinstance(error, APIStatusError) else error.summary
             error.summary, error.label = f"no token from {self._token_url.origin()}: {reason}", ""
             error.retryable = False  # retried here already, which each waiting call would multiply
             raise
         return self._read(reply)
+
+    def _client(self) -> APIClient:
+        """A client for one fetch on the running loop. All of them share one circuit and one retry budget."""
+        now = asyncio.get_running_loop().time()
+        # An open circuit would stay open if the clock of this loop is far behind that of the last one (virtual time).
+        if self._api is None or now < self._used_at - 1.0:
+            self._api = APIClient(None, timeout=self._timeout, transport=self._transport)
+        self._used_at = now
+        return self._api._unbound()
+
+    def _token_call(self) -> Call[Response]:
+        """The token request. A ``Call`` does not show its options, where frames of this module would show theirs."""
+        headers, form = self._credentials()
+        return Call.post(str(self._token_url), headers=headers, data=form, idempotent=True)
 
     def _credentials(self) -> tuple[dict[str, str], dict[str, str]]:
         """The headers and the form of the token request (RFC 6749 sections 2.3.1 and 4.4.2)."""
@@ -143,6 +169,8 @@ class OAuth2ClientCredentials(BearerAuth):
             raise self._invalid("it is not JSON") from None
         if not isinstance(answer, dict):
             raise self._invalid("it is not a JSON object")
+        if "access_token" not in answer and isinstance(answer.get("error"), str):  # GitHub refuses with a 200
+            raise self._invalid(_refusal(reply))
         if str(answer.get("token_type")).lower() != "bearer":
             raise self._invalid("token_type is not 'bearer'")
         try:
@@ -155,14 +183,22 @@ class OAuth2ClientCredentials(BearerAuth):
         return APIResponseValidationError(f"no token from {self._token_url.origin()}: {reason}", detail=reason)
 
 
-class _UnclosedTransport:
-    """A transport that stays open when the client of one fetch closes it."""
+class _UnsharedConnections:
+    """A transport that opens and closes a connection for each request.
 
-    def __init__(self, transport: Transport) -> None:
-        self.send = transport.send
+    It belongs to no event loop, so the auth object may be used on any number of them and needs no closing.
+    """
+
+    async def send(self, request: Request) -> Response:
+        """Send one request."""
+        transport = AiohttpTransport(ConnectionSettings(keepalive=0))
+        try:
+            return await transport.send(request)
+        finally:
+            await transport.close()
 
     async def close(self) -> None:
-        """Do nothing: the owner closes the transport."""
+        """Do nothing: no connection outlives its request."""
 
 
 def _check_url(text: str) -> URL:

@@ -128,7 +128,11 @@ def test_client_auth_post_sends_secret_in_body() -> None:
 
 @pytest.mark.parametrize(
     ("expires_in", "fetches"),
-    [(3600, 2), ("3600", 2), (None, 1), ("soon", 1), (0, 1), (True, 1), (float("inf"), 1), (10**400, 1)],
+    [
+        *[(3600, 2), ("3600", 2), (None, 1), ("soon", 1), (0, 1), (-1, 1), (True, 1), (float("inf"), 1)],
+        *[(float("nan"), 1), (10**400, 1), (-(10**400), 1), ("9" * 5000, 1), ("1e400", 1), ([3600], 1), ({}, 1)],
+        (1e308, 1),
+    ],
 )
 def test_lifetime_is_read_leniently(expires_in: object, fetches: int) -> None:
     """A token whose lifetime cannot be read is kept until a 401."""
@@ -181,6 +185,15 @@ def test_token_answer_invalid_is_refused(answer: Mapping[str, object] | bytes, w
     assert why in str(error)
     assert CANARY not in str(error)
     assert error.response is None
+
+
+@pytest.mark.parametrize("error", ["invalid_client\n", "bad_verification_code"])
+def test_refusal_with_status_200_has_code(error: str) -> None:
+    """Some servers, GitHub among them, refuse with a 200. The error has the code, but no free text of the server."""
+    answer = {"error": error, "error_description": f"wrong secret {CANARY}"}
+    refused = failure_of(TokenEndpoint(answer))
+    assert isinstance(refused, APIResponseValidationError)
+    assert str(refused) == f"no token from https://id.example.com: status 200, error {error.strip()!r}"
 
 
 @pytest.mark.parametrize("client_auth", ["basic", "post"])

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.auth.support import others
 
+from resilient_client._core.errors import APIConnectionError, APIError, CircuitOpenError
 from resilient_client.auth._token import Token, TokenKeeper
 from resilient_client.testing._virtual_time import run_virtual
 
@@ -21,12 +22,13 @@ class Source:
         self.takes = takes
         self.called_at: list[float] = []
         self.failing = False
+        self.error: Exception = OSError("no luck")
 
     async def __call__(self) -> Token:
         self.called_at.append(asyncio.get_running_loop().time())
         await asyncio.sleep(self.takes)
         if self.failing:
-            raise OSError("no luck")
+            raise self.error
         return Token(f"t{len(self.called_at)}", self.lifetime)
 
 
@@ -151,3 +153,95 @@ def test_early_refresh_waits_for_half_of_lifetime(lifetime: float, early: float)
         assert len(source.called_at) == 1
 
     run_scenario(source, scenario, early=early)
+
+
+async def failure_at(keeper: TokenKeeper, time: float) -> Exception:
+    """The exception of ``get`` at that time."""
+    with pytest.raises(Exception) as caught:
+        await value_at(keeper, time)
+    return caught.value
+
+
+def test_failure_is_kept_for_a_second() -> None:
+    """The calls of the next second fail at once, each with an error of its own. Then the source is asked again."""
+    source = Source(100.0)
+    source.failing = True
+
+    async def scenario(keeper: TokenKeeper) -> None:
+        assert isinstance(await failure_at(keeper, 0.0), OSError)
+        kept = [await failure_at(keeper, tenth / 10) for tenth in range(1, 10)]
+        assert source.called_at == [0.0]
+        assert len(set(map(id, kept))) == 9
+        for error in kept:
+            assert isinstance(error, APIError)
+            assert str(error).startswith("the token provider failed: OSError; no other token is requested for ")
+            assert not error.retryable
+        assert getattr(kept[4], "retry_after", None) == pytest.approx(0.5)
+        source.failing = False
+        assert await value_at(keeper, 1.0) == "t2"
+        assert source.called_at == [0.0, 1.0]
+
+    run_scenario(source, scenario)
+
+
+@pytest.mark.parametrize(
+    ("error", "retry_after", "kept"),
+    [
+        (APIConnectionError("down"), None, 1.0),
+        (APIConnectionError("down"), 0.0, 1.0),
+        (APIConnectionError("down"), 5.0, 5.0),
+        (APIConnectionError("down"), 1e9, 60.0),
+        (CircuitOpenError("open"), 0.25, 0.25),
+    ],
+)
+def test_failure_is_kept_as_long_as_asked(error: APIError, retry_after: float | None, kept: float) -> None:
+    """``Retry-After`` and an open circuit say how long, within bounds. A server cannot ask for a flood with a 0."""
+    source = Source(100.0)
+    source.failing, source.error, error.retry_after = True, error, retry_after
+
+    async def scenario(keeper: TokenKeeper) -> None:
+        assert await failure_at(keeper, 0.0) is error
+        assert type(await failure_at(keeper, kept * 0.99)) is type(error)
+        assert source.called_at == [0.0]
+        await failure_at(keeper, kept)
+        assert source.called_at == [0.0, kept]
+
+    run_scenario(source, scenario)
+
+
+def test_failure_kept_holds_no_frame() -> None:
+    """The frames of a fetch hold secrets, so what is kept of its failure has no traceback."""
+    source = Source(100.0)
+    source.failing, source.error = True, APIConnectionError("down")
+
+    async def scenario(keeper: TokenKeeper) -> None:
+        await failure_at(keeper, 0.0)
+        assert keeper._failure is not None
+        assert keeper._failure.__traceback__ is keeper._failure.__context__ is None
+
+    run_scenario(source, scenario)
+
+
+def test_refused_token_waits_for_kept_failure() -> None:
+    """A 401 does not ask a source again that has just failed. The refused token is not used again either."""
+    source = Source(1.0)
+
+    async def scenario(keeper: TokenKeeper) -> None:
+        await keeper.get()
+        source.failing = True
+        await failure_at(keeper, 1.0)
+        with pytest.raises(APIError, match="no other token"):
+            await keeper.replace()
+        assert source.called_at == [0.0, 1.0]
+
+    run_scenario(source, scenario, early=0.0)
+
+
+def test_failure_of_later_clock_is_not_kept() -> None:
+    """A keeper that moves to a loop whose clock is behind asks the source, and does not wait for the old clock."""
+    source = Source(100.0)
+    source.failing = True
+    keeper = TokenKeeper(source, timeout=10.0)
+    for start in (1000.0, 0.0):
+        with pytest.raises(OSError, match="no luck"):
+            run_virtual(keeper.get(), start=start)
