@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from http.cookies import SimpleCookie
-from typing import Final
 
 import aiohttp
 from aiohttp import hdrs
-from yarl import URL
 
 from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._transport.aiohttp_internals import LooseHeaders
+from resilient_client._transport.cookies import NoCookies, VerbatimCookies
 from resilient_client._transport.default_headers import NOT_DEFAULTED, default_headers
 from resilient_client._transport.hooks import TracingResolver, TracingResponse, create_socket, prevent_resend
 
@@ -41,7 +39,7 @@ def create_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
         max_line_size=settings.max_field_size,
         max_field_size=settings.max_field_size,
         max_headers=settings.max_headers,
-        cookie_jar=None if settings.cookies else _NoCookies(),
+        cookie_jar=VerbatimCookies() if settings.cookies else NoCookies(),
         request_class=_OwnRequest,
         response_class=TracingResponse,
         trust_env=settings.trust_env,
@@ -76,13 +74,3 @@ class _OwnRequest(aiohttp.ClientRequest):
         """Add nothing: all headers are there, and aiohttp must not make up the type of a body."""
         if self.method in self.POST_METHODS and hdrs.CONTENT_TYPE not in self.headers:
             super().update_auto_headers(NOT_DEFAULTED)
-
-
-class _NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookies, and does not make an empty jar per request."""
-
-    _NONE: Final[SimpleCookie] = SimpleCookie()
-
-    def filter_cookies(self, request_url: URL) -> SimpleCookie:
-        """No cookies. aiohttp never changes the result, since it gets cookies of its own only with ``cookies=``."""
-        return self._NONE
