@@ -15,6 +15,7 @@ class ConnectionSettings(Settings):
     """The connection pool and the wire. Applies only to a session that the client creates."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
+    _secrets = frozenset({"proxy"})
 
     pool_size: Annotated[int, Field(ge=0)] = 100
     """Connections at once. 0: no limit."""
@@ -30,9 +31,10 @@ class ConnectionSettings(Settings):
     proxy: SecretStr | None = None
     """The URL of an HTTP proxy. A secret, because it may hold credentials."""
     trust_env: bool = False
-    """Whether proxies and credentials are read from the environment and ``.netrc``."""
+    """Whether proxies and credentials are read from the environment and ``.netrc``. An ``Authorization`` header or the
+    auth of a call takes precedence over the ``.netrc``."""
     cookies: bool = False
-    """Whether cookies are kept between calls."""
+    """Whether cookies are kept between calls, and sent back to their host as they came (RFC 6265)."""
     max_response_size: Annotated[int, Field(gt=0)] | None = 64 * 1024 * 1024
     """Bytes of a body after decompression. ``None``: no limit. A streamed body has no limit."""
     max_field_size: Annotated[int, Field(gt=0)] = 8190

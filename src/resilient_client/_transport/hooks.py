@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakSet
 
 import aiohttp
+from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from resilient_client._transport.aiohttp_internals import Connection, ResponseHandler, http_exceptions
@@ -156,6 +157,9 @@ class TracingResponse(aiohttp.ClientResponse):
             return None
         return asyncio.get_running_loop().call_later(trace.continue_wait, _set_if_pending, asked)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status}>"  # without URL and headers, which aiohttp's shows
+
     def _is_reused(self, connection: Connection, trace: WireTrace) -> bool:
         return trace.connecting is None  # the socket factory was not called
 
@@ -210,6 +214,10 @@ async def prevent_resend(request: aiohttp.ClientRequest, handler: aiohttp.Client
 
     There, the response class belongs to the caller, or the connection fails before a response object exists.
     """
+    trace = current_trace.get()
+    if trace is not None and trace.authorization is not None:
+        request.headers[hdrs.AUTHORIZATION] = trace.authorization  # in place of that of a .netrc or of the session
+        trace.authorization = None
     if not issubclass(request.response_class, TracingResponse):
         request.response_class = _tracing(request.response_class)
     try:

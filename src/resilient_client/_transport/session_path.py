@@ -17,6 +17,7 @@ from resilient_client._transport.aiohttp_internals import middlewares_of
 from resilient_client._transport.default_headers import NOT_DEFAULTED, with_default_headers
 from resilient_client._transport.hooks import prevent_resend
 from resilient_client._transport.request_body import Upload
+from resilient_client._transport.trace import current_trace
 
 
 class SessionPath:
@@ -26,6 +27,8 @@ class SessionPath:
         """Send through ``session``. The settings of a caller's session are overridden by each request."""
         self._session = session
         self._is_callers_session = callers_session
+        # From a .netrc, or set by the caller. A session in memory has no ``trust_env``.
+        self._may_have_auth = callers_session or getattr(session, "trust_env", False)
         self._middlewares = (prevent_resend, *middlewares_of(session)) if callers_session else ()
 
     async def send(
@@ -41,6 +44,12 @@ class SessionPath:
         Raises:
             Exception: One of aiohttp's or of the system's, to be translated.
         """
+        return await self._session.request(
+            request.method, request.url, timeout=timeout, allow_redirects=False, **self._options(request, upload)
+        )
+
+    def _options(self, request: Request, upload: Upload | None) -> dict[str, Any]:
+        """What the session is told of a request. Not in the frame that waits, because the headers are secret."""
         options: dict[str, Any] = {"headers": request.headers}
         if upload is not None:
             options["data"] = upload
@@ -49,15 +58,19 @@ class SessionPath:
                 headers[hdrs.CONTENT_LENGTH] = str(length)
         elif request.body is not None:
             options["data"] = request.body.source
+        trace = current_trace.get()
+        if self._may_have_auth and trace is not None and hdrs.AUTHORIZATION in request.headers:
+            # The call's own takes precedence. aiohttp would refuse it together with that of the session, so
+            # ``prevent_resend``, the outermost middleware of these sessions, adds it after the session's.
+            options["headers"] = headers = options["headers"].copy()
+            trace.authorization = headers.pop(hdrs.AUTHORIZATION)
         if self._is_callers_session:
             request.attempt.pool_wait_unobservable = True
             _refuse_cross_origin(self._session, request)
             options["headers"] = with_default_headers(options["headers"])
             options |= {"auto_decompress": False, "raise_for_status": False, "middlewares": self._middlewares}
             options["skip_auto_headers"] = NOT_DEFAULTED
-        return await self._session.request(
-            request.method, request.url, timeout=timeout, allow_redirects=False, **options
-        )
+        return options
 
 
 def _refuse_cross_origin(session: aiohttp.ClientSession, request: Request) -> None:

@@ -49,6 +49,7 @@ class WireTrace:
         peer: The certificate of the server as decoded by ``ssl``, of a new connection.
         continue_wait: Seconds to wait for a 100 (Continue) before the body is sent without it.
         gate: The protocol of the connection, once a response is expected there.
+        authorization: The caller's own ``Authorization`` on its way past a session that has another, until it is set.
     """
 
     pooled: float | None = None
@@ -68,6 +69,7 @@ class WireTrace:
     peer: Mapping[str, Any] | None = None
     gate: Gate | None = None
     continue_wait = MAX_CONTINUE_WAIT
+    authorization: str | None = None
 
     def __init__(self, clock: Callable[[], float], attempt: int, tls: bool) -> None:
         self.clock = clock
