@@ -7,12 +7,14 @@ the caller asked for or the server sent, because the caller holds it anyway:
 - the path of ``error.request.url``: the path of a URL is shown, so secrets do not belong there. The path parameter is
   therefore searched for everywhere but in that attribute and in the pickle that holds it
 - the idempotency key, which is not a secret: the caller needs it to ask the server what became of the request
-- exceptions of the caller's own code, and the local variables of frames in a traceback
+- exceptions of the caller's own code
+- the local variables of frames in a traceback, which have tests of their own (``test_frames_secrets.py``)
 """
 
 from __future__ import annotations
 
 import base64
+import copy
 import logging
 import pickle
 from collections.abc import Iterator
@@ -170,6 +172,28 @@ async def test_refused_connection_shows_no_secret() -> None:
         outcome = await api.run(Call.post("/users/{id}?inline=canary-inline", **PLACES))
     assert isinstance(outcome, Failure)
     check(outcome.error)
+
+
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_pickle_holds_no_secret_of_reply(server: FaultServer) -> None:
+    """A pickle has neither the query that was asked nor the cookies that came. Copies in this process have both."""
+    location = "http://canary:canary@other.example/x?canary=canary"
+    fields = {"Set-Cookie": "session=canary", "Retry-After": "7", "X-Request-Id": "42", "Location": location}
+    async with APIClient(server.url, retry=None) as api:
+        for status in (503, 302):
+            server.script(faults.reply(status, json={"detail": "no"}, headers=fields))
+            outcome = await soon(api.run(Call.get("/users?inline=canary", params={"q": "canary"})))
+            assert isinstance(outcome, Failure)
+            data = pickle.dumps(outcome.error)
+            assert not leaks(data)
+            loaded = pickle.loads(data)  # noqa: S301 -- made above
+            assert (loaded.response.status, loaded.response.json()) == (status, {"detail": "no"})
+            assert (loaded.response.headers["Retry-After"], loaded.response.request_id) == ("7", "42")
+            for copied in (copy.copy(outcome.error), copy.deepcopy(outcome.error)):
+                response = getattr(copied, "response")  # noqa: B009 -- APIError has none
+                assert response.headers["Set-Cookie"] == "session=canary"
+                assert response.url.query["q"] == "canary"
 
 
 @pytest.mark.parametrize(

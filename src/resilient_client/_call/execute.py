@@ -27,7 +27,8 @@ from resilient_client._call.stream import StreamResponse, check_stream_options
 from resilient_client._core.call import Call
 from resilient_client._core.context import CallContext
 from resilient_client._core.deadline import ambient_deadline
-from resilient_client._core.errors import APIError, ResilientClientError
+from resilient_client._core.errors import APIError, InvalidRequestError, ResilientClientError
+from resilient_client._core.frames import without_frames
 from resilient_client._core.models import validator_for
 from resilient_client._core.protocols import Handler, Runner
 from resilient_client._core.request import Request
@@ -147,6 +148,8 @@ class Executor:
             if settings.hedging is None or streaming:
                 return request, runtime.handlers[True, False] if settings.coalesce else runtime.handler
             return request, runtime.handlers[settings.coalesce, True]
+        except InvalidRequestError as error:
+            raise without_frames(error)  # noqa: B904 -- the same one, without the frames that hold the refused values
         except ResilientClientError:
             raise
         except Exception as failure:  # an argument with methods of its own, which may raise anything

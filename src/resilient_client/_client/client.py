@@ -35,6 +35,7 @@ from resilient_client._client.verbs import Verbs
 from resilient_client._core.call import OPTION_NAMES, Call, CallOptions
 from resilient_client._core.errors import APIError, ConfigurationError
 from resilient_client._core.foreign_names import hint_for_client
+from resilient_client._core.frames import forgets_arguments
 from resilient_client._core.outcome import Failure, Outcome, Success
 from resilient_client._core.protocols import Auth, Middleware, Transport
 from resilient_client._core.response import Response
@@ -68,6 +69,7 @@ class APIClient(Verbs, FanOut, Inspection):
 
     __slots__ = ("_executor", "_is_view", "_runtime")
 
+    @forgets_arguments
     def __init__(
         self,
         base_url: str | Sequence[str] | None = None,
@@ -211,6 +213,7 @@ class APIClient(Verbs, FanOut, Inspection):
 
     # -- views, inspection, lifecycle --------------------------------------------------------------------------------
 
+    @forgets_arguments
     def with_options(
         self,
         *,

@@ -11,9 +11,10 @@ from typing_extensions import TypeForm, Unpack
 from resilient_client._core.body import ContentLike, FilesLike, FormLike, LazyBody
 from resilient_client._core.errors import InvalidRequestError
 from resilient_client._core.foreign_names import hint_for_call
+from resilient_client._core.frames import without_frames
 from resilient_client._core.text import plain
 from resilient_client._core.types import HeadersLike, Priority, QueryParams, Scalar
-from resilient_client._core.validation import TOKEN, shorten, suggest
+from resilient_client._core.validation import TOKEN, hide_userinfo, shorten, suggest
 
 if TYPE_CHECKING:
     from resilient_client._core.protocols import Runner
@@ -127,9 +128,13 @@ class Call(_Frozen, Generic[T_co]):
         Raises:
             InvalidRequestError: The method is not a token (RFC 9110 section 5.6.2), or an option is unknown.
         """
-        if options and not OPTION_NAMES.issuperset(options):
-            raise_unknown_option(options)
-        _put_method(self, method if type(method) is str and method in _KNOWN_METHODS else _check_method(method))
+        try:
+            if options and not OPTION_NAMES.issuperset(options):
+                raise_unknown_option(options)
+            _put_method(self, method if type(method) is str and method in _KNOWN_METHODS else _check_method(method))
+        except InvalidRequestError as error:
+            del path, options
+            raise without_frames(error)  # noqa: B904 -- it is the same error
         _put_path(self, path)
         _put_key(self, key)
         _put_client(self, client)
@@ -153,7 +158,7 @@ class Call(_Frozen, Generic[T_co]):
         cls, method: str, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]
     ) -> Call[Any]:
         """Describe a call with any method."""
-        return Call(method, path, response_model=response_model, **options)
+        return describe(method, path, response_model, options)
 
     @overload
     @classmethod
@@ -164,7 +169,7 @@ class Call(_Frozen, Generic[T_co]):
     @classmethod
     def get(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """Describe a GET call."""
-        return Call("GET", path, response_model=response_model, **options)
+        return describe("GET", path, response_model, options)
 
     @overload
     @classmethod
@@ -175,7 +180,7 @@ class Call(_Frozen, Generic[T_co]):
     @classmethod
     def head(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """Describe a HEAD call."""
-        return Call("HEAD", path, response_model=response_model, **options)
+        return describe("HEAD", path, response_model, options)
 
     @overload
     @classmethod
@@ -188,7 +193,7 @@ class Call(_Frozen, Generic[T_co]):
     @classmethod
     def options(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """Describe an OPTIONS call."""
-        return Call("OPTIONS", path, response_model=response_model, **options)
+        return describe("OPTIONS", path, response_model, options)
 
     @overload
     @classmethod
@@ -199,7 +204,7 @@ class Call(_Frozen, Generic[T_co]):
     @classmethod
     def post(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """Describe a POST call."""
-        return Call("POST", path, response_model=response_model, **options)
+        return describe("POST", path, response_model, options)
 
     @overload
     @classmethod
@@ -210,7 +215,7 @@ class Call(_Frozen, Generic[T_co]):
     @classmethod
     def put(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """Describe a PUT call."""
-        return Call("PUT", path, response_model=response_model, **options)
+        return describe("PUT", path, response_model, options)
 
     @overload
     @classmethod
@@ -223,7 +228,7 @@ class Call(_Frozen, Generic[T_co]):
     @classmethod
     def patch(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """Describe a PATCH call."""
-        return Call("PATCH", path, response_model=response_model, **options)
+        return describe("PATCH", path, response_model, options)
 
     @overload
     @classmethod
@@ -236,7 +241,7 @@ class Call(_Frozen, Generic[T_co]):
     @classmethod
     def delete(cls, path: str, *, response_model: Any = None, **options: Unpack[DescribedOptions]) -> Call[Any]:
         """Describe a DELETE call."""
-        return Call("DELETE", path, response_model=response_model, **options)
+        return describe("DELETE", path, response_model, options)
 
     def __repr__(self) -> str:
         key = "" if self.key is None else f" key={shorten(self.key)}"
@@ -250,6 +255,17 @@ class Call(_Frozen, Generic[T_co]):
 _put_method, _put_path, _put_key, _put_client, _put_model, _put_given = (
     vars(Call)[name].__set__ for name in ("method", "path", "key", "client", "response_model", "given")
 )
+
+
+def describe(method: str, path: str, response_model: Any, options: CallOptions) -> Call[Any]:
+    """Return ``Call(method, path, ...)``. If it is refused, ``options`` are emptied: the caller's frame holds them."""
+    try:
+        return Call(method, path, response_model=response_model, **options)
+    except InvalidRequestError as error:
+        cast("dict[str, object]", options).clear()
+        del path
+        raise without_frames(error)  # noqa: B904 -- it is the same error
+
 
 OPTION_NAMES = frozenset(CallOptions.__annotations__)
 _BODY_OPTIONS = frozenset({"json", "content", "data", "files"})
@@ -267,11 +283,16 @@ def _with_lazy_body(options: CallOptions) -> CallOptions:
 
 
 def route_of(path: str) -> str:
-    """Return the path as the caller wrote it, without query and fragment.
+    """Return the path as the caller wrote it, without query, fragment and userinfo.
 
     It holds no secrets and takes few distinct values, so it is fit for metric labels.
     """
-    return path.partition("?")[0].partition("#")[0]
+    route = path.partition("?")[0].partition("#")[0]
+    if "@" not in path:
+        return route
+    if "@" not in route and "/" not in route.partition("//")[2]:
+        return route.partition(":")[0]  # a password with a "?" or "#" in it looks like an origin with a query
+    return hide_userinfo(route)
 
 
 def raise_unknown_option(options: Mapping[str, object]) -> None:

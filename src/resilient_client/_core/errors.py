@@ -25,14 +25,16 @@
             ├── BulkheadFullError         too many calls of this client are in flight to it
             └── LocalRateLimitError       too many calls of this client in too short a time
 
-Errors are ordinary exceptions: a new object each time, picklable, safe under ``add_note`` and ``raise ... from``.
+Errors are ordinary exceptions: a new object each time, picklable, safe under ``add_note`` and ``raise ... from``. The
+pickle of an error holds its ``response`` without cookies and without the query of URLs, but with its body.
 ``str(error)`` is one human-readable line without secrets and without the query string. Programs should read its parts
 instead: ``label``, ``summary``, ``effect``, ``attempts``, ``elapsed`` and ``advice``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+import copy
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.text import one_line
@@ -47,7 +49,16 @@ class ResilientClientError(Exception):
     """The base class of all errors that this library raises."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.args, self.__dict__)
+        state = self.__dict__
+        if (response := state.get("response")) is not None:
+            state = state | {"response": response.without_secrets()}  # a pickle goes to a queue, a store or a log
+        return _restore, (type(self), self.args, state)
+
+    def __copy__(self) -> Self:
+        return _restore(type(self), self.args, self.__dict__)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return _restore(type(self), self.args, copy.deepcopy(self.__dict__, memo))
 
 
 _E = TypeVar("_E", bound=ResilientClientError)

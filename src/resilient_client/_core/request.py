@@ -59,11 +59,16 @@ class Request:
         endpoint: The endpoint of ``url``. Setting ``url`` updates it.
         attempt: The attempt that this request belongs to. The attempt middleware sets it. Before that, the
             attribute does not exist.
+        kept_headers: A copy of ``headers`` that a middleware keeps while inner ones may change them. Here, because a
+            local variable would show its secrets to whoever reads the frames of a traceback.
+        kept_url: Likewise, of ``url``.
         redirected_from: The request whose redirect led to this one, or ``None`` if it was not redirected.
     """
 
     attempt: Attempt
     redirected_from: Request | None = None
+    kept_headers: CIMultiDict[str]
+    kept_url: URL
 
     def __init__(
         self,

@@ -8,12 +8,13 @@ from codecs import lookup
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import ValidationError
 from pydantic_core import from_json
 from typing_extensions import TypeForm
 from yarl import URL
 
+from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIResponseValidationError, ResponseTooLargeError
 from resilient_client._core.foreign_names import RESPONSE
 from resilient_client._core.kinds import Stage
@@ -22,6 +23,7 @@ from resilient_client._core.models import ALL_ERRORS_UP_TO, MAX_JSON_VALUES, des
 from resilient_client._core.record import AttemptRecord
 from resilient_client._core.text import quoted
 from resilient_client._core.timings import Timings, Trace
+from resilient_client._core.validation import hide_userinfo
 
 if TYPE_CHECKING:
     from resilient_client._core.attempt import Attempt
@@ -263,6 +265,16 @@ class Response:
                 stage=Stage.DECODE,
             )
 
+    def without_secrets(self) -> Response:
+        """A copy for the pickle of an error: no userinfo and query in its URLs, no cookies. Its body is kept."""
+        shown = object.__new__(type(self))
+        vars(shown).update(vars(self))
+        shown.url = self.url.with_user(None).with_query(None).with_fragment(None)
+        shown.headers = CIMultiDictProxy(
+            CIMultiDict((name, _harmless(name, text)) for name, text in self.headers.items())
+        )
+        return shown
+
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {
             "headers": list(self.headers.items()),
@@ -273,8 +285,6 @@ class Response:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from multidict import CIMultiDict
-
         for name, value in state.items():
             setattr(self, name, CIMultiDictProxy(CIMultiDict(value)) if name == "headers" else value)
 
@@ -287,9 +297,7 @@ class Response:
 
     def __repr__(self) -> str:
         cut = ", truncated" if self.truncated else ""
-        return (
-            f"<Response {self.status} from {self.url.with_query(None).with_user(None)}, {len(self.content)} bytes{cut}>"
-        )
+        return f"<Response {self.status} from {Endpoint.of(self.url)}, {len(self.content)} bytes{cut}>"
 
 
 def _count_values(content: bytes) -> int:
@@ -301,3 +309,12 @@ def _as_utf8(content: bytes) -> bytes:
     if content[:1] not in _MARKS and b"\0" not in content[:4]:
         return content
     return content.decode(jsonlib.detect_encoding(content)).encode()
+
+
+def _harmless(name: str, text: str) -> str:
+    """The value of a header without a cookie, and without userinfo and query of a URL."""
+    if name.lower() in ("set-cookie", "set-cookie2"):
+        return "***"
+    if name.lower() in ("location", "content-location", "refresh", "link"):
+        return hide_userinfo(text.partition("?")[0])
+    return text

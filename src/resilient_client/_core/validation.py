@@ -207,6 +207,21 @@ def kind_of(value: object) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
 
 
+def hide_userinfo(text: str) -> str:
+    """Return a path or URL without the user names and passwords in it, also of a URL with a mistyped scheme.
+
+    Each segment that holds an ``@`` loses what is in front of it: it may be an authority.
+    """
+    if "@" not in text:
+        return text
+    return "/".join(_after_userinfo(segment) for segment in text.split("/"))
+
+
+def _after_userinfo(segment: str) -> str:
+    userinfo, _, rest = segment.rpartition("@")
+    return f"***@{rest}" if userinfo else segment
+
+
 def shorten(value: object) -> str:
     """Return the ``repr`` of a value that is not secret, in one line of at most 80 characters."""
     try:

@@ -10,9 +10,6 @@ from __future__ import annotations
 import asyncio
 import copy
 
-from multidict import CIMultiDict
-from yarl import URL
-
 from resilient_client._core.context import CallContext
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIError, ResilientClientError
@@ -58,12 +55,12 @@ class AuthMiddleware:
         """
         generation = self._generation
         first = await self._with_credentials(request)
-        refused = first.url, first.headers.copy()  # the links below may change the request
+        first.kept_url, first.kept_headers = first.url, first.headers.copy()  # the links below may change the request
         reply = await call_next(first)
         if not _is_refused(reply, request):
             return reply
         request.attempt.stage = Stage.LOCAL  # from here on the caller does not wait for the upstream
-        renewed = await self._is_outdated(refused, generation, request)
+        renewed = await self._is_outdated(first, generation, request)
         if not renewed and not await self._refreshed(reply, request):
             return reply
         if request.body is not None and not request.body.sendable:
@@ -78,7 +75,7 @@ class AuthMiddleware:
             await self._refreshed(reply, request)
         return reply
 
-    async def _is_outdated(self, refused: tuple[URL, CIMultiDict[str]], generation: int, request: Request) -> bool:
+    async def _is_outdated(self, refused: Request, generation: int, request: Request) -> bool:
         """Whether the credentials were renewed since: by this client, by their own expiry, or by another client."""
         if generation != self._generation:
             return True
@@ -88,7 +85,7 @@ class AuthMiddleware:
             current = await self._with_credentials(request)
         except APIError:
             return False  # there are none; the refresh reports that once for all calls
-        return refused != (current.url, current.headers)
+        return refused.kept_url != current.url or refused.kept_headers != current.headers
 
     async def _refreshed(self, reply: Response, request: Request) -> bool:
         return await self._refreshing.join(lambda: self._refresh(reply, request.context))

@@ -40,11 +40,19 @@ class CoalesceMiddleware:
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         """Wait for the flight under way, or for a new one."""
+        shared = self._join(request, call_next)
+        return await (call_next(request) if shared is None else shared.serve(request))
+
+    def _join(self, request: Request, call_next: Handler) -> _SharedFlight | None:
+        """The flight under way, or a new one. ``None``: this call shares none.
+
+        The key holds the headers, so it must not be in a frame that waits.
+        """
         context = request.context
         now = context.client.loop_time()
         key = flight_key(request)
         if key is None or context.deadline - now < RESOLUTION:
-            return await call_next(request)
+            return None
         shared = self._flights.get(key)
         if shared is not None and shared.joinable(now):
             shared.prolong(context)
@@ -52,7 +60,7 @@ class CoalesceMiddleware:
         else:
             shared = self._flights[key] = _SharedFlight(request, call_next)
             shared.flight.task.add_done_callback(lambda _: self._finished(key, shared))
-        return await shared.serve(request)
+        return shared
 
     def _finished(self, key: Hashable, shared: _SharedFlight) -> None:
         if self._flights.get(key) is shared:  # a later flight may have taken its place

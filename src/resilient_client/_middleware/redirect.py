@@ -52,6 +52,7 @@ class RedirectMiddleware:
             request.attempt.redirects += (str(hop.url.with_query(None)),)
             body = request.body if hop.keep_body else None
             request = Request(hop.method, hop.url, hop.headers, body, request.context, request.attempt)
+            del hop  # its headers and URL are secret
             request.redirected_from = asked
             request.attempt.redirected_to = request.endpoint
             response = await call_next(request)

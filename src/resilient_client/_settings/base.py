@@ -11,9 +11,10 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler  # pydantic itself exports it from 2.10.4 on
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from resilient_client._core.errors import ConfigurationError
-from resilient_client._core.validation import parse_duration, shorten, suggest, unreadable
+from resilient_client._core.validation import hide_userinfo, kind_of, parse_duration, shorten, suggest, unreadable
 
 
 def _seconds(value: object) -> object:
@@ -47,6 +48,8 @@ class Settings(BaseModel):
     """What to give for a field, where pydantic's list of types would say less."""
     _label: ClassVar[str] = "Settings"
     """The name of these settings in errors."""
+    _secrets: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose values are never shown, here and in the settings inside."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         cls._label = cls.__dict__.get("_label", cls.__name__)
@@ -63,7 +66,8 @@ class Settings(BaseModel):
             failure = ConfigurationError(unreadable(f"a value of {type(self).__name__}", foreign))
         else:
             return
-        # Outside the except clause: __context__ would keep pydantic's error with the values, which may be secret.
+        values.clear()  # they may be secret, and error reporters read the local variables of frames
+        # Outside the except clause: __context__ would keep pydantic's error with the values.
         raise failure
 
     def merge(self, over: Self) -> Self:
@@ -84,7 +88,23 @@ class Settings(BaseModel):
         """Refuse names that are not text, which pydantic would pass to ``__init__`` as keywords."""
         if isinstance(values, dict) and not all(isinstance(name, str) for name in values):
             raise ValueError("the names of settings are text")
-        return validate(values)
+        try:
+            return validate(values)
+        except ValidationError as invalid:
+            if not cls._secrets:
+                raise
+            failure = _without_secrets(invalid, cls._secrets)
+        raise failure
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """As in pydantic. The error does not show the text, which may hold secrets."""
+        try:
+            return super().model_validate_json(json_data, **options)
+        except ValidationError as invalid:
+            failure = _without_secrets(invalid, cls._secrets)
+        del json_data
+        raise failure
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -120,6 +140,38 @@ def _merged_value(under: object, over: object) -> object:
     return over
 
 
+class _Hidden:
+    """What stands in an error in place of a value that may hold a secret."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def __repr__(self) -> str:
+        return self._words
+
+
+def _without_secrets(invalid: ValidationError, secrets: frozenset[str]) -> ValidationError:
+    """The same error without the values that are or may hold one of the secret fields. pydantic would show them."""
+    errors = [
+        InitErrorDetails(
+            type=PydanticCustomError(error["type"], error["msg"]),
+            loc=error["loc"],
+            input=_shown_input(error, secrets),
+        )
+        for error in invalid.errors(include_url=False)
+    ]
+    return ValidationError.from_exception_data(invalid.title, errors)
+
+
+def _shown_input(error: ErrorDetails, secrets: frozenset[str]) -> object:
+    value: object = error["input"]
+    if not secrets.isdisjoint(error["loc"]):
+        return _Hidden("a value that is not shown")
+    if isinstance(value, str) and error["type"] != "json_invalid":
+        return hide_userinfo(value)
+    return value if value is None or isinstance(value, (int, float, Settings)) else _Hidden(kind_of(value))
+
+
 def explain_invalid(model: type[Settings], invalid: ValidationError) -> str:
     """One sentence per field: what is wrong, which value, what is allowed, what to do."""
     sentences: dict[str, str] = {}
@@ -148,7 +200,4 @@ def _sentence(model: type[Settings], error: Any) -> str:
 
 
 def _format_input(model: type[Settings], field: str, error: Any) -> str:
-    known = model.model_fields.get(field)
-    if known is not None and "Secret" in str(known.annotation):
-        return "a value that is not shown"
-    return shorten(error["input"])
+    return "a value that is not shown" if field in model._secrets else shorten(error["input"])

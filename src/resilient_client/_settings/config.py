@@ -29,6 +29,7 @@ class ClientConfig(Settings):
     """The settings of all patterns. ``None`` turns a pattern off. Keywords of the client take precedence over them."""
 
     _label = ""  # its fields are keywords of the client
+    _secrets = ConnectionSettings._secrets
     _hints: ClassVar[dict[str, str]] = {
         "timeout": "seconds, text such as '500ms', Timeout(total=..., attempt=..., connect=..., idle=...), "
         "or None for no limit",

@@ -98,9 +98,9 @@ class AiohttpTransport:
             if content is not None:
                 return Response(status, raw.headers, content, request.url, False, trace)
             return await self._receive(raw, request, trace, (session, pool))
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             attempt.stage = trace.mark_failed()
-            raise
+            raise cancelled.with_traceback(None)  # noqa: B904 -- the same one, without aiohttp's frames: they hold headers
         except Exception as error:
             attempt.stage = trace.mark_failed()
             source_failure = None if trace.upload is None else trace.upload.failure

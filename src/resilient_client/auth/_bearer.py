@@ -9,6 +9,7 @@ from typing import TypeAlias
 from pydantic import SecretStr
 
 from resilient_client._core.errors import ConfigurationError
+from resilient_client._core.frames import forgets_arguments
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._core.types import Duration
@@ -31,6 +32,7 @@ class BearerAuth:
 
     __slots__ = ("_fixed", "_keeper", "_provider")
 
+    @forgets_arguments
     def __init__(
         self, token: str | SecretStr | TokenProvider, *, timeout: Duration = 10.0, early_refresh: Duration = 0.0
     ) -> None:
@@ -82,6 +84,8 @@ class BearerAuth:
         if not inspect.isawaitable(awaitable):
             raise ConfigurationError("the token provider of BearerAuth must be an `async def` function")
         token = await awaitable
+        if isinstance(token, str):
+            token = SecretStr(token)  # which this frame does not show if it is refused
         return token if isinstance(token, Token) else Token(token)
 
     def __repr__(self) -> str:

@@ -19,6 +19,7 @@ from yarl import URL
 from resilient_client._client.client import APIClient
 from resilient_client._core.call import Call
 from resilient_client._core.errors import APIError, APIResponseValidationError, APIStatusError, ConfigurationError
+from resilient_client._core.frames import forgets_arguments
 from resilient_client._core.protocols import Transport
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
@@ -58,6 +59,7 @@ class OAuth2ClientCredentials(BearerAuth):
         "_used_at",
     )
 
+    @forgets_arguments
     def __init__(
         self,
         token_url: str,
@@ -162,25 +164,11 @@ class OAuth2ClientCredentials(BearerAuth):
         return headers | {"Authorization": basic.get_secret_value()}, form
 
     def _read(self, reply: Response) -> Token:
-        """The token in a reply (RFC 6749 section 5.1)."""
-        try:
-            answer = reply.json()
-        except APIResponseValidationError:
-            raise self._invalid("it is not JSON") from None
-        if not isinstance(answer, dict):
-            raise self._invalid("it is not a JSON object")
-        if "access_token" not in answer and isinstance(answer.get("error"), str):  # GitHub refuses with a 200
-            raise self._invalid(_refusal(reply))
-        if str(answer.get("token_type")).lower() != "bearer":
-            raise self._invalid("token_type is not 'bearer'")
-        try:
-            return Token(answer.get("access_token", ""), _lifetime(answer.get("expires_in")))
-        except ConfigurationError:
-            raise self._invalid("access_token is not a text that fits into a header") from None
-
-    def _invalid(self, reason: str) -> APIResponseValidationError:
-        """The error for a reply without a usable token. It does not hold the reply, whose body is secret."""
-        return APIResponseValidationError(f"no token from {self._token_url.origin()}: {reason}", detail=reason)
+        """The token in a reply. The error for a reply without one does not hold it, because its body is secret."""
+        token = _token_or_reason(reply)
+        if isinstance(token, str):
+            raise APIResponseValidationError(f"no token from {self._token_url.origin()}: {token}", detail=token)
+        return token
 
 
 class _UnsharedConnections:
@@ -225,6 +213,24 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _token_or_reason(reply: Response) -> Token | str:
+    """The token in a reply (RFC 6749 section 5.1), or why there is none: no frame that raises holds the answer."""
+    try:
+        answer = reply.json()
+    except APIResponseValidationError:
+        return "it is not JSON"
+    if not isinstance(answer, dict):
+        return "it is not a JSON object"
+    if "access_token" not in answer and isinstance(answer.get("error"), str):  # GitHub refuses with a 200
+        return _refusal(reply)
+    if str(answer.get("token_type")).lower() != "bearer":
+        return "token_type is not 'bearer'"
+    try:
+        return Token(answer.get("access_token", ""), _lifetime(answer.get("expires_in")))
+    except ConfigurationError:
+        return "access_token is not a text that fits into a header"
 
 
 def _lifetime(seconds: object) -> float | None:

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from resilient_client._core.errors import ConfigurationError
+from resilient_client._core.frames import forgets_arguments
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._core.text import plain
@@ -34,6 +35,7 @@ class BasicAuth(_StaticAuth):
 
     __slots__ = ("_value",)
 
+    @forgets_arguments
     def __init__(self, username: str, password: str | SecretStr) -> None:
         """Hold a user name and a password.
 
@@ -58,6 +60,7 @@ class APIKeyAuth(_StaticAuth):
 
     __slots__ = ("_in_query", "_key", "_name")
 
+    @forgets_arguments
     def __init__(
         self, key: str | SecretStr, name: str = "X-Api-Key", location: Literal["header", "query"] = "header"
     ) -> None:
@@ -83,11 +86,11 @@ class APIKeyAuth(_StaticAuth):
 
     async def apply(self, request: Request) -> None:
         """Set the header, or append the key to the query."""
-        key = self._key.get_secret_value()
         if self._in_query:
-            request.url = request.url.extend_query({self._name: key})  # keeps the bytes of the rest
+            # Keeps the bytes of the rest.
+            request.url = request.url.extend_query({self._name: self._key.get_secret_value()})
         else:
-            request.headers[self._name] = key
+            request.headers[self._name] = self._key.get_secret_value()
 
 
 def basic_credentials(username: SecretStr, password: SecretStr) -> SecretStr:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from pydantic import SecretStr
 
 from resilient_client._core.errors import APIError, APITimeoutError, CallRejectedError, ResilientClientError
+from resilient_client._core.frames import forgets_arguments
 from resilient_client._core.kinds import Stage
 from resilient_client._core.single_flight import SingleFlight
 from resilient_client._core.types import Duration
@@ -40,6 +41,7 @@ class Token:
 
     __slots__ = ("expires_in", "value")
 
+    @forgets_arguments
     def __init__(self, value: str | SecretStr, expires_in: Duration | None = None) -> None:
         """Hold a token.
 

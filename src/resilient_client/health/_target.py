@@ -11,8 +11,9 @@ from typing import TypeAlias, cast
 from yarl import URL
 
 from resilient_client._client.client import APIClient
-from resilient_client._core.call import Call, CallOptions
+from resilient_client._core.call import Call, CallOptions, route_of
 from resilient_client._core.errors import ConfigurationError
+from resilient_client._core.frames import forgets_arguments
 from resilient_client._core.response import Response
 from resilient_client._core.types import Duration, HeadersLike
 from resilient_client._core.validation import (
@@ -79,6 +80,7 @@ class Probe:
         "timeout",
     )
 
+    @forgets_arguments
     def __init__(
         self,
         target: str | Function,
@@ -201,7 +203,7 @@ class Probe:
             absolute = False
         if not absolute:
             raise ConfigurationError(
-                f"the target {redact_text(url.rpartition('@')[2], 80)!r} is not an absolute http(s) URL; give one such "
+                f"the target {redact_text(route_of(url), 80)!r} is not an absolute http(s) URL; give one such "
                 "as 'https://users.example.com/health', or client= for a path below its base URL"
             )
         return redact_url(build_url(None, url))

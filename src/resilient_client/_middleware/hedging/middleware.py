@@ -50,8 +50,7 @@ class HedgingMiddleware:
         hedging = context.settings.hedging
         if hedging is None or not context.idempotent or (body is not None and not body.shareable):
             return await call_next(request)
-        path = context.call.path
-        route = self._routes.get(path)
+        route = self._routes.get(context.call.path)
         if route is None or not route.matches(request):
             route = self._find_route(request)
         loop = context.client.timer.loop

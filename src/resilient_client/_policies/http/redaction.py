@@ -15,6 +15,8 @@ from typing import Final
 
 from yarl import URL
 
+from resilient_client._core.validation import hide_userinfo
+
 REDACTED: Final = "***"
 """What stands in place of a hidden value."""
 UNREADABLE_URL: Final = "<unreadable URL>"
@@ -96,18 +98,10 @@ def _redacted(url: str | URL, *, with_keys: bool) -> str:
     origin = "" if host is None else f"{parts.scheme}://{host}".removeprefix(":")
     if with_keys and query:
         tail += "?" + "&".join(_key_only(pair) for pair in query.split("&"))
-    if "@" in tail:
-        tail = "/".join(_without_userinfo(segment) for segment in tail.split("/"))
-    return redact_text(origin + tail)
+    return redact_text(origin + hide_userinfo(tail))  # of a mistyped scheme, or of a URL within this URL
 
 
 def _key_only(pair: str) -> str:
     """``key=***``, or ``***`` for a piece without ``=``, because that may itself be a value."""
     key, equals, _ = pair.partition("=")
     return f"{key}={REDACTED}" if equals else REDACTED
-
-
-def _without_userinfo(segment: str) -> str:
-    """The segment without userinfo: it holds an authority after a mistyped scheme, or of a URL within this URL."""
-    userinfo, _, rest = segment.rpartition("@")
-    return f"{REDACTED}@{rest}" if userinfo else segment

@@ -258,9 +258,10 @@ def _names(names: object) -> str:
 
 
 def _without_credentials(text: object) -> str:
-    """At most 200 characters of a URL for an error message, without the text before an at sign.
+    """At most 200 characters of a URL for an error message, without query and the text before an at sign.
 
-    That text may hold credentials, even in a URL that cannot be parsed.
+    Both may hold credentials, even in a URL that cannot be parsed. If it is not clear which is which, nothing is shown.
     """
     shown = text if isinstance(text, str) else shorten(text)
-    return str.rpartition(shown, "@")[2][:200]  # not by ``str(text)``, which a subclass may override
+    front, _, rest = str.rpartition(shown, "@")  # not by ``str(text)``, which a subclass may override
+    return "***" if "?" in front or "#" in front else rest.partition("?")[0].partition("#")[0][:200]
