@@ -30,8 +30,10 @@ class RedirectMiddleware:
         """
         request.attempt.redirected_to = None  # a middleware above may have sent once already
         response = await call_next(request)
-        asked, visited = request, [request.url]
+        asked = request
+        sent: tuple[Request, ...] = ()
         while response.status in REDIRECTS:
+            sent += (request,)
             hop = next_hop(
                 status=response.status,
                 location=response.headers.get("Location"),
@@ -40,7 +42,7 @@ class RedirectMiddleware:
                 headers=request.headers,
                 has_body=request.body is not None,
                 sendable=request.body is None or request.body.sendable,
-                visited=visited,
+                visited=[one.url for one in sent],
                 mode=self._mode,
                 max_redirects=self._max_redirects,
             )
@@ -48,7 +50,6 @@ class RedirectMiddleware:
                 return response
             if isinstance(hop, Refusal):
                 raise _refused(hop, request, response)
-            visited.append(hop.url)
             request.attempt.redirects += (str(hop.url.with_query(None)),)
             body = request.body if hop.keep_body else None
             request = Request(hop.method, hop.url, hop.headers, body, request.context, request.attempt)
