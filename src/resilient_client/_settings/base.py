@@ -7,7 +7,7 @@ defaults of unset fields adapt. ``merge`` overlays one object with another, fiel
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler  # pydantic itself exports it from 2.10.4 on
@@ -154,7 +154,7 @@ def _without_secrets(invalid: ValidationError, secrets: frozenset[str]) -> Valid
     """The same error without the values that are or may hold one of the secret fields. pydantic would show them."""
     errors = [
         InitErrorDetails(
-            type=PydanticCustomError(error["type"], error["msg"]),
+            type=PydanticCustomError(cast("Any", error["type"]), cast("Any", error["msg"])),
             loc=error["loc"],
             input=_shown_input(error, secrets),
         )
