@@ -34,7 +34,7 @@ pytestmark = pytest.mark.one_loop
     [
         ({"retry": 3}, "retry is 3; give Retry(max_attempts=3), or None for no retries"),
         ({"circuit_breaker": False}, "circuit_breaker is False; give CircuitBreaker(...), or None"),
-        ({"timeout": (3, 5)}, "timeout is (3, 5); give seconds, text such as '500ms'"),
+        ({"timeout": (3, 5)}, "timeout is of type tuple; give seconds, text such as '500ms'"),
         ({"follow_redirects": True}, "follow_redirects is True; give 'same-origin', 'any', or None"),
         ({"auth": "token"}, "auth is of type str; give BearerAuth(token)"),
         ({"auth": BearerAuth}, "auth is the class BearerAuth; give BearerAuth(token)"),

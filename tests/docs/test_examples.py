@@ -23,7 +23,9 @@ _MAX_UNRUN = 3
 @pytest.mark.parametrize("page", pages_with("python"))
 def test_blocks_of_page_print_what_it_shows(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Python block runs, in one namespace per page. An ``output`` block is what the block above it prints."""
-    monkeypatch.setattr("resilient_client._client.client.AiohttpTransport", partial(Wire, Upstream()))
+    wire = partial(Wire, Upstream())
+    monkeypatch.setattr("resilient_client._client.client.AiohttpTransport", wire)
+    monkeypatch.setattr("resilient_client.auth._oauth2.AiohttpTransport", wire)
     monkeypatch.setattr(asyncio, "run", run_virtual)  # scripts that end in asyncio.run() also use virtual time
     namespace: dict[str, object] = {"__name__": "__main__"}
     printed = ""

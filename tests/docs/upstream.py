@@ -51,7 +51,9 @@ EXPORT = [b'{"id": 1}\n{"id"', b': 2}\n{"id": 3}\n']
 class Wire:
     """A transport that sends to ``upstream``, and to real sockets for local addresses (a ``FaultServer``)."""
 
-    def __init__(self, upstream: Upstream, settings: ConnectionSettings, session: aiohttp.ClientSession | None) -> None:
+    def __init__(
+        self, upstream: Upstream, settings: ConnectionSettings, session: aiohttp.ClientSession | None = None
+    ) -> None:
         self._upstream = upstream
         self._sockets = AiohttpTransport(settings, session)
 

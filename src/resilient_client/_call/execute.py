@@ -133,9 +133,8 @@ class Executor:
             InvalidRequestError: The call cannot be sent as it is.
         """
         try:
-            options = call.given
             runtime = self.runtime
-            settings = self.stack.for_call(options) if options else self.stack.defaults
+            settings = self.stack.for_call(call.given) if call.given else self.stack.defaults
             now = runtime.loop_time()
             ends_at = ambient_deadline()
             total = settings.limits.total
