@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from resilient_client import APIClient, APIKeyAuth, ConfigurationError, InvalidRequestError
+from resilient_client import (
+    APIClient,
+    APIKeyAuth,
+    Call,
+    ConfigurationError,
+    Handler,
+    InvalidRequestError,
+    Request,
+    Response,
+)
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import echo, garbage, redirect
 
@@ -101,6 +110,7 @@ async def test_members_of_an_enum_are_sent_by_value(server: FaultServer, api: AP
     assert (form.headers["X-Word"], form.headers["Idempotency-Key"]) == ("word", "word")
     assert (files.method, files.headers["X-Word"]) == ("LIST", "word")
     assert b'name="word"; filename="word"' in files.body
+    assert repr(Call.get(Word.ROUTE)) == "<Call GET /users>"
 
 
 @pytest.mark.usefixtures("both_paths")
@@ -108,6 +118,21 @@ async def test_two_spellings_of_a_header_are_one_name(server: FaultServer, api: 
     """Both values are sent, as lines of their own, on either path (RFC 9110 section 5.3)."""
     await api.get("/", headers={"Accept": "text/csv", "accept": "application/json"})
     assert server.requests[0].headers.getall("Accept") == ["text/csv", "application/json"]
+
+
+@pytest.mark.usefixtures("both_paths")
+@pytest.mark.parametrize("body", [None, b"x", [b"x"]], ids=["no body", "bytes", "upload"])
+async def test_spellings_of_a_middleware_are_one_name(server: FaultServer, body: Any) -> None:
+    """A middleware may add a line to a header in a spelling of its own. A session would keep the last spelling only."""
+    server.script(echo())
+
+    async def add(request: Request, call_next: Handler) -> Response:
+        request.headers.add("x-trace", "2")
+        return await call_next(request)
+
+    async with APIClient(server.url, attempt_middleware=[add]) as api:
+        await api.put("/", headers={"X-Trace": "1"}, **({} if body is None else {"content": body}))
+    assert server.requests[0].headers.getall("X-Trace") == ["1", "2"]
 
 
 async def test_connect_is_refused_by_name(server: FaultServer, api: APIClient) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel, Field, SecretBytes, SecretStr
 from pydantic.types import Secret
 from tests.behaviour.support import client, failure, in_use, open_files, soon, stuck_in, turns
 
@@ -131,15 +131,37 @@ class Login(BaseModel):
     password: SecretStr = SecretStr("canary")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Wrapped:
     login: Login = dataclasses.field(default_factory=Login)
 
 
+class Open(BaseModel, extra="allow"):
+    pass
+
+
+class Birthday(Secret[datetime.date]):
+    def _display(self) -> str:
+        return "****-**-**"
+
+
+class Hidden(BaseModel):
+    pattern: str = "*.py"
+    password: SecretStr = Field("canary", exclude=True, validate_default=True)
+
+
 @pytest.mark.parametrize(
     "value",
-    [SecretStr("canary"), {"a": [SecretBytes(b"canary")]}, Login(), (Wrapped(),), {"a": Secret[int](5)}],
-    ids=["alone", "within", "of a model", "of a dataclass", "of any type"],
+    [
+        SecretStr("canary"),
+        {"a": [SecretBytes(b"canary")]},
+        Login(),
+        (Wrapped(),),
+        {"a": Secret[int](5)},
+        Open(extra=SecretStr("canary")),
+        [Birthday(datetime.date(2000, 2, 29))],
+    ],
+    ids=["alone", "within", "of a model", "of a dataclass", "of any type", "not declared", "with a mask of its own"],
 )
 @pytest.mark.one_loop
 @pytest.mark.one_path
@@ -158,6 +180,27 @@ async def test_asterisks_in_json_are_sent(server: FaultServer, api: APIClient) -
     """Text that only looks like a hidden secret is text."""
     await api.post("/", json={"mask": "**********", "login": {"user": Login().user}})
     assert json.loads(server.requests[0].body)["mask"] == "**********"
+    await api.post("/", json=Hidden())
+    assert server.requests[1].body == b'{"pattern":"*.py"}'
+
+
+class Loud(str):
+    """A text whose class has other ideas of its bytes."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"LOUD"
+
+
+@pytest.mark.one_loop
+@pytest.mark.one_path
+async def test_text_of_a_subclass_is_its_characters(server: FaultServer, api: APIClient) -> None:
+    """As content, as a field and as a file."""
+    await api.post("/", content=Loud("quiet"))
+    await api.post("/", data={"a": Loud("quiet")}, files={"f": Loud("quiet")})
+    assert server.requests[0].body == b"quiet"
+    assert server.requests[1].body.count(b"quiet") == 2
 
 
 @pytest.mark.one_loop

@@ -172,6 +172,16 @@ async def test_checks_are_beside_the_chain(fleet: Fleet) -> None:
 
 
 @in_virtual_time
+async def test_check_path_is_sent_as_written(fleet: Fleet) -> None:
+    """Escapes in the path and the query of a check stay, as in a call."""
+    target = "/health?probe=a%2Fb%26"
+    async with APIClient(HOSTS, transport=fleet.upstream, load_balancing=checked(HealthCheck(path=target))) as api:
+        await api.get("/users")
+        await asyncio.sleep(60)
+    assert {r.url.raw_path_qs for r in fleet.upstream.requests if r.path == "/health"} == {target}
+
+
+@in_virtual_time
 async def test_checks_inherit_no_deadline(fleet: Fleet) -> None:
     """They belong to the client, which lives on."""
     api = APIClient(HOSTS, transport=fleet.upstream, load_balancing=checked())

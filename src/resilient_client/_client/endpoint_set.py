@@ -28,6 +28,7 @@ from resilient_client._core.request import Request
 from resilient_client._policies.balancing.balancer import Admissions, Balancer
 from resilient_client._policies.balancing.endpoint import EndpointState, EndpointStats
 from resilient_client._policies.balancing.endpoint_pool import EndpointPool
+from resilient_client._policies.http.quoting import quote_path, quote_query
 from resilient_client._policies.http.urls import parse_base, parse_endpoints
 from resilient_client._settings.call_settings import CallSettings
 from resilient_client._settings.load_balancing import HealthCheck, LoadBalancing, Resolve
@@ -160,7 +161,7 @@ class EndpointSet:
         context = CallContext(call, self._client, CallSettings(self._limits), self._client.loop_time())
         context.upstream = endpoint
         path, _, query = check.path.partition("?")
-        url = stats.url.with_path(path, encoded=True).with_query(query)
+        url = stats.url.join(URL.build(path=quote_path(path), query_string=quote_query(query), encoded=True))
         return Request("GET", url, CIMultiDict(), None, context, Attempt(1, endpoint, 0.0), endpoint)
 
     async def _resolve(self, resolve: Resolve) -> None:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeAlias, cast
 from urllib.parse import urlencode
 
 from resilient_client._core.errors import InvalidRequestError
+from resilient_client._core.masked_secrets import has_masked_secret
 from resilient_client._core.text import plain, scalar_text
 from resilient_client._core.validation import check_pairs, shorten
 
@@ -168,7 +169,7 @@ def encode_json(value: object) -> bytes:
     """
     try:
         encoded = _JSON.encode(value).encode()
-        if _MASK not in encoded or not _holds_secret(value):
+        if b"*" not in encoded or not has_masked_secret(value, encoded):
             return encoded
         reason = "it holds a pydantic secret, which would be sent as asterisks: call get_secret_value() on it"
     except UnicodeEncodeError:
@@ -181,27 +182,12 @@ def encode_json(value: object) -> bytes:
     )
 
 
-def _holds_secret(value: object) -> bool:
-    """Whether a value that is to be sent as JSON holds a secret of pydantic, which serialises as asterisks."""
-    from pydantic import SecretBytes, SecretStr
-    from pydantic.types import Secret
-
-    if isinstance(value, SecretStr | SecretBytes | Secret):
-        return True
-    if isinstance(value, Mapping):
-        return any(map(_holds_secret, value.values()))
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return any(map(_holds_secret, value))
-    return any(map(_holds_secret, getattr(value, "__dict__", {}).values()))
-
-
 def _jsonable(value: object) -> object:
     from pydantic_core import to_jsonable_python
 
     return to_jsonable_python(value, by_alias=True)
 
 
-_MASK = b"**********"
 _JSON = jsonlib.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_jsonable)
 
 
@@ -241,7 +227,7 @@ def _from_content(content: ContentLike) -> Body:
     if isinstance(content, (bytes, bytearray, memoryview)):
         return Body(bytes(content), "application/octet-stream", replayable=True)
     if isinstance(content, str):
-        return Body(content.encode(), "text/plain; charset=utf-8", replayable=True)
+        return Body(plain(content).encode(), "text/plain; charset=utf-8", replayable=True)
     if isinstance(content, Path):
         _require_file(content)
         return Body(content, "application/octet-stream", replayable=True)
@@ -311,7 +297,7 @@ def _file_part(name: object, file: Any) -> Part:
         _require_binary(content)
         filename = filename or os.path.basename(str(getattr(content, "name", name)))
     elif isinstance(content, str):
-        content = content.encode()
+        content = plain(content).encode()
     elif not isinstance(content, bytes):
         raise InvalidRequestError(
             f"files[{name!r}] is {type(content).__name__}; give bytes, text, a path or a binary file"

@@ -135,7 +135,7 @@ class Call(_Frozen, Generic[T_co]):
         except InvalidRequestError as error:
             del path, options
             raise without_frames(error)  # noqa: B904 -- it is the same error
-        _put_path(self, path)
+        _put_path(self, plain(path) if type(path) is not str and isinstance(path, str) else path)
         _put_key(self, key)
         _put_client(self, client)
         _put_model(self, response_model)

@@ -35,3 +35,18 @@ def with_default_headers(headers: CIMultiDict[str]) -> CIMultiDict[str]:
     merged = CIMultiDict(_own_defaults())
     merged.update(headers)
     return merged
+
+
+def in_one_spelling(headers: CIMultiDict[str]) -> CIMultiDict[str]:
+    """The same lines, with each name spelled as in its first line.
+
+    A session compares names with their case, so of ``X-A`` and ``x-a`` it would keep only the last. The headers of a
+    call are in one spelling already, but a middleware may add others.
+    """
+    names = [name for name, _ in headers.items()]  # not keys(), which leaves out the second spelling
+    spellings: dict[str, str] = {}
+    for name in names:
+        spellings.setdefault(name.lower(), name)
+    if len(spellings) == len(set(names)):
+        return headers
+    return CIMultiDict((spellings[name.lower()], value) for name, value in headers.items())

@@ -14,7 +14,7 @@ from aiohttp import hdrs
 from resilient_client._core.errors import RedirectError
 from resilient_client._core.request import Request
 from resilient_client._transport.aiohttp_internals import middlewares_of
-from resilient_client._transport.default_headers import NOT_DEFAULTED, with_default_headers
+from resilient_client._transport.default_headers import NOT_DEFAULTED, in_one_spelling, with_default_headers
 from resilient_client._transport.hooks import prevent_resend
 from resilient_client._transport.request_body import Upload
 from resilient_client._transport.trace import current_trace
@@ -50,11 +50,11 @@ class SessionPath:
 
     def _options(self, request: Request, upload: Upload | None) -> dict[str, Any]:
         """What the session is told of a request. Not in the frame that waits, because the headers are secret."""
-        options: dict[str, Any] = {"headers": request.headers}
+        options: dict[str, Any] = {"headers": in_one_spelling(request.headers)}
         if upload is not None:
             options["data"] = upload
             if (length := upload.length()) is not None:
-                options["headers"] = headers = request.headers.copy()  # the next hop of a redirect may have no body
+                options["headers"] = headers = options["headers"].copy()  # the next hop of a redirect may have no body
                 headers[hdrs.CONTENT_LENGTH] = str(length)
         elif request.body is not None:
             options["data"] = request.body.source

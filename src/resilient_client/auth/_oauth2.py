@@ -25,6 +25,7 @@ from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._core.types import Duration
 from resilient_client._core.validation import check_duration, check_mapping, has_methods, kind_of, shorten
+from resilient_client._policies.http.urls import parse_url
 from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._settings.timeout import Timeout
 from resilient_client._transport import AiohttpTransport
@@ -191,13 +192,13 @@ class _UnsharedConnections:
 
 def _check_url(text: str) -> URL:
     try:
-        url = URL(text)
+        url = parse_url(text)
         host = url.host or ""
     except (TypeError, ValueError):
         raise ConfigurationError(
             "OAuth2ClientCredentials.token_url is not a URL; give one such as 'https://...'"
         ) from None
-    if not host or url.user or url.password or url.fragment:
+    if not host or url.user or url.password or "#" in text:
         raise ConfigurationError(
             "OAuth2ClientCredentials.token_url must have a host, and neither a user name nor a fragment"
         )

@@ -221,6 +221,7 @@ def test_repr_shows_no_secret() -> None:
         "ftp://localhost/token",
         "https://me:pw@id.example.com/token",
         "https://id.example.com/token#here",
+        "https://id.example.com/token#",
         "/token",
         "https://[/token",
         "",

@@ -1,11 +1,17 @@
 """The URLs of paths are remembered within bounds, and evicted one by one."""
 
+from itertools import chain
+from sys import getsizeof
+from typing import Any
+
+import pytest
 from yarl import URL
 
 from resilient_client._call import url_cache
 from resilient_client._call.url_cache import URLCache
+from resilient_client._policies.http.urls import build_url
 
-ANY = URL("https://h.example/")
+BASE = ANY = URL("https://h.example/")
 
 
 def test_oldest_entry_is_evicted_alone(monkeypatch):
@@ -17,19 +23,29 @@ def test_oldest_entry_is_evicted_alone(monkeypatch):
     assert list(urls) == ["/b", "/c", "/d"]
 
 
-def test_memory_is_bounded_for_long_paths():
-    """Paths of 64 KiB, as signed queries may have, fill the cache by their bytes."""
-    urls = URLCache()
-    for number in range(100):
-        urls.put(f"/{number}?{'x' * 65536}", ANY)
-    assert len(urls) == 31
-    assert f"/99?{'x' * 65536}" in urls
+def put(urls: URLCache, path: str, **options: Any) -> str:
+    urls.put(path, build_url(BASE, path, **options))
+    return path
 
 
-def test_path_above_the_bound_is_not_kept(monkeypatch):
-    """A single path that exceeds the bound leaves the cache empty, and consistent."""
-    monkeypatch.setattr(url_cache, "MAX_BYTES", 5000)
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [("x" * 65536, {}), ("\u20ac" * 16384, {}), ("x", {"params": {"filter": "x" * 32768}})],
+    ids=["of a path", "of escapes", "of the parameters of a client"],
+)
+def test_memory_is_bounded_for_long_urls(text, options):
+    """URLs of 64 KiB and more, as signed queries may have, fill the cache by their bytes, and the latest stay."""
     urls = URLCache()
-    urls.put("/" + "x" * 5000, ANY)
-    urls.put("/a", ANY)
+    paths = [put(urls, f"/{number}?{text}", **options) for number in range(300)]
+    texts = [(path, url.raw_path, url.raw_query_string, url.raw_path_qs) for path, url in urls.items()]
+    assert sum(map(getsizeof, chain.from_iterable(texts))) < url_cache.MAX_BYTES
+    assert list(urls) == paths[-len(urls) :]
+    assert len(urls) > 10
+
+
+def test_path_above_the_bound_evicts_nothing():
+    """A single URL of a megabyte is not kept, and costs no other URL its place."""
+    urls = URLCache()
+    put(urls, "/a")
+    put(urls, "/" + "x" * 1_000_000)
     assert list(urls) == ["/a"]

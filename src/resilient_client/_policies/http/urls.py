@@ -37,7 +37,7 @@ def parse_base(text: str) -> URL:
         raise ConfigurationError(
             f"base URL {_without_credentials(text)!r} is not a URL; give one such as 'https://api.example.com'"
         ) from None
-    if url.scheme not in ("http", "https") or not url.host or _CONTROL.search(str(text)):
+    if url.scheme not in ("http", "https") or not url.host or _CONTROL.search(text):
         raise ConfigurationError(
             f"base URL {_without_credentials(text)!r} needs the scheme http or https and a host, without spaces; "
             "give one such as 'https://api.example.com/v1'"
@@ -105,7 +105,7 @@ def parse_url(text: str) -> URL:
     return URL.build(
         scheme=url.scheme,
         authority=url.raw_authority,
-        path=quote_path(written.path) or "/",
+        path=quote_path(written.path),
         query_string=quote_query(written.query or ""),
         encoded=True,
     )

@@ -1,10 +1,17 @@
 """Base URLs: which are accepted, and which sets of endpoints serve the same."""
 
+from enum import Enum
+
 import pytest
 from yarl import URL
 
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._policies.http.urls import parse_base, parse_endpoints, rebase
+
+
+class Base(str, Enum):  # noqa: UP042 - unlike that of a StrEnum, its str() is not its value
+    WITH_SPACE = "https://api.example.com/ a"
+
 
 # --- base URLs ---
 
@@ -34,6 +41,7 @@ def test_base_is_accepted(text):
         ("//api.example.com", "needs the scheme http or https and a host"),
         ("https://api.example.com/a b", "without spaces"),
         ("https://api.example.com/\n", "without spaces"),
+        (Base.WITH_SPACE, "without spaces"),
         ("https://api.example.com:port", "is not a URL"),
         (5, "base URL '5' is not a URL"),
         ("https://ada:secret@api.example.com", "https://api.example.com carries credentials; pass auth="),
