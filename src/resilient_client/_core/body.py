@@ -7,6 +7,7 @@ one-shot body is never sent again as an empty one.
 
 from __future__ import annotations
 
+import inspect
 import json as jsonlib
 import os
 import re
@@ -19,7 +20,7 @@ from urllib.parse import urlencode
 from resilient_client._core.errors import InvalidRequestError
 from resilient_client._core.masked_secrets import has_masked_secret
 from resilient_client._core.text import plain, scalar_text
-from resilient_client._core.validation import check_pairs, shorten
+from resilient_client._core.validation import check_pairs, kind_of, shorten
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -247,14 +248,19 @@ def _from_content(content: ContentLike) -> Body:
     )
 
 
-def require_bytes(piece: object) -> None:
-    """Check that a piece of a body is bytes-like.
+def require_bytes(piece: object) -> bytes:
+    """A piece of a body as bytes. ``None`` is refused like text: it does not end the body, and may stand for a loss.
 
     Raises:
         InvalidRequestError: The piece is of another type.
     """
-    if not isinstance(piece, (bytes, bytearray, memoryview)):
-        raise InvalidRequestError(f"content= gives {type(piece).__name__}; each piece of a body must be bytes")
+    if isinstance(piece, (bytes, bytearray, memoryview)):
+        return bytes(piece)
+    if inspect.iscoroutine(piece):  # from a file whose ``read`` is async
+        piece.close()  # otherwise Python would warn that it was never awaited
+    raise InvalidRequestError(
+        f'the source of the body gives a piece {kind_of(piece)}; each piece must be bytes, and b"" is skipped'
+    )
 
 
 def _multipart(data: FormLike | None, files: FilesLike) -> Body:

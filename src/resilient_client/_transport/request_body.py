@@ -21,16 +21,26 @@ from resilient_client._transport.trace import WireTrace
 
 _PIECE = 64 * 1024
 _AT_ONCE = 1024 * 1024  # handing over so many bytes costs little compared with sending them, and aiohttp warns of more
+_END = object()
 _ESCAPES = str.maketrans({"\r": "%0D", "\n": "%0A", '"': "%22"})  # as browsers do (WHATWG HTML 4.10.21.8)
 
 Pieces: TypeAlias = AsyncIterator[bytes] | Iterator[bytes]
+
+
+class SourceFailed(Exception):  # noqa: N818 - internal: only crosses aiohttp, never reaches a user
+    """Ends an upload whose source failed.
+
+    aiohttp aborts the request for any ordinary exception. It would take a ``StopAsyncIteration`` of the source for the
+    end of the body, and a ``CancelledError`` for its own, after which it reports that the server disconnected.
+    """
 
 
 class Upload:
     """The pieces of one body for one attempt; aiohttp iterates it. ``close()`` when the exchange is over.
 
     Attributes:
-        failure: What the source of the body raised, or ``None``. It is the caller's own error, not the connection's.
+        failure: What the source of the body raised, or ``None``. It is the caller's own error, not the connection's. A
+            ``CancelledError`` is here only if the source raised it by itself.
     """
 
     __slots__ = (
@@ -56,7 +66,7 @@ class Upload:
         self._claimed = False
         self._declared_size: int | None = None
         self._sent_size = 0
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
 
     def __aiter__(self) -> Upload:
         return self
@@ -65,15 +75,20 @@ class Upload:
         self._trace.uploading = True
         try:
             self._claim()
-            piece = await self._next()
-            self._check(piece)
-        except Exception as failure:
-            self.failure = failure
+            if piece := await self._next():
+                self._sent_size += len(piece)
+                return piece
+            self._check_size()
+        except (KeyboardInterrupt, SystemExit):
             raise
-        if piece is None:
-            self._trace.uploading = False
-            raise StopAsyncIteration
-        return piece if isinstance(piece, bytes) else bytes(piece)
+        except BaseException as failure:
+            if isinstance(failure, asyncio.CancelledError) and _is_cancelled():
+                raise  # aiohttp stops the upload
+            self.failure = failure
+            self._trace.abort()  # a server that has begun to reply would wait for the rest, and the call for the server
+            raise SourceFailed from None
+        self._trace.uploading = False
+        raise StopAsyncIteration
 
     def length(self) -> int | None:
         """The number of bytes, where it is known in advance.
@@ -108,30 +123,28 @@ class Upload:
             raise already_sent()
         self._claimed = self._body.spent = True
 
-    def _check(self, piece: bytes | None) -> None:
-        """Refuse a piece that would make the server wait, or make aiohttp fail as if the server were at fault."""
-        if piece is not None:
-            require_bytes(piece)
-            self._sent_size += len(piece)
-        elif self._declared_size is not None and self._sent_size < self._declared_size:
+    def _check_size(self) -> None:
+        """Refuse the end of a body that is shorter than announced: the server would wait for the rest."""
+        if self._declared_size is not None and self._sent_size < self._declared_size:
             raise InvalidRequestError(
                 f"the body ended after {self._sent_size} of {self._declared_size} bytes; "
                 "do not change a file while it is sent"
             )
 
-    async def _next(self) -> bytes | None:
+    async def _next(self) -> bytes:
+        """The next piece that is not empty; ``b""`` at the end of the body."""
         while True:
             while self._pieces is not None:
                 if isinstance(self._pieces, AsyncIterator):
-                    piece = await anext(self._pieces, None)
+                    piece = await anext(self._pieces, _END)
                 else:
-                    piece = next(self._pieces, None)
-                if piece:
-                    return piece
-                if piece is None:
+                    piece = next(self._pieces, _END)
+                if piece is _END:
                     self._pieces = None
+                elif whole := require_bytes(piece):
+                    return whole
             if (following := next(self._sources, None)) is None:
-                return None
+                return b""
             self._pieces = await self._open(*following)
 
     async def _open(self, source: Any, start: int | None) -> Pieces:
@@ -176,10 +189,16 @@ class _FilePieces:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await asyncio.to_thread(self._file.read, _PIECE)
+        piece = require_bytes(await asyncio.to_thread(self._file.read, _PIECE))
         if not piece:
             raise StopAsyncIteration
         return piece
+
+
+def _is_cancelled() -> bool:
+    """Whether the current task was asked to end: then a ``CancelledError`` in it is not the source's own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def is_buffered(body: Body, *, in_one_piece: bool = False) -> bool:

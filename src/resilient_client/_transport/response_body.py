@@ -172,7 +172,7 @@ class StreamedBody:
         self,
         reader: BodyReader,
         on_close: Callable[[], None],
-        translate: Callable[[Exception], Exception],
+        translate: Callable[[Exception], BaseException],
     ) -> None:
         """Take over the body of a response.
 

@@ -103,8 +103,7 @@ class AiohttpTransport:
             raise cancelled.with_traceback(None)  # noqa: B904 -- the same one, without aiohttp's frames: they hold headers
         except Exception as error:
             attempt.stage = trace.mark_failed()
-            source_failure = None if trace.upload is None else trace.upload.failure
-            failure = source_failure or _translate(error, request, trace, session)
+            failure = _translate(error, request, trace, session)
         finally:
             current_trace.reset(token)
             if trace.sent is not None:
@@ -251,8 +250,11 @@ def _open_body(
     return StreamedBody(reader, on_close, lambda error: _translate(error, request, trace, session))
 
 
-def _translate(error: Exception, request: Request, trace: WireTrace, session: aiohttp.ClientSession) -> Exception:
-    """Our error; of a connection that broke because the session was closed, one that does not blame the server."""
+def _translate(error: Exception, request: Request, trace: WireTrace, session: aiohttp.ClientSession) -> BaseException:
+    """Our error. Neither a failed source of the body nor a session that was closed is the server's fault."""
+    if trace.upload is not None and trace.upload.failure is not None:
+        failed, trace.upload.failure = trace.upload.failure, None  # its traceback refers to the upload
+        return failed
     failure = translate(error, request, trace)
     if session.closed and isinstance(failure, APIConnectionError):
         return ClientClosedError(
