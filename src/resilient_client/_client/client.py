@@ -305,6 +305,25 @@ class APIClient(Verbs, FanOut, Inspection):
         if not self._is_view:
             await self._runtime.close()
 
+    def __reduce__(self) -> Never:
+        """Refuse to be pickled.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            f"the client {self._runtime.name!r} cannot be pickled, because its connections belong to this process; "
+            "build an APIClient in each process, for example from the same ClientConfig, which can be pickled"
+        )
+
+    def __copy__(self) -> Self:
+        """Return the client itself: a copy of what refers to it, such as a ``Call``, shares it."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return the client itself, like ``__copy__``."""
+        return self
+
     def __repr__(self) -> str:
         base = self._executor.builder.base
         return f"<APIClient {self._runtime.name!r}{'' if base is None else f' at {base}'}>"

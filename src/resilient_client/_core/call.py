@@ -87,12 +87,20 @@ class _Frozen:
 
     __delattr__ = cast("Any", __setattr__)
 
+    def __setstate__(self, state: tuple[None, dict[str, object]]) -> None:
+        """Restore a copy. Without this, ``copy`` and ``pickle`` would assign to the attributes, which are frozen."""
+        for name, value in state[1].items():
+            object.__setattr__(self, name, value)
+
 
 class Call(_Frozen, Generic[T_co]):
     """The description of one call. Frozen: it can be sent any number of times and shared between tasks.
 
     A body that can be produced only once (a generator, a pipe) can be sent only once. A file is read each time from the
     position it had on the first send, so a call with a file must not be sent twice at the same time.
+
+    A call can be pickled, for example for a queue of a worker process, if its options can: an open file, a generator, a
+    lambda or a ``client`` cannot.
 
     Attributes:
         method: In upper case.
