@@ -8,6 +8,7 @@ import pytest
 from tests.cancellation.support import client_world, one_loop
 
 from resilient_client import APIClient, Call, ConnectionSettings, ErrorKind, Failure, Response
+from resilient_client._fanout.stream import OutcomeStream
 from resilient_client.testing._wire import ReceivedRequest, Wire
 from resilient_client.testing.cancellation import CancellationError, sweep_cancellation
 from resilient_client.testing.faults import reply
@@ -84,6 +85,16 @@ async def left_early(api: APIClient) -> None:
             break
 
 
+kept_streams: list[OutcomeStream[Response]] = []
+
+
+async def bare(api: APIClient) -> None:
+    # The stream is kept, so its workers end because of the cancellation and not because Python deletes it.
+    kept_streams[:] = [api.as_completed(calls("/slow/1", "/slow/2"))]
+    async for _ in kept_streams[0]:
+        pass
+
+
 @pytest.mark.parametrize(
     ("mode", "names"),
     [
@@ -95,6 +106,7 @@ async def left_early(api: APIClient) -> None:
         (unordered, ["OutcomeStream.__anext__"]),
         (in_order, ["OutcomeStream.__anext__", "_Buffer.wait_for_space"]),
         (left_early, ["OutcomeStream.aclose", "pages"]),
+        (bare, ["OutcomeStream._arrival"]),
     ],
 )
 async def test_fan_out_cancelled_anywhere_leaves_nothing(mode: Scenario, names: list[str]) -> None:
@@ -105,11 +117,11 @@ async def test_fan_out_cancelled_anywhere_leaves_nothing(mode: Scenario, names: 
 
 
 async def test_unclosed_outcome_stream_is_detected() -> None:
-    """Negative control: a stream that is neither closed nor released leaves its workers running."""
+    """Negative control: a stream that is entered, and then neither closed nor released, leaves its workers running."""
     kept: list[Any] = []
 
     async def careless(api: APIClient) -> None:
-        kept.append(api.as_completed(calls("/slow/1", "/slow/2")))
+        kept.append(await api.as_completed(calls("/slow/1", "/slow/2")).__aenter__())
         async for _ in kept[-1]:
             pass
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Generic, Never, Self, TypeVar
 
@@ -44,8 +44,9 @@ def as_completed(
                 ...
 
     Leaving the ``async with`` block early cancels the calls in flight and awaits their end. A bare
-    ``async for outcome in as_completed(calls)`` is fine for a loop that runs to its end. If such a loop is left early,
-    its calls are cancelled only when Python deletes the stream, and are not awaited.
+    ``async for outcome in as_completed(calls)`` is fine for a loop that runs to its end. If its task is cancelled in a
+    step, or ends cancelled, the calls in flight are cancelled, too, and a step awaits their end. If such a loop is left
+    early in another way, its calls are cancelled only when Python deletes the stream, and are not awaited.
 
     Args:
         calls: An iterable or async iterable, consumed as workers become free. An async generator is closed at the end.
@@ -67,7 +68,7 @@ def as_completed(
         InvalidRequestError: A limit is out of range, or an item is not a ``Call`` or has no client to run it. Items of
             anything but a list or tuple are checked when they are drawn, so there the error comes from a step.
         CallCancelledError: From a step: the fan-out was cancelled from outside, such as by code that cancels all tasks
-            of the loop.
+            of the loop, or with an earlier step outside an ``async with`` block.
         Exception: From a step: ``calls`` itself raised it. The calls in flight have been cancelled and awaited.
     """
     refuse_more("as_completed", calls, more)
@@ -80,7 +81,7 @@ def as_completed(
 class OutcomeStream(AsyncIterator[Outcome[T]]):
     """The outcomes of a fan-out as an async iterator. Any number of tasks may consume it. See ``as_completed``."""
 
-    __slots__ = ("_buffer", "_task", "_timeout", "_workers")
+    __slots__ = ("_buffer", "_entered", "_task", "_timeout", "_workers")
 
     def __init__(self, workers: Workers[T], buffer: _Buffer[T], timeout: float | None) -> None:
         """Describe a stream. Nothing runs before the first step."""
@@ -88,6 +89,7 @@ class OutcomeStream(AsyncIterator[Outcome[T]]):
         self._workers: Workers[T] | None = workers  # ``None`` once they are started, or never will be
         self._buffer = buffer
         self._timeout = timeout
+        self._entered = False  # whether an ``async with`` block will close the stream
 
     async def __anext__(self) -> Outcome[T]:
         if self._workers is not None:
@@ -97,10 +99,24 @@ class OutcomeStream(AsyncIterator[Outcome[T]]):
             if buffer.ended:
                 self._raise_failure()
                 raise StopAsyncIteration
-            await buffer.arrival()
+            await self._arrival()
         return outcome
 
+    async def _arrival(self) -> None:
+        """Wait for an outcome. Outside an ``async with`` block, the fan-out ends with its last cancelled consumer."""
+        if self._entered:
+            await self._buffer.arrival()
+            return
+        self._buffer.watch_consumer()
+        try:
+            await self._buffer.arrival()
+        except asyncio.CancelledError:
+            if self._task is not None and self._buffer.has_one_consumer:
+                await _cancel_and_wait(self._task)
+            raise
+
     async def __aenter__(self) -> Self:
+        self._entered = True
         if self._workers is not None:
             self._start(self._workers)
         return self
@@ -138,6 +154,9 @@ class OutcomeStream(AsyncIterator[Outcome[T]]):
         # Neither the task nor its callbacks refer to the stream: it has to be deleted when its consumer drops it.
         task.add_done_callback(_tasks.discard)
         task.add_done_callback(self._buffer.end)
+        self._buffer.cancel_workers = task.cancel
+        if not self._entered:
+            self._buffer.watch_consumer()
 
     def _raise_failure(self) -> None:
         """Raise, only once, the exception that ended the fan-out early, such as an error of the iterable."""
@@ -147,28 +166,34 @@ class OutcomeStream(AsyncIterator[Outcome[T]]):
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
             if task.cancelled() and not self._buffer.closed:
-                raise CallCancelledError("the fan-out was cancelled from outside, so outcomes are missing")
+                raise CallCancelledError(
+                    "the fan-out was cancelled from outside, or with a consumer that used no async with block, "
+                    "so outcomes are missing"
+                )
 
 
 class _Buffer(Generic[T]):
     """Outcomes between the workers and the consumers.
 
-    Refers to neither of them, so that dropping the stream deletes it although its workers still run.
+    Does not refer to the stream, so that dropping the stream deletes it although its workers still run.
 
     Attributes:
         full: Whether workers have to wait before they start another call.
         ended: Whether no further outcome will arrive.
         closed: Whether the consumer has left.
+        cancel_workers: Cancels the task of the workers. Set while it runs.
     """
 
     __slots__ = (
         "_arrived",
         "_blocked_workers",
+        "_consumers",
         "_limit",
         "_next",
         "_ordered",
         "_outcomes",
         "_waiting_consumers",
+        "cancel_workers",
         "closed",
         "ended",
         "full",
@@ -180,11 +205,13 @@ class _Buffer(Generic[T]):
         self._outcomes: dict[int, Outcome[T]] = {}  # by position in the output
         self._arrived = 0  # the number of outcomes put so far
         self._next = 0  # the position that is taken next
+        self._consumers: set[asyncio.Task[Any]] = set()  # those outside an ``async with`` block that have not ended
         self._waiting_consumers: list[asyncio.Future[None]] = []
         self._blocked_workers: deque[asyncio.Future[None]] = deque()
         self.full = False
         self.ended = False
         self.closed = False
+        self.cancel_workers: Callable[[], object] | None = None
 
     async def wait_for_space(self) -> None:
         while self.full:
@@ -225,9 +252,33 @@ class _Buffer(Generic[T]):
         self._waiting_consumers.append(consumer)
         return consumer
 
+    @property
+    def has_one_consumer(self) -> bool:
+        """Whether a single task consumes the outcomes, outside an ``async with`` block."""
+        return len(self._consumers) == 1
+
+    def watch_consumer(self) -> None:
+        """Cancel the workers if the current task ends cancelled as the last of those that consume the outcomes.
+
+        The stream itself may live on then: the ``CancelledError`` refers to the frame that refers to it.
+        """
+        task = asyncio.current_task()
+        if task is not None and task not in self._consumers:
+            self._consumers.add(task)
+            task.add_done_callback(self._on_consumer_done)
+
+    def _on_consumer_done(self, task: asyncio.Task[Any]) -> None:
+        self._consumers.discard(task)
+        if task.cancelled() and not self._consumers and self.cancel_workers is not None:
+            self.cancel_workers()
+
     def end(self, _task: asyncio.Task[Any]) -> None:
         """No further outcome will arrive: the task of the workers is done."""
         self.ended = True
+        self.cancel_workers = None
+        for consumer in self._consumers:
+            consumer.remove_done_callback(self._on_consumer_done)
+        self._consumers.clear()
         self._wake_consumers()
 
     def close(self) -> None:
