@@ -1,7 +1,8 @@
 """A response whose body the caller reads piece by piece, under the deadline of its call.
 
 The policies apply up to the headers; nothing is retried once the body has begun. The connection goes back to the pool
-at the end of the body, or is closed when the ``async with`` block is left before.
+at the end of the body, or is closed when the ``async with`` block is left before. ``stream_end`` says how a stream ends
+that is not closed.
 """
 
 from __future__ import annotations
@@ -15,15 +16,10 @@ from typing import Final
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from resilient_client._call.stream_end import StreamEnd
 from resilient_client._core.call import CallOptions
 from resilient_client._core.deadline import TaskTimeout
-from resilient_client._core.errors import (
-    APIError,
-    DeadlineExceededError,
-    InvalidRequestError,
-    ResponseTooLargeError,
-)
-from resilient_client._core.kinds import Stage
+from resilient_client._core.errors import APIError, InvalidRequestError, ResponseTooLargeError
 from resilient_client._core.record import AttemptRecord
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
@@ -38,11 +34,13 @@ _LINES_PER_TURN: Final = 4096  # lines given to the caller before other tasks ma
 class StreamResponse:
     """An open response. Read it in one task, inside its ``async with`` block.
 
+    One that is not closed is closed at the deadline of its call, or when Python deletes it.
+
     Attributes:
         response: The response without its body. An error response, or one without a body, is read already.
     """
 
-    __slots__ = ("_closed", "_ended", "_on_end", "_request", "_unread", "response")
+    __slots__ = ("_end", "_request", "_unread", "response")
 
     def __init__(self, response: Response, request: Request, on_end: Callable[[Exception | None], None]) -> None:
         """Take over an open response.
@@ -54,10 +52,12 @@ class StreamResponse:
         """
         self.response = response
         self._unread = response.content  # of a response that was read already
-        self._closed = False
         self._request = request
-        self._on_end = on_end
-        self._ended = False
+        self._end = StreamEnd(response, request, on_end)
+
+    def __del__(self) -> None:
+        if (end := getattr(self, "_end", None)) is not None:  # there is none if ``__init__`` has raised
+            end.deleted()
 
     @property
     def status(self) -> int:
@@ -140,16 +140,11 @@ class StreamResponse:
 
     def close(self) -> None:
         """Give the connection back; what was not read is lost. May be called twice."""
-        self._closed = True
-        self.response.close_body()
-        self._end(None)
+        self._end.end(None)
 
     async def _next(self) -> bytes:
-        if self._closed:
-            raise InvalidRequestError(
-                "this stream is closed; read it within its async with block, while it is whole",
-                label=self._request.label,
-            )
+        if self._end.ended:
+            raise self._ended_before()
         body = self.response.open_body
         if body is None:
             unread, self._unread = self._unread, b""
@@ -157,20 +152,23 @@ class StreamResponse:
         context = self._request.context
         timer = context.client.timer
         if timer.loop.time() >= context.deadline:  # reading what is buffered never yields to the loop: no timer fires
-            raise self._fail(self._deadline_exceeded())
+            raise self._fail(self._end.deadline_exceeded())
         timeout = TaskTimeout(timer, context.deadline)
         try:
-            return await body.read()
+            piece = await body.read()
         except asyncio.CancelledError:
             if not timeout.uncancel():
                 raise
-            failure = self._deadline_exceeded()
+            failure = self._end.deadline_exceeded()
         except APIError as error:
             failure = error
         except Exception as error:  # the client was closed, or a bug: not the end of a good body
-            self._end(error)
-            self.close()
+            self._end.end(error)
             raise
+        else:
+            if not piece:
+                self._end.body_ended()
+            return piece
         finally:
             timeout.close()
         raise self._fail(failure)
@@ -185,21 +183,14 @@ class StreamResponse:
             )
 
     def _fail(self, failure: APIError) -> APIError:
-        self._end(failure)
-        self.close()
+        self._end.end(failure)
         return failure
 
-    def _end(self, failure: Exception | None) -> None:
-        if not self._ended:
-            self._ended = True
-            self._on_end(failure)
-
-    def _deadline_exceeded(self) -> APIError:
-        context = self._request.context
-        total = context.deadline - context.started
-        return DeadlineExceededError(
-            f"the call was not done after {total:.3g} s, stuck in stage body",
-            stage=Stage.BODY,
+    def _ended_before(self) -> APIError:
+        """The error of a read after the end: that of a deadline that passed between two reads, but only once."""
+        failure, self._end.unreported = self._end.unreported, None
+        return failure or InvalidRequestError(
+            "this stream is closed; read it within its async with block, while it is whole",
             label=self._request.label,
         )
 
