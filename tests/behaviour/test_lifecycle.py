@@ -13,6 +13,7 @@ from tests.behaviour.support import client, failure, in_use, soon, turns
 
 from resilient_client import (
     APIClient,
+    CallCancelledError,
     CircuitBreaker,
     CircuitOpenError,
     ClientClosedError,
@@ -100,7 +101,7 @@ async def test_close_ends_calls_in_flight(server: FaultServer) -> None:
     await turns()
     await api.close()
     errors = await soon(asyncio.gather(*flying, return_exceptions=True))
-    assert {type(error).__name__ for error in errors} == {"ClientClosedError"}
+    assert {type(error).__name__ for error in errors} == {"CallCancelledError"}
     assert (server.hits, in_use(api)) == (1, 0)
 
 
@@ -113,7 +114,7 @@ async def test_close_does_not_blame_server(server: FaultServer) -> None:
     flying = asyncio.create_task(api.get("/"))
     await soon(server.wait_for_hits(1))
     await api.close()
-    with pytest.raises(ClientClosedError, match="was closed before the reply"):
+    with pytest.raises(CallCancelledError, match="was closed before the reply"):
         await soon(flying)
     assert len(attempts) == 1
     assert [circuit.state for circuit in api.circuits.values()] == [CircuitState.CLOSED]

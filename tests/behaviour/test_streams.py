@@ -14,9 +14,9 @@ from tests.behaviour.support import cancelled, client, failure, in_use, soon, tu
 from resilient_client import (
     APIClient,
     APIConnectionError,
+    CallCancelledError,
     CircuitBreaker,
     CircuitOpenError,
-    ClientClosedError,
     ConnectionSettings,
     DeadlineExceededError,
     ErrorKind,
@@ -411,9 +411,9 @@ async def test_stream_of_closed_client(server: FaultServer) -> None:
         reading = asyncio.create_task(reply.read())
         await turns()
         await api.close()
-        with pytest.raises(ClientClosedError):
+        with pytest.raises(CallCancelledError):
             await soon(reading)
-    assert [end.kind for end in ends] == [ErrorKind.UNEXPECTED]
+    assert [end.kind for end in ends] == [ErrorKind.CANCELLED]
 
 
 async def test_error_reply_body_is_read_once(server: FaultServer) -> None:

@@ -95,7 +95,7 @@ class StreamResponse:
         Raises:
             DeadlineExceededError: The deadline of the call passed.
             APIConnectionError: The connection was lost, or the body is cut short or corrupt.
-            ClientClosedError: The client was closed meanwhile.
+            CallCancelledError: The client was closed meanwhile.
             InvalidRequestError: The stream is closed: its block was left, or it has failed before.
         """
         while piece := await self._next():
@@ -159,7 +159,7 @@ class StreamResponse:
         except asyncio.CancelledError:
             if not timeout.uncancel():
                 raise
-            failure = self._end.deadline_exceeded()
+            failure = self._ended_before() if timeout.aborted else self._end.deadline_exceeded()
         except APIError as error:
             failure = error
         except Exception as error:  # the client was closed, or a bug: not the end of a good body
@@ -187,7 +187,7 @@ class StreamResponse:
         return failure
 
     def _ended_before(self) -> APIError:
-        """The error of a read after the end: that of a deadline that passed between two reads, but only once."""
+        """The error of a read after the end: that of a deadline or a closed client between two reads, but only once."""
         failure, self._end.unreported = self._end.unreported, None
         return failure or InvalidRequestError(
             "this stream is closed; read it within its async with block, while it is whole",

@@ -6,9 +6,9 @@ them: at the deadline of the call they are released, whether anything still refe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
+from resilient_client._core.cancellation import client_closed
 from resilient_client._core.deadline import RESOLUTION, SharedTimer
 from resilient_client._core.errors import APIError, DeadlineExceededError
 from resilient_client._core.kinds import Stage
@@ -39,7 +39,7 @@ class StreamEnd:
         self._request = request
         self._on_end: Callable[[Exception | None], None] | None = on_end
         self._timer: SharedTimer | None = None
-        if response.open_body is not None and self.ends_at < math.inf:
+        if response.open_body is not None:
             self._timer = timer
             timer.add(self)
 
@@ -66,6 +66,12 @@ class StreamEnd:
         """Cut the stream off at its deadline."""
         if self._timer is not None:
             self.unreported = self.deadline_exceeded()
+            self.end(self.unreported)
+
+    def abort(self) -> None:
+        """End the stream because the client is closed. The next read, or the one under way, raises the error."""
+        if self._timer is not None:
+            self.unreported = client_closed(self._request.label, Stage.BODY, sent=True)
             self.end(self.unreported)
 
     def deleted(self) -> None:

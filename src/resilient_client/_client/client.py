@@ -40,7 +40,7 @@ from resilient_client._core.outcome import Failure, Outcome, Success
 from resilient_client._core.protocols import Auth, Middleware, Transport
 from resilient_client._core.response import Response
 from resilient_client._core.types import NOT_GIVEN, Duration, HeadersLike, NotGiven, Priority, QueryParams
-from resilient_client._core.validation import shorten, suggest
+from resilient_client._core.validation import check_duration, shorten, suggest
 from resilient_client._policies.http.redaction import redact_url
 from resilient_client._settings.bulkhead import AdaptiveConcurrency, Bulkhead
 from resilient_client._settings.circuit_breaker import CircuitBreaker
@@ -300,10 +300,27 @@ class APIClient(Verbs, FanOut, Inspection):
     ) -> None:
         await self.close()
 
-    async def close(self) -> None:
-        """Close the connections. Calls in flight fail; further ones raise. A view closes nothing."""
+    async def close(self, *, grace: Duration = 0) -> None:
+        """Close the client: refuse new calls, end those in flight, and close the connections. A view closes nothing.
+
+        A call that is ended fails with a ``CallCancelledError``, whose ``stage`` and ``maybe_processed`` say how far it
+        had come, or, between two attempts, with its last failure. Later calls raise a ``ClientClosedError``. The client
+        may be closed twice. If closing is cancelled in its grace period, the rest is ended at once.
+
+        Args:
+            grace: The time that calls and streams in flight have to end by themselves, from now on: seconds, text such
+                as ``"10s"``, or a ``timedelta``. By default none.
+
+        Raises:
+            ConfigurationError: ``grace`` is not a duration of 0 or more.
+        """
+        seconds = check_duration("close(grace=)", grace, zero=True, infinite=True)
         if not self._is_view:
-            await self._runtime.close()
+            await self._runtime.close(seconds)
+
+    async def aclose(self, *, grace: Duration = 0) -> None:
+        """Close the client: the same as ``close``, for ``contextlib.aclosing`` and the habits of other libraries."""
+        await self.close(grace=grace)
 
     def __reduce__(self) -> Never:
         """Refuse to be pickled.

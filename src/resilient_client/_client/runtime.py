@@ -17,6 +17,7 @@ from yarl import URL
 
 from resilient_client._client.endpoint_set import EndpointSet
 from resilient_client._core.context import ClientContext
+from resilient_client._core.deadline import SharedTimer
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ClientClosedError, WrongLoopError
 from resilient_client._core.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Events
@@ -149,15 +150,28 @@ class Runtime(ClientContext):
         other.loop = None
         return other
 
-    async def close(self) -> None:
-        """Give back all connections. May be called twice."""
+    async def close(self, grace: float = 0.0) -> None:
+        """Refuse new calls, end those in flight, and give back all connections. May be called twice.
+
+        Args:
+            grace: Seconds that the calls in flight have to end by themselves.
+        """
         self._closed = True
         self.loop = None
+        timer: SharedTimer | None = getattr(self, "timer", None)  # there is none before the first use
+        if timer is not None and timer.loop is not asyncio.get_running_loop():
+            timer = None  # tasks can be cancelled on their own loop only
         try:
-            if self.endpoints is not None:
-                await self.endpoints.close()
+            if timer is not None and timer.active and grace > 0:
+                await _idle_within(timer, grace)
         finally:
-            await self.transport.close()
+            if timer is not None:
+                timer.abort()
+            try:
+                if self.endpoints is not None:
+                    await self.endpoints.close()
+            finally:
+                await self.transport.close()
 
     def _on_transition(
         self, endpoint: Endpoint, circuit: Circuit, _old: CircuitState, state: CircuitState, now: float | None
@@ -175,3 +189,12 @@ class Runtime(ClientContext):
             self.events.emit(CircuitHalfOpened(**common))
         else:
             self.events.emit(CircuitOpened(**common, retry_after=circuit.retry_after(at)))
+
+
+async def _idle_within(timer: SharedTimer, seconds: float) -> None:
+    """Wait until no call is in flight, but no longer than that."""
+    try:
+        async with asyncio.timeout(seconds):
+            await timer.idle()
+    except TimeoutError:
+        pass

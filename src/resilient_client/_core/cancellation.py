@@ -8,6 +8,7 @@ cancellation.
 from __future__ import annotations
 
 from resilient_client._core.errors import CallCancelledError
+from resilient_client._core.kinds import Stage
 
 _ANNOTATION = "_resilient_client_error"
 
@@ -15,6 +16,23 @@ _ANNOTATION = "_resilient_client_error"
 def annotate_cancellation(cancellation: BaseException, error: CallCancelledError) -> None:
     """Attach ``error``, the state of the cancelled call. Of nested calls, the outermost overwrites the others."""
     setattr(cancellation, _ANNOTATION, error)
+
+
+def client_closed(label: str, stage: Stage | None = None, *, sent: bool = False) -> CallCancelledError:
+    """The error of a call in flight whose client, or the session given to it, is closed.
+
+    Args:
+        label: Names the request.
+        stage: How far the call had come; ``None`` before the transport was entered.
+        sent: Whether the request was sent, so that the server may have acted on it.
+    """
+    return CallCancelledError(
+        "the client, or the session given to it, was closed before the reply was complete; "
+        "keep it open until its calls have returned, or close it with close(grace=SECONDS)",
+        stage=stage or Stage.LOCAL,
+        maybe_processed=sent,
+        label=label,
+    )
 
 
 def annotation_of(cancellation: BaseException) -> CallCancelledError | None:

@@ -70,6 +70,10 @@ class Timed(Protocol):
         """Handle the end of the time. Must not raise, and must do nothing when called after ``remove``."""
         ...
 
+    def abort(self) -> None:
+        """Handle the end of the client, like the end of the time."""
+        ...
+
 
 class SharedTimer:
     """One timer of the event loop for any number of timeouts, set for the earliest of them.
@@ -82,11 +86,12 @@ class SharedTimer:
     Attributes:
         loop: The loop whose time is used.
         active: The number of timeouts.
-        pending: The timeouts added since the timer last fired, oldest first. The fixed order makes runs repeatable.
+        pending: The timeouts added since the timer last fired, oldest first, and those that never fire. The fixed order
+            makes runs repeatable.
         armed_for: The loop time at which the loop timer fires, or infinity if it is not set.
     """
 
-    __slots__ = ("_context", "_count", "_handle", "_heap", "active", "armed_for", "loop", "pending")
+    __slots__ = ("_context", "_count", "_handle", "_heap", "_idle", "active", "armed_for", "loop", "pending")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -95,6 +100,7 @@ class SharedTimer:
         self._heap: list[tuple[float, int, Timed]] = []
         self._count = 0  # breaks ties by age: timeouts themselves cannot be compared
         self._handle: asyncio.TimerHandle | None = None
+        self._idle: asyncio.Event | None = None  # set when there is no timeout left, if that is waited for
         self._context = Context()  # else the timer would keep alive the context variables of the call that armed it
         self.armed_for = math.inf
 
@@ -122,6 +128,24 @@ class SharedTimer:
         """Cancel the loop timer. Called when the last timeout was removed."""
         self._heap.clear()
         self._cancel_handle()
+        if self._idle is not None:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until there is no timeout. The calls of a client have one as long as they wait for anything."""
+        while self.active:  # again, because a call that ends one timeout may begin the next one
+            self._idle = self._idle or asyncio.Event()
+            self._idle.clear()
+            await self._idle.wait()
+
+    def abort(self) -> None:
+        """End what has a timeout: the client is closed. The newest come first, because a call aborts its innermost."""
+        # An endless timeout is never inside one with an end, so those that have none are the outermost.
+        endless = [timeout for timeout in self.pending if timeout.ends_at == math.inf]
+        aged = [timeout for _, _, timeout in sorted(self._heap, key=lambda entry: entry[1])]
+        recent = [timeout for timeout in self.pending if timeout.ends_at < math.inf]
+        for timeout in reversed((*endless, *aged, *recent)):
+            timeout.abort()
 
     def _cancel_handle(self) -> None:
         if self._handle is not None:
@@ -135,7 +159,7 @@ class SharedTimer:
         self._cancel_handle()
         for timeout in self.pending:
             self._push(timeout)
-        self.pending.clear()
+        self.pending = {timeout: None for timeout in self.pending if timeout.ends_at == math.inf}
         due = self.loop.time() + RESOLUTION
         while self._heap and self._heap[0][0] <= due:
             timeout = heappop(self._heap)[2]
@@ -159,7 +183,13 @@ class TaskTimeout:
 
     Attributes:
         ends_at: The loop time at which the task is cancelled. Infinity means never. Can only be postponed.
+        abortable: Whether the task is cancelled when the client is closed.
+        aborted: Whether it was cancelled because of that. Then ``uncancel`` is true as after the end of the time.
     """
+
+    # On the class, not in __init__: they are rarely set, and each assignment costs time.
+    abortable = True
+    aborted = False
 
     def __init__(self, timer: SharedTimer, ends_at: float) -> None:
         """Watch the current task.
@@ -181,8 +211,13 @@ class TaskTimeout:
 
     @property
     def has_fired(self) -> bool:
-        """Whether this timeout, and nothing else, has cancelled the task. Unlike ``uncancel``, changes nothing."""
-        return self._fired and self._task is not None and self._task.cancelling() - 1 <= self._cancelling
+        """Whether the time, and nothing else, has cancelled the task. Unlike ``uncancel``, changes nothing."""
+        return (
+            self._fired
+            and not self.aborted
+            and self._task is not None
+            and self._task.cancelling() - 1 <= self._cancelling
+        )
 
     def uncancel(self) -> bool:
         """Withdraw this timeout's cancellation from the task (``Task.uncancel``). Call once, where the error is caught.
@@ -212,3 +247,15 @@ class TaskTimeout:
         if self._task is not None and not self._fired:
             self._fired = True
             self._task.cancel()
+
+    def abort(self) -> None:
+        """Cancel the task because its client is closed. Not the task that closes it, nor one that is cancelled already.
+
+        So of nested timeouts of one task only the innermost, which is aborted first, cancels it.
+        """
+        task = self._task
+        if not self.abortable or task is None or self._fired or task.cancelling() > self._cancelling:
+            return
+        if task is not asyncio.current_task(self._timer.loop):
+            self.aborted = True
+            self.fire()

@@ -329,9 +329,9 @@ class CallCancelledError(APIError):
     """Ended by a cancellation that was not the caller's. A caller's own cancellation always propagates.
 
     The error of the outcome of a call that a fan-out dropped, or that was cancelled from within: something that it
-    awaited was cancelled. A call that shares a flight raises it when the flight was cancelled from within. A fan-out
-    raises it itself when its iterable of calls was cancelled from within, or, from a step of ``as_completed``, when the
-    task that runs its calls was cancelled from outside.
+    awaited was cancelled. A call in flight fails with it when its client is closed. A call that shares a flight raises
+    it when the flight was cancelled from within. A fan-out raises it itself when its iterable of calls was cancelled
+    from within, or, from a step of ``as_completed``, when the task that runs its calls was cancelled from outside.
 
     Attributes:
         dropped: Whether the fan-out dropped the call, after it had its ``successes`` or met its ``stop_on_failure``.

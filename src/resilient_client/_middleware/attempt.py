@@ -11,6 +11,7 @@ import asyncio
 import math
 
 from resilient_client._core.attempt import Attempt
+from resilient_client._core.cancellation import client_closed
 from resilient_client._core.deadline import RESOLUTION, TaskTimeout
 from resilient_client._core.errors import APIError, APITimeoutError, CallRejectedError, DeadlineExceededError
 from resilient_client._core.events import AttemptFinished, AttemptStarted
@@ -51,7 +52,7 @@ class AttemptMiddleware:
             attempt.elapsed = client.clock() - began
             if not timeout.uncancel():
                 raise
-            failure: APIError = _timed_out(request, attempt, client.loop_time())
+            failure: APIError = _timed_out(request, attempt, timeout, client.loop_time())
         except APIError as error:
             attempt.elapsed = client.clock() - began
             failure = error
@@ -90,8 +91,10 @@ def deadline_exceeded(request: Request) -> DeadlineExceededError:
     return DeadlineExceededError(f"the deadline {when}; nothing was sent", stage=Stage.LOCAL, label=request.label)
 
 
-def _timed_out(request: Request, attempt: Attempt, now: float) -> APITimeoutError:
+def _timed_out(request: Request, attempt: Attempt, timeout: TaskTimeout, now: float) -> APIError:
     stage = attempt.stage or Stage.LOCAL
+    if timeout.aborted:
+        return client_closed(request.label, stage, sent=attempt.sent)
     context = request.context
     if context.deadline - now < 0.002:  # uvloop's clock advances in steps of a millisecond
         total = context.deadline - context.started

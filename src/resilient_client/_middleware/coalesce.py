@@ -108,6 +108,7 @@ class _SharedFlight:
         context = request.context
         # A moment later than the flight's own timeout, whose error knows the stage and blames the right side.
         timeout = TaskTimeout(context.client.timer, context.deadline + 2 * RESOLUTION)
+        timeout.abortable = False  # when the client is closed, the flight ends, and its error says more
         late = False
         try:
             await self.flight.wait()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
+from resilient_client._core.cancellation import client_closed
 from resilient_client._core.deadline import RESOLUTION, TaskTimeout
 from resilient_client._core.errors import DeadlineExceededError
 from resilient_client._core.kinds import Stage
@@ -37,4 +38,6 @@ class DeadlineMiddleware:
                     raise
             finally:
                 timeout.close()
+            if timeout.aborted:
+                raise client_closed(request.label)
         raise DeadlineExceededError(text, stage=Stage.LOCAL, label=request.label)

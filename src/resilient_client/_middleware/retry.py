@@ -16,6 +16,7 @@ from functools import partial
 
 from tenacity import AsyncRetrying, RetryCallState
 
+from resilient_client._core.deadline import RESOLUTION, TaskTimeout
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIError, CallRejectedError, ConfigurationError
 from resilient_client._core.events import RetryRefused, RetryScheduled
@@ -132,6 +133,7 @@ class _RetriedCall:
     """A call whose first attempt has failed. Lives until the call has its outcome."""
 
     _is_first_run = True
+    _client_closed = False
 
     def __init__(
         self,
@@ -163,7 +165,7 @@ class _RetriedCall:
         """
         try:
             if self._repeats(fault, None):
-                await AsyncRetrying(retry=self._goes_on, wait=self._upcoming_delay, sleep=asyncio.sleep)(self._attempt)
+                await AsyncRetrying(retry=self._goes_on, wait=self._upcoming_delay, sleep=self._pause)(self._attempt)
             return self._last_real
         finally:
             if self._paid and self._tokens is not None:
@@ -182,6 +184,8 @@ class _RetriedCall:
         if self._is_first_run:
             self._is_first_run = False
             return
+        if self._client_closed:
+            return
         paid, self._paid = self._paid, 0.0
         request = self._request.copy()
         self._latest = await _outcome(request, self._call_next)
@@ -195,12 +199,29 @@ class _RetriedCall:
             return False  # a cancellation or a bug, which tenacity catches too: it is raised again, never repeated
         if state.attempt_number == 1:  # decided already, before tenacity took over
             return True
+        if self._client_closed:
+            return False
         outcome = self._latest
         if isinstance(outcome, CallRejectedError):
             self._request.context.advice = f"not retried further: {outcome.summary}"
             return False
         fault = fault_of(outcome, self._retry.statuses)
         return fault is not None and self._repeats(fault, state)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep before the next attempt. A client that is closed meanwhile ends the call with its last real failure."""
+        context = self._request.context
+        pause = TaskTimeout(context.client.timer, context.deadline + 3 * RESOLUTION)
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            if not pause.uncancel():
+                raise
+            if pause.aborted:
+                self._client_closed = True
+                context.advice = "not retried: the client was closed"
+        finally:
+            pause.close()
 
     def _upcoming_delay(self, _state: RetryCallState) -> float:
         return self._delay

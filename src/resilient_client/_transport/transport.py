@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 from aiohttp import hdrs
 
+from resilient_client._core.cancellation import client_closed
 from resilient_client._core.errors import APIConnectionError, ClientClosedError, ConfigurationError, WrongLoopError
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
@@ -90,7 +91,7 @@ class AiohttpTransport:
         token = current_trace.set(trace)
         try:
             if self._closed or (self._is_callers_session and session.closed):  # while it waited for a slot
-                raise ClientClosedError("the client, or the session given to it, is closed; make a new one")
+                raise client_closed(request.label, sent=attempt.sent)
             raw = await self._send_head(request, trace)
             trace.replied = trace.ended = trace.clock()
             status = raw.status
@@ -257,10 +258,7 @@ def _translate(error: Exception, request: Request, trace: WireTrace, session: ai
         return failed
     failure = translate(error, request, trace)
     if session.closed and isinstance(failure, APIConnectionError):
-        return ClientClosedError(
-            f"{request.label}: the client, or the session given to it, was closed before the reply was complete; "
-            "keep it open until its calls have returned"
-        )
+        return client_closed(request.label, trace.stage(), sent=trace.sent is not None or request.attempt.sent)
     return failure
 
 

@@ -129,6 +129,9 @@ class Race:
             self._become_eventful()
             self._wait_iterations(LOOP_ITERATIONS)
 
+    def abort(self) -> None:
+        """Do nothing when the client is closed: the attempts of the race end by themselves."""
+
     def _wait_iterations(self, count: int) -> None:
         """Let the loop read its sockets first: it may be this process that is late, not the server."""
         if self._closed or self._winner is not None:
