@@ -172,11 +172,11 @@ def encode_json(value: object) -> bytes:
         encoded = _JSON.encode(value).encode()
         if b"*" not in encoded or not has_masked_secret(value, encoded):
             return encoded
-        reason = _SECRET
+        reason = _MASKED
     except UnicodeEncodeError:
         reason = "it holds half of a character, a lone surrogate"
     except (TypeError, ValueError, RecursionError) as error:
-        reason = _SECRET if has_masked_secret(value) else str(error)  # pydantic before 2.11 does not encode secrets
+        reason = _MASKED if has_masked_secret(value) else str(error)  # pydantic before 2.11 does not encode secrets
     # Raised outside the except blocks: else __context__ would keep the original error, which may hold the value.
     raise InvalidRequestError(
         f"json= cannot be encoded ({reason}); give what JSON can hold, or encode it yourself and use content="
@@ -189,7 +189,7 @@ def _jsonable(value: object) -> object:
     return to_jsonable_python(value, by_alias=True)
 
 
-_SECRET = "it holds a pydantic secret, which would be sent as asterisks: call get_secret_value() on it"
+_MASKED = "it holds a pydantic secret, which would be sent as asterisks: call get_secret_value() on it"
 _JSON = jsonlib.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_jsonable)
 
 
