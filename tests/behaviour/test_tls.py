@@ -173,17 +173,17 @@ async def test_unread_upload_leaves_no_connection(
 
     listener = await asyncio.start_server(swallow, "127.0.0.1", 0, ssl=GOOD)
     url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    # asyncio's TLS takes a body whole, and it looks as if it were gone.
-    stage = Stage.SEND if in_pieces or both_paths == "direct" else Stage.HEADERS
     # No circuit: the server never answers, and the test asks it again and again.
     async with listener, client(url, connection=ConnectionSettings(tls=TRUSTING), circuit_breaker=None) as api:
         counts = []
         for _ in range(2):
-            error = await stuck_in(stage, lambda s: failure(api.post("/", content=content, timeout=Timeout(attempt=s))))
+            error = await stuck_in(
+                Stage.SEND, lambda s: failure(api.post("/", content=content, timeout=Timeout(attempt=s)))
+            )
             counts.append(await settled(lambda: open_files() - accepted))
         over.set()
-    assert error.stage in {Stage.SEND, Stage.HEADERS}
-    assert counts[1] == counts[0]
+    assert error.stage is Stage.SEND
+    assert counts[1] <= counts[0]
 
 
 RESPONSES = {
