@@ -72,6 +72,7 @@ BOTH_PATHS: Final = (
     Internal(aiohttp.ClientRequest, "update_auto_headers", "keeps aiohttp from making up a Content-Type"),
     Internal(aiohttp.ClientResponse, "_continue", "a body is sent without the 100 that a server never sends"),
     Internal(aiohttp.ClientResponse, "start", "marks the request as sent, and keeps aiohttp from resending it"),
+    Internal(aiohttp.TCPConnector, "_create_connection", "closes idle connections before one is opened"),
     Internal(Connection, "protocol", "the protocol of a connection"),
     Internal(ResponseHandler, "__len__", "responses that arrived before any request"),
     Internal(ResponseHandler, "closed", "wakes a reader whose connection was lost"),

@@ -6,8 +6,11 @@ and URLs, and with them credentials.
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import ssl
+from typing import Final
 
 import aiohttp
 
@@ -32,6 +35,17 @@ from resilient_client._transport.hooks import ConnectionLost
 from resilient_client._transport.trace import WireTrace
 
 
+_EXHAUSTED: Final = {
+    errno.EMFILE: "this process has no file descriptor left; raise ulimit -n, or lower pool_size",
+    errno.ENFILE: "this machine has no file descriptor left; raise fs.file-max, or lower pool_size",
+    errno.ENOBUFS: "this machine has no memory left for sockets; raise net.core.wmem_max and net.ipv4.tcp_mem",
+    errno.ENOMEM: "this machine has no memory left; raise the memory limit or ulimit -u, or lower pool_size",
+    errno.EADDRNOTAVAIL: "this machine has no local port or address left; widen net.ipv4.ip_local_port_range, "
+    "keep connections alive, or call an address family that it has",
+}
+"""What is used up on our side, and what helps. The server is not the cause."""
+
+
 def translate(error: Exception, request: Request, trace: WireTrace) -> Exception:
     """Our error for a foreign one.
 
@@ -44,7 +58,7 @@ def translate(error: Exception, request: Request, trace: WireTrace) -> Exception
     if isinstance(error, APIError):
         return error
     if isinstance(error, ConnectionLost):
-        return _lost(error.cause, request, trace)
+        return _exhausted(error.cause, request, trace, stage) or _lost(error.cause, request, trace)
     if isinstance(error, TimeoutError):
         return _timeout(error, request, stage)
     if isinstance(error, BodyTooLarge):
@@ -71,7 +85,22 @@ def translate(error: Exception, request: Request, trace: WireTrace) -> Exception
     return error
 
 
+def _exhausted(error: Exception, request: Request, trace: WireTrace, stage: Stage) -> APIError | None:
+    """An error of kind ``POOL`` if this machine, not the server, is the cause, as with a full pool."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if not isinstance(cause, OSError) or isinstance(cause, ssl.SSLError) or cause.errno not in _EXHAUSTED:
+        return None
+    if isinstance(cause, socket.gaierror):  # its numbers are others
+        return None
+    what = _EXHAUSTED[cause.errno]
+    if trace.sent is None:
+        return _failed(request, ErrorKind.POOL, stage, what, cause)
+    return _broken(request, ErrorKind.POOL, stage, what)
+
+
 def _connection(error: Exception, request: Request, trace: WireTrace, stage: Stage) -> APIError:
+    if (exhausted := _exhausted(error, request, trace, stage)) is not None:
+        return exhausted
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ServerFingerprintMismatch):
         return _tls(error, request)
     if isinstance(error, aiohttp.ClientConnectorDNSError):

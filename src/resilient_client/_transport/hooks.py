@@ -14,7 +14,6 @@ from weakref import WeakSet
 
 import aiohttp
 from aiohttp import hdrs
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from resilient_client._transport.aiohttp_internals import Connection, ResponseHandler, http_exceptions
 from resilient_client._transport.gate import check_head, expect_response
@@ -75,32 +74,6 @@ class TracingSocket(socket.socket):
 
 
 _ERROR = (socket.SOL_SOCKET, socket.SO_ERROR)
-
-
-class TracingResolver(AbstractResolver):
-    """The system's resolver, which marks when it is called.
-
-    Named explicitly, because aiohttp's default changes as soon as aiodns is installed.
-    """
-
-    def __init__(self) -> None:
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Resolve ``host`` through the operating system."""
-        trace = current_trace.get()
-        if trace is not None:
-            trace.resolving = trace.clock()
-        found = await self._resolver.resolve(host, port, family)
-        if trace is not None:
-            trace.resolved = trace.clock()
-        return found
-
-    async def close(self) -> None:
-        """Close the system's resolver."""
-        await self._resolver.close()
 
 
 def has_unasked_data(connection: Connection) -> bool:

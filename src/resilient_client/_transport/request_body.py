@@ -10,19 +10,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 import io
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextvars import copy_context
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
 from resilient_client._core.body import Body, Part, already_sent, require_bytes
 from resilient_client._core.errors import InvalidRequestError
 from resilient_client._core.validation import kind_of
+from resilient_client._transport.threads import Threads
 from resilient_client._transport.trace import WireTrace
 
 _PIECE = 64 * 1024
 _AT_ONCE = 1024 * 1024  # handing over so many bytes costs little compared with sending them, and aiohttp warns of more
 _END = object()
 _ESCAPES = str.maketrans({"\r": "%0D", "\n": "%0A", '"': "%22"})  # as browsers do (WHATWG HTML 4.10.21.8)
+
+_T = TypeVar("_T")
 
 Pieces: TypeAlias = AsyncIterator[bytes] | Iterator[bytes]
 
@@ -52,13 +56,15 @@ class Upload:
         "_pieces",
         "_sent_size",
         "_sources",
+        "_threads",
         "_trace",
         "failure",
     )
 
-    def __init__(self, body: Body, trace: WireTrace) -> None:
+    def __init__(self, body: Body, trace: WireTrace, threads: Threads) -> None:
         self._body = body
         self._trace = trace
+        self._threads = threads  # in which files are read
         self._sources = _sources(body)
         self._pieces: Pieces | None = None
         self._opened: list[BinaryIO] = []
@@ -149,7 +155,7 @@ class Upload:
 
     async def _open(self, source: Any, start: int | None) -> Pieces:
         if isinstance(source, Path):
-            source = await asyncio.to_thread(self._open_file, source)
+            source = await _run_in(self._threads, self._open_file, source)
         elif start is not None:
             source.seek(start)
         elif callable(source) and not hasattr(source, "read"):
@@ -159,7 +165,7 @@ class Upload:
         if isinstance(source, bytes):
             return (source[at : at + _PIECE] for at in range(0, len(source), _PIECE))
         if hasattr(source, "read"):
-            return _FilePieces(cast("BinaryIO", source))
+            return _FilePieces(cast("BinaryIO", source), self._threads)
         if isinstance(source, AsyncIterable):
             return aiter(source)
         if isinstance(source, Iterable) and not isinstance(source, str):
@@ -180,16 +186,17 @@ class Upload:
 class _FilePieces:
     """Reads a file piece by piece, off the event loop."""
 
-    __slots__ = ("_file",)
+    __slots__ = ("_file", "_threads")
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, threads: Threads) -> None:
         self._file = file
+        self._threads = threads
 
     def __aiter__(self) -> _FilePieces:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = require_bytes(await asyncio.to_thread(self._file.read, _PIECE))
+        piece = require_bytes(await _run_in(self._threads, self._file.read, _PIECE))
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -199,6 +206,11 @@ def _is_cancelled() -> bool:
     """Whether the current task was asked to end: then a ``CancelledError`` in it is not the source's own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def _run_in(threads: Threads, function: Callable[..., _T], argument: object) -> _T:
+    """As ``asyncio.to_thread`` does, but not in asyncio's default executor, where everything in the process waits."""
+    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, function, argument)
 
 
 def is_buffered(body: Body, *, in_one_piece: bool = False) -> bool:

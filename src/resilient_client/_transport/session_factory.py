@@ -16,7 +16,8 @@ from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._transport.aiohttp_internals import LooseHeaders
 from resilient_client._transport.cookies import NoCookies, VerbatimCookies
 from resilient_client._transport.default_headers import NOT_DEFAULTED, default_headers
-from resilient_client._transport.hooks import TracingResolver, TracingResponse, create_socket, prevent_resend
+from resilient_client._transport.connector import BoundedConnector
+from resilient_client._transport.hooks import TracingResponse, create_socket, prevent_resend
 
 _NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds
 
@@ -24,13 +25,11 @@ _NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole se
 def create_session(settings: ConnectionSettings) -> aiohttp.ClientSession:
     """A new session; the caller closes it. Each request brings its own time limits."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=0,
+        connector=BoundedConnector(
+            settings.pool_size,
+            settings.dns_ttl,
             keepalive_timeout=settings.keepalive or None,
             force_close=not settings.keepalive,
-            use_dns_cache=settings.dns_ttl is not None,
-            ttl_dns_cache=settings.dns_ttl,  # type: ignore[arg-type]  # a float works, the hint says int
-            resolver=TracingResolver(),
             socket_factory=create_socket,
             ssl=settings.tls,
             timeout_ceil_threshold=_NEVER_ROUNDED,

@@ -35,7 +35,11 @@ from resilient_client._transport.response_body import (
 )
 from resilient_client._transport.session_factory import aiohttp_timeout, create_session
 from resilient_client._transport.session_path import SessionPath
+from resilient_client._transport.threads import Threads
 from resilient_client._transport.trace import MAX_CONTINUE_WAIT, WireTrace, current_trace
+
+_FILE_THREADS = 16
+"""Threads that read the files of a client's uploads. Each upload reads one piece at a time."""
 
 
 class AiohttpTransport:
@@ -75,6 +79,7 @@ class AiohttpTransport:
         self._session_path: SessionPath
         self._clock: Callable[[], float] = time.perf_counter
         self._max_size = settings.max_response_size
+        self._file_threads = Threads("resilient-client-file", _FILE_THREADS)
         self._closed = False
 
     async def send(self, request: Request) -> Response:
@@ -120,6 +125,7 @@ class AiohttpTransport:
     async def close(self) -> None:
         """Close the session if it is our own. May be called twice."""
         self._closed = True
+        self._file_threads.shutdown(cancel_futures=False)  # a call in flight may still need its piece
         if self._session is None or self._is_callers_session:
             return
         if self._loop is not None and self._loop.is_closed():
@@ -161,7 +167,7 @@ class AiohttpTransport:
         if self._fast_path is not None and fast_path.takes(request, limits.idle):
             return self._fast_path.send(request, timeout, trace)
         if body is not None and not is_buffered(body):
-            trace.upload = Upload(body, trace)
+            trace.upload = Upload(body, trace, self._file_threads)
         if hdrs.EXPECT in request.headers:
             trace.continue_wait = min(MAX_CONTINUE_WAIT, _time_left(request) / 2)
         return self._session_path.send(request, timeout, trace.upload)
