@@ -184,10 +184,10 @@ async def test_refused_connection_is_not_processed() -> None:
 async def test_unknown_host_name_is_a_dns_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kind DNS, and nothing was sent."""
 
-    async def resolve(*_: object, **__: object) -> None:
+    def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     async with client("http://nowhere.invalid") as api:
         assert truth_of(await failure(api.get("/"))) == Truth(APIConnectionError, K.DNS, S.DNS, False, True)
 

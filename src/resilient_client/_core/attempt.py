@@ -21,6 +21,7 @@ class Attempt:
         pool_wait_unobservable: Whether the attempt uses a session that the caller supplied. Before ``sent``, a wait
             for a slot in the pool of such a session cannot be distinguished from a wait for the host.
         timeout: The timeout of the attempt, while the attempt is running.
+        loop_was_late: Whether a timeout fired late because the event loop was blocked, so that it proves nothing.
         queued: Whether the attempt waits for something on our side, such as a permit or a slot in the connection pool.
         trace: The trace of the last wire request, or ``None`` before the first.
     """
@@ -38,6 +39,7 @@ class Attempt:
     reused: bool | None = None
     pool_wait_unobservable = False
     timeout: TaskTimeout | None = None
+    loop_was_late = False
     queued = False
     trace: Trace | None = None
 

@@ -22,6 +22,9 @@ from resilient_client._core.validation import check_duration
 RESOLUTION = 0.001
 """Seconds. uvloop's clock advances in steps of one millisecond, so a timeout this close to its end counts as due."""
 
+LATE = 0.1
+"""Seconds. If a timeout fires later than this, the event loop was blocked, and a reply may have waited unread."""
+
 _ambient: ContextVar[float] = ContextVar("resilient_client_deadline", default=math.inf)
 
 
@@ -185,11 +188,13 @@ class TaskTimeout:
         ends_at: The loop time at which the task is cancelled. Infinity means never. Can only be postponed.
         abortable: Whether the task is cancelled when the client is closed.
         aborted: Whether it was cancelled because of that. Then ``uncancel`` is true as after the end of the time.
+        late: Seconds after ``ends_at`` at which it fired, if it has. Above ``LATE``, silence proves nothing.
     """
 
     # On the class, not in __init__: they are rarely set, and each assignment costs time.
     abortable = True
     aborted = False
+    late = 0.0
 
     def __init__(self, timer: SharedTimer, ends_at: float) -> None:
         """Watch the current task.
@@ -246,6 +251,7 @@ class TaskTimeout:
         """Cancel the task. Further calls do nothing."""
         if self._task is not None and not self._fired:
             self._fired = True
+            self.late = max(0.0, self._timer.loop.time() - self.ends_at)
             self._task.cancel()
 
     def abort(self) -> None:

@@ -9,7 +9,7 @@ class ErrorKind(StrEnum):
     DNS = "dns"  # the name could not be resolved
     CONNECT = "connect"  # no connection: refused, unreachable, proxy down
     TLS = "tls"  # no trusted, encrypted connection
-    POOL = "pool"  # no free connection on our side in time
+    POOL = "pool"  # no free connection in time, or no file, port or memory for one; on our side
     TIMEOUT = "timeout"  # one attempt took too long
     DEADLINE = "deadline"  # the whole call ran out of time
     DISCONNECTED = "disconnected"  # the connection was lost before the response was complete

@@ -12,7 +12,7 @@ import math
 
 from resilient_client._core.attempt import Attempt
 from resilient_client._core.cancellation import client_closed
-from resilient_client._core.deadline import RESOLUTION, TaskTimeout
+from resilient_client._core.deadline import LATE, RESOLUTION, TaskTimeout
 from resilient_client._core.errors import APIError, APITimeoutError, CallRejectedError, DeadlineExceededError
 from resilient_client._core.events import AttemptFinished, AttemptStarted
 from resilient_client._core.kinds import ErrorKind, Stage
@@ -92,14 +92,17 @@ def deadline_exceeded(request: Request) -> DeadlineExceededError:
 
 
 def _timed_out(request: Request, attempt: Attempt, timeout: TaskTimeout, now: float) -> APIError:
-    stage = attempt.stage or Stage.LOCAL
+    stage, blocked = attempt.stage or Stage.LOCAL, ""
     if timeout.aborted:
         return client_closed(request.label, stage, sent=attempt.sent)
+    if timeout.late > LATE:
+        attempt.loop_was_late = True
+        blocked = f"; the event loop was blocked for {timeout.late:.3g} s or more, so a reply may have waited unread"
     context = request.context
     if context.deadline - now < 0.002:  # uvloop's clock advances in steps of a millisecond
         total = context.deadline - context.started
         return DeadlineExceededError(
-            f"the call was not done after {total:.3g} s, stuck in stage {stage}",
+            f"the call was not done after {total:.3g} s, stuck in stage {stage}{blocked}",
             stage=stage,
             maybe_processed=attempt.sent,
             label=request.label,
@@ -107,7 +110,7 @@ def _timed_out(request: Request, attempt: Attempt, timeout: TaskTimeout, now: fl
     limit = context.settings.limits.attempt or math.inf
     what = "no free connection in the pool" if stage is Stage.POOL else f"no complete reply, stuck in stage {stage}"
     return APITimeoutError(
-        f"{what} after attempt={limit:.3g} s",
+        f"{what} after attempt={limit:.3g} s{blocked}",
         kind=None if stage is not Stage.POOL else ErrorKind.POOL,
         stage=stage,
         maybe_processed=attempt.sent,

@@ -104,7 +104,9 @@ def _was_too_slow(error: BaseException, request: Request, waited: float) -> bool
     """Whether the attempt was given up because the endpoint took too long."""
     if isinstance(error, APIError):
         attempt = request.attempt
-        return error.kind is ErrorKind.TIMEOUT and blames_upstream(
-            error.kind, attempt.stage, pool_wait_unobservable=attempt.pool_wait_unobservable
+        return (
+            not attempt.loop_was_late
+            and error.kind is ErrorKind.TIMEOUT
+            and blames_upstream(error.kind, attempt.stage, pool_wait_unobservable=attempt.pool_wait_unobservable)
         )
     return isinstance(error, asyncio.CancelledError) and cut_off(request, waited)

@@ -73,6 +73,8 @@ def _settle_redirect(ticket: Ticket, response: Response, now: float) -> None:
 
 def _blames_upstream(error: BaseException, request: Request, waited: float) -> bool:
     if isinstance(error, APIError):
+        if request.attempt.loop_was_late:
+            return False
         stale = isinstance(error, APIConnectionError) and error.stale_connection
         return blames_upstream(
             error.kind,

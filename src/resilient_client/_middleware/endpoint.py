@@ -108,7 +108,7 @@ def _learn_failure(in_flight: InFlight, request: Request, error: APIError, now: 
     if error.stage in (Stage.LOCAL, Stage.POOL):
         return  # on our side; the attempt may not even have begun
     attempt = request.attempt
-    if attempt.redirected_to not in (None, in_flight.stats.endpoint):
+    if attempt.loop_was_late or attempt.redirected_to not in (None, in_flight.stats.endpoint):
         return
     silent = isinstance(error, APITimeoutError)
     if error.kind is ErrorKind.DEADLINE and not _long_enough(request, elapsed):

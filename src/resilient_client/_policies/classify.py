@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from resilient_client._core.deadline import LATE
 from resilient_client._core.errors import APIConnectionError, APIError, CallRejectedError
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.request import Request
@@ -84,8 +85,9 @@ def blames_upstream(
     """Whether a failure indicates that the upstream is unhealthy.
 
     A 4xx does not, and neither does a 429: a server that asks for fewer requests is serving. Anything before the
-    network was used does not: pool waits, the client's own refusals, credentials that could not be obtained. A
-    kept-alive connection that was closed in the meantime does not: healthy servers close idle connections all the time.
+    network was used does not: pool waits, the client's own refusals, credentials that could not be obtained. Nor do
+    files, ports and memory of this machine that are used up. A kept-alive connection that was closed in the meantime
+    does not: healthy servers close idle connections all the time.
 
     Args:
         kind: The kind of failure, or ``None`` for an answer.
@@ -124,7 +126,7 @@ def cut_off(request: Request, waited: float) -> bool:
     """
     limits, attempt = request.context.settings.limits, request.attempt
     timeout = attempt.timeout
-    if timeout is None or not timeout.has_fired:
+    if timeout is None or not timeout.has_fired or timeout.late > LATE:
         return False
     if not blames_upstream(ErrorKind.TIMEOUT, attempt.stage, pool_wait_unobservable=attempt.pool_wait_unobservable):
         return False

@@ -18,14 +18,14 @@ class ConnectionSettings(Settings):
     _secrets = frozenset({"proxy"})
 
     pool_size: Annotated[int, Field(ge=0)] = 100
-    """Connections at once. 0: no limit."""
+    """Connections at once, idle ones included: the oldest idle one makes room for a new one. 0: no limit."""
     pool_size_per_host: Annotated[int, Field(ge=0)] = 0
     """Connections at once to one endpoint. 0: no limit other than ``pool_size``."""
     keepalive: Seconds = 15.0
     """Seconds an idle connection is kept for reuse. 0: each request opens and closes its own. Keep it below the
     server's own time, or reused connections turn out to be closed."""
     dns_ttl: PositiveSeconds | None = 10.0
-    """Seconds a resolved name is kept. ``None``: resolve for every new connection."""
+    """Seconds a resolved name is kept. ``None``: resolve for every new connection; concurrent lookups are shared."""
     tls: ssl.SSLContext | bool = True
     """``True``: verify against the system's authorities; an ``SSLContext``; ``False``: verify nothing (for tests)."""
     proxy: SecretStr | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import Any
 
 import aiohttp
@@ -16,15 +16,15 @@ class BoundedConnector(aiohttp.TCPConnector):
     """Opens a connection only within ``limit``: idle connections make room for it, the oldest first.
 
     aiohttp bounds the connections in use only. A client that calls many hosts would keep one idle connection to each
-    of them, until the process has no file left. Only a new connection can exceed the limit, so calls on connections that
-    are kept alive pay nothing.
+    of them, until the process has no file left. Only a new connection can exceed the limit, so calls on connections
+    that are kept alive pay nothing.
     """
 
     def __init__(self, limit: int, dns_ttl: float | None, **options: Any) -> None:
         """Belongs to the running loop.
 
         Args:
-            limit: Connections, in use or idle. 0: no limit. Calls do not wait for it here; ``Pool`` bounds what is used.
+            limit: Connections, in use or idle. 0: no limit. No call waits for it here: ``Pool`` bounds those in use.
             dns_ttl: Seconds for which the addresses of a name are kept, or ``None``.
             **options: For ``aiohttp.TCPConnector``.
         """
@@ -32,7 +32,7 @@ class BoundedConnector(aiohttp.TCPConnector):
         super().__init__(limit=0, use_dns_cache=False, resolver=self._own_resolver, **options)
         self._most = limit
 
-    def close(self, *, abort_ssl: bool = False) -> Awaitable[None]:
+    def close(self, *, abort_ssl: bool = False) -> Coroutine[Any, Any, None]:
         """Close all connections and drop all lookups."""
         self._own_resolver.shut()
         return super().close(abort_ssl=abort_ssl)

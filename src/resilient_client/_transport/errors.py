@@ -14,6 +14,7 @@ from typing import Final
 
 import aiohttp
 
+from resilient_client._core.deadline import LATE
 from resilient_client._core.errors import (
     APIConnectionError,
     APIError,
@@ -33,7 +34,6 @@ from resilient_client._transport.decoding import (
 )
 from resilient_client._transport.hooks import ConnectionLost
 from resilient_client._transport.trace import WireTrace
-
 
 _EXHAUSTED: Final = {
     errno.EMFILE: "this process has no file descriptor left; raise ulimit -n, or lower pool_size",
@@ -60,7 +60,7 @@ def translate(error: Exception, request: Request, trace: WireTrace) -> Exception
     if isinstance(error, ConnectionLost):
         return _exhausted(error.cause, request, trace, stage) or _lost(error.cause, request, trace)
     if isinstance(error, TimeoutError):
-        return _timeout(error, request, stage)
+        return _timeout(error, request, trace, stage)
     if isinstance(error, BodyTooLarge):
         return ResponseTooLargeError(f"{error}; raise max_response_size, or use stream()", label=request.label)
     if isinstance(error, TruncatedBody):
@@ -157,11 +157,16 @@ def _lost(cause: Exception, request: Request, trace: WireTrace) -> APIError:
     return failure
 
 
-def _timeout(error: TimeoutError, request: Request, stage: Stage) -> APIError:
+def _timeout(error: TimeoutError, request: Request, trace: WireTrace, stage: Stage) -> APIError:
     if isinstance(error, aiohttp.SocketTimeoutError):
         what = f"the server was silent for idle={request.context.settings.limits.idle:g} s in stage {stage}"
     elif isinstance(error, aiohttp.ConnectionTimeoutError):
-        what = f"no connection within connect={request.context.settings.limits.connect:g} s, in stage {stage}"
+        limit = request.context.settings.limits.connect or 0.0
+        what = f"no connection within connect={limit:g} s, in stage {stage}"
+        late = trace.clock() - (trace.began if trace.pooled is None else trace.pooled) - limit
+        if late > LATE:
+            request.attempt.loop_was_late = True
+            what += f"; the event loop was blocked for {late:.3g} s or more, so the server may have answered"
     else:
         what = f"a timeout of the operating system in stage {stage}"
     return APITimeoutError(what, stage=stage, retryable=True, label=request.label)

@@ -1,8 +1,8 @@
 """Name lookups through the operating system, in threads of our own, so that names that hang stop nothing else.
 
-A lookup cannot be interrupted: a thread is held until the system gives up, which takes it many seconds. So the number of
-threads is bounded per client, a name holds at most one of them, and some are kept for names that were found before: however
-many unknown names hang, they do not hold up a name that is known to work.
+A lookup cannot be interrupted: a thread is held until the system gives up, which takes it many seconds. So the number
+of threads is bounded per client, a name holds at most one of them, and some are kept for names that were found before:
+however many unknown names hang, they do not hold up a name that is known to work.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class _Answer(NamedTuple):
 class SystemResolver(AbstractResolver):
     """The system's resolver with a cache. Belongs to one event loop.
 
-    Named explicitly, because aiohttp's default changes as soon as aiodns is installed. It replaces aiohttp's cache, too:
-    there, a call that joins a lookup already under way cannot be told from one that connects.
+    Named explicitly, because aiohttp's default changes as soon as aiodns is installed. It replaces aiohttp's cache,
+    too: there, a call that joins a lookup already under way cannot be told from one that connects.
     """
 
     def __init__(self, ttl: float | None) -> None:
@@ -169,7 +169,7 @@ class _Lookup:
         found: deque[_Address] | Exception
         try:
             found = deque(_look_up(*self.key))
-        except Exception as error:  # noqa: BLE001 -- raised where it is awaited
+        except Exception as error:
             found = error
         with suppress(RuntimeError):  # the loop was closed in the meantime
             self._resolver._loop.call_soon_threadsafe(self._resolver.finish, self, found)

@@ -14,9 +14,9 @@ from aiohttp import hdrs
 
 from resilient_client._settings.connection import ConnectionSettings
 from resilient_client._transport.aiohttp_internals import LooseHeaders
+from resilient_client._transport.connector import BoundedConnector
 from resilient_client._transport.cookies import NoCookies, VerbatimCookies
 from resilient_client._transport.default_headers import NOT_DEFAULTED, default_headers
-from resilient_client._transport.connector import BoundedConnector
 from resilient_client._transport.hooks import TracingResponse, create_socket, prevent_resend
 
 _NEVER_ROUNDED = 1e9  # aiohttp rounds timeouts above a threshold up to whole seconds

@@ -1,8 +1,8 @@
 """Daemon threads for what blocks: name lookups and reading of files.
 
-asyncio's default executor has few threads, which everything in the process shares: six lookups that hang would stop all
-of it. Its threads are also joined at the end of the loop and of the process, so that one lookup that hangs would hold up
-both. These threads are never joined.
+asyncio's default executor has few threads, which everything in the process shares: six lookups that hang would stop
+all of it. Its threads are also joined at the end of the loop and of the process, so that one lookup that hangs would
+hold up both. These threads are never joined.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _run(job: Future[Any], function: Callable[[], Any]) -> None:
         return
     try:
         result = function()
-    except BaseException as error:  # noqa: BLE001 -- it is raised where the result is awaited
+    except BaseException as error:  # raised where the result is awaited
         job.set_exception(error)
     else:
         job.set_result(result)

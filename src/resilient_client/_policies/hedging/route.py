@@ -75,7 +75,7 @@ class HedgingRoute:
     def ended(self, request: Request, *, complete: bool) -> None:
         """Record any other attempt that was begun, ``complete`` if it ended with an answer."""
         attempt = getattr(request, "attempt", None)
-        if attempt is not None:
+        if attempt is not None and not attempt.loop_was_late:
             self.latencies.observe(request.context.started, attempt.elapsed, complete=complete)
 
     def late(self, number: int, delay: float, hedging: Hedging) -> None:

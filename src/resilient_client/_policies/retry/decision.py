@@ -113,7 +113,8 @@ def decide(
     if delay < state.rejects_for:
         rest = "" if math.isinf(state.rejects_for) else f" for another {state.rejects_for:.3g} s"
         return GiveUp(f"not retried: the circuit of {state.target} is open{rest}")
-    if tokens is None:
+    ours = fault.kind is ErrorKind.POOL and not fault.maybe_processed  # the upstream got nothing: no extra load
+    if tokens is None or ours:
         return Repeat(delay)
     # A timeout of one endpoint, while others serve as usual, is not a sign of overload.
     overload = fault.kind in _TIMEOUTS and not state.failed_alone
