@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 import aiohttp
@@ -32,16 +31,16 @@ class BoundedConnector(aiohttp.TCPConnector):
         super().__init__(limit=0, use_dns_cache=False, resolver=self._own_resolver, **options)
         self._most = limit
 
-    def close(self, *, abort_ssl: bool = False) -> Coroutine[Any, Any, None]:
+    async def close(self, *, abort_ssl: bool = False) -> None:
         """Close all connections and drop all lookups."""
         self._own_resolver.shut()
-        return super().close(abort_ssl=abort_ssl)
+        await super().close(abort_ssl=abort_ssl)
 
-    async def _create_connection(self, *request: Any) -> ResponseHandler:
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> ResponseHandler:
         """Make room for a connection, which is counted among those in use already, and open it."""
         if self._most and self._make_room():
             await asyncio.sleep(0)  # the loop closes the sockets in its next iteration
-        return await super()._create_connection(*request)
+        return await super()._create_connection(req, traces, timeout)
 
     def _make_room(self) -> bool:
         """Close idle connections above the limit; returns whether there were any."""

@@ -12,6 +12,7 @@ import inspect
 import io
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
@@ -210,7 +211,8 @@ def _is_cancelled() -> bool:
 
 async def _run_in(threads: Threads, function: Callable[..., _T], argument: object) -> _T:
     """As ``asyncio.to_thread`` does, but not in asyncio's default executor, where everything in the process waits."""
-    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, function, argument)
+    job: Callable[[], _T] = partial(copy_context().run, function, argument)
+    return await asyncio.get_running_loop().run_in_executor(threads, job)
 
 
 def is_buffered(body: Body, *, in_one_piece: bool = False) -> bool:
