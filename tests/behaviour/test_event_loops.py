@@ -91,7 +91,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
     ends_at = time.monotonic() + TIME_LIMIT
     while not condition():
         assert time.monotonic() < ends_at
-        time.sleep(0.001)
+        time.sleep(0.001)  # leaves the processor to the thread of the server; no result depends on it
 
 
 @each_loop
