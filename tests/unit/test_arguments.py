@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -49,7 +49,7 @@ from resilient_client import (
 )
 from resilient_client._core.call import OPTION_NAMES
 from resilient_client._settings.config import ClientConfig
-from resilient_client.testing import MockUpstream, reply
+from resilient_client.testing import MockUpstream
 
 pytestmark = pytest.mark.one_loop
 
@@ -58,21 +58,6 @@ REFUSED = (ConfigurationError, InvalidRequestError)
 
 Use: TypeAlias = Callable[[Any], object]
 """Uses a value as one parameter; may return an awaitable."""
-
-
-@pytest.fixture
-def upstream() -> MockUpstream:
-    """Answers every request, and counts them."""
-    made = MockUpstream()
-    made.script(reply(200, json=1))
-    return made
-
-
-@pytest.fixture
-async def api(upstream: MockUpstream) -> AsyncIterator[APIClient]:
-    """A client of that upstream."""
-    async with APIClient(URL, transport=upstream, retry=None) as made:
-        yield made
 
 
 def parameters(function: Callable[..., object], *excluded: str) -> list[str]:

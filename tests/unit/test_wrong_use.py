@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -30,21 +30,6 @@ from resilient_client.testing import MockUpstream, reply
 pytestmark = pytest.mark.one_loop
 
 URL = "https://api.example.com"
-
-
-@pytest.fixture
-def upstream() -> MockUpstream:
-    """Answers every request, and counts them."""
-    made = MockUpstream()
-    made.script(reply(200, json=1))
-    return made
-
-
-@pytest.fixture
-async def api(upstream: MockUpstream) -> AsyncIterator[APIClient]:
-    """A client of that upstream."""
-    async with APIClient(URL, transport=upstream, retry=None) as made:
-        yield made
 
 
 # --- keywords ---
