@@ -1,6 +1,7 @@
 """The sweep itself: it interrupts at every suspension, reports them and restores the loop."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,7 +9,7 @@ import pytest
 from tests.cancellation.support import Scenario, bare_world, pause
 
 from resilient_client.testing._virtual_time import run_virtual
-from resilient_client.testing.cancellation import CancellationError, SweepReport, sweep, sweep_cancellation
+from resilient_client.testing.cancellation import CancellationError, Moment, SweepReport, sweep, sweep_cancellation
 
 
 def summary(report: SweepReport) -> list[tuple[int, str, str]]:
@@ -18,6 +19,14 @@ def summary(report: SweepReport) -> list[tuple[int, str, str]]:
 
 async def nothing() -> None:
     pass
+
+
+async def left() -> None:
+    await asyncio.sleep(0)
+
+
+async def right() -> None:
+    await asyncio.sleep(0)
 
 
 async def test_sweep_interrupts_each_wait_at_both_moments() -> None:
@@ -58,6 +67,25 @@ async def test_sweep_includes_child_tasks() -> None:
 
     report = await sweep_cancellation(bare_world(family))
     assert [innermost for _, _, innermost in summary(report)].count("sleep") == 4
+
+
+async def test_sweep_reaches_waits_whose_order_varies() -> None:
+    """If two waits change places between runs, as connections do on real sockets, both are interrupted."""
+    runs = itertools.count()
+
+    @asynccontextmanager
+    async def world() -> AsyncIterator[Scenario]:
+        order = (left, right) if next(runs) < len(Moment) else (right, left)
+
+        async def scenario() -> None:
+            for wait in order:
+                await wait()
+
+        yield scenario
+
+    report = await sweep_cancellation(world)
+    assert report.reached("left")
+    assert report.reached("right")
 
 
 async def test_sweep_in_completing_tick_withholds_the_result() -> None:

@@ -50,20 +50,31 @@ class Suspension(NamedTuple):
     def __str__(self) -> str:
         return f"suspension {self.number}, {self.moment}: {' > '.join(self.stack[-4:])} ({self.line})"
 
+    @property
+    def place(self) -> tuple[tuple[str, ...], str]:
+        """The stack and the line, which are the same in each run. The number is not, on a real loop."""
+        return self.stack, self.line
+
 
 class WatchedRun:
-    """Runs a scenario as a task and interrupts it at suspension number ``target``. It is a context manager for one use.
+    """Runs a scenario as a task and interrupts it at one suspension. It is a context manager for one use.
 
     Attributes:
         suspension: The suspension that was selected, or ``None`` if the scenario ended before reaching it.
+        seen: The suspensions before the interruption, the selected one included.
     """
 
-    def __init__(self, target: int, moment: Moment, inject: Callable[[asyncio.Task[Any]], object]) -> None:
+    def __init__(
+        self,
+        selects: Callable[[Suspension], bool],
+        moment: Moment,
+        inject: Callable[[asyncio.Task[Any]], object],
+    ) -> None:
         self.suspension: Suspension | None = None
-        self._target = target
+        self.seen: list[Suspension] = []
+        self._selects = selects
         self._moment = moment
         self._inject = inject
-        self._count = 0
         self._loop = asyncio.get_running_loop()
         self._injected: asyncio.Future[None] = self._loop.create_future()
         # The scenario gets a context of its own, marked with this run. Every callback and task that it schedules copies
@@ -216,12 +227,13 @@ class WatchedRun:
     # -- interrupting the scenario ---------------------------------------------------------------------------------
 
     def _on_suspension(self, coroutine: object, awaited: object) -> None:
-        if self._task is None or self._task.done():
+        if self._task is None or self._task.done() or self.suspension is not None:
             return
-        self._count += 1
-        if self._count != self._target:
+        suspension = Suspension(len(self.seen) + 1, self._moment, *_stack_of(coroutine))
+        self.seen.append(suspension)
+        if not self._selects(suspension):
             return
-        self.suspension = Suspension(self._target, self._moment, *_stack_of(coroutine))
+        self.suspension = suspension
         if self._moment is Moment.PENDING or not isinstance(awaited, asyncio.Future):
             # A bare yield, such as sleep(0), is never pending: its task is already scheduled to run.
             self._interrupt()

@@ -24,8 +24,9 @@ everything else::
     assert report.reached("Yours.__call__")  # the middleware was cancelled at least once
 
 The tasks that a scenario starts are watched too: the scenario is also cancelled at each of *their* suspensions. On a
-virtual-time loop a sweep is repeatable. On a real loop with real sockets the number of suspensions can vary slightly
-between runs. ``sweep`` injects any other interruption instead of a cancellation, for example a timeout that fires.
+virtual-time loop a sweep is repeatable. On a real loop with real sockets the number and order of suspensions can vary
+slightly between runs, so a sweep ends with the places that it saw and has not interrupted yet. ``sweep`` injects any
+other interruption instead of a cancellation, for example a timeout that fires.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, TypeAlias
 
 from resilient_client.testing._suspension import Moment, Suspension, WatchedRun
@@ -122,16 +124,33 @@ async def sweep(
         CancellationError: As for ``sweep_cancellation``.
     """
     interrupted: list[Suspension] = []
-    for number in range(1, limit + 1):
-        runs = [WatchedRun(number, moment, inject) for moment in Moment]
+
+    async def run_at(selects: Callable[[Suspension], bool]) -> list[WatchedRun]:
+        runs = [WatchedRun(selects, moment, inject) for moment in Moment]
         for run in runs:
             await _run_once(world, run, verdict, grace)
-        # The sweep ends when neither run came to this suspension. One alone may miss it: on real sockets the number of
-        # suspensions varies.
+        interrupted.extend(run.suspension for run in runs if run.suspension is not None and run.interrupted)
+        return runs
+
+    for number in range(1, limit + 1):
+        runs = await run_at(partial(_has_number, number))
         if all(run.suspension is None for run in runs):
-            return SweepReport(interrupted)
-        interrupted += [run.suspension for run in runs if run.suspension is not None and run.interrupted]
-    raise CancellationError(f"the scenario waits more than limit={limit} times; {interrupted[-1]}")
+            break
+    else:
+        raise CancellationError(f"the scenario waits more than limit={limit} times; {interrupted[-1]}")
+    # On real sockets the order of suspensions varies, so the runs above may have missed one.
+    for place in dict.fromkeys(suspension.place for run in runs for suspension in run.seen):
+        if not any(suspension.place == place for suspension in interrupted):
+            await run_at(partial(_is_at, place))
+    return SweepReport(interrupted)
+
+
+def _has_number(number: int, suspension: Suspension) -> bool:
+    return suspension.number == number
+
+
+def _is_at(place: object, suspension: Suspension) -> bool:
+    return suspension.place == place
 
 
 def was_cancelled(task: asyncio.Task[Any]) -> str:
