@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 PACKAGES = (
     *("aiohttp", "yarl", "multidict", "pydantic", "uvloop", "prometheus-client", "aiohttp-retry", "tenacity"),
-    *("aiobreaker", "pyresilience", "clientwright", "httpx", "wreq"),
+    *("aiobreaker", "pyresilience", "clientwright", "httpx", "httpx2", "aiosonic"),
+    *("wreq", "ry", "pyreqwest", "httpunk"),
 )
 """Packages whose versions are printed with the results."""
 

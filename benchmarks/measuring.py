@@ -15,11 +15,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 
 from benchmarks.results import Comparison, Row, interval, ratio_to_neighbours
+from benchmarks.server import Server
 from benchmarks.variants import BASES, Call, Variant
 from benchmarks.workloads import Job, Workload, job
 
-CALLS = 200
-"""Calls per slice; twice the concurrency if that is more."""
 MIN_ROUNDS = 5
 SLICE_TIMEOUT = 60.0
 """Seconds after which a slice is considered to hang."""
@@ -30,11 +29,11 @@ EXPENSIVE = 3.0
 class Contender:
     """A variant with its open client, and its samples."""
 
-    def __init__(self, variant: Variant, task: Job, concurrency: int) -> None:
+    def __init__(self, variant: Variant, task: Job, workload: Workload) -> None:
         self.variant = variant
         self.task = task
-        self.concurrency = concurrency
-        self.calls = max(CALLS, 2 * concurrency)
+        self.concurrency = workload.concurrency
+        self.calls = max(workload.calls, 2 * workload.concurrency)
         self.times: list[float] = []
         self.ratios: list[float] = []
         self.fault: str | None = None
@@ -95,20 +94,20 @@ class Contender:
         return Row(self.variant.name, statistics.median(self.ratios), low, high, self.micros, len(self.ratios))
 
 
-async def compare(workload: Workload, variants: Sequence[Variant], url: str, seconds: float) -> Comparison:
+async def compare(workload: Workload, variants: Sequence[Variant], server: Server, seconds: float) -> Comparison:
     """Measure the CPU of each variant as a ratio to the base, in as many rounds as the time allows.
 
     Args:
         workload: The workload.
         variants: The variants. The base, and the base a second time, are added.
-        url: The URL of the server.
+        server: The server.
         seconds: The duration, warm-up included. There are at least five rounds.
     """
     ends_at = time.monotonic() + seconds
-    task, rng = job(workload, url), random.Random(1)
+    task, rng = job(workload, server), random.Random(1)
     bare_variant = BASES[workload.kind]
     repeated = bare_variant._replace(name=f"{bare_variant.name}, again")
-    base, again, *others = (Contender(each, task, workload.concurrency) for each in (bare_variant, repeated, *variants))
+    base, again, *others = (Contender(each, task, workload) for each in (bare_variant, repeated, *variants))
     async with AsyncExitStack() as stack:
         for each in (base, again):
             await each.open(stack, check=not task.failing)  # bare aiohttp does not retry, so its calls may fail

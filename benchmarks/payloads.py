@@ -1,4 +1,4 @@
-"""The payloads: an order in 1 KB of JSON, pages of orders in 14 KB and 100 KB, and their models."""
+"""The payloads: an order in 1 KB of JSON, pages of orders in 14 KB, 100 KB and 1 MB, and their models."""
 
 from __future__ import annotations
 
@@ -82,5 +82,5 @@ def body(value: BaseModel) -> bytes:
     return value.model_dump_json().encode()
 
 
-VALUES: dict[str, BaseModel] = {"1k": order(1), "14k": page(14), "100k": page(100)}
+VALUES: dict[str, BaseModel] = {"1k": order(1), "14k": page(14), "100k": page(100), "1m": page(1000)}
 BODIES = {name: body(value) for name, value in VALUES.items()}

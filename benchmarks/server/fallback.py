@@ -1,4 +1,4 @@
-"""The same server as ``server.c``, where that cannot be compiled: ``python fallback.py FD FOLDER``.
+"""The same server as ``server.c``, where that cannot be compiled: ``python fallback.py FD FOLDER [PEM]``.
 
 It answers requests in their order, with replies made in advance. It needs several times the CPU of the C program, on
 its own core. Ratios stay valid, but a client as fast as wreq has to wait for it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import sys
 from pathlib import Path
 
@@ -79,12 +80,17 @@ class Connection(asyncio.Protocol):
         return True
 
 
-async def main(fd: int, folder: Path) -> None:
+async def main(fd: int, folder: Path, pem: str | None = None) -> None:
     """Serve until standard input ends, which is when the parent process ends."""
     loop = asyncio.get_running_loop()
     routes, ended = Routes(folder), asyncio.Event()
     loop.add_reader(sys.stdin, ended.set)
-    async with await loop.create_server(lambda: Connection(routes), sock=socket.socket(fileno=fd)):
+    context = None
+    if pem is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pem)
+    listener = socket.socket(fileno=fd)
+    async with await loop.create_server(lambda: Connection(routes), sock=listener, ssl=context):
         await ended.wait()
 
 
@@ -93,4 +99,4 @@ if __name__ == "__main__":
         import uvloop as loops
     except ImportError:
         loops = asyncio  # type: ignore[assignment]  # both can run a coroutine
-    loops.run(main(int(sys.argv[1]), Path(sys.argv[2])))
+    loops.run(main(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]))

@@ -1,10 +1,11 @@
 /* A server that is not the bottleneck: every reply is made in advance, and only the necessary HTTP is supported.
  *
- *     server FD FOLDER
+ *     server FD FOLDER [PEM]
  *
  * FD is a listening socket. /NAME is answered with the file NAME of FOLDER. So is /fail10/NAME, but every tenth time with
  * a 503. A request is answered when its body is complete. The server ends when its standard input ends, which is when its
- * parent process ends. fallback.py does the same where this cannot be compiled: epoll exists only on Linux.
+ * parent process ends. PEM, a private key with its certificates, adds TLS, if this was compiled with -DTLS, -lssl and
+ * -lcrypto. fallback.py does the same where this cannot be compiled: epoll exists only on Linux.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -19,6 +20,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+#endif
 
 #define ROUTES 16
 #define EVENTS 256
@@ -33,6 +39,9 @@ struct connection {
     size_t left;                /* ... and how many bytes of it remain */
     size_t have;                /* bytes in `in` */
     char in[65536];
+#ifdef TLS
+    SSL *tls;
+#endif
 };
 
 static struct reply routes[ROUTES];
@@ -90,12 +99,56 @@ static int read_head(struct connection *c) {
     return 1;
 }
 
+/* As recv and send: -1 with EAGAIN where a call would block. */
+#ifdef TLS
+static SSL_CTX *context;
+
+static void prepare(const char *pem) {
+    context = SSL_CTX_new(TLS_server_method());
+    if (SSL_CTX_use_certificate_chain_file(context, pem) != 1) fail(pem);
+    if (SSL_CTX_use_PrivateKey_file(context, pem, SSL_FILETYPE_PEM) != 1) fail(pem);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    signal(SIGPIPE, SIG_IGN); /* SSL_write cannot pass MSG_NOSIGNAL */
+}
+
+static ssize_t outcome(struct connection *c, int result) {
+    if (result > 0) return result;
+    int error = SSL_get_error(c->tls, result);
+    if (error == SSL_ERROR_ZERO_RETURN) return 0;
+    errno = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? EAGAIN : EIO;
+    return -1;
+}
+
+static ssize_t take(struct connection *c, char *to, size_t most) {
+    ERR_clear_error();
+    return outcome(c, SSL_read(c->tls, to, most));
+}
+
+static ssize_t give(struct connection *c, const char *from, size_t size) {
+    ERR_clear_error();
+    return outcome(c, SSL_write(c->tls, from, size));
+}
+
+static void begin(struct connection *c) {
+    if (!(c->tls = SSL_new(context)) || !SSL_set_fd(c->tls, c->fd)) fail("SSL_new");
+    SSL_set_accept_state(c->tls);
+}
+
+static void end(struct connection *c) { SSL_free(c->tls); }
+#else
+static void prepare(const char *pem) { errno = ENOTSUP, fail(pem); }
+static ssize_t take(struct connection *c, char *to, size_t most) { return recv(c->fd, to, most, 0); }
+static ssize_t give(struct connection *c, const char *from, size_t n) { return send(c->fd, from, n, MSG_NOSIGNAL); }
+static void begin(struct connection *c) { (void)c; }
+static void end(struct connection *c) { (void)c; }
+#endif
+
 /* Read and write until the socket would block; 0 when the connection has ended. */
 static int proceed(struct connection *c) {
     for (;;) {
         if (c->left) {
-            ssize_t sent = send(c->fd, c->out, c->left, MSG_NOSIGNAL);
-            if (sent < 0) return errno == EAGAIN;
+            ssize_t sent = give(c, c->out, c->left);
+            if (sent <= 0) return sent && errno == EAGAIN;
             c->out += sent;
             c->left -= sent;
             continue;
@@ -113,7 +166,7 @@ static int proceed(struct connection *c) {
         }
         if (!c->reply && read_head(c)) continue;
         if (c->have == sizeof c->in) return 0; /* the head is too long */
-        ssize_t got = recv(c->fd, c->in + c->have, sizeof c->in - c->have, 0);
+        ssize_t got = take(c, c->in + c->have, sizeof c->in - c->have);
         if (got < 0) return errno == EAGAIN;
         if (got == 0) return 0;
         c->have += got;
@@ -125,6 +178,7 @@ static void admit(int poll, int listener) {
         struct connection *c = calloc(1, sizeof *c);
         if (!c) fail("calloc");
         c->fd = fd;
+        begin(c);
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
         if (epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event)) fail("epoll_ctl");
@@ -132,7 +186,8 @@ static void admit(int poll, int listener) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3) return fprintf(stderr, "usage: %s FD FOLDER\n", argv[0]), 2;
+    if (argc != 3 && argc != 4) return fprintf(stderr, "usage: %s FD FOLDER [PEM]\n", argv[0]), 2;
+    if (argc == 4) prepare(argv[3]);
     static int input = STDIN_FILENO;
     int listener = atoi(argv[1]), poll = epoll_create1(EPOLL_CLOEXEC);
     load(argv[2]);
@@ -146,7 +201,7 @@ int main(int argc, char **argv) {
             struct connection *c = events[i].data.ptr;
             if ((void *)c == &input) return 0;
             if (!c) admit(poll, listener);
-            else if (!proceed(c)) { close(c->fd); free(c); }
+            else if (!proceed(c)) { end(c); close(c->fd); free(c); }
         }
     }
 }

@@ -42,11 +42,14 @@ class Variant(NamedTuple):
 
 
 _PLAIN: frozenset[Kind] = frozenset({"plain"})
+_WIRE: frozenset[Kind] = frozenset({"plain", "tls", "streamed"})
 _RETRIES: frozenset[Kind] = frozenset({"plain", "failing"})
 _DECODES: frozenset[Kind] = frozenset({"typed"})
 
 BASES: dict[Kind, Variant] = {
     "plain": Variant("bare aiohttp", "bare:default", _PLAIN),
+    "tls": Variant("bare aiohttp", "bare:default", _WIRE),
+    "streamed": Variant("bare aiohttp", "bare:default", _WIRE),
     "failing": Variant("bare aiohttp, without retries", "bare:default", _PLAIN),
     "typed": Variant("bare aiohttp, json() and model_validate", "bare:by_json", _DECODES),
 }
@@ -55,17 +58,22 @@ BASES: dict[Kind, Variant] = {
 VARIANTS = (
     Variant("bare aiohttp, tuned like ours", "bare:tuned", _PLAIN),
     Variant("bare aiohttp, read() and model_validate_json", "bare:by_bytes", _DECODES),
-    Variant(f"{OURS}, the defaults", "ours:defaults", _RETRIES | _DECODES),
+    Variant(f"{OURS}, the defaults", "ours:defaults", _WIRE | _RETRIES | _DECODES),
     Variant(f"{OURS}, through aiohttp's session", "ours:through_session", _PLAIN),
     Variant(f"{OURS}, auth", "ours:authenticated", _RETRIES),
-    Variant(f"{OURS}, auth and every limit", "ours:limited", _RETRIES | _DECODES),
+    Variant(f"{OURS}, auth and every limit", "ours:limited", _WIRE | _RETRIES | _DECODES),
     Variant(f"{OURS}, Prometheus by a subscriber", "ours:observed", _RETRIES),
     Variant("aiohttp_retry", "aiohttp_retry:default", _RETRIES),
     Variant("tenacity + aiohttp", "tenacity:around_aiohttp", _RETRIES),
     Variant("tenacity + aiobreaker + aiohttp", "aiobreaker:default", _RETRIES),
     Variant("pyresilience + aiohttp, every pattern", "pyresilience:everything", _RETRIES),
     Variant("clientwright on aiohttp", "clientwright:default", _RETRIES),
-    Variant("httpx", "httpx:default", _PLAIN),
+    Variant("httpx", "httpx:default", _WIRE),
     Variant("tenacity + httpx", "httpx:with_tenacity", _RETRIES),
-    Variant("wreq (Rust)", "wreq:default", _PLAIN),
+    Variant("httpx2", "httpx2:default", _WIRE),
+    Variant("aiosonic", "aiosonic:default", _WIRE),
+    Variant("wreq (Rust)", "wreq:default", _WIRE),
+    Variant("ry (Rust)", "ry:default", _WIRE),
+    Variant("pyreqwest (Rust)", "pyreqwest:default", _WIRE),
+    Variant("httpunk (Rust), connections only", "httpunk:default", _WIRE),
 )

@@ -28,13 +28,20 @@ def call_with(client: Any, job: Job) -> Call:
         async with client.post(url, data=data, headers=JSON) as reply:
             return await reply.read()
 
-    return get if data is None else post
+    async def stream() -> object:
+        received = 0
+        async with client.get(url) as reply:
+            async for chunk in reply.content.iter_any():
+                received += len(chunk)
+        return received
+
+    return stream if job.streamed else get if data is None else post
 
 
 @asynccontextmanager
 async def default(job: Job) -> AsyncIterator[Call]:
     """A session with its defaults."""
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=job.trusted)) as session:
         yield call_with(session, job)
 
 

@@ -10,12 +10,12 @@ from unittest.mock import patch
 from benchmarks.variants import Call
 from benchmarks.variants.bare import JSON
 from benchmarks.workloads import Job
-from resilient_client import APIClient, Backoff, BearerAuth, Bulkhead, RateLimit, Retry
+from resilient_client import APIClient, Backoff, BearerAuth, Bulkhead, ConnectionSettings, RateLimit, Retry
 from resilient_client._transport import fast_path
 
 
 def call_with(client: APIClient, job: Job) -> Call:
-    """Return the call that returns the body, or the decoded value."""
+    """Return the call that returns the body, its length, or the decoded value."""
     path, data, model = job.path, job.data, job.model
 
     async def get() -> bytes:
@@ -24,12 +24,19 @@ def call_with(client: APIClient, job: Job) -> Call:
     async def post() -> bytes:
         return (await client.post(path, content=data, headers=JSON)).content
 
+    async def stream() -> int:
+        received = 0
+        async with client.stream("GET", path) as reply:
+            async for chunk in reply.iter_bytes():
+                received += len(chunk)
+        return received
+
     async def value() -> object:
         return await client.get(path, response_model=model)
 
     if model is not None:
         return value
-    return get if data is None else post
+    return stream if job.streamed else get if data is None else post
 
 
 def client_for(job: Job, **settings: Any) -> APIClient:
@@ -37,7 +44,7 @@ def client_for(job: Job, **settings: Any) -> APIClient:
     if job.failing:
         backoff = Backoff(kind="fixed", initial=job.pause)
         settings["retry"] = Retry(max_attempts=job.attempts, backoff=backoff)
-    return APIClient(job.base, **settings)
+    return APIClient(job.base, connection=ConnectionSettings(tls=job.trusted), **settings)
 
 
 @asynccontextmanager

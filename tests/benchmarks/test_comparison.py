@@ -7,20 +7,23 @@ import random
 import statistics
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from benchmarks.figures.comparison import write
-from benchmarks.measuring import compare
+from benchmarks.machine import PACKAGES
+from benchmarks.measuring import Contender, compare
 from benchmarks.payloads import BODIES
 from benchmarks.report import as_markdown
 from benchmarks.results import Comparison, Row, interval, ratio_to_neighbours
 from benchmarks.server import serving
 from benchmarks.variants import VARIANTS, Variant
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import WORKLOADS, Workload, job
 
 ROOT = Path(__file__).parents[2]
 FEW = Workload("GET 1 KB, 2 at once", concurrency=2)
+OURS = [variant for variant in VARIANTS if variant.home == "ours:defaults"]
 
 
 def test_ratio_cancels_the_drift_of_the_machine() -> None:
@@ -42,11 +45,12 @@ def test_interval_covers_the_median_in_95_percent() -> None:
 
 
 def test_bodies_have_the_sizes_of_their_names() -> None:
-    """1k, 14k and 100k have these sizes, within a tenth."""
+    """The bodies have these sizes, within a tenth."""
     assert {name: len(body) for name, body in BODIES.items()} == {
         "1k": pytest.approx(1024, rel=0.1),
         "14k": pytest.approx(14 * 1024, rel=0.1),
         "100k": pytest.approx(100 * 1024, rel=0.1),
+        "1m": pytest.approx(1024 * 1024, rel=0.1),
     }
 
 
@@ -59,9 +63,8 @@ def test_quick_run_takes_less_than_a_minute() -> None:
 async def test_compare_with_missing_library_loses_only_its_row() -> None:
     """A variant that cannot be imported is listed with the reason, and the others are measured."""
     missing = Variant("missing", "no_such_library:default", frozenset({"plain"}))
-    ours = next(variant for variant in VARIANTS if variant.home == "ours:defaults")
     with serving(BODIES) as server:
-        found = await compare(FEW, [missing, ours], server.url, 0)
+        found = await compare(FEW, [missing, *OURS], server, 0)
     again, gone, default = found.rows
     assert gone.ratio is None
     assert "no_such_library" in str(gone.fault)
@@ -74,8 +77,40 @@ async def test_compare_with_wrong_results_is_not_measured() -> None:
     """Bare aiohttp does not retry, so where replies fail, its results are wrong and it is not measured."""
     bare = Variant("bare", "bare:default", frozenset({"failing"}))
     with serving(BODIES) as server:
-        found = await compare(FEW._replace(kind="failing"), [bare], server.url, 0)
+        found = await compare(FEW._replace(kind="failing"), [bare], server, 0)
     assert "busy" in str(found.rows[-1].fault)
+
+
+@pytest.mark.one_loop
+async def test_compare_over_tls_trusts_the_authority_of_the_server() -> None:
+    """Bare aiohttp and this library take part in the workload with TLS, and their calls return the body."""
+    with serving(BODIES, tls=True) as server:
+        found = await compare(FEW._replace(kind="tls"), OURS, server, 0)
+    assert [row.fault for row in found.rows] == [None, None]
+
+
+@pytest.mark.one_loop
+async def test_compare_streams_reads_whole_bodies() -> None:
+    """Every streamed call returns the length of the body: a shorter one is a fault."""
+    streamed = FEW._replace(kind="streamed", size="100k", calls=4)
+    with serving(BODIES) as server:
+        found = await compare(streamed, OURS, server, 0)
+    assert [row.fault for row in found.rows] == [None, None]
+    shorter = BODIES["14k"]
+    with serving({"100k": shorter}) as server:
+        async with AsyncExitStack() as stack:
+            with pytest.raises(ExceptionGroup) as failure:
+                await Contender(OURS[0], job(streamed, server), streamed).open(stack)
+    assert failure.group_contains(ValueError, match=f"returned {len(shorter)}")
+
+
+def test_peers_are_pinned() -> None:
+    """Each compared library that a variant imports is installed at one version, which is printed with the results."""
+    homes = {variant.home.partition(":")[0] for variant in VARIANTS} - {"ours", "bare", "prometheus"}
+    lines = (ROOT / "benchmarks" / "requirements.txt").read_text().splitlines()
+    pinned = {name.replace("-", "_") for name, equal, _ in (line.partition("==") for line in lines) if equal}
+    assert homes <= pinned
+    assert homes <= {name.replace("-", "_") for name in PACKAGES}
 
 
 def test_markdown_of_a_failed_row_has_the_reason() -> None:
@@ -87,9 +122,10 @@ def test_markdown_of_a_failed_row_has_the_reason() -> None:
 
 @pytest.mark.slow
 def test_benchmarks_run_from_end_to_end(tmp_path: Path) -> None:
-    """The command measures both libraries without failures, with failures, and with a model."""
+    """The command measures both libraries in every kind of workload."""
     figures, table, picture = tmp_path / "figures.json", tmp_path / "table.md", tmp_path / "picture.svg"
-    workloads = ("GET 1 KB, 1 at once", "GET 1 KB, 32 at once, one in ten fails", "GET 1 KB to a model")
+    kinds = {"plain", "failing", "typed", "tls", "streamed"}
+    workloads = ("GET 1 KB, 1 at once", "in ten fails", "GET 1 KB to a model", "TLS, 32 at once", "streamed, 4 at once")
     options = ["--seconds", "0.1", "--loop", "asyncio", "--only", "the defaults"]
     options += [part for name in workloads for part in ("--workload", name)]
     run = subprocess.run(  # noqa: S603 -- our own interpreter on our own code
@@ -101,7 +137,7 @@ def test_benchmarks_run_from_end_to_end(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     data = json.loads(figures.read_text())
-    assert {each["workload"]["kind"] for each in data["comparisons"]} == {"plain", "failing", "typed"}
+    assert {each["workload"]["kind"] for each in data["comparisons"]} == kinds
     for comparison in data["comparisons"]:
         assert [row["fault"] for row in comparison["rows"]] == [None, None]
         assert comparison["loop"] == "asyncio"

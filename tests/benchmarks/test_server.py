@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import socket
+import ssl
 import sys
 from collections.abc import Iterator
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,6 +31,25 @@ def address(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
         yield str(url.hostname), int(url.port or 0)
 
 
+@pytest.fixture(
+    params=[
+        pytest.param(COMPILER, id="C", marks=pytest.mark.skipif(not COMPILER, reason="needs a C compiler and epoll")),
+        pytest.param(None, id="Python"),
+    ]
+)
+def secure_connection(request: pytest.FixtureRequest) -> Iterator[HTTPSConnection]:
+    """Yield one kept-alive connection to a server with TLS."""
+    with serving(BODIES, compiler=request.param, tls=True) as server:
+        if server.language != ("C" if request.param else "Python"):
+            pytest.skip("needs the headers of OpenSSL")
+        url = urlsplit(server.url)
+        assert server.ca is not None
+        context = ssl.create_default_context(cadata=server.ca.decode())
+        found = HTTPSConnection(str(url.hostname), url.port, timeout=5, context=context)
+        yield found
+        found.close()
+
+
 @pytest.fixture
 def connection(address: tuple[str, int]) -> Iterator[HTTPConnection]:
     """Yield one kept-alive connection."""
@@ -48,6 +68,15 @@ def send(connection: HTTPConnection, path: str, body: bytes | None = None) -> tu
 def test_server_returns_the_body_of_a_name(connection: HTTPConnection) -> None:
     """Every body is returned under its name, one after the other on one connection."""
     assert [send(connection, f"/{name}") for name in BODIES] == [(200, body) for body in BODIES.values()]
+
+
+def test_secure_server_keeps_its_connections(secure_connection: HTTPSConnection) -> None:
+    """Small and large bodies go both ways over one connection, whose certificate the authority of the server signed."""
+    assert send(secure_connection, "/1k") == (200, BODIES["1k"])
+    first = secure_connection.sock
+    assert send(secure_connection, "/1k", b"x" * 300_000) == (200, BODIES["1k"])
+    assert send(secure_connection, "/100k") == (200, BODIES["100k"])
+    assert secure_connection.sock is first
 
 
 def test_server_returns_404_for_an_unknown_name(connection: HTTPConnection) -> None:
