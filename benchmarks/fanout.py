@@ -27,7 +27,7 @@ from pathlib import Path
 
 import aiohttp
 
-from benchmarks.machine import cores, pin, run
+from benchmarks.machine import cores, pin, resident, run
 from benchmarks.payloads import BODIES
 from benchmarks.results import interval, ratio_to_neighbours
 from benchmarks.server import serving
@@ -146,12 +146,6 @@ async def compare(url: str, slices: int) -> None:
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
-
-
-def resident(field: str) -> float:
-    """Return a memory figure of this process, in MiB; ``VmHWM`` is the peak of ``VmRSS`` (``man 5 proc``)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
 
 
 def reset_peak() -> None:

@@ -65,12 +65,22 @@ def versions() -> dict[str, str]:
     return found
 
 
+def resident(field: str) -> float:
+    """Return a memory figure of this process, in MiB; ``VmHWM`` is the peak of ``VmRSS`` (``man 5 proc``)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
+
+
 def processor() -> str:
-    """Return the model of the CPU as far as the system reports it, and the number of cores."""
-    model = platform.processor() or platform.machine()
+    """Return the model of the CPU as far as the system reports it, and the number of cores.
+
+    One name can stand for several generations, as "AMD EPYC" does in a virtual machine. Family and model differ.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:
         lines = []
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
-    return f"{named} ({platform.machine()}), {os.cpu_count()} cores, {platform.system()}"
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    generation = f", family {fields['cpu family']}, model {fields['model']}" if "cpu family" in fields else ""
+    return f"{name}{generation} ({platform.machine()}), {os.cpu_count()} cores, {platform.system()}"

@@ -1,11 +1,19 @@
-"""The results as Markdown for reading, and as JSON for the figure."""
+"""The results as Markdown for reading, and as JSON for the figure.
+
+Results that were saved are printed as ``docs/performance.md`` has them, a section per machine:
+``python -m benchmarks.report RESULTS.json...``.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.results import Comparison, Row
+from benchmarks.workloads import Workload
 
 
 def as_json(machine: dict[str, str], comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -20,7 +28,7 @@ def as_markdown(machine: dict[str, str], comparisons: Sequence[Comparison]) -> s
 
 
 def about(machine: dict[str, str]) -> str:
-    """Return the line that describes the machine and the versions."""
+    """Return the line that describes the machine and the versions, or only the versions."""
     return ", ".join(f"{name} {value}" if name != "machine" else value for name, value in machine.items()) + ".\n"
 
 
@@ -37,22 +45,43 @@ def details(comparison: Comparison) -> str:
 
 
 def overviews(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """Yield tables of ratios with a column per workload, for workloads of the same kind and method."""
-    alike: dict[tuple[str, str], list[Comparison]] = {}
+    """Yield tables of ratios with a column per workload: plain GETs, plain POSTs, and the others."""
+    groups: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
-        alike.setdefault((comparison.workload.kind, comparison.workload.method), []).append(comparison)
-    for group in alike.values():
-        if len(group) > 1:
-            lines = [
-                f"CPU per call, ratio to {group[0].base}:\n",
-                "| | " + " | ".join(comparison.workload.name for comparison in group) + " |",
-                "|---|" + "--:|" * len(group),
-                *(
-                    f"| {same[0].variant} | " + " | ".join(format_ratio(row.ratio, 2) for row in same) + " |"
-                    for same in zip(*(comparison.rows for comparison in group), strict=True)
-                ),
-            ]
-            yield "\n".join(lines) + "\n"
+        kind, method = comparison.workload.kind, comparison.workload.method
+        groups.setdefault(method if kind == "plain" else "others", []).append(comparison)
+    yield from (overview(group) for group in groups.values() if len(group) > 1)
+
+
+def overview(group: Sequence[Comparison]) -> str:
+    """Return the table of these workloads. A cell is empty where a variant does not take part."""
+    found = [{row.variant: row.ratio for row in comparison.rows[1:]} for comparison in group]
+    variants = dict.fromkeys(variant for ratios in found for variant in ratios)
+    cells = {
+        "the base": [f"{comparison.base}, {comparison.micros:.0f} µs" for comparison in group],
+        "the base, again": [format_ratio(comparison.rows[0].ratio, 2) for comparison in group],
+    } | {
+        variant: [format_ratio(ratios[variant], 2) if variant in ratios else "" for ratios in found]
+        for variant in variants
+    }
+    lines = [
+        "CPU per call, ratio to the base:\n",
+        "| | " + " | ".join(comparison.workload.name for comparison in group) + " |",
+        "|---|" + "--:|" * len(group),
+        *(f"| {name} | " + " | ".join(row) + " |" for name, row in cells.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def section(data: dict[str, Any]) -> str:
+    """Return the section of one machine in ``docs/performance.md``, from the results as JSON."""
+    comparisons = [
+        Comparison(**each | {"workload": Workload(**each["workload"]), "rows": [Row(**row) for row in each["rows"]]})
+        for each in data["comparisons"]
+    ]
+    used = dict(data["machine"])
+    title = f"### {used.pop('machine')}\n"
+    return "\n".join((title, about(used), details(comparisons[0]), *overviews(comparisons)))
 
 
 def line(row: Row) -> str:
@@ -66,3 +95,7 @@ def line(row: Row) -> str:
 def format_ratio(ratio: float | None, digits: int = 3) -> str:
     """Format a ratio with its significant digits."""
     return "-" if ratio is None else f"{ratio:.{digits if ratio < 10 else 1}f}"
+
+
+if __name__ == "__main__":
+    print(*(section(json.loads(Path(file).read_text())) for file in sys.argv[1:]), sep="\n")

@@ -15,7 +15,7 @@ from benchmarks.figures.comparison import write
 from benchmarks.machine import PACKAGES
 from benchmarks.measuring import Contender, compare
 from benchmarks.payloads import BODIES
-from benchmarks.report import as_markdown
+from benchmarks.report import as_json, as_markdown, section
 from benchmarks.results import Comparison, Row, interval, ratio_to_neighbours
 from benchmarks.server import serving
 from benchmarks.variants import VARIANTS, Variant
@@ -120,6 +120,23 @@ def test_markdown_of_a_failed_row_has_the_reason() -> None:
     assert "| gone | not measured: ImportError: no / gone | | | |" in text
 
 
+def test_section_of_saved_results_has_a_table_per_method() -> None:
+    """A section is made from JSON alone. Workloads with other variants share a table, with empty cells."""
+    again, ours = Row("bare aiohttp, again", 1.0, 0.99, 1.01, 100.0, 9), Row("ours", 0.5, 0.49, 0.51, 50.0, 9)
+    secure = FEW._replace(name="GET over TLS", kind="tls")
+    failing = FEW._replace(name="GET that fails", kind="failing")
+    comparisons = [
+        Comparison(FEW, "uvloop", "bare aiohttp", 100.0, [again]),
+        Comparison(secure, "uvloop", "bare aiohttp", 110.0, [again, ours]),
+        Comparison(failing, "uvloop", "bare aiohttp, without retries", 120.0, [again]),
+    ]
+    text = section(json.loads(json.dumps(as_json({"machine": "one", "Python": "3.13.0"}, comparisons))))
+    assert text.startswith("### one\n\nPython 3.13.0.\n")
+    assert "| | GET over TLS | GET that fails |" in text
+    assert "| the base | bare aiohttp, 110 µs | bare aiohttp, without retries, 120 µs |" in text
+    assert "| ours | 0.50 |  |" in text
+
+
 @pytest.mark.slow
 def test_benchmarks_run_from_end_to_end(tmp_path: Path) -> None:
     """The command measures both libraries in every kind of workload."""
@@ -144,4 +161,6 @@ def test_benchmarks_run_from_end_to_end(tmp_path: Path) -> None:
         assert all(0.2 < row["low"] <= row["ratio"] <= row["high"] for row in comparison["rows"])
     assert table.read_text() in run.stdout
     write(data, picture)
-    assert "resilient_client, the defaults" in picture.read_text()
+    drawn = picture.read_text()
+    assert "resilient_client, the defaults" in drawn
+    assert "CPU per call, compared with bare aiohttp" in drawn
