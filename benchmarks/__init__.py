@@ -7,6 +7,6 @@ slices of calls of a workload (``workloads``) with each variant (``variants``), 
 (``measuring``). The result is the ratio to these neighbours: machines drift, and neighbouring slices drift together.
 ``results`` has the arithmetic, ``report`` the tables, ``figures/comparison.py`` the picture.
 
-There are separate benchmarks: ``python -m benchmarks.import_time``, ``.fanout``, ``.hedging``, ``.hedging_queues``,
-``.under_failure`` and ``.simulation_speed``.
+There are separate benchmarks: ``python -m benchmarks.import_time``, ``.allocators``, ``.fanout``, ``.hedging``,
+``.hedging_queues``, ``.under_failure`` and ``.simulation_speed``.
 """
