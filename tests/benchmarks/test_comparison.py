@@ -17,12 +17,14 @@ from benchmarks.measuring import Contender, compare
 from benchmarks.payloads import BODIES
 from benchmarks.report import as_json, as_markdown, section
 from benchmarks.results import Comparison, Row, interval, ratio_to_neighbours
-from benchmarks.server import serving
+from benchmarks.server import certify, serving
 from benchmarks.variants import VARIANTS, Variant
 from benchmarks.workloads import WORKLOADS, Workload, job
 
+from resilient_client import APIConnectionError
+
 ROOT = Path(__file__).parents[2]
-FEW = Workload("GET 1 KB, 2 at once", concurrency=2)
+FEW = Workload("GET 1 KB, 2 at once", concurrency=2, calls=20)
 OURS = [variant for variant in VARIANTS if variant.home == "ours:defaults"]
 
 
@@ -82,11 +84,17 @@ async def test_compare_with_wrong_results_is_not_measured() -> None:
 
 
 @pytest.mark.one_loop
-async def test_compare_over_tls_trusts_the_authority_of_the_server() -> None:
-    """Bare aiohttp and this library take part in the workload with TLS, and their calls return the body."""
+async def test_compare_over_tls_trusts_only_the_authority_of_the_server(tmp_path: Path) -> None:
+    """Calls over TLS return the body. With another authority, they fail: verification is part of what is measured."""
+    secure = FEW._replace(kind="tls")
     with serving(BODIES, tls=True) as server:
-        found = await compare(FEW._replace(kind="tls"), OURS, server, 0)
+        found = await compare(secure, OURS, server, 0)
+        untrusted = server._replace(ca=certify(tmp_path / "other.pem"))
+        async with AsyncExitStack() as stack:
+            with pytest.raises(ExceptionGroup) as failure:
+                await Contender(OURS[0], job(secure, untrusted), secure).open(stack)
     assert [row.fault for row in found.rows] == [None, None]
+    assert failure.group_contains(APIConnectionError, match="no trusted TLS connection")
 
 
 @pytest.mark.one_loop
