@@ -1,0 +1,120 @@
+"""Reads field lines: the name and the value of one header or trailer field, from the bytes between two line ends.
+
+A server sends the same lines with nearly every response. A line that has been seen twice is kept with its name and
+value, so the next time it costs one lookup. Values that differ from response to response, such as tokens, are not kept.
+Lines that decide the framing are kept apart from the others: the parser looks at each of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Final, TypeVar
+
+from multidict import istr
+
+from resilient_client._transport.http1.failure import RefusedError
+
+Field = tuple[istr, str]
+
+MAX_KNOWN_LINE: Final = 256
+"""Bytes of a line that is kept, at most."""
+FRAMING_FIELDS: Final = frozenset({"connection", "content-length", "transfer-encoding"})
+"""The fields, in lower case, that decide where a response ends and whether the connection may be used again."""
+_MAX_KNOWN_LINES: Final = 1024
+_MAX_KNOWN_NAMES: Final = 512
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+V = TypeVar("V")
+
+
+class Recent(dict[bytes, V]):
+    """A dictionary of bounded size: each new entry above the limit takes the place of the oldest one."""
+
+    __slots__ = ("_limit", "_order")
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+        self._order: deque[bytes] = deque()
+
+    def add(self, key: bytes, value: V) -> V:
+        """Keep a value, and drop the oldest one if there are too many."""
+        if len(self._order) >= self._limit:
+            self.pop(self._order.popleft(), None)  # another thread may have added and dropped the same key
+        self._order.append(key)
+        self[key] = value
+        return value
+
+
+known_lines: Recent[Field] = Recent(_MAX_KNOWN_LINES)
+"""Lines that have been seen twice, without those of the framing. None is above ``MAX_KNOWN_LINE`` bytes."""
+known_framing_lines: Recent[Field] = Recent(_MAX_KNOWN_NAMES)
+"""Lines of the framing that have been seen twice."""
+_known_names: Recent[istr] = Recent(_MAX_KNOWN_NAMES)
+_seen_once = [0] * _MAX_KNOWN_LINES  # hashes of lines: a line that never comes again is not kept
+
+
+def read_field(line: bytes) -> Field:
+    """Return the name and the value of a field line.
+
+    Whitespace around the value is not part of it (RFC 9112 section 5.1). The value is decoded as UTF-8 with
+    surrogateescape, so that no byte is lost (RFC 9110 section 5.5: a recipient treats bytes above 0x7F as opaque).
+
+    Args:
+        line: The line without its end, unfolded.
+
+    Raises:
+        RefusedError: The name is not a token, or the value contains a control character.
+    """
+    raw_name, colon, raw_value = line.partition(b":")
+    name = _known_names.get(raw_name) or _read_name(raw_name)
+    if not colon:
+        raise RefusedError("a header line without a colon")
+    value = raw_value.decode("utf-8", "surrogateescape").strip(" \t")
+    # A tab, a surrogate and some letters are not printable either, hence the second question.
+    if not value.isprintable() and has_control(raw_value):
+        raise RefusedError("a control character in a header field")
+    return name, value
+
+
+def remember(line: bytes, field: Field, lines: Recent[Field]) -> None:
+    """Keep a line that has been seen before."""
+    if len(line) > MAX_KNOWN_LINE or line in lines:
+        return
+    number = hash(line)
+    slot = number % _MAX_KNOWN_LINES
+    if _seen_once[slot] == number:
+        lines.add(line, field)
+    _seen_once[slot] = number
+
+
+def has_control(data: bytes) -> bool:
+    """Whether there is a control character other than a tab.
+
+    RFC 9110 section 5.5 has CR, LF and NUL rejected or replaced, and allows to reject the others. A bare CR is one of
+    them (RFC 9112 section 2.2).
+    """
+    return _CONTROL.search(data) is not None
+
+
+def _read_name(raw: bytes) -> istr:
+    """Return the name as a multidict's key.
+
+    Whitespace before the colon is removed, as RFC 9112 section 5.1 asks a proxy to do with a response.
+    """
+    name = raw.rstrip(b" \t")
+    if _TOKEN.fullmatch(name) is None:
+        raise RefusedError("a header field name that is not a token")
+    return _known_names.add(raw, istr(name.decode("ascii")))
+
+
+def _keep_default_options() -> None:
+    """Keep lines that say what HTTP/1.1 does anyway. They are never dropped."""
+    for name in (b"Connection", b"connection"):
+        for option in (b"keep-alive", b"Keep-Alive"):
+            known_lines[name + b": " + option] = istr(name.decode()), option.decode()
+
+
+_keep_default_options()
