@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
-from resilient_client._transport import fast_path
+from resilient_client._transport import transport
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._virtual_time import VirtualTimeLoop
 
@@ -47,7 +47,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests that use ``both_paths`` on the fast path and through a session, or once if marked ``one_path``."""
+    """Run tests that use ``both_paths`` on the direct path and through a session, or once if marked ``one_path``."""
     if "both_paths" in metafunc.fixturenames:
         once = metafunc.definition.get_closest_marker("one_path")
         metafunc.parametrize("both_paths", ["direct"] if once else ["direct", "session"], indirect=True)
@@ -79,9 +79,9 @@ def _failed_in_ci(report: Report) -> Report:
 
 @pytest.fixture
 def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The path through aiohttp that the test takes: ``direct``, the fast path, or ``session``."""
+    """The path that the test takes: ``direct``, over connections of our own, or ``session``."""
     if request.param == "session":
-        monkeypatch.setattr(fast_path, "is_tested_release", lambda: False)
+        monkeypatch.setattr(transport, "needs_session", lambda _settings: "this test")
     return str(request.param)
 
 

@@ -11,7 +11,7 @@ from benchmarks.variants import Call
 from benchmarks.variants.bare import JSON
 from benchmarks.workloads import Job
 from resilient_client import APIClient, Backoff, BearerAuth, Bulkhead, ConnectionSettings, RateLimit, Retry
-from resilient_client._transport import fast_path
+from resilient_client._transport import transport
 
 
 def call_with(client: APIClient, job: Job) -> Call:
@@ -56,11 +56,11 @@ async def defaults(job: Job) -> AsyncIterator[Call]:
 
 @asynccontextmanager
 async def through_session(job: Job) -> AsyncIterator[Call]:
-    """The defaults on the session path: as with a release of aiohttp whose internals are not known."""
+    """The defaults on the session path: as with proxies, cookies and aiohttp's middlewares."""
     async with client_for(job) as client:
         call = call_with(client, job)
-        with patch.object(fast_path, "is_tested_release", lambda: False):
-            await call()  # the path is chosen when the session is made
+        with patch.object(transport, "needs_session", lambda _settings: "this row"):
+            await call()  # the path is chosen with the first call
         yield call
 
 

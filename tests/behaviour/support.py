@@ -147,8 +147,8 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 def in_use(api: APIClient) -> int:
     """Return how many connections the calls of a client hold or wait for."""
-    opened = api._runtime.transport._opened  # type: ignore[attr-defined]  # not public
-    return 0 if opened is None else opened[1].in_use + opened[1].waiting
+    pool = api._runtime.transport._pool  # type: ignore[attr-defined]  # not public
+    return 0 if pool is None else pool.in_use + pool.waiting
 
 
 def working() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime
 import io
@@ -32,6 +33,7 @@ from resilient_client import (
     Timeout,
 )
 from resilient_client._transport import request_body
+from resilient_client._transport.http1.connection import Connection
 from resilient_client._transport.trace import WireTrace
 from resilient_client.testing._fault_server import FaultServer, black_hole
 from resilient_client.testing._wire import ReceivedRequest, Wire
@@ -414,12 +416,16 @@ async def test_unread_upload_leaves_no_connection(not_taken: Any) -> None:
             assert open_files() == before
 
 
-async def test_unread_upload_control(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_unread_upload_control(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: closed in order, the connection outlives its call, and waits for a server that hangs."""
     closed: list[Any] = []
+
+    def close_in_order(connection: Connection) -> None:
+        closed.append(connection.transport)
+        connection.transport.close()
+
     monkeypatch.setattr(WireTrace, "abort", lambda self: closed.append(self.wire))
+    monkeypatch.setattr(Connection, "_hang_up", close_in_order)
     with black_hole() as url:
         async with client(url) as api:
             await failure(api.get("/", timeout=0.1))
@@ -457,17 +463,21 @@ async def test_early_reply_leaves_no_connection(not_taken: Any) -> None:
 @pytest.mark.parametrize("status", [200, 413])
 async def test_early_reply_is_returned(huge: Path, status: int) -> None:
     """An early reply of a server that stops reading is returned, and our file is closed."""
+    ended = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 %d Early\r\nContent-Length: 5\r\n\r\nearly" % status)
         await writer.drain()
-        await reader.read()
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
         writer.close()
+        ended.set()
 
     listener = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with listener, client(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}") as api:
         response = await soon(api.post("/", content=huge, raise_for_status=False))
+        await soon(ended.wait())
     assert (response.status, response.content) == (status, b"early")
 
 

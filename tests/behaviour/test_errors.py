@@ -156,10 +156,19 @@ async def test_fault_has_class_kind_and_stage(server: FaultServer, step: Step, t
     assert server.hits == 1 + len(record.redirects) or error.kind is K.TIMEOUT  # made again with a longer limit
 
 
-@pytest.mark.parametrize("step", [faults.wrong_length(), faults.bad_chunk()], ids=str)
-async def test_malformed_reply_is_a_protocol_error(server: FaultServer, step: Step) -> None:
+async def test_malformed_reply_is_a_protocol_error(server: FaultServer) -> None:
     """How the bytes are split decides whether the head is seen first. The kind is the same."""
-    assert (await provoke(server, step)).kind is K.PROTOCOL
+    assert (await provoke(server, faults.bad_chunk())).kind is K.PROTOCOL
+
+
+@pytest.mark.one_path
+async def test_excess_after_a_reply_costs_only_the_connection(server: FaultServer) -> None:
+    """The reply is complete with the announced length (RFC 9112 section 6.3), whatever shares its segment."""
+    server.script(faults.wrong_length(), faults.reply(text="second"))
+    async with client(server) as api:
+        assert (await api.get("/")).content == b'{"message"'
+        assert (await api.get("/")).text == "second"
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize("status", [429, 503])

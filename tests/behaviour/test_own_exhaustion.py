@@ -13,6 +13,7 @@ from tests.behaviour.support import client, failure, soon
 
 from resilient_client import APIClient, APIConnectionError, APITimeoutError, CircuitBreaker, ErrorKind, Retry, Timeout
 from resilient_client._transport import hooks
+from resilient_client._transport.http1 import dialer
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing.faults import hang_before_headers, reply
 
@@ -28,19 +29,18 @@ def state(api: APIClient) -> list[str]:
 
 
 def fail_with(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no socket be made, or connected."""
+    """Let no socket be made, or connected, on either path."""
 
     class Failing(hooks.TracingSocket):
         def connect(self, address: Any) -> None:
             raise OSError(number, "injected")
 
-    def make(*_: object) -> socket.socket:
+    def make(*_: int) -> socket.socket:
         raise OSError(number, "injected")
 
-    if number in (errno.EADDRNOTAVAIL, errno.ECONNREFUSED):
-        monkeypatch.setattr(hooks, "TracingSocket", Failing)
-    else:
-        monkeypatch.setattr(hooks, "TracingSocket", make)
+    made = Failing if number in (errno.EADDRNOTAVAIL, errno.ECONNREFUSED) else make
+    monkeypatch.setattr(hooks, "TracingSocket", made)
+    monkeypatch.setattr(dialer, "_make_socket", lambda address: made(*address[:3]))
 
 
 @pytest.mark.parametrize("name", EXHAUSTED)

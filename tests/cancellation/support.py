@@ -134,10 +134,13 @@ async def assert_nothing_held(api: APIClient, server: FaultServer) -> None:
     """No pool slot, timeout or connection is in use or waited for, and the server has no active request."""
     runtime = api._runtime
     assert (runtime.timer.active, runtime.timer._handle) == (0, None)
-    if runtime.transport._opened is not None:
-        session, pool = runtime.transport._opened
-        assert (pool.in_use, pool.waiting) == (0, 0)
-        assert not session.connector._acquired
+    transport = runtime.transport
+    if transport._pool is not None:
+        assert (transport._pool.in_use, transport._pool.waiting) == (0, 0)
+    if transport._session is not None:
+        assert not transport._session.connector._acquired
+    if (direct := transport._direct_path) is not None:
+        assert len(direct._open) == len(direct._idle)
     async with asyncio.timeout(60):
         while server.active:
             await asyncio.sleep(0)

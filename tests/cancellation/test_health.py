@@ -42,7 +42,7 @@ def probe_world(scenario: Callable[[dict[str, Any]], Callable[[], Awaitable[obje
 async def test_probe_cancelled_anywhere_leaves_nothing() -> None:
     """The fan-out, its requests and the user's function all end."""
     report = await sweep_cancellation(probe_world(lambda targets: lambda: probe(targets)))
-    assert report.reached("DataQueue.read")
+    assert report.reached("DirectPath.send")
     assert report.reached("_await_function")
 
 

@@ -39,15 +39,15 @@ async def expect_500(api: APIClient) -> None:
 
 
 @on_both_paths
-async def test_connecting_cancelled_anywhere_leaves_no_socket() -> None:
+async def test_connecting_cancelled_anywhere_leaves_no_socket(both_paths: str) -> None:
     """A first request opens a connection and waits for the headers."""
     report = await sweep_cancellation(client_world(lambda api: lambda: api.get("/"), reply(delay=0.005)))
-    assert report.reached("TCPConnector._create_connection")
-    assert report.reached("DataQueue.read")
+    assert report.reached(CONNECTING[both_paths])
+    assert report.reached(WAITING[both_paths])
 
 
 @on_both_paths
-async def test_kept_alive_connection_cancelled_is_not_reused() -> None:
+async def test_kept_alive_connection_cancelled_is_not_reused(both_paths: str) -> None:
     """After a second request on a kept connection is cancelled, no later request can get its late reply."""
 
     @asynccontextmanager
@@ -57,8 +57,8 @@ async def test_kept_alive_connection_cancelled_is_not_reused() -> None:
 
     world = client_world(lambda api: lambda: api.get("/"), reply(), reply(delay=0.005, text="late"), arrange=warm)
     report = await sweep_cancellation(world)
-    assert report.reached("DataQueue.read")
-    assert not report.reached("TCPConnector._create_connection")
+    assert report.reached(WAITING[both_paths])
+    assert not report.reached(CONNECTING[both_paths])
 
 
 @on_both_paths
@@ -106,6 +106,11 @@ async def test_cancelled_pool_waiter_passes_slots_on() -> None:
     assert waiter.cancelled()
 
 
+CONNECTING = {"direct": "Dialer.connect", "session": "TCPConnector._create_connection"}
+WAITING = {"direct": "DirectPath.send", "session": "DataQueue.read"}
+"""Where each path connects, and where it waits for a response."""
+
+
 async def pieces() -> AsyncIterator[bytes]:
     for _ in range(3):
         await asyncio.sleep(0.001)
@@ -129,10 +134,10 @@ async def test_upload_cancelled_anywhere_closes_its_file(kind: str, tmp_path: Pa
 
 
 @on_both_paths
-async def test_body_cancelled_anywhere_closes_its_connection() -> None:
+async def test_body_cancelled_anywhere_closes_its_connection(both_paths: str) -> None:
     """A body arrives byte by byte."""
     world = client_world(lambda api: lambda: api.get("/"), drip(b"abcde", interval=0.002))
-    assert (await sweep_cancellation(world)).reached("read_body")
+    assert (await sweep_cancellation(world)).reached({"direct": "DirectPath.send", "session": "read_body"}[both_paths])
 
 
 @on_both_paths

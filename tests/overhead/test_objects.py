@@ -44,12 +44,10 @@ async def made_by(call: Callable[[], Awaitable[object]]) -> Counter[str]:
     return Counter({name: count // CALLS for name, count in made.items()})
 
 
-DEFAULT = Counter(
-    ["CallContext", "Request", "Attempt", "TaskTimeout", "Ticket", "WireTrace", "FastPathResponse", "Response"]
-)
+DEFAULT = Counter(["CallContext", "Request", "Attempt", "TaskTimeout", "Ticket", "WireTrace", "Response"])
 
 
-async def test_default_chain_creates_eight_objects(url: str) -> None:
+async def test_default_chain_creates_seven_objects(url: str) -> None:
     """One for the call, one for its request, and one for each thing that is settled, timed or given back."""
     async with APIClient(url) as api:
         assert await made_by(lambda: api.get("/items")) == DEFAULT

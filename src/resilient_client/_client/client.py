@@ -276,7 +276,8 @@ class APIClient(Verbs, FanOut, Inspection):
         settings, count = stack.defaults, len(self.endpoints)
         links = self._runtime.links(coalesce=settings.coalesce, hedging=settings.hedging is not None)
         more = f", or another of {count} endpoints" if count > 1 else ""
-        return Explanation(f"{call.method} {redact_url(request.url)}{more}", links, tuple(stack.explained()))
+        path = getattr(self._runtime.transport, "path", "")
+        return Explanation(f"{call.method} {redact_url(request.url)}{more}", links, tuple(stack.explained()), path)
 
     @property
     def config(self) -> ClientConfig:

@@ -15,18 +15,20 @@ class Explanation(NamedTuple):
         request: Method and URL, without query values.
         chain: The links of the middleware chain, outermost first.
         settings: Every setting in force, with the layer that set it.
+        path: How requests are sent, if the transport says it: over own connections, or through a session and why.
     """
 
     request: str
     chain: tuple[Link, ...]
     settings: tuple[ExplainedSetting, ...]
+    path: str = ""
 
     def __str__(self) -> str:
         settings = self.settings
         lines = [self.request, "", "chain, outermost first:"]
         lines += [f"  {'call':<12} fallback" for each in settings if each.setting == "fallback" and each.value]
         lines += [f"  {link.scope:<12} {link.name}" for link in self.chain]
-        lines += [f"  {'wire':<12} transport", "", "settings in force:"]
+        lines += [f"  {'wire':<12} transport {self.path}".rstrip(), "", "settings in force:"]
         width = max(len(each.setting) for each in settings)
         lines += [f"  {each.setting:<{width}}  {each.layer:<8} {format_value(each.value)}" for each in settings]
         return "\n".join(lines)

@@ -1,11 +1,9 @@
 """Every name of aiohttp that its documentation does not promise, in one place, with what it is used for.
 
-The rest of the package imports such names from here only, on both paths. What aiohttp might rename is listed in
-``BOTH_PATHS`` and ``FAST_PATH`` and checked when a client is built:
-
-- Without one of ``BOTH_PATHS`` a client is refused: headers would be lost in silence, or lost requests resent.
-- Without one of ``FAST_PATH``, or with a release that it was not tested with, the fast path is off, and everything goes
-  through ``ClientSession.request``.
+The rest of the package imports such names from here only. All of them serve the session path: connections of our own
+need nothing of aiohttp but its multidict and URLs. What aiohttp might rename is listed in ``NEEDED`` and checked when a
+client is built. Without one of these names a client is refused: headers would be lost in silence, or lost requests
+resent.
 """
 
 from __future__ import annotations
@@ -16,36 +14,31 @@ from types import FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
 import aiohttp
-from aiohttp import http_exceptions
+from aiohttp import client, http_exceptions
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
-from aiohttp.http import StreamWriter
 from aiohttp.typedefs import LooseHeaders
 
 from resilient_client._core.errors import ConfigurationError
 
 __all__ = [
-    "BOTH_PATHS",
-    "FAST_PATH",
+    "NEEDED",
     "SUPPORTED",
     "Connection",
     "ConnectionKey",
     "LooseHeaders",
     "ResponseHandler",
-    "StreamWriter",
     "check_supported",
     "http_exceptions",
     "idle_connections",
-    "is_tested_release",
     "middlewares_of",
     "request_method",
+    "sessions_are_replaced",
 ]
 
 SUPPORTED: Final = "aiohttp>=3.14,<4"
 """The releases that this library works with, as in its metadata."""
-TESTED: Final = ("3.14.",)
-"""The releases with which the fast path was tested."""
 
 
 class Internal(NamedTuple):
@@ -65,7 +58,7 @@ class Internal(NamedTuple):
         return f"{self.owner.__name__}.{self.name}"
 
 
-BOTH_PATHS: Final = (
+NEEDED: Final = (
     Internal(aiohttp.ClientRequest, "DEFAULT_HEADERS", "the headers that aiohttp sends with every request"),
     Internal(aiohttp.ClientRequest, "POST_METHODS", "the methods for which aiohttp makes up a Content-Type"),
     Internal(aiohttp.ClientRequest, "update_headers", "lays all headers in one step"),
@@ -90,38 +83,24 @@ BOTH_PATHS: Final = (
     Internal(aiohttp.ClientSession, "_request", "whether a mock or a tracer stands in its place"),
 )
 
-FAST_PATH: Final = (
-    Internal(aiohttp.BaseConnector, "connect", "a connection, new or kept alive"),
-    Internal(aiohttp.ClientRequest, "connection_key", "what a connector must know to connect"),
-    Internal(ResponseHandler, "set_response_params", "how the response is to be parsed"),
-    Internal(ResponseHandler, "start_timeout", "the timeout of a silent server"),
-    Internal(ResponseHandler, "read", "the head of the response"),
-    Internal(StreamWriter, "write_headers", "writes the head of the request"),
-    Internal(StreamWriter, "write", "writes the body"),
-    Internal(StreamWriter, "set_eof", "ends the request"),
-)
-
-_REQUEST: Final = getattr(aiohttp.ClientSession, "_request", None)
-
 
 @cache
 def check_supported() -> None:
-    """Refuse a release of aiohttp in which a name is missing that both paths need.
+    """Refuse a release of aiohttp in which a needed name is missing.
 
     Raises:
         ConfigurationError: Names what is missing, and the releases that are supported.
     """
-    if missing := _missing(BOTH_PATHS):
+    if missing := _missing(NEEDED):
         raise ConfigurationError(
             f"aiohttp {aiohttp.__version__} has no {', '.join(missing)}, which this library needs; "
             f"install a supported release: pip install '{SUPPORTED}'"
         )
 
 
-def is_tested_release(version: str = aiohttp.__version__) -> bool:
-    """Whether the fast path can be taken with this release of aiohttp."""
-    known = isinstance(_REQUEST, FunctionType) and _REQUEST.__module__ == "aiohttp.client"
-    return version.startswith(TESTED) and known and not _missing(FAST_PATH)
+def sessions_are_replaced() -> bool:
+    """Whether a mock or an instrumentation stands in place of what makes a session, or sends through one."""
+    return not all(_is_aiohttps_own(method) for method in (aiohttp.ClientSession.__init__, request_method()))
 
 
 def request_method() -> object:
@@ -138,6 +117,11 @@ def idle_connections(connector: aiohttp.BaseConnector) -> list[ResponseHandler]:
     """The connections that a connector keeps for reuse. Empty if a release of aiohttp keeps them elsewhere."""
     kept: dict[ConnectionKey, Iterable[tuple[ResponseHandler, float]]] = getattr(connector, "_conns", {})
     return [protocol for connections in kept.values() for protocol, _ in connections]
+
+
+def _is_aiohttps_own(method: object) -> bool:
+    # type(), because a wrapper may pretend to be what it wraps, and the file, because it may carry its name.
+    return type(method) is FunctionType and method.__code__.co_filename == client.__file__
 
 
 def _missing(internals: tuple[Internal, ...]) -> list[str]:

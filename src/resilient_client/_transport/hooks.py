@@ -108,7 +108,7 @@ class TracingResponse(aiohttp.ClientResponse):
             failure = ConnectionLost(lost)
         else:
             if trace is not None:
-                trace.mark_answered(connection.protocol)
+                trace.mark_answered(None if connection.protocol is None else connection.protocol.force_close)
             if not self.content.is_eof() and connection.protocol is not None:
                 wake_reader_when_lost(self.content, connection.protocol)
             return self

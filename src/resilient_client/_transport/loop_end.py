@@ -9,8 +9,8 @@ shutting down first leaves them open, and their sockets are closed directly (``d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import Any, TypeAlias, TypeVar
 from weakref import ref
 
 import aiohttp
@@ -18,16 +18,19 @@ import aiohttp
 from resilient_client._transport.aiohttp_internals import idle_connections
 
 Watch = AsyncGenerator[None, None]
-"""Keep it as long as the session is in use, then close it. The loop knows it by a weak reference only."""
+"""Keep it as long as its owner is in use, then close it. The loop knows it by a weak reference only."""
+
+Transports: TypeAlias = Iterable[asyncio.Transport]
+_Owner = TypeVar("_Owner")
 
 
-def watch(session: aiohttp.ClientSession) -> Watch:
-    """Close the idle connections of a session when the running loop shuts down.
+def watch(owner: _Owner, idle_of: Callable[[_Owner], Transports]) -> Watch:
+    """Close the idle connections of ``owner``, which ``idle_of`` finds, when the running loop shuts down.
 
     asyncio announces the end of a loop to nobody but async generators: ``loop.shutdown_asyncgens()``, which
     ``asyncio.run()`` and the like call, closes each one that has begun. So one is begun here and waits for that.
     """
-    watching = _until_closed(ref(session))
+    watching = _until_closed(ref(owner), idle_of)
     try:
         watching.__anext__().send(None)  # runs it up to its yield, which suspends nothing
     except StopIteration:
@@ -35,11 +38,12 @@ def watch(session: aiohttp.ClientSession) -> Watch:
     return watching
 
 
-async def _until_closed(session: ref[aiohttp.ClientSession]) -> Watch:
+async def _until_closed(owner: ref[_Owner], idle_of: Callable[[_Owner], Transports]) -> Watch:
     try:
         yield
     finally:
-        idle = _idle(session())
+        alive = owner()
+        idle = [] if alive is None else list(idle_of(alive))
         for transport in idle:
             transport.abort()
         if idle:
@@ -48,7 +52,7 @@ async def _until_closed(session: ref[aiohttp.ClientSession]) -> Watch:
 
 def drop_session(session: aiohttp.ClientSession) -> None:
     """Close a session whose event loop is closed, with its idle connections. Warns of nothing."""
-    idle = _idle(session)
+    idle = idle_of_session(session)
     closing: Any = session.close()
     try:
         closing.send(None)  # a coroutine; with a closed loop it has nothing to wait for
@@ -60,7 +64,7 @@ def drop_session(session: aiohttp.ClientSession) -> None:
         drop_connection(transport)
 
 
-def _idle(session: aiohttp.ClientSession | None) -> list[asyncio.Transport]:
+def idle_of_session(session: aiohttp.ClientSession) -> list[asyncio.Transport]:
     """The connections that a session keeps for reuse."""
     connector = getattr(session, "connector", None)  # a session in memory has none
     protocols = [] if connector is None else idle_connections(connector)

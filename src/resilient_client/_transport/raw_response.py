@@ -1,52 +1,11 @@
-"""A response whose body is still to be read: aiohttp's own, or the little that the fast path needs."""
+"""A response whose body is still to be read, from either path."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
 import aiohttp
-from aiohttp import hdrs
-from multidict import CIMultiDictProxy
 
-from resilient_client._transport.aiohttp_internals import Connection
+from resilient_client._transport.http1.response import DirectResponse
 
-
-class FastPathResponse:
-    """The head of a response from the fast path. Gives its connection back at the end of the body.
-
-    Attributes:
-        status: As received.
-        headers: As received.
-        content: The body, not decoded.
-    """
-
-    def __init__(
-        self, status: int, headers: CIMultiDictProxy[str], content: aiohttp.StreamReader, connection: Connection | None
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self.content = content
-        self._connection = connection
-
-    @property
-    def content_length(self) -> int | None:
-        """The announced size of the body, in bytes."""
-        length = self.headers.get(hdrs.CONTENT_LENGTH)
-        return None if length is None else int(length)
-
-    def release(self) -> None:
-        """Give the connection back to the pool; the body is read."""
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            connection.release()
-
-    def close(self) -> None:
-        """Close the connection, and wake a reader of the body."""
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            if self.content.exception() is None:
-                self.content.set_exception(aiohttp.ClientConnectionError("Connection closed"))
-            connection.close()
-
-
-RawResponse: TypeAlias = aiohttp.ClientResponse | FastPathResponse
+RawResponse: TypeAlias = aiohttp.ClientResponse | DirectResponse

@@ -46,6 +46,7 @@ class Upload:
     Attributes:
         failure: What the source of the body raised, or ``None``. It is the caller's own error, not the connection's. A
             ``CancelledError`` is here only if the source raised it by itself.
+        sending: The task that sends the pieces, on the direct path.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Upload:
         "_threads",
         "_trace",
         "failure",
+        "sending",
     )
 
     def __init__(self, body: Body, trace: WireTrace, threads: Threads) -> None:
@@ -74,6 +76,7 @@ class Upload:
         self._declared_size: int | None = None
         self._sent_size = 0
         self.failure: BaseException | None = None
+        self.sending: asyncio.Task[bool] | None = None
 
     def __aiter__(self) -> Upload:
         return self
@@ -117,8 +120,11 @@ class Upload:
         return total
 
     def close(self) -> None:
-        """Close the files that were opened here."""
+        """Stop sending, and close the files that were opened here."""
         self._closed = True
+        if self.sending is not None:
+            self.sending.cancel()
+            self.sending = None
         for file in self._opened:
             file.close()
 

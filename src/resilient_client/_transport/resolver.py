@@ -13,12 +13,12 @@ import socket
 import sys
 from collections import OrderedDict, deque
 from contextlib import suppress
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from resilient_client._transport.threads import Threads
-from resilient_client._transport.trace import current_trace
+from resilient_client._transport.trace import WireTrace, current_trace
 
 _THREADS: Final = 96
 """Threads for names that were not found before. About as many as the calls of one client that can wait at once."""
@@ -30,10 +30,20 @@ _NUMERIC: Final = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 _Key: TypeAlias = tuple[str, int]
 
 
+AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
+"""One address to connect to, as ``socket.getaddrinfo`` returns it."""
+
+
 class _Address(NamedTuple):
-    host: str
+    host: str  # of IPv6 with its zone
     family: int
     protocol: int
+    zone: int = 0
+
+    def with_port(self, port: int) -> AddressInfo:
+        host = self.host.partition("%")[0]
+        at = (host, port, 0, self.zone) if self.family == socket.AF_INET6 else (host, port)
+        return self.family, socket.SOCK_STREAM, self.protocol, "", at
 
 
 class _Answer(NamedTuple):
@@ -65,28 +75,43 @@ class SystemResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
+        """For aiohttp: the addresses of ``host``, beginning with another one each time.
+
+        Raises:
+            OSError: As ``addresses`` does.
+        """
+        found = await self._find((host, int(family)), current_trace.get())
+        return [
+            ResolveResult(hostname=host, host=at, port=port, family=kind, proto=protocol, flags=_NUMERIC)
+            for at, kind, protocol, _ in found
+        ]
+
+    async def addresses(self, host: str, port: int, trace: WireTrace) -> list[AddressInfo]:
         """The addresses of ``host``, beginning with another one each time.
+
+        Args:
+            host: A name in ASCII.
+            port: The port, which becomes part of each address.
+            trace: Where the lookup is marked, if one is needed.
 
         Raises:
             OSError: The name cannot be resolved, or nothing is left to resolve it with.
         """
-        key = (host, int(family))
+        return [address.with_port(port) for address in await self._find((host, socket.AF_UNSPEC), trace)]
+
+    async def _find(self, key: _Key, trace: WireTrace | None) -> deque[_Address]:
         answer = self._answers.get(key)
         if answer is None or answer.expires <= self._loop.time():
-            trace = current_trace.get()
             if trace is not None:
                 trace.resolving, trace.resolved = trace.clock(), None
-            addresses = await self._wait(key)
+            found = await self._wait(key)
             if trace is not None:
                 trace.resolved = trace.clock()
         else:
             self._answers.move_to_end(key)
-            addresses = answer.addresses
-        addresses.rotate(-1)
-        return [
-            ResolveResult(hostname=host, host=at, port=port, family=kind, proto=protocol, flags=_NUMERIC)
-            for at, kind, protocol in addresses
-        ]
+            found = answer.addresses
+        found.rotate(-1)
+        return found
 
     async def close(self) -> None:
         """Drop all lookups; see ``shut``."""
@@ -217,5 +242,5 @@ def _address(family: int, _kind: int, protocol: int, _name: str, at: tuple[objec
         if at[3]:  # a link-local address needs its zone
             numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
             host, _ = socket.getnameinfo(at, numeric)  # type: ignore[arg-type]  # what getaddrinfo gives
-            return _Address(host, family, protocol)
+            return _Address(host, family, protocol, int(str(at[3])))
     return _Address(str(at[0]), family, protocol)

@@ -101,25 +101,6 @@ def check_end(gate: Gate) -> None:
         raise ConnectionLost(aiohttp.ClientOSError())
 
 
-def buffered_body(reply: RawResponse, max_size: int | None, gate: Gate | None) -> bytes | None:
-    """The body, if it arrived with the head and needs no decoding; else ``None``.
-
-    The usual case of an API's response, without a single suspension.
-
-    Raises:
-        BodyTooLarge: It exceeds ``max_size`` bytes.
-    """
-    content = reply.content
-    if not content.is_eof() or "Content-Encoding" in reply.headers:
-        return None
-    if gate is not None and gate.reset and "Content-Length" not in reply.headers:
-        return None  # perhaps cut: the reader of the body looks closer
-    body = content.read_nowait()
-    if max_size is not None and len(body) > max_size:
-        raise BodyTooLarge(max_size)
-    return body
-
-
 async def read_body(reader: BodyReader) -> bytes:
     """The whole body of a response.
 

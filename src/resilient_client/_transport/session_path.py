@@ -1,7 +1,7 @@
 """The session path: ``ClientSession.request``, which can send everything.
 
-Taken for uploads, proxies, cookies, aiohttp's own middlewares, a caller's session, and whenever the fast path cannot be
-taken.
+Taken for proxies, cookies, aiohttp's own middlewares, a caller's session, and while a mock or an instrumentation
+replaces its methods.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The trace of one wire request: how far it has come, and when.
 
-aiohttp's own tracing would cost a fifth of a request. The marks here are set by the fast path and by the ``hooks``, to
-which the context variable ``current_trace`` carries the trace.
+The direct path sets the marks itself. On the session path aiohttp's own tracing would cost a fifth of a request, so the
+``hooks`` set them, to which the context variable ``current_trace`` carries the trace.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from resilient_client._core.certificate import Certificate
 from resilient_client._core.kinds import Stage
 from resilient_client._core.timings import Timings
-from resilient_client._transport.aiohttp_internals import ResponseHandler
 from resilient_client._transport.certificate import certificate_of
 from resilient_client._transport.gate import Gate
 
@@ -90,20 +89,24 @@ class WireTrace:
         if not self.reused:
             self.peer = transport.get_extra_info("peercert")  # decoded in the handshake anyway
 
-    def mark_answered(self, protocol: ResponseHandler | None) -> None:
+    def mark_answered(self, close: Callable[[], None] | None) -> None:
         """The head of the response is there.
 
         A connection that is answered before the request was sent whole is not used again.
 
         Args:
-            protocol: Of the connection, if that is still ours.
+            close: Lets the connection be closed after the response. ``None``: it is not ours any more.
         """
-        if self.uploading or (protocol is not None and _has_unsent(self.wire)):
+        if self.uploading or (close is not None and _has_unsent(self.wire)):
             self.uploading = True
-            if protocol is not None:
-                protocol.force_close()
+            if close is not None:
+                close()
         else:
             self.wire = None
+
+    def mark_unsent(self) -> None:
+        """The connection is about to be closed: remember whether all of the request has left this process."""
+        self.uploading = self.uploading or _has_unsent(self.wire)
 
     def mark_failed(self) -> Stage:
         """The request failed; returns the stage in which it ended."""

@@ -69,6 +69,9 @@ class MemoryTransport(AiohttpTransport):
         self._on_request = on_request
         self._active = active
 
+    def make_direct_path(self) -> None:
+        """Everything goes through the session in memory."""
+
     def make_session(self) -> aiohttp.ClientSession:
         """Create a session in memory."""
         session = _MockSession(self._choose_step, self._on_request, self._active)

@@ -21,6 +21,7 @@ _current_run: ContextVar[WatchedRun | None] = ContextVar("resilient_client_watch
 # Loop iterations. A task that was cancelled, or a transport that was closed, may need this many to finish.
 _SETTLING_ITERATIONS = 25
 _ABSENT = object()
+_IDLE_TIMERS = {"IdleConnections._close_expired", "_weakref_handle"}
 _OPAQUE_TYPES = {"coroutine_wrapper", "async_generator_asend", "anext_awaitable"}
 _TRANSPARENT_TYPES = {"coroutine", "generator", "async_generator"}
 
@@ -212,10 +213,10 @@ class WatchedRun:
         def record(when: float, callback: Callable[..., object], *args: Any, **options: Any) -> asyncio.TimerHandle:
             handle = schedule(when, callback, *args, **options)
             name = getattr(callback, "__qualname__", repr(callback))
-            # _weakref_handle is aiohttp's cleanup of idle connections. Its connector owns it, not the call that happens
-            # to start it, and it holds the connector weakly. A handle without ``when`` is what uvloop returns for less
+            # Idle connections have one timer, ours or aiohttp's. The client owns it, not the call that happens to start
+            # it. A handle without ``when`` is what uvloop returns for less
             # than a millisecond: it is due in the next iteration and therefore not a timer.
-            if self._belongs_to_scenario() and name != "_weakref_handle" and hasattr(handle, "when"):
+            if self._belongs_to_scenario() and name not in _IDLE_TIMERS and hasattr(handle, "when"):
                 self._timers[id(handle)] = handle, name
             return handle
 

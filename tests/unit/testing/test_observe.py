@@ -9,7 +9,7 @@ import pytest
 
 from resilient_client import APIClient, Retry
 from resilient_client._core.events import CallFinished, RetryScheduled
-from resilient_client.testing import MockUpstream, assert_no_leaks, record_events, reply
+from resilient_client.testing import FaultServer, MockUpstream, assert_no_leaks, record_events, reply
 
 AT_ONCE = Retry(backoff={"kind": "fixed", "initial": 0.001})
 
@@ -49,6 +49,16 @@ async def test_assert_no_leaks_names_a_session_left_open() -> None:
         async with assert_no_leaks():
             session = aiohttp.ClientSession()
     await session.close()
+
+
+async def test_assert_no_leaks_names_a_client_left_open() -> None:
+    """The message says that a client keeps connections open."""
+    async with FaultServer() as server:
+        with pytest.raises(AssertionError, match="a client that was not closed, with 1 open connection"):
+            async with assert_no_leaks():
+                api = APIClient(server.url)
+                await api.get("/")
+        await api.close()
 
 
 async def test_assert_no_leaks_propagates_an_error() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import resilient_client
 from resilient_client import APIClient, ConfigurationError
 from resilient_client._transport import aiohttp_internals
-from resilient_client._transport.aiohttp_internals import BOTH_PATHS, FAST_PATH, Internal
+from resilient_client._transport.aiohttp_internals import NEEDED, Internal
 
 PACKAGE = Path(resilient_client.__file__).parent
 DOCUMENTED = {"aiohttp", "aiohttp.abc", "aiohttp.hdrs"}
@@ -29,7 +30,7 @@ def checked_anew() -> Iterator[None]:
     aiohttp_internals.check_supported.cache_clear()
 
 
-@pytest.mark.parametrize("internal", [*BOTH_PATHS, *FAST_PATH], ids=str)
+@pytest.mark.parametrize("internal", NEEDED, ids=str)
 def test_internal_exists_in_this_release(internal: Internal) -> None:
     """The installed release has every name that is used."""
     assert hasattr(internal.owner, internal.name), internal.purpose
@@ -66,12 +67,14 @@ def test_client_on_a_release_without_a_needed_name_is_refused(monkeypatch: pytes
         APIClient("https://api.example.com")
 
 
-def test_fast_path_is_off_without_one_of_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session path needs none of them, so the client is not refused."""
-    assert aiohttp_internals.is_tested_release()
-    monkeypatch.delattr(aiohttp.ClientRequest, "connection_key")
-    assert not aiohttp_internals.is_tested_release()
-    APIClient("https://api.example.com")
+def test_replaced_methods_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a wrapper that carries the name of what it wraps, as those of mocks and tracers do."""
+    assert not aiohttp_internals.sessions_are_replaced()
+    for name in ("__init__", "_request"):
+        own = getattr(aiohttp.ClientSession, name)
+        with monkeypatch.context() as patch:
+            patch.setattr(aiohttp.ClientSession, name, functools.wraps(own)(lambda *_, **__: None))
+            assert aiohttp_internals.sessions_are_replaced()
 
 
 def test_supported_releases_are_those_of_the_metadata() -> None:

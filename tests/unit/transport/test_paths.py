@@ -1,4 +1,4 @@
-"""The two paths through aiohttp: which one is taken, and that the server sees no difference."""
+"""The two paths to a server: which one is taken, and that the server sees no difference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aioresponses import aioresponses
 from tests.behaviour.support import failure
 
 from resilient_client import APIClient, ConnectionSettings, ErrorKind, Timeout
-from resilient_client._transport import fast_path
+from resilient_client._transport import transport
 from resilient_client._transport.session_path import SessionPath
 from resilient_client.testing._aioresponses_compat import install_aioresponses_compat
 from resilient_client.testing._fault_server import FaultServer
@@ -60,14 +60,14 @@ async def test_both_paths_send_the_same_bytes(
     name: str, keepalive: float, server: FaultServer, monkeypatch: pytest.MonkeyPatch, session_requests: list[str]
 ) -> None:
     """Method, target, every header and the body: but for the order of the headers."""
-    for known in (True, False):
-        monkeypatch.setattr(fast_path, "is_tested_release", lambda known=known: known)
+    for needs_session in ("", "this test"):
+        monkeypatch.setattr(transport, "needs_session", lambda _settings, needed=needs_session: needed)
         async with APIClient(server.url, connection=ConnectionSettings(keepalive=keepalive), retry=None) as api:
             await USES[name](api)
-    short, long = server.requests
+    direct, session = server.requests
     assert len(session_requests) == 1
-    assert (short.method, short.target, short.body) == (long.method, long.target, long.body)
-    assert sorted(short.headers.items()) == sorted(long.headers.items())
+    assert (direct.method, direct.target, direct.body) == (session.method, session.target, session.body)
+    assert sorted(direct.headers.items()) == sorted(session.headers.items())
 
 
 async def test_post_without_a_body_declares_no_type(server: FaultServer) -> None:
@@ -104,8 +104,8 @@ async def test_unasked_switch_of_protocols_is_no_answer(server: FaultServer) -> 
     assert server.connections == 2
 
 
-async def test_fast_path_is_the_default(server: FaultServer, session_requests: list[str]) -> None:
-    """The installed release of aiohttp is one that is known."""
+async def test_direct_path_is_the_default(server: FaultServer, session_requests: list[str]) -> None:
+    """Without settings that need a session, none is made."""
     async with APIClient(server.url) as api:
         await api.get("/")
     assert (server.hits, session_requests) == (1, [])
@@ -120,14 +120,6 @@ async def test_both_paths_fixture_selects_path(
     assert session_requests == ([] if both_paths == "direct" else ["/"])
 
 
-@pytest.mark.parametrize(
-    ("version", "known"), [("3.14.0", True), ("3.14.5", True), ("3.13.2", False), ("3.15.0", False), ("4.0.0", False)]
-)
-def test_only_tested_releases_use_it(version: str, known: bool) -> None:
-    """What was not tried is gone through by the documented way."""
-    assert fast_path.is_tested_release(version) is known
-
-
 async def _plain_middleware(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
@@ -135,43 +127,52 @@ async def _plain_middleware(
 
 
 @pytest.mark.parametrize(
-    "connection",
-    [
-        ConnectionSettings(cookies=True),
-        ConnectionSettings(trust_env=True),
-        ConnectionSettings(aiohttp_middlewares=(_plain_middleware,)),
-    ],
-    ids=["cookies", "proxies of the environment", "middlewares"],
+    ("setting", "value"), [("cookies", True), ("trust_env", True), ("aiohttp_middlewares", (_plain_middleware,))]
 )
 async def test_session_features_use_session(
-    connection: ConnectionSettings, server: FaultServer, session_requests: list[str], monkeypatch: pytest.MonkeyPatch
+    setting: str,
+    value: object,
+    server: FaultServer,
+    session_requests: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Cookies, proxies and aiohttp's middlewares are the session's business."""
+    """Cookies, proxies and aiohttp's middlewares are the session's business. ``explain`` and one log line say so."""
     monkeypatch.delenv("HTTP_PROXY", raising=False)
     monkeypatch.delenv("http_proxy", raising=False)
-    async with APIClient(server.url, connection=connection) as api:
+    caplog.set_level("INFO", "resilient_client")
+    async with APIClient(server.url, connection=ConnectionSettings(**{setting: value})) as api:
+        explained = api.explain("GET", "/")
         await api.get("/")
-    assert session_requests == ["/"]
+        await api.get("/")
+    assert session_requests == ["/", "/"]
+    assert explained.path == f"through an aiohttp session, for {setting}"
+    assert [record.getMessage() for record in caplog.records] == [f"requests go {explained.path}"]
+
+
+def test_explain_tells_the_direct_path() -> None:
+    """Nothing is in the way of connections of our own."""
+    assert "transport over connections of its own" in str(APIClient("https://api.example.com").explain("GET", "/"))
 
 
 @pytest.mark.parametrize(
-    ("size", "idle", "direct"),
-    [(1_048_576, None, True), (1_048_577, None, False), (65_536, 5.0, True), (65_537, 5.0, False)],
+    ("size", "idle"), [(1_048_576, None), (1_048_577, None), (65_536, 5.0), (65_537, 5.0)], ids=str
 )
 @pytest.mark.one_loop
-async def test_large_body_uses_session(
-    server: FaultServer, session_requests: list[str], size: int, idle: float | None, direct: bool
+async def test_body_of_any_size_goes_directly(
+    server: FaultServer, session_requests: list[str], size: int, idle: float | None
 ) -> None:
-    """A large body needs aiohttp's writer task, and ``idle`` is only measured after the body is sent."""
+    """In one piece with its head or in many, which depends on its size."""
     body = bytes(range(256)) * 4097
     async with APIClient(server.url, timeout=Timeout(idle=idle)) as api:
         await api.post("/", content=body[:size])
     assert server.requests[0].body == body[:size]
-    assert session_requests == ([] if direct else ["/"])
+    assert session_requests == []
 
 
-async def test_expectation_uses_session(session_requests: list[str]) -> None:
-    """``Expect: 100-continue`` holds the body back until the server asks for it."""
+@pytest.mark.usefixtures("both_paths")
+async def test_expectation_holds_the_body_back() -> None:
+    """``Expect: 100-continue``: until the server asks for it."""
     app = web.Application()
 
     async def echo(request: web.Request) -> web.Response:
@@ -186,7 +187,6 @@ async def test_expectation_uses_session(session_requests: list[str]) -> None:
     async with APIClient(f"http://{host}:{port}") as api:
         assert (await api.post("/", content=b"held", headers={"Expect": "100-continue"})).text == "held"
     await runner.cleanup()
-    assert session_requests == ["/"]
 
 
 async def test_session_mocked_later_is_respected(server: FaultServer) -> None:
