@@ -56,10 +56,10 @@ def always(condition: Condition) -> Timetable:
     return Always()
 
 
-async def outcomes(condition: Condition, orders: int) -> tuple[list[Outcome[Answer]], Upstreams]:
-    """Place ``orders`` orders one after the other, with one attempt per call."""
+async def outcomes(condition: Condition, orders: int, attempt: float = 30) -> tuple[list[Outcome[Answer]], Upstreams]:
+    """Place ``orders`` orders one after the other, with one attempt of ``attempt`` seconds per call."""
     results: list[Outcome[Answer]] = []
-    client = APIClient(retry=None, circuit_breaker=None, timeout=Timeout(attempt=1))
+    client = APIClient(retry=None, circuit_breaker=None, timeout=Timeout(attempt=attempt))
     async with run_upstreams(always(condition)) as upstreams, client as api:
         for order in range(orders):
             results += await api.gather(calls_of(order, upstreams.urls))
@@ -88,7 +88,7 @@ async def test_condition_determines_the_outcomes(condition: Condition, kinds: se
 
 async def test_slow_upstream_causes_timeouts() -> None:
     """Its latency of three seconds exceeds every timeout of the demo."""
-    results, _ = await outcomes(Condition.SLOW, orders=1)
+    results, _ = await outcomes(Condition.SLOW, orders=1, attempt=1)
     assert kinds_of(results) == {ErrorKind.TIMEOUT}
 
 
