@@ -11,6 +11,7 @@ from tests.behaviour.support import client, failure
 
 from resilient_client import (
     APIClient,
+    APIStatusError,
     CircuitBreaker,
     CircuitState,
     ConnectionSettings,
@@ -107,3 +108,22 @@ async def test_damaged_coding_is_retried(server: FaultServer) -> None:
     async with APIClient(server.url, retry=EAGER) as api:
         assert (await api.get("/")).text == "whole"
     assert server.hits == 2
+
+
+async def test_error_above_max_response_size_keeps_its_status(server: FaultServer) -> None:
+    """The status is the answer, however large the page of the error is, and however it arrives."""
+    server.script(reply(404, body=bytes(5_000)))
+    async with client(server, connection=ConnectionSettings(max_response_size=1_000)) as api:
+        error = await failure(api.get("/"))
+    assert isinstance(error, APIStatusError)
+    assert error.status == 404
+
+
+async def test_limit_counts_decoded_bytes(server: FaultServer) -> None:
+    """Compression can make a small body larger: what counts is what comes out of the decoder."""
+    body = bytes(range(256)) * 3
+    coded = gzip.compress(body, compresslevel=0)
+    assert len(body) < 780 < len(coded)
+    server.script(reply(body=coded, headers={"Content-Encoding": "gzip"}))
+    async with client(server, connection=ConnectionSettings(max_response_size=780)) as api:
+        assert (await api.get("/")).content == body

@@ -204,7 +204,7 @@ class Connection(ResponseParser, asyncio.Protocol):
             self._give_up()
         elif not self.complete:
             self._look_after_incomplete()
-        elif self._max_body is not None and self.body_size > self._max_body and not self._early:
+        elif self._max_body is not None and self.body_size > self._max_body and not self._wakes_at_head():
             self._give_up(Reason.BODY_TOO_LARGE)
         else:
             self._wake()
@@ -234,6 +234,9 @@ class Connection(ResponseParser, asyncio.Protocol):
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
+    def _wakes_at_head(self) -> bool:
+        return self._early or self.status >= 300 or "Content-Encoding" in self.headers
+
     def _look_after_incomplete(self) -> None:
         """More of the response will come."""
         if self._silence_timer is not None:
@@ -244,8 +247,7 @@ class Connection(ResponseParser, asyncio.Protocol):
             return
         if not self.replied_at:
             self.replied_at = self._clock()
-            if self.status >= 300 or "Content-Encoding" in self.headers:
-                self._early = True
+            self._early = self._wakes_at_head()
         if self._early:
             self._wake()
             if self.body_size - self._read_size > _HIGH_WATER:
