@@ -12,6 +12,7 @@ from benchmarks.variants.bare import JSON
 from benchmarks.workloads import Job
 from resilient_client import APIClient, Backoff, BearerAuth, Bulkhead, ConnectionSettings, RateLimit, Retry
 from resilient_client._transport import transport
+from resilient_client.events import AttemptFinished, CallFinished
 
 
 def call_with(client: APIClient, job: Job) -> Call:
@@ -89,5 +90,5 @@ async def observed(job: Job) -> AsyncIterator[Call]:
     from benchmarks.variants.prometheus import Metrics
 
     async with client_for(job) as client:
-        client.subscribe(Metrics())
+        client.subscribe(Metrics(), AttemptFinished, CallFinished)
         yield call_with(client, job)

@@ -1,5 +1,6 @@
-"""The events that a client emits to its listeners (``api.subscribe(listener)``). Each class documents its fields."""
+"""The events that a client emits to its listeners (``api.subscribe``). Each class documents its fields."""
 
+from resilient_client._core.causes import HedgeCause, RefusalCause, RejectionCause
 from resilient_client._core.events import (
     AttemptFinished,
     AttemptStarted,
@@ -18,11 +19,11 @@ from resilient_client._core.events import (
     Event,
     FallbackUsed,
     HedgeStarted,
-    Listener,
     RetryRefused,
     RetryScheduled,
     TokenRefreshed,
 )
+from resilient_client._core.listeners import Listener
 
 __all__ = [
     "AttemptFinished",
@@ -41,8 +42,11 @@ __all__ = [
     "EndpointsResolved",
     "Event",
     "FallbackUsed",
+    "HedgeCause",
     "HedgeStarted",
     "Listener",
+    "RefusalCause",
+    "RejectionCause",
     "RetryRefused",
     "RetryScheduled",
     "TokenRefreshed",

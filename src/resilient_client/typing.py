@@ -18,7 +18,7 @@ a helper for streams   ``OutcomeStream``, what ``as_completed`` returns
 
 from resilient_client._core.body import ContentLike, FilesLike, FormLike
 from resilient_client._core.call import CallOptions
-from resilient_client._core.events import Listener
+from resilient_client._core.listeners import Listener
 from resilient_client._core.protocols import Auth, Handler, Middleware, Runner, Transport
 from resilient_client._core.types import NOT_GIVEN, Duration, HeadersLike, NotGiven, Priority, QueryParams, Scalar
 from resilient_client._fanout import OutcomeStream

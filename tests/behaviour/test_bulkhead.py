@@ -77,7 +77,7 @@ async def test_full_bulkhead_refuses_at_once(server: FaultServer) -> None:
         f"GET {server.url}/orders/7: the bulkhead is full: 1 of 1 permits of {server.url} are in use and 1 wait; "
         "nothing was sent"
     )
-    assert [event.reason for event in events if isinstance(event, CallRejected)] == ["bulkhead_full"]
+    assert [event.cause for event in events if isinstance(event, CallRejected)] == ["bulkhead_full"]
     assert server.hits == 2
 
 

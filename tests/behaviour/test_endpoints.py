@@ -193,7 +193,7 @@ async def test_all_circuits_open_refuses_at_once(servers: list[FaultServer]) -> 
     assert "the circuits of all 3 endpoints are open; the first is tried again in " in str(error)
     assert error.retry_after == pytest.approx(min(waits), abs=0.5)
     assert (error.attempts, error.maybe_processed) == (0, False)
-    assert [event.reason for event in events if isinstance(event, CallRejected)] == ["circuit_open"]
+    assert [event.cause for event in events if isinstance(event, CallRejected)] == ["circuit_open"]
     assert hits(servers) == [1, 1, 1]
 
 

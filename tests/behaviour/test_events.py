@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tests.behaviour.support import client, failure, soon
 
-from resilient_client import CircuitBreaker, ErrorKind, Handler, Request, Response
-from resilient_client.events import AttemptFinished, CallFinished, CallRejected, Event
+from resilient_client import CircuitBreaker, ErrorKind, Handler, Request, Response, Retry, RetryBudget
+from resilient_client.events import (
+    AttemptFinished,
+    AttemptStarted,
+    CallFinished,
+    CallRejected,
+    Event,
+    RefusalCause,
+    RetryRefused,
+    RetryScheduled,
+)
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._wire import ReceivedRequest, Wire
 from resilient_client.testing.faults import reply, truncate
+
+NO_BUDGET = RetryBudget(initial=0, min_per_second=0)
 
 
 def endings(events: list[Event]) -> list[CallFinished]:
@@ -66,7 +79,79 @@ async def test_refused_attempt_is_rejected(server: FaultServer) -> None:
         api.subscribe(events.append)
         error = await failure(api.get("/"))
     assert (error.attempts, error.history, server.hits) == (0, (), 1)
-    assert [event.reason for event in events if isinstance(event, CallRejected)] == ["circuit_open"]
+    assert [event.cause for event in events if isinstance(event, CallRejected)] == ["circuit_open"]
+
+
+@pytest.mark.one_loop
+async def test_subscription_to_types(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener gets only what it subscribed to, and the other events of the call are not built."""
+    server.script(reply(503), reply())
+    ends: list[CallFinished] = []
+    built: list[type[Event]] = []
+    for kind in (AttemptStarted, AttemptFinished, RetryScheduled, CallFinished):
+        monkeypatch.setattr(kind, "__init__", _counting(kind.__init__, built))
+    async with client(server, retry=Retry()) as api:
+        api.subscribe(ends.append, CallFinished)
+        await soon(api.get("/", tags={"page": "profile"}))
+        assert [(event.attempts, event.tags) for event in ends] == [(2, {"page": "profile"})]
+        assert built == [CallFinished]
+        api.subscribe(lambda event: None)
+        await soon(api.get("/"))
+    assert built == [CallFinished, AttemptStarted, AttemptFinished, CallFinished]
+
+
+def _counting(original: Callable[..., None], built: list[type[Event]]) -> Callable[..., None]:
+    def init(self: Event, *values: object) -> None:
+        built.append(type(self))
+        original(self, *values)
+
+    return init
+
+
+@pytest.mark.one_loop
+@pytest.mark.parametrize(
+    ("options", "method", "steps", "cause", "words"),
+    [
+        ({"retry": Retry(max_attempts=1)}, "GET", [reply(503)], RefusalCause.ATTEMPTS, "max_attempts=1"),
+        (
+            {"retry_budget": RetryBudget(initial=0, min_per_second=0)},
+            "GET",
+            [reply(503)],
+            RefusalCause.BUDGET,
+            "budget",
+        ),
+        ({"timeout": 0.1}, "GET", [reply(503, headers={"Retry-After": "5"})], RefusalCause.DEADLINE, "a pause of"),
+        ({}, "GET", [reply(503, headers={"Retry-After": "3600"})], RefusalCause.RETRY_AFTER, "max_retry_after"),
+        ({}, "POST", [reply(503)], RefusalCause.UNSAFE, "idempotency_key"),
+        ({"circuit_breaker": CircuitBreaker(minimum_calls=1)}, "GET", [reply(503)], RefusalCause.CIRCUIT_OPEN, "open"),
+    ],
+)
+async def test_refused_retry_has_a_cause(
+    server: FaultServer, options: dict[str, Any], method: str, steps: list[Any], cause: RefusalCause, words: str
+) -> None:
+    """The event and the error hold the cause as a value, next to the text for people."""
+    server.script(*steps)
+    events: list[RetryRefused] = []
+    async with client(server, **{"retry": Retry()} | options) as api:
+        api.subscribe(events.append, RetryRefused)
+        error = await failure(api.request(method, "/"))
+    assert [event.cause for event in events] == [cause]
+    assert error.not_retried is cause
+    assert (words in events[0].reason, words in str(error), server.hits) == (True, True, 1)
+
+
+@pytest.mark.one_loop
+async def test_last_of_many_attempts_has_no_cause(server: FaultServer) -> None:
+    """The number of attempts tells why there is no other, so neither the event nor the error does."""
+    server.script(reply(503), reply(503))
+    events: list[Event] = []
+    async with client(server, retry=Retry(max_attempts=2)) as api:
+        api.subscribe(events.append, RetryRefused, RetryScheduled)
+        error = await failure(api.get("/"))
+    assert (error.not_retried, error.attempts) == (None, 2)
+    assert [(type(event), getattr(event, "kind", None)) for event in events] == [
+        (RetryScheduled, ErrorKind.SERVER_ERROR)
+    ]
 
 
 @pytest.mark.virtual_time

@@ -129,7 +129,7 @@ async def test_late_slot_is_refused_without_sending(server: FaultServer) -> None
         f"GET {server.url}/orders/7: the next slot of the rate limit of {server.url} is due in "
     )
     assert str(error).endswith(" s, and the attempt may wait 0 s; nothing was sent")
-    assert [event.reason for event in events if isinstance(event, CallRejected)] == ["rate_limited"]
+    assert [event.cause for event in events if isinstance(event, CallRejected)] == ["rate_limited"]
     assert server.hits == 1
 
 

@@ -17,7 +17,7 @@ from resilient_client._core.context import CallContext, ClientContext
 from resilient_client._core.deadline import TaskTimeout
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIError
-from resilient_client._core.events import Events
+from resilient_client._core.listeners import Events
 from resilient_client._core.protocols import Auth
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response

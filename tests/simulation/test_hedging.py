@@ -28,7 +28,8 @@ from resilient_client import (
     Timeout,
 )
 from resilient_client._core.context import CallContext, ClientContext
-from resilient_client._core.events import Event, Events, HedgeStarted
+from resilient_client._core.events import Event, HedgeStarted
+from resilient_client._core.listeners import Events
 from resilient_client._middleware.attempt import AttemptMiddleware
 from resilient_client._middleware.compose import compose
 from resilient_client._middleware.hedging import HedgingMiddleware

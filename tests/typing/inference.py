@@ -26,10 +26,28 @@ from resilient_client import (
     gather,
     probe,
 )
+from resilient_client.events import CallFinished, Event, RetryRefused, RetryScheduled
 
 
 class User(BaseModel):
     id: int
+
+
+def listeners(api: APIClient) -> None:
+    ends: list[CallFinished] = []
+    every: list[Event] = []
+
+    def of_calls(event: CallFinished | RetryScheduled) -> None:
+        assert_type(event, CallFinished | RetryScheduled)
+
+    api.subscribe(ends.append, CallFinished)
+    api.subscribe(every.append)
+    api.subscribe(every.append, CallFinished, RetryScheduled)
+    api.subscribe(of_calls, CallFinished, RetryScheduled)
+    api.subscribe(of_calls, CallFinished, RetryScheduled, RetryRefused)
+    api.subscribe(lambda event: event.status, CallFinished)
+    api.subscribe(ends.append)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]  # it would get every event
+    api.subscribe(ends.append, RetryScheduled)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]  # never a CallFinished
 
 
 async def verbs(api: APIClient) -> None:

@@ -251,6 +251,7 @@ WHOLE: dict[str, Callable[[APIClient, Any], object]] = {
     "run": lambda api, value: api.run(value),
     "get": lambda api, value: api.get(value),
     "subscribe": lambda api, value: api.subscribe(value),
+    "subscribe to": lambda api, value: api.subscribe(print, value),
     "middleware": lambda api, value: using(api, middleware=[value]),
     "attempt_middleware": lambda api, value: using(api, attempt_middleware=[value]),
     "base_url": lambda api, value: APIClient([value]),

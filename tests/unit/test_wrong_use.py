@@ -25,6 +25,7 @@ from resilient_client import (
 )
 from resilient_client._core.call import OPTION_NAMES
 from resilient_client._core.foreign_names import ANYWHERE, CLIENT_ONLY, CREDENTIALS, ON_CALL, ON_CLIENT
+from resilient_client.events import CallFinished
 from resilient_client.testing import MockUpstream, reply
 
 pytestmark = pytest.mark.one_loop
@@ -240,6 +241,18 @@ def test_listener_that_cannot_listen_is_refused(listener: Any, fault: str) -> No
     with pytest.raises(ConfigurationError) as caught:
         APIClient(URL).subscribe(listener)
     assert str(caught.value).startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [("CallFinished", "of type str"), (str, "'str'"), (None, "None"), ([CallFinished], "of type list")],
+    ids=["name", "other class", "none", "list"],
+)
+def test_type_that_is_no_event_is_refused(kind: Any, shown: str) -> None:
+    """The listener would wait for events that never come."""
+    with pytest.raises(ConfigurationError) as caught:
+        APIClient(URL).subscribe(print, CallFinished, kind)
+    assert str(caught.value).startswith(f"the type of event is {shown}; give classes of resilient_client.events")
 
 
 def test_async_on_result_is_refused() -> None:

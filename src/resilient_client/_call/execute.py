@@ -28,6 +28,7 @@ from resilient_client._core.call import Call
 from resilient_client._core.context import CallContext
 from resilient_client._core.deadline import ambient_deadline
 from resilient_client._core.errors import APIError, InvalidRequestError, ResilientClientError
+from resilient_client._core.events import CallFinished
 from resilient_client._core.frames import without_frames
 from resilient_client._core.models import validator_for
 from resilient_client._core.protocols import Handler, Runner
@@ -92,7 +93,7 @@ class Executor:
                 raise wrapped from error
             raise
         else:
-            if runtime.events.active:  # perf: -2.9 % instructions per call, with the other places that ask first
+            if runtime.events.listeners_of[CallFinished]:  # perf: -2.9 % instructions per call, with the other lookups
                 finish.succeeded(request, response)
             return give(call, value, response)
         try:

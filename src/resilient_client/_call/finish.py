@@ -82,6 +82,7 @@ def failed(request: Request, error: APIError) -> APIError:
     _attach_call(error, request)
     if context.advice:
         error.advice = (context.advice,)
+    error.not_retried = context.not_retried
     _emit_finished(request, getattr(error, "status", None), error.kind, error.elapsed)
     return error
 
@@ -168,4 +169,4 @@ def _status_error(request: Request, response: Response) -> APIStatusError:
 
 def _emit_finished(request: Request, status: int | None, kind: ErrorKind | None, elapsed: float) -> None:
     context = request.context
-    context.emit(CallFinished, status=status, kind=kind, attempts=context.attempts, elapsed=elapsed)
+    context.emit(CallFinished, status, kind, context.attempts, elapsed)

@@ -7,6 +7,7 @@ other result. Wrong input raises before anything is sent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from resilient_client._cli.signals import run
 from resilient_client._cli.trace import Trace
 from resilient_client._client.client import APIClient
 from resilient_client._core.call import Call
-from resilient_client._core.errors import APIError, APIStatusError, ConfigurationError, InvalidRequestError
+from resilient_client._core.causes import RefusalCause
+from resilient_client._core.errors import (
+    APIError,
+    APIStatusError,
+    ConfigurationError,
+    InvalidRequestError,
+    RedirectError,
+)
 from resilient_client._core.response import Response
 from resilient_client._core.types import NOT_GIVEN, NotGiven
 from resilient_client._settings.config import FollowRedirects
@@ -32,11 +40,6 @@ _REDIRECTS: dict[str | None, FollowRedirects | NotGiven] = {
     "any": "any",
     "none": None,
 }
-_REMEDIES = {
-    "pass follow_redirects='any'": "give --redirects any",
-    "give idempotency_key='auto' or idempotent=True": "give --idempotency-key auto",
-}
-"""Advice of the library's errors, and the command-line option with the same effect."""
 _EPILOG = (
     "Exit code: 0 below status 400, 1 for any failure, 2 for wrong input (nothing was sent), 130 when interrupted."
 )
@@ -143,10 +146,19 @@ def _send_and_write(api: APIClient, call: Call[Response], *, include: bool, dest
 
 
 def _failed(error: APIError) -> int:
-    sentence = str(error)
-    for python, here in _REMEDIES.items():
-        sentence = sentence.replace(python, here)
-    return print_error(sentence, FAILED)
+    return print_error(str(_with_options(error)), FAILED)
+
+
+def _with_options(error: APIError) -> APIError:
+    """The same error, whose advice names options of the command line where the library's names arguments of Python."""
+    shown = copy(error)
+    if isinstance(error, RedirectError) and error.cross_origin:
+        shown.advice = ("call that origin, or give --redirects any",)
+    elif error.not_retried is RefusalCause.UNSAFE:
+        method = "request" if error.request is None else error.request.method
+        advice = f"not retried: the server may have acted on this {method}; give --idempotency-key auto"
+        shown.advice = (f"{advice} if a repeat is harmless",)
+    return shown
 
 
 async def _send(api: APIClient, call: Call[Response]) -> Response:

@@ -10,7 +10,8 @@ from types import GenericAlias
 from yarl import URL
 
 from resilient_client._core.errors import ConfigurationError
-from resilient_client._core.events import Listener
+from resilient_client._core.events import Event
+from resilient_client._core.listeners import Listener
 from resilient_client._core.protocols import Auth, Middleware, Transport
 from resilient_client._core.randomness import new_generator
 from resilient_client._core.validation import accepts, has_methods, is_async, kind_of, shorten
@@ -61,6 +62,22 @@ def _middleware_fault(middleware: object) -> str:
     if not accepts(middleware, 2):
         return "cannot be called with a request and the next handler"
     return ""
+
+
+def checked_event_types(types: tuple[object, ...]) -> tuple[type[Event], ...]:
+    """Return the types of event that a listener wants.
+
+    Raises:
+        ConfigurationError: One of them is not a class of events.
+    """
+    for each in types:
+        if not (isinstance(each, type) and issubclass(each, Event)):
+            shown = repr(each.__name__) if isinstance(each, type) else kind_of(each)
+            raise ConfigurationError(
+                f"the type of event is {shown}; give classes of resilient_client.events, such as CallFinished, "
+                "or none for all events"
+            )
+    return types  # type: ignore[return-value]  # checked one by one
 
 
 def checked_listener(listener: Listener) -> Listener:

@@ -22,7 +22,7 @@ from resilient_client._core.call import Call
 from resilient_client._core.context import CallContext, ClientContext
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIError, ConfigurationError
-from resilient_client._core.events import EndpointEjected, EndpointRestored, EndpointsResolved, Event
+from resilient_client._core.events import EndpointEjected, EndpointRestored, EndpointsResolved
 from resilient_client._core.protocols import Transport
 from resilient_client._core.request import Request
 from resilient_client._policies.balancing.balancer import Admissions, Balancer
@@ -173,19 +173,14 @@ class EndpointSet:
             fault = str(error)
         except Exception as error:
             fault = type(error).__name__
-        if self._client.events.active:
-            endpoints = tuple(stats.endpoint for stats in self.pool.endpoints)
-            self._emit(EndpointsResolved, ok=not fault, endpoints=endpoints, detail=fault)
+        endpoints = tuple(stats.endpoint for stats in self.pool.endpoints)
+        client = self._client
+        client.emit(EndpointsResolved, client.loop_time(), ok=not fault, endpoints=endpoints, detail=fault)
 
     def _on_change(self, endpoint: Endpoint, reason: str) -> None:
         """Emit an ejection, or without a reason a return, as an event."""
-        if not self._client.events.active:
-            return
+        at = self._client.loop_time()
         if reason:
-            self._emit(EndpointEjected, endpoint=endpoint, reason=reason)
+            self._client.emit(EndpointEjected, at, endpoint, reason)
         else:
-            self._emit(EndpointRestored, endpoint=endpoint)
-
-    def _emit(self, event: Callable[..., Event], **fields: object) -> None:
-        client = self._client
-        client.events.emit(event(client=client.name, at=client.loop_time(), **fields))
+            self._client.emit(EndpointRestored, at, endpoint)

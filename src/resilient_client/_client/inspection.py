@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from resilient_client._client.arguments import checked_listener
+from resilient_client._client.arguments import checked_event_types, checked_listener
 from resilient_client._core.call import Call
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ConfigurationError
-from resilient_client._core.events import Listener
+from resilient_client._core.events import Event
 from resilient_client._policies.balancing.endpoint import EndpointState
 from resilient_client._policies.circuit.circuit import Circuit
 from resilient_client._policies.http.redaction import redact_url
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from resilient_client._client.runtime import Runtime
 
 
+E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Event)
+
+
 class Inspection:
     """The base class of a client with the properties that expose its runtime."""
 
@@ -30,19 +34,47 @@ class Inspection:
     _executor: Executor
     _runtime: Runtime
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Pass every event of this client to ``listener``; see ``resilient_client.events``.
+    @overload
+    def subscribe(self, listener: Callable[[Event], object], /) -> Callable[[], None]: ...
+
+    @overload
+    def subscribe(self, listener: Callable[[E], object], type_: type[E], /) -> Callable[[], None]: ...
+
+    @overload
+    def subscribe(
+        self, listener: Callable[[E | F], object], type_: type[E], second: type[F], /
+    ) -> Callable[[], None]: ...
+
+    @overload  # a type checker cannot express the union of any number of types
+    def subscribe(
+        self,
+        listener: Callable[..., object],
+        type_: type[Event],
+        second: type[Event],
+        third: type[Event],
+        /,
+        *types: type[Event],
+    ) -> Callable[[], None]: ...
+
+    def subscribe(self, listener: Callable[..., object], /, *types: type[Event]) -> Callable[[], None]:
+        """Pass the events of this client to ``listener``; see ``resilient_client.events``.
 
         The listener is called synchronously and must not block. If it raises, the call goes on, and the error is logged
         to ``resilient_client.events``, once per type of error and of event.
+
+        Args:
+            listener: A function of one event.
+            types: The types of event to pass, such as ``CallFinished``. A base class such as ``CallEvent`` stands for
+                all of its events. Events of types that no listener wants are not even built. Default: all types.
 
         Returns:
             A function that ends the subscription. It may be called twice.
 
         Raises:
-            ConfigurationError: The listener is not a function of one event, or is async.
+            ConfigurationError: The listener is not a function of one event, or is async, or one of ``types`` is not a
+                class of events.
         """
-        return self._runtime.events.subscribe(checked_listener(listener))
+        return self._runtime.events.subscribe(checked_listener(listener), *checked_event_types(types))
 
     @property
     def circuits(self) -> Mapping[Endpoint, Circuit]:

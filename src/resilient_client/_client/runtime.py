@@ -11,7 +11,7 @@ import copy
 import random
 from collections.abc import Sequence
 from itertools import product
-from typing import Any, Self
+from typing import Self
 
 from yarl import URL
 
@@ -20,7 +20,8 @@ from resilient_client._core.context import ClientContext
 from resilient_client._core.deadline import SharedTimer
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ClientClosedError, WrongLoopError
-from resilient_client._core.events import CircuitClosed, CircuitHalfOpened, CircuitOpened, Events
+from resilient_client._core.events import CircuitClosed, CircuitHalfOpened, CircuitOpened
+from resilient_client._core.listeners import Events
 from resilient_client._core.protocols import Auth, Handler, Middleware, Transport
 from resilient_client._middleware.chain import Link, standard_chain
 from resilient_client._middleware.coalesce import CoalesceMiddleware
@@ -179,16 +180,13 @@ class Runtime(ClientContext):
         """Emit a circuit's transition as an event. An endpoint that recovered does not get full load at once."""
         if state is CircuitState.CLOSED and self.endpoints is not None:
             self.endpoints.pool.recovered(endpoint, self.loop_time())
-        if not self.events.active:
-            return
         at = self.loop_time() if now is None else now
-        common: dict[str, Any] = {"client": self.name, "at": at, "endpoint": endpoint}
         if state is CircuitState.CLOSED:
-            self.events.emit(CircuitClosed(**common))
+            self.emit(CircuitClosed, at, endpoint)
         elif state is CircuitState.HALF_OPEN:
-            self.events.emit(CircuitHalfOpened(**common))
+            self.emit(CircuitHalfOpened, at, endpoint)
         else:
-            self.events.emit(CircuitOpened(**common, retry_after=circuit.retry_after(at)))
+            self.emit(CircuitOpened, at, endpoint, retry_after=circuit.retry_after(at))
 
 
 async def _idle_within(timer: SharedTimer, seconds: float) -> None:

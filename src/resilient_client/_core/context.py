@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from resilient_client._core.attempt import Attempt
 from resilient_client._core.call import IDEMPOTENT_METHODS, Call, route_of
 from resilient_client._core.clock import clock_of
 from resilient_client._core.deadline import SharedTimer
 from resilient_client._core.endpoint import Endpoint
-from resilient_client._core.events import CallEvent, Events
+from resilient_client._core.events import CallEvent, Event
+from resilient_client._core.listeners import Events
 
 if TYPE_CHECKING:
     import asyncio
 
+    from resilient_client._core.causes import RefusalCause
     from resilient_client._core.response import Response
     from resilient_client._settings.call_settings import CallSettings
+
+
+P = ParamSpec("P")
 
 
 class ClientContext:
@@ -50,6 +55,20 @@ class ClientContext:
         self.clock = clock_of(loop)
         self.timer = SharedTimer(loop)
 
+    def emit(
+        self, event: Callable[Concatenate[str, float, P], Event], at: float, *own: P.args, **named: P.kwargs
+    ) -> None:
+        """Emit an event of this client, unless no listener wants it. Then it is not even built.
+
+        Args:
+            event: The class of the event.
+            at: Loop time.
+            own: What it takes after the attributes of ``Event``.
+            named: More of that, by name.
+        """
+        if self.events.listeners_of[event]:  # type: ignore[index]  # it is a class, whose __init__ is checked here
+            self.events.emit(event(self.name, at, *own, **named))
+
 
 class CallContext:
     """The state of one call, shared by its attempts from start to end.
@@ -68,12 +87,14 @@ class CallContext:
             out.
         open_response: The latest response whose body is still open, until the caller owns it.
         advice: Why there was no further attempt and what would change that. ``""`` if there is nothing to explain.
+        not_retried: Why a retryable failure was not retried, or ``None``.
     """
 
     upstream: Endpoint
     idempotency_key: str | None = None
     open_response: Response | None = None
     advice = ""
+    not_retried: RefusalCause | None = None
 
     def __init__(
         self,
@@ -117,12 +138,23 @@ class CallContext:
             response, self.open_response = self.open_response, None
             response.close_body()
 
-    def emit(self, event: Callable[..., CallEvent], **fields: object) -> None:
-        """Emit an event of this call. Without listeners the event is not even built."""
+    def emit(
+        self,
+        event: Callable[Concatenate[str, float, str, str, Mapping[str, str], P], CallEvent],
+        *own: P.args,
+        **named: P.kwargs,
+    ) -> None:
+        """Emit an event of this call, unless no listener wants it. Then it is not even built.
+
+        Args:
+            event: The class of the event.
+            own: What it takes after the attributes of ``CallEvent``.
+            named: More of that, by name.
+        """
         client, call = self.client, self.call
-        if client.events.active:
-            tags = dict(call.given.get("tags") or {})
-            route = route_of(call.path)
+        if client.events.listeners_of[event]:  # type: ignore[index]  # it is a class, whose __init__ is checked here
+            tags = call.given.get("tags")
+            own_tags = dict(tags) if tags else {}  # a listener may keep and change them
             client.events.emit(
-                event(client=client.name, at=client.loop_time(), method=call.method, route=route, tags=tags, **fields)
+                event(client.name, client.loop_time(), call.method, route_of(call.path), own_tags, *own, **named)
             )

@@ -40,6 +40,7 @@ from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.text import one_line
 
 if TYPE_CHECKING:
+    from resilient_client._core.causes import RefusalCause
     from resilient_client._core.record import AttemptRecord
     from resilient_client._core.request import RequestInfo
     from resilient_client._core.response import Response
@@ -96,6 +97,8 @@ class APIError(ResilientClientError):
         summary: What happened, in words, without the label, the number of attempts and the advice.
         effect: What that means for the server, in words, such as "nothing was sent". ``""`` if that is uncertain.
         advice: Why there was no further attempt, and what would change that. One sentence each.
+        not_retried: Why a retryable failure was not retried, as a value, such as ``BUDGET``. ``None`` after the last of
+            two attempts or more, and if the failure is not retryable.
         kind: What happened, in one word.
         stage: How far the failing attempt had come.
         maybe_processed: Whether the server may have acted. ``False`` means that it certainly did not.
@@ -114,6 +117,7 @@ class APIError(ResilientClientError):
     elapsed = 0.0
     history: tuple[AttemptRecord, ...] = ()
     advice: tuple[str, ...] = ()
+    not_retried: RefusalCause | None = None
     effect = ""
     _kind: ClassVar[ErrorKind] = ErrorKind.UNEXPECTED
     _stage: ClassVar[Stage] = Stage.LOCAL
@@ -312,11 +316,13 @@ class RedirectError(_ResponseError):
 
     Attributes:
         endless: Whether too many redirects followed each other, in a circle or not.
+        cross_origin: Whether it leads to another origin and ``follow_redirects="any"`` would allow that.
     """
 
     _kind = ErrorKind.REDIRECT
     _stage = Stage.STATUS
     endless = False
+    cross_origin = False
 
 
 class InvalidRequestError(APIError, ValueError):

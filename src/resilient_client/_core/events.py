@@ -1,46 +1,31 @@
-"""The events that a client emits to its subscribers. Their names are in the past tense.
+"""The events that a client emits to its listeners. Their names are in the past tense.
 
-Events are only built if there is a listener. An exception in a listener never affects a call. It is logged once per
-type of error and of event: a listener that fails on each event would otherwise fill the log.
+An event is only built if a listener wants its type (``_core.listeners``). The classes are written out: twenty
+dataclasses would take a tenth of this library's import time. They take their values by position as well as by keyword,
+because Python calls a class by position in half the time.
 """
 
 from __future__ import annotations
 
-import inspect
-import logging
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar, Final, TypeAlias
+from collections.abc import Mapping
 
-from typing_extensions import dataclass_transform
-
+from resilient_client._core.causes import HedgeCause, RefusalCause, RejectionCause
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.kinds import ErrorKind
 from resilient_client._core.record import AttemptRecord
 
-logging.getLogger("resilient_client").addHandler(logging.NullHandler())  # a library prints nothing by itself
-_log = logging.getLogger("resilient_client.events")
-_MAX_LOGGED: Final = 100  # kinds of failure that are logged: the types of errors need not be a fixed set
 
+class Event:
+    """The base of all events. ``vars(event)`` is a dict of its attributes, in the order in which it takes them.
 
-@dataclass_transform(kw_only_default=True)
-class _Record:
-    """A minimal dataclass. Twenty real dataclasses would take a tenth of this library's import time."""
+    Attributes:
+        client: The name of the client.
+        at: Loop time.
+    """
 
-    _names: ClassVar[frozenset[str]] = frozenset()
-    _defaults: ClassVar[dict[str, object]] = {}
-
-    def __init_subclass__(cls) -> None:
-        own = cls.__annotations__
-        cls._names |= own.keys()
-        cls._defaults = cls._defaults | {name: getattr(cls, name) for name in own if hasattr(cls, name)}
-
-    def __init__(self, **attributes: Any) -> None:
-        values = self._defaults | attributes
-        if values.keys() != self._names:
-            names, wrong = (", ".join(sorted(some)) for some in (self._names, self._names ^ values.keys()))
-            raise TypeError(f"{type(self).__name__} takes {names}; missing or unknown: {wrong}")
-        self.__dict__.update(values)
+    def __init__(self, client: str, at: float) -> None:
+        self.client = client
+        self.at = at
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and vars(other) == vars(self)
@@ -49,18 +34,6 @@ class _Record:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
-
-
-class Event(_Record):
-    """The base of all events. Each event takes its attributes as keywords, and ``vars(event)`` is a dict of them.
-
-    Attributes:
-        client: The name of the client.
-        at: Loop time.
-    """
-
-    client: str
-    at: float
 
 
 class CallEvent(Event):
@@ -72,9 +45,12 @@ class CallEvent(Event):
         tags: The caller's labels for the call.
     """
 
-    method: str
-    route: str
-    tags: Mapping[str, str] = MappingProxyType({})
+    def __init__(self, client: str, at: float, method: str, route: str, tags: Mapping[str, str]) -> None:
+        self.client = client  # not by super(): most events are built here
+        self.at = at
+        self.method = method
+        self.route = route
+        self.tags = tags
 
 
 class AttemptStarted(CallEvent):
@@ -87,8 +63,19 @@ class AttemptStarted(CallEvent):
         endpoint: The endpoint to be called.
     """
 
-    number: int
-    endpoint: Endpoint
+    def __init__(
+        self,
+        client: str,
+        at: float,
+        method: str,
+        route: str,
+        tags: Mapping[str, str],
+        number: int,
+        endpoint: Endpoint,
+    ) -> None:
+        super().__init__(client, at, method, route, tags)
+        self.number = number
+        self.endpoint = endpoint
 
 
 class AttemptFinished(CallEvent):
@@ -98,7 +85,17 @@ class AttemptFinished(CallEvent):
     history or of the number of attempts.
     """
 
-    record: AttemptRecord
+    def __init__(
+        self,
+        client: str,
+        at: float,
+        method: str,
+        route: str,
+        tags: Mapping[str, str],
+        record: AttemptRecord,
+    ) -> None:
+        super().__init__(client, at, method, route, tags)
+        self.record = record
 
 
 class RetryScheduled(CallEvent):
@@ -108,23 +105,54 @@ class RetryScheduled(CallEvent):
         number: The number of the attempt that failed.
         delay: Seconds until the next attempt.
         reason: Why there is another attempt, in a few words.
+        kind: The kind of that failure.
     """
 
-    number: int
-    delay: float
-    reason: str
+    def __init__(
+        self,
+        client: str,
+        at: float,
+        method: str,
+        route: str,
+        tags: Mapping[str, str],
+        number: int,
+        delay: float,
+        reason: str,
+        kind: ErrorKind,
+    ) -> None:
+        super().__init__(client, at, method, route, tags)
+        self.number = number
+        self.delay = delay
+        self.reason = reason
+        self.kind = kind
 
 
 class RetryRefused(CallEvent):
     """A retryable failure is not retried: attempts, budget or time are used up, or a repeat is not safe.
 
+    Not emitted after the last of two attempts or more: ``CallFinished.attempts`` tells enough.
+
     Attributes:
         number: The number of the attempt that failed.
-        reason: Why there is no further attempt.
+        reason: Why there is no further attempt, in words.
+        cause: The same as a value.
     """
 
-    number: int
-    reason: str
+    def __init__(
+        self,
+        client: str,
+        at: float,
+        method: str,
+        route: str,
+        tags: Mapping[str, str],
+        number: int,
+        reason: str,
+        cause: RefusalCause,
+    ) -> None:
+        super().__init__(client, at, method, route, tags)
+        self.number = number
+        self.reason = reason
+        self.cause = cause
 
 
 class HedgeStarted(CallEvent):
@@ -133,10 +161,24 @@ class HedgeStarted(CallEvent):
     Attributes:
         waited: Seconds since the first attempt of this step of the retry began.
         reason: Why the hedge was started, in a few words.
+        cause: The same as a value.
     """
 
-    waited: float
-    reason: str
+    def __init__(
+        self,
+        client: str,
+        at: float,
+        method: str,
+        route: str,
+        tags: Mapping[str, str],
+        waited: float,
+        reason: str,
+        cause: HedgeCause,
+    ) -> None:
+        super().__init__(client, at, method, route, tags)
+        self.waited = waited
+        self.reason = reason
+        self.cause = cause
 
 
 class CallFinished(CallEvent):
@@ -149,22 +191,46 @@ class CallFinished(CallEvent):
         elapsed: Seconds the call took.
     """
 
-    status: int | None
-    kind: ErrorKind | None
-    attempts: int
-    elapsed: float
+    def __init__(
+        self,
+        client: str,
+        at: float,
+        method: str,
+        route: str,
+        tags: Mapping[str, str],
+        status: int | None,
+        kind: ErrorKind | None,
+        attempts: int,
+        elapsed: float,
+    ) -> None:
+        super().__init__(client, at, method, route, tags)
+        self.status = status
+        self.kind = kind
+        self.attempts = attempts
+        self.elapsed = elapsed
 
 
 class CallRejected(CallEvent):
     """An attempt was rejected on our side. Nothing was sent.
 
     Attributes:
-        reason: The policy that rejected it: ``circuit_open``, ``bulkhead_full`` or ``rate_limited``.
+        cause: The policy that rejected it.
         endpoint: The endpoint that would have been called.
     """
 
-    reason: str
-    endpoint: Endpoint
+    def __init__(
+        self,
+        client: str,
+        at: float,
+        method: str,
+        route: str,
+        tags: Mapping[str, str],
+        cause: RejectionCause,
+        endpoint: Endpoint,
+    ) -> None:
+        super().__init__(client, at, method, route, tags)
+        self.cause = cause
+        self.endpoint = endpoint
 
 
 class CallCoalesced(CallEvent):
@@ -174,7 +240,9 @@ class CallCoalesced(CallEvent):
         waiters: The number of calls that share the request now, this one included.
     """
 
-    waiters: int
+    def __init__(self, client: str, at: float, method: str, route: str, tags: Mapping[str, str], waiters: int) -> None:
+        super().__init__(client, at, method, route, tags)
+        self.waiters = waiters
 
 
 class FallbackUsed(CallEvent):
@@ -186,9 +254,21 @@ class FallbackUsed(CallEvent):
         detail: Why the fallback failed, in one word, or ``""`` if it did not.
     """
 
-    kind: ErrorKind
-    ok: bool
-    detail: str = ""
+    def __init__(
+        self,
+        client: str,
+        at: float,
+        method: str,
+        route: str,
+        tags: Mapping[str, str],
+        kind: ErrorKind,
+        ok: bool,
+        detail: str = "",
+    ) -> None:
+        super().__init__(client, at, method, route, tags)
+        self.kind = kind
+        self.ok = ok
+        self.detail = detail
 
 
 class TokenRefreshed(Event):
@@ -199,8 +279,10 @@ class TokenRefreshed(Event):
         detail: Why there are none, or ``""``.
     """
 
-    ok: bool
-    detail: str = ""
+    def __init__(self, client: str, at: float, ok: bool, detail: str = "") -> None:
+        super().__init__(client, at)
+        self.ok = ok
+        self.detail = detail
 
 
 class EndpointPaused(Event):
@@ -211,8 +293,10 @@ class EndpointPaused(Event):
         seconds: The length of the pause, from now.
     """
 
-    endpoint: Endpoint
-    seconds: float
+    def __init__(self, client: str, at: float, endpoint: Endpoint, seconds: float) -> None:
+        super().__init__(client, at)
+        self.endpoint = endpoint
+        self.seconds = seconds
 
 
 class CircuitEvent(Event):
@@ -222,7 +306,9 @@ class CircuitEvent(Event):
         endpoint: The endpoint that the circuit protects.
     """
 
-    endpoint: Endpoint
+    def __init__(self, client: str, at: float, endpoint: Endpoint) -> None:
+        super().__init__(client, at)
+        self.endpoint = endpoint
 
 
 class CircuitOpened(CircuitEvent):
@@ -232,7 +318,9 @@ class CircuitOpened(CircuitEvent):
         retry_after: Seconds until the endpoint is tried again, or ``None`` if that is not known.
     """
 
-    retry_after: float | None
+    def __init__(self, client: str, at: float, endpoint: Endpoint, retry_after: float | None) -> None:
+        super().__init__(client, at, endpoint)
+        self.retry_after = retry_after
 
 
 class CircuitHalfOpened(CircuitEvent):
@@ -251,8 +339,10 @@ class EndpointEjected(Event):
         reason: Why it was ejected, in a few words.
     """
 
-    endpoint: Endpoint
-    reason: str
+    def __init__(self, client: str, at: float, endpoint: Endpoint, reason: str) -> None:
+        super().__init__(client, at)
+        self.endpoint = endpoint
+        self.reason = reason
 
 
 class EndpointRestored(Event):
@@ -262,7 +352,9 @@ class EndpointRestored(Event):
         endpoint: The endpoint that was restored.
     """
 
-    endpoint: Endpoint
+    def __init__(self, client: str, at: float, endpoint: Endpoint) -> None:
+        super().__init__(client, at)
+        self.endpoint = endpoint
 
 
 class EndpointsResolved(Event):
@@ -274,57 +366,8 @@ class EndpointsResolved(Event):
         detail: Why resolving failed, or ``""``.
     """
 
-    ok: bool
-    endpoints: tuple[Endpoint, ...]
-    detail: str = ""
-
-
-Listener: TypeAlias = Callable[[Event], object]
-
-
-class Events:
-    """The listeners of one client."""
-
-    __slots__ = ("_listeners", "_logged", "active")
-
-    def __init__(self) -> None:
-        self._listeners: tuple[Listener, ...] = ()
-        self._logged: set[tuple[int, type, type]] = set()  # listener, error, event
-        self.active = False
-
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Pass every event from now on to ``listener``. It is called synchronously and must not block.
-
-        Returns:
-            A function that ends the subscription. It may be called twice.
-        """
-        self._listeners = (*self._listeners, listener)
-        self.active = True
-
-        def unsubscribe() -> None:
-            self._listeners = tuple(known for known in self._listeners if known is not listener)
-            self._logged = {kind for kind in self._logged if kind[0] != id(listener)}  # another may get its id
-            self.active = bool(self._listeners)
-
-        return unsubscribe
-
-    def emit(self, event: Event) -> None:
-        """Pass the event to all listeners. Check ``active`` first, to avoid building events without listeners."""
-        for listener in self._listeners:
-            try:
-                if inspect.iscoroutine(returned := listener(event)):
-                    returned.close()  # otherwise Python would warn that it was never awaited
-                    raise TypeError("the listener is async, and is not awaited; give a plain function")
-            except Exception as error:
-                self._log_once(listener, event, error)
-
-    def _log_once(self, listener: Listener, event: Event, error: Exception) -> None:
-        kind = id(listener), type(error), type(event)
-        if kind in self._logged or len(self._logged) >= _MAX_LOGGED:
-            return
-        self._logged.add(kind)
-        _log.exception(
-            "a listener failed on %s with %s; the call goes on, and further failures of this kind are not logged",
-            type(event).__name__,
-            type(error).__name__,
-        )
+    def __init__(self, client: str, at: float, ok: bool, endpoints: tuple[Endpoint, ...], detail: str = "") -> None:
+        super().__init__(client, at)
+        self.ok = ok
+        self.endpoints = endpoints
+        self.detail = detail

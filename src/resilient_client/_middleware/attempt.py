@@ -43,8 +43,8 @@ class AttemptMiddleware:
         number = history[-1].number + 1 if history else 1
         attempt = request.attempt = Attempt(number, request.endpoint, began - context.started_clock)
         history.append(attempt)
-        if client.events.active:
-            context.emit(AttemptStarted, number=number, endpoint=attempt.endpoint)
+        if client.events.listeners_of[AttemptStarted]:
+            context.emit(AttemptStarted, number, attempt.endpoint)
         timeout = attempt.timeout = TaskTimeout(client.timer, ends_at)
         try:
             response = await call_next(request)
@@ -67,8 +67,8 @@ class AttemptMiddleware:
             if response.status >= 400:
                 attempt.kind, attempt.stage = kind_of_status(response.status), Stage.STATUS
                 attempt.error = f"status {response.status}"
-            if client.events.active:
-                _emit_finished(request, attempt)
+            if client.events.listeners_of[AttemptFinished]:
+                context.emit(AttemptFinished, attempt.record())
             return response
         finally:
             timeout.close()
@@ -128,5 +128,5 @@ def _note_failure(attempt: Attempt, failure: APIError) -> None:
 
 
 def _emit_finished(request: Request, attempt: Attempt) -> None:
-    if request.context.client.events.active:
-        request.context.emit(AttemptFinished, record=attempt.record())
+    if request.context.client.events.listeners_of[AttemptFinished]:
+        request.context.emit(AttemptFinished, attempt.record())

@@ -118,10 +118,7 @@ class AuthMiddleware:
         except Exception as error:
             renewed, detail = False, type(error).__name__
         self._generation += renewed
-        if context.client.events.active:
-            context.client.events.emit(
-                TokenRefreshed(client=context.client.name, at=context.client.loop_time(), ok=renewed, detail=detail)
-            )
+        context.client.emit(TokenRefreshed, context.client.loop_time(), ok=renewed, detail=detail)
         return renewed
 
 

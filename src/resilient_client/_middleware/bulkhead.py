@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 
+from resilient_client._core.causes import RejectionCause
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIError, BulkheadFullError
 from resilient_client._core.events import CallRejected
@@ -82,7 +83,7 @@ async def _wait(request: Request, permits: Permits) -> None:
     else:
         reason = f"no permit came free in {max_wait:.3g} s"
     endpoint = request.endpoint
-    request.context.emit(CallRejected, reason="bulkhead_full", endpoint=endpoint)
+    request.context.emit(CallRejected, cause=RejectionCause.BULKHEAD_FULL, endpoint=endpoint)
     raise BulkheadFullError(
         f"{reason}: {permits.in_use} of {permits.limit} permits of {endpoint} are in use and {permits.waiting} wait",
         label=request.label,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from resilient_client._core.causes import RejectionCause
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import APIConnectionError, APIError, CircuitOpenError
 from resilient_client._core.events import CallRejected
@@ -87,7 +88,7 @@ def _blames_upstream(error: BaseException, request: Request, waited: float) -> b
 
 def _refused(request: Request, circuit: Circuit, now: float) -> CircuitOpenError:
     context = request.context
-    context.emit(CallRejected, reason="circuit_open", endpoint=request.endpoint)
+    context.emit(CallRejected, cause=RejectionCause.CIRCUIT_OPEN, endpoint=request.endpoint)
     wait = circuit.retry_after(now)
     when = "" if wait is None else f"; it is tried again in {wait:.3g} s"
     return CircuitOpenError(

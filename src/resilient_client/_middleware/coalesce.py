@@ -146,6 +146,7 @@ class _SharedFlight:
                 copied.elapsed = caller.elapsed - copied.started
             caller.history.append(copied)
         caller.advice = flight.advice
+        caller.not_retried = flight.not_retried
 
 
 def _clipped(limits: TimeLimits, total: float) -> TimeLimits:

@@ -8,6 +8,7 @@ one that admits. Nothing that was sent is ever repeated. Which endpoint is picke
 
 from __future__ import annotations
 
+from resilient_client._core.causes import RejectionCause
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import (
     APIConnectionError,
@@ -61,7 +62,7 @@ class EndpointMiddleware:
 
     def _none_admits(self, request: Request) -> CircuitOpenError:
         context, balancer = request.context, self._balancer
-        context.emit(CallRejected, reason="circuit_open", endpoint=request.endpoint)
+        context.emit(CallRejected, cause=RejectionCause.CIRCUIT_OPEN, endpoint=request.endpoint)
         wait = balancer.retry_after(context.client.loop_time())
         count = len(balancer.endpoint_pool.endpoints)
         when = "" if wait is None else f"; the first is tried again in {wait:.3g} s"

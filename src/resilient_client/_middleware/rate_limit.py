@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable
 
+from resilient_client._core.causes import RejectionCause
 from resilient_client._core.deadline import RESOLUTION
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import LocalRateLimitError
@@ -81,14 +82,13 @@ class RateLimitMiddleware:
         now, seconds = client.loop_time(), min(requested, self._settings.max_pause)
         if gate.bucket.pause(now, now + seconds):
             gate.advance(now)
-            if client.events.active:
-                client.events.emit(EndpointPaused(client=client.name, at=now, endpoint=endpoint, seconds=seconds))
+            client.emit(EndpointPaused, now, endpoint, seconds)
 
 
 def _rejection(request: Request, bucket: TokenBucket, latest: float) -> LocalRateLimitError:
     now = request.context.client.loop_time()
     due = bucket.due_in(now)
-    request.context.emit(CallRejected, reason="rate_limited", endpoint=request.endpoint)
+    request.context.emit(CallRejected, cause=RejectionCause.RATE_LIMITED, endpoint=request.endpoint)
     return LocalRateLimitError(
         f"the next slot of the rate limit of {request.endpoint} is due in {due:.3g} s, "
         f"and the attempt may wait {max(0.0, latest - now):.3g} s",

@@ -64,5 +64,7 @@ def _refused(refusal: Refusal, request: Request, response: Response) -> Redirect
     error = RedirectError(
         f"the redirect {response.status} is not followed: {refusal.reason}", response=response, label=request.label
     )
-    error.endless = refusal.endless
+    error.endless, error.cross_origin = refusal.endless, refusal.cross_origin
+    if refusal.advice:
+        error.advice = (refusal.advice,)
     return error

@@ -243,11 +243,11 @@ class _RetriedCall:
         )
         if isinstance(decision, Repeat):
             self._delay, self._paid = decision
-            context.emit(RetryScheduled, number=context.attempts, delay=decision.delay, reason=fault.summary)
+            context.emit(RetryScheduled, context.attempts, decision.delay, fault.summary, fault.kind)
             return True
-        context.advice = decision.reason
-        if decision.reason:
-            context.emit(RetryRefused, number=context.attempts, reason=decision.reason)
+        context.advice, context.not_retried = decision.reason, decision.cause
+        if decision.cause is not None:
+            context.emit(RetryRefused, context.attempts, decision.reason, decision.cause)
         return False
 
     def _backoff(self, outcome: Response | APIError, state: RetryCallState | None, throttled: bool) -> float:

@@ -25,6 +25,9 @@ from resilient_client.simulation._stats import CallStats, count
 WriteLine = Callable[[str], object]
 """Writes one line of the trace."""
 
+COUNTED = (AttemptFinished, CallFinished, CircuitEvent, RetryScheduled, RetryRefused)
+"""The types of event that the counters use."""
+
 _NOTHING_SENT = frozenset({ErrorKind.CIRCUIT_OPEN, ErrorKind.REJECTED})
 _STATES = {
     CircuitOpened: CircuitState.OPEN,

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from resilient_client.simulation import _invariants
 from resilient_client.simulation._caller_group import CallerGroup
-from resilient_client.simulation._client_counters import ClientCounters, Transition, WriteLine
+from resilient_client.simulation._client_counters import COUNTED, ClientCounters, Transition, WriteLine
 from resilient_client.simulation._distributions import draw_of
 from resilient_client.simulation._replica import Replica
 from resilient_client.simulation._report import Run
@@ -154,7 +154,7 @@ class _Simulation:
         counters.api = owner.client(
             f"http://{called}", name=name, config=owner.config, transport=wire, rng=self._random(f"client {name}")
         )
-        counters.api.subscribe(counters.on_event)
+        counters.api.subscribe(counters.on_event, *COUNTED)
         self._clients.append(counters)
         self._wires.append(wire)
         return counters

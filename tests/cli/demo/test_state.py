@@ -28,6 +28,8 @@ from resilient_client.events import (
     CircuitHalfOpened,
     CircuitOpened,
     Event,
+    RefusalCause,
+    RejectionCause,
     RetryRefused,
     RetryScheduled,
     TokenRefreshed,
@@ -35,6 +37,7 @@ from resilient_client.events import (
 
 URL = "http://127.0.0.1:1002"
 PAYMENT = Endpoint.of(URL)
+FAILED = ErrorKind.SERVER_ERROR
 CIRCUIT: dict[str, Any] = {"client": "orders", "at": 103.0, "endpoint": PAYMENT}
 
 
@@ -69,7 +72,7 @@ def test_attempt_is_counted_as_sent_and_in_flight(counters: UpstreamCounters) ->
 def test_refused_attempt_is_not_counted_as_sent(counters: UpstreamCounters) -> None:
     """The client emits its start, the refusal and its end. Nothing reached the wire."""
     record = start(counters)
-    count_event(counters, CallRejected(**call(), reason="circuit_open", endpoint=PAYMENT))
+    count_event(counters, CallRejected(**call(), cause=RejectionCause.CIRCUIT_OPEN, endpoint=PAYMENT))
     count_event(counters, AttemptFinished(**call(), record=record))
     sent = counters.sent
     assert (sent.total, counters.in_flight, sum(sent.cells), sent.per_second(101.0)) == (0, 0, 0, 0)
@@ -90,8 +93,8 @@ def test_calls_are_counted_by_outcome(counters: UpstreamCounters) -> None:
 
 def test_denied_retries_are_counted(counters: UpstreamCounters) -> None:
     """A scheduled retry is not a denied one. Unrelated events are ignored."""
-    count_event(counters, RetryScheduled(**call(), number=1, delay=0.1, reason="status 503"))
-    count_event(counters, RetryRefused(**call(), number=1, reason="not retried: no budget"))
+    count_event(counters, RetryScheduled(**call(), number=1, delay=0.1, reason="status 503", kind=FAILED))
+    count_event(counters, RetryRefused(**call(), number=1, reason="not retried: no budget", cause=RefusalCause.BUDGET))
     count_event(counters, TokenRefreshed(client="orders", at=101.0, ok=True))
     assert counters.retries_denied == 1
 
@@ -148,19 +151,32 @@ def add(journal: Journal, event: Event) -> None:
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        (RetryScheduled(**call(), number=1, delay=1.21, reason="status 503"), "~ #7 status 503; retry in 1.21 s"),
-        (RetryScheduled(**call(), number=1, delay=0.118, reason="a"), "~ #7 a; retry in 118 ms"),
-        (RetryScheduled(**call(), number=1, delay=0.0, reason="a"), "~ #7 a; retry at once"),
         (
-            RetryRefused(**call(), number=1, reason="not retried: the retry budget of this upstream is empty"),
+            RetryScheduled(**call(), number=1, delay=1.21, reason="status 503", kind=FAILED),
+            "~ #7 status 503; retry in 1.21 s",
+        ),
+        (RetryScheduled(**call(), number=1, delay=0.118, reason="a", kind=ErrorKind.DNS), "~ #7 a; retry in 118 ms"),
+        (RetryScheduled(**call(), number=1, delay=0.0, reason="a", kind=ErrorKind.DNS), "~ #7 a; retry at once"),
+        (
+            RetryRefused(
+                **call(),
+                number=1,
+                reason="not retried: the retry budget of this upstream is empty",
+                cause=RefusalCause.BUDGET,
+            ),
             "x #7 not retried: the retry budget is empty",
         ),
         (
-            RetryRefused(**call(), number=1, reason=f"not retried: the circuit of {URL} is open for another 1 s"),
+            RetryRefused(
+                **call(),
+                number=1,
+                reason=f"not retried: the circuit of {URL} is open for another 1 s",
+                cause=RefusalCause.CIRCUIT_OPEN,
+            ),
             "x #7 not retried: the circuit is open for another 1 s",
         ),
         (
-            CallRejected(**call(), reason="circuit_open", endpoint=PAYMENT),
+            CallRejected(**call(), cause=RejectionCause.CIRCUIT_OPEN, endpoint=PAYMENT),
             "- #7 refused by the open circuit: nothing sent",
         ),
         (
@@ -194,11 +210,12 @@ def test_journal_ignores_uninteresting_call_ends(kind: ErrorKind | None, attempt
 
 
 def test_journal_folds_entries_of_the_same_kind() -> None:
-    """The first text is kept with the count. Reasons that differ in numbers only are the same kind."""
+    """The first text is kept with the count. Reasons with the same cause are the same kind."""
     journal = Journal()
     for order in range(3):
         reason = f"not retried: a pause of 1.0{order} s does not fit into the 0.{order} s left"
-        add(journal, RetryRefused(**call(order, 103.0 + order / 10), number=1, reason=reason))
+        fields = call(order, 103.0 + order / 10)
+        add(journal, RetryRefused(**fields, number=1, reason=reason, cause=RefusalCause.DEADLINE))
     (entry,) = journal.entries
     assert (entry.count, entry.text[:2], entry.at) == (3, "#0", 3.0)
 
@@ -207,7 +224,7 @@ def test_journal_starts_a_new_entry_after_the_fold_time() -> None:
     """Otherwise a long outage would be a single entry at its beginning."""
     journal = Journal()
     for at in (103.0, 103.0 + FOLD_SECONDS):
-        add(journal, CallRejected(**call(at=at), reason="circuit_open", endpoint=PAYMENT))
+        add(journal, CallRejected(**call(at=at), cause=RejectionCause.CIRCUIT_OPEN, endpoint=PAYMENT))
     assert [entry.count for entry in journal.entries] == [1, 1]
 
 

@@ -11,7 +11,7 @@ from resilient_client._core.body import Body
 from resilient_client._core.call import Call
 from resilient_client._core.context import CallContext, ClientContext
 from resilient_client._core.endpoint import Endpoint
-from resilient_client._core.events import Events
+from resilient_client._core.listeners import Events
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._settings.call_settings import CallSettings

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from resilient_client import AttemptRecord, Endpoint, ErrorKind
 from resilient_client._cli.trace import event_lines
+from resilient_client._core.causes import RefusalCause
 from resilient_client._core.events import (
     AttemptFinished,
     AttemptStarted,
@@ -21,8 +24,10 @@ from resilient_client._core.events import (
 from resilient_client._core.timings import Timings
 
 END = Endpoint("https", "api.example.com", 443)
-CALL = {"client": "c", "at": 0.0, "method": "GET", "route": "/"}
-CIRCUIT = {"client": "c", "at": 0.0, "endpoint": END}
+CALL: dict[str, Any] = {"client": "c", "at": 0.0, "method": "GET", "route": "/", "tags": {}}
+RETRY: dict[str, Any] = {"number": 1, "reason": "status 503", "kind": ErrorKind.SERVER_ERROR}
+REFUSAL: dict[str, Any] = {"number": 3, "reason": "not retried: no time", "cause": RefusalCause.DEADLINE}
+CIRCUIT: dict[str, Any] = {"client": "c", "at": 0.0, "endpoint": END}
 
 
 def record(**values: object) -> AttemptRecord:
@@ -39,8 +44,14 @@ def printed(event: Event, *, bars: bool = False) -> list[str]:
     ("event", "expected"),
     [
         (AttemptStarted(**CALL, number=2, endpoint=END), "attempt 2 to https://api.example.com"),
-        (RetryScheduled(**CALL, number=1, delay=0.142, reason="status 503"), "↻ attempt 2 in 142 ms: status 503"),
-        (RetryRefused(**CALL, number=3, reason="not retried: no time"), "■ not retried: no time"),
+        (
+            RetryScheduled(**CALL, **RETRY, delay=0.142),
+            "↻ attempt 2 in 142 ms: status 503",
+        ),
+        (
+            RetryRefused(**CALL, **REFUSAL),
+            "■ not retried: no time",
+        ),
         (CircuitOpened(**CIRCUIT, retry_after=5.0), "⊘ the circuit of https://api.example.com opened for 5.00 s"),
         (CircuitOpened(**CIRCUIT, retry_after=None), "⊘ the circuit of https://api.example.com opened"),
         (CircuitHalfOpened(**CIRCUIT), "◑ the circuit of https://api.example.com lets probes through"),

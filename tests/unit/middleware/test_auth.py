@@ -8,8 +8,9 @@ from tests.unit.auth.support import Upstream, others, reply_to, request_to, sett
 from resilient_client._core.body import Body
 from resilient_client._core.deadline import ambient_deadline, deadline
 from resilient_client._core.errors import APIConnectionError, APIError, ConfigurationError
-from resilient_client._core.events import Event, Events, TokenRefreshed
+from resilient_client._core.events import Event, TokenRefreshed
 from resilient_client._core.kinds import ErrorKind, Stage
+from resilient_client._core.listeners import Events
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._middleware.auth import AuthMiddleware

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +40,6 @@ _STATES: Final[dict[type[Event], CircuitState]] = {
     CircuitClosed: CircuitState.CLOSED,
 }
 _PRECEDENCE: Final = (CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN)
-_NUMBER: Final = re.compile(r"[\d.]+")
 
 
 class EventCounter:
@@ -202,11 +200,11 @@ class _Description(NamedTuple):
 def _describe(event: Event) -> _Description | None:
     order = event.tags["order"] if isinstance(event, CallEvent) else ""
     match event:
-        case RetryScheduled(reason=reason, delay=delay):
+        case RetryScheduled(reason=reason, delay=delay, kind=kind):
             when = f"in {format_seconds(delay)}" if delay else "at once"
-            return _Description("~", f"{order} {reason}; retry {when}", f"retry {reason}")
-        case RetryRefused(reason=reason):
-            return _Description("x", f"{order} {reason}", _NUMBER.sub("", reason))
+            return _Description("~", f"{order} {reason}; retry {when}", f"retry {kind}")
+        case RetryRefused(reason=reason, cause=cause):
+            return _Description("x", f"{order} {reason}", f"not retried {cause}")
         case CallRejected():
             return _Description("-", f"{order} refused by the open circuit: nothing sent", "refused")
         case CallFinished(kind=kind, attempts=attempts) if attempts > 1 and kind is not None:

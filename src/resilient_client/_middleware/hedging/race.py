@@ -18,6 +18,7 @@ import math
 from contextvars import copy_context
 
 from resilient_client._core.attempt import Attempt
+from resilient_client._core.causes import HedgeCause
 from resilient_client._core.deadline import RESOLUTION, SharedTimer, TaskTimeout
 from resilient_client._core.errors import APIError, CallRejectedError
 from resilient_client._core.events import AttemptFinished, HedgeStarted
@@ -156,7 +157,8 @@ class Race:
         if not queued and not self._late:
             self._late = True
             route.late(self._number, self._delay, self._hedging)
-        if queued or not route.is_worthwhile(waited) or not self._start(f"no answer after {waited:.3g} s", RETRY_COST):
+        reason = f"no answer after {waited:.3g} s"
+        if queued or not route.is_worthwhile(waited) or not self._start(reason, HedgeCause.LATE, RETRY_COST):
             self._step *= 2
         if self._started < self._hedging.max_hedges:
             self._waited += self._step
@@ -165,7 +167,7 @@ class Race:
     def _consider_again(self, after: float) -> None:
         self._handle = self._timer.loop.call_later(after, self._wait_iterations, LOOP_ITERATIONS, context=self._context)
 
-    def _start(self, reason: str, cost: float) -> bool:
+    def _start(self, reason: str, cause: HedgeCause, cost: float) -> bool:
         """Start one more attempt, if the race is still open and the budgets allow it; returns whether it started."""
         if self._closed or self._winner is not None or self._started >= self._hedging.max_hedges:
             return False
@@ -175,7 +177,7 @@ class Race:
         self._started += 1
         first, context = self._request, self._request.context
         self._newest_began = context.elapsed
-        context.emit(HedgeStarted, waited=self._newest_began - first.attempt.started, reason=reason)
+        context.emit(HedgeStarted, self._newest_began - first.attempt.started, reason, cause)
         hedge = self._newest = Request(first.method, self._url, self._headers.copy(), first.body, context)
         # The task gets the context of the call: every path that leads here runs in it.
         task = loop.create_task(_as_coroutine(hedge, self._call_next))
@@ -230,7 +232,11 @@ class Race:
             self._failures.insert(0, (request, outcome))  # the last *real* failure says more, and stands last
         else:
             self._failures.append((request, outcome))
-        if fault is not None and calls_for_next(outcome, fault) and self._start(fault.summary, cost_of_next(fault)):
+        if (
+            fault is not None
+            and calls_for_next(outcome, fault)
+            and self._start(fault.summary, HedgeCause.FAILED, cost_of_next(fault))
+        ):
             self._begin_delay_again()
 
     def _begin_delay_again(self) -> None:
@@ -310,7 +316,7 @@ class Race:
         if attempt is not None and attempt.is_running and winner.status is not None:
             attempt.kind = ErrorKind.CANCELLED
             attempt.error = f"lost to attempt {winner.number}"
-            self._request.context.emit(AttemptFinished, record=attempt.record())
+            self._request.context.emit(AttemptFinished, attempt.record())
 
 
 async def _as_coroutine(request: Request, call_next: Handler) -> Response:

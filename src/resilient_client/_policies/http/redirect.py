@@ -41,12 +41,16 @@ class Refusal(NamedTuple):
     """A redirect that is not followed.
 
     Attributes:
-        reason: Why, and what to do about it.
+        reason: Why.
         endless: Whether too many redirects followed each other.
+        cross_origin: Whether only the mode forbids it, because it leads to another origin.
+        advice: What to do about it, unless the reason says so.
     """
 
     reason: str
     endless: bool = False
+    cross_origin: bool = False
+    advice: str = ""
 
 
 def next_hop(
@@ -92,7 +96,9 @@ def next_hop(
     same_origin = Endpoint.of(target) == Endpoint.of(url)
     if not same_origin and mode == "same-origin":
         return Refusal(
-            f"it leads to another origin, {target.origin()}; call that origin, or pass follow_redirects='any'"
+            f"it leads to another origin, {target.origin()}",
+            cross_origin=True,
+            advice="call that origin, or pass follow_redirects='any'",
         )
     if url.scheme == "https" and target.scheme == "http":
         return Refusal("it leads from https to http; nothing is sent unencrypted that began encrypted")

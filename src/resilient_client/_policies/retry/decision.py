@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
 
+from resilient_client._core.causes import RefusalCause
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.kinds import ErrorKind
 from resilient_client._policies.classify import Fault
@@ -39,9 +40,11 @@ class GiveUp(NamedTuple):
 
     Attributes:
         reason: Why, for the error message. ``""`` if the failure needs no further explanation.
+        cause: The same as a value, or ``None``.
     """
 
-    reason: str
+    reason: str = ""
+    cause: RefusalCause | None = None
 
 
 class RetryState(NamedTuple):
@@ -92,7 +95,7 @@ def decide(
         rng: The random generator.
     """
     if not fault.retryable or fault.rejected:
-        return GiveUp("")
+        return GiveUp()
     if (refusal := _repeat_refused(fault, state, settings)) is not None:
         return refusal
     if fault.stale:
@@ -101,7 +104,8 @@ def decide(
     if state.retry_after is not None and state.retry_after > settings.max_retry_after:
         return GiveUp(
             f"not retried: the server asks to wait {state.retry_after:g} s, "
-            f"above max_retry_after={settings.max_retry_after:g} s"
+            f"above max_retry_after={settings.max_retry_after:g} s",
+            RefusalCause.RETRY_AFTER,
         )
     delay = backoff_delay()
     if state.retry_after is not None:
@@ -109,10 +113,13 @@ def decide(
     remaining = state.deadline - state.now
     # A delay that ends at the deadline is useless, too: no time would be left for the attempt.
     if delay >= remaining:
-        return GiveUp(f"not retried: a pause of {delay:.3g} s does not fit into the {remaining:.3g} s left")
+        return GiveUp(
+            f"not retried: a pause of {delay:.3g} s does not fit into the {remaining:.3g} s left",
+            RefusalCause.DEADLINE,
+        )
     if delay < state.rejects_for:
         rest = "" if math.isinf(state.rejects_for) else f" for another {state.rejects_for:.3g} s"
-        return GiveUp(f"not retried: the circuit of {state.target} is open{rest}")
+        return GiveUp(f"not retried: the circuit of {state.target} is open{rest}", RefusalCause.CIRCUIT_OPEN)
     ours = fault.kind is ErrorKind.POOL and not fault.maybe_processed  # the upstream got nothing: no extra load
     if tokens is None or ours:
         return Repeat(delay)
@@ -120,7 +127,7 @@ def decide(
     overload = fault.kind in _TIMEOUTS and not state.failed_alone
     cost = TIMEOUT_COST if overload else RETRY_COST
     if not tokens.try_spend(state.now, cost):
-        return GiveUp("not retried: the retry budget of this upstream is empty")
+        return GiveUp("not retried: the retry budget of this upstream is empty", RefusalCause.BUDGET)
     return Repeat(delay, cost)
 
 
@@ -128,11 +135,16 @@ def _repeat_refused(fault: Fault, state: RetryState, settings: Retry) -> GiveUp 
     if fault.maybe_processed and not state.idempotent:
         return GiveUp(
             f"not retried: the server may have acted on this {state.method}; "
-            "give idempotency_key='auto' or idempotent=True if a repeat is harmless"
+            "give idempotency_key='auto' or idempotent=True if a repeat is harmless",
+            RefusalCause.UNSAFE,
         )
     if not state.sendable:
-        return GiveUp("not retried: the body is one-shot and was already sent; give bytes, a file or a factory")
+        return GiveUp(
+            "not retried: the body is one-shot and was already sent; give bytes, a file or a factory",
+            RefusalCause.BODY_SENT,
+        )
     if state.step >= settings.max_attempts:
-        # After two attempts or more, their number in the error is enough.
-        return GiveUp("" if state.step > 1 else f"not retried: max_attempts={settings.max_attempts}")
+        if state.step > 1:
+            return GiveUp()  # the number of attempts in the error is enough
+        return GiveUp(f"not retried: max_attempts={settings.max_attempts}", RefusalCause.ATTEMPTS)
     return None

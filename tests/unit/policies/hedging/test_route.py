@@ -12,7 +12,7 @@ from yarl import URL
 from resilient_client import Call, Endpoint, Hedging, Request, Retry, RetryBudget, Timeout
 from resilient_client._core.attempt import Attempt
 from resilient_client._core.context import CallContext, ClientContext
-from resilient_client._core.events import Events
+from resilient_client._core.listeners import Events
 from resilient_client._policies.hedging.budget import INITIAL_TOKENS, HedgeTokens
 from resilient_client._policies.hedging.latency_histogram import LatencyHistogram
 from resilient_client._policies.hedging.route import HedgingRoute

@@ -14,7 +14,7 @@ from yarl import URL
 from resilient_client import Backoff, Call, Endpoint, Retry, Timeout
 from resilient_client._core.body import Body
 from resilient_client._core.context import CallContext, ClientContext
-from resilient_client._core.events import Events
+from resilient_client._core.listeners import Events
 from resilient_client._core.request import Request
 from resilient_client._policies.http.coalescing_key import flight_key
 from resilient_client._settings.call_settings import CallSettings
