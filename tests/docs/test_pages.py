@@ -31,7 +31,7 @@ from resilient_client import (
 )
 from resilient_client._call import stream
 from resilient_client._client.fan_out import FanOut
-from resilient_client._core import events, models
+from resilient_client._core import cache, events, models
 from resilient_client._middleware.hedging import middleware as hedging
 from resilient_client._policies.balancing import balancer, endpoint_pool, outlier_ejection, peak_ewma
 from resilient_client._policies.circuit import circuit
@@ -114,6 +114,8 @@ FIXED = {
     "cost of a failure to the load of an endpoint": endpoint_pool.FAILURE_COST,
     "replies before an endpoint is ejected as slow": peak_ewma.MIN_REPLIES,
     "replies of which the median is taken": peak_ewma.RECENT_REPLIES,
+    "URLs, and paths with placeholders, that a client remembers": cache.MAX_ENTRIES,
+    "bytes of the URLs that a client remembers": cache.MAX_BYTES,
     "circuits of a client": inspect.signature(Circuits).parameters["limit"].default,
 }
 

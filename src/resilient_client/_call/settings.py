@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from resilient_client._core.cache import BoundedCache
 from resilient_client._core.call import CallOptions
 from resilient_client._core.errors import InvalidRequestError, ResilientClientError
 from resilient_client._settings.base import Settings
@@ -16,7 +17,7 @@ from resilient_client._settings.call_settings import CallSettings
 from resilient_client._settings.config import ClientConfig
 from resilient_client._settings.timeout import TimeLimits, Timeout
 
-_CACHED = 256
+_CACHED = 1024  # distinct options of calls
 _NO_LIMITS = TimeLimits(None, None, None, None)
 _PER_CALL = frozenset({"timeout", "retry", "raise_for_status", "coalesce", "priority", "hedging"})
 
@@ -52,7 +53,7 @@ class SettingsStack:
             config = config.merge(layer)
         self.config = config
         self.defaults = _call_settings(config)
-        self._cache: dict[object, CallSettings] = {}
+        self._cache: BoundedCache[object, CallSettings] = BoundedCache(_CACHED)
 
     def over(self, name: str, values: Mapping[str, Any] | ClientConfig) -> SettingsStack:
         """This stack with one more layer on top.
@@ -79,9 +80,7 @@ class SettingsStack:
             return self._resolve(chosen)
         if settings is None:
             settings = self._resolve(chosen)
-            if len(self._cache) >= _CACHED:
-                self._cache.clear()
-            self._cache[key] = settings
+            self._cache.put(key, settings)
         return settings
 
     def explained(self) -> list[ExplainedSetting]:

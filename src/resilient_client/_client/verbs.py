@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from functools import lru_cache
+from sys import getsizeof
 from typing import Any, TypeVar, overload
 
 from typing_extensions import TypeForm, Unpack
 
+from resilient_client._core.cache import BoundedCache
 from resilient_client._core.call import Call, CallOptions, describe
 from resilient_client._core.response import Response
 
 T = TypeVar("T")
+
+_SIZE_OF_CALL = 256  # bytes of a call and its key, besides the path
+_calls: BoundedCache[tuple[str, str, type | None], Call[Any]] = BoundedCache()
 
 
 class Verbs:
@@ -150,10 +154,9 @@ class Verbs:
 def _call(method: str, path: str, model: Any, options: CallOptions) -> Call[Any]:
     if options or type(path) is not str or not (model is None or isinstance(model, type)):
         return describe(method, path, model, options)
-    return _call_without_options(method, path, model)  # perf: -2.9 % instructions per call
-
-
-@lru_cache(maxsize=1024)
-def _call_without_options(method: str, path: str, model: type | None) -> Call[Any]:
-    """Return a call without options. Calls are frozen, so equal ones can share one cached object."""
-    return Call(method, path, response_model=model)
+    # Calls are frozen, so equal ones can share one object.
+    call = _calls.get(key := (method, path, model))  # perf: -2.9 % instructions per call
+    if call is None:
+        call = Call(method, path, response_model=model)
+        _calls.put(key, call, _SIZE_OF_CALL + getsizeof(path))
+    return call

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache
 
 import aiohttp
 from aiohttp import hdrs
 from multidict import CIMultiDict
 
+from resilient_client._core.cache import BoundedCache
 from resilient_client._transport.decoding import accept_encoding
 from resilient_client._version import __version__
 
@@ -20,14 +21,20 @@ def _own_defaults() -> dict[str, str]:
     return {hdrs.ACCEPT_ENCODING: accept_encoding(), hdrs.USER_AGENT: f"resilient-client/{__version__}"}
 
 
-@lru_cache(maxsize=256)
+_by_host: BoundedCache[str, CIMultiDict[str]] = BoundedCache(max_entries=4096)
+
+
 def default_headers(host: str) -> CIMultiDict[str]:
     """The headers of every request to this host; must not be changed.
 
     Args:
         host: As in a ``Host`` header: with the port, unless it is the default of the scheme.
     """
-    return CIMultiDict({hdrs.HOST: host} | aiohttp.ClientRequest.DEFAULT_HEADERS | _own_defaults())
+    headers = _by_host.get(host)
+    if headers is None:
+        headers = CIMultiDict({hdrs.HOST: host} | aiohttp.ClientRequest.DEFAULT_HEADERS | _own_defaults())
+        _by_host.put(host, headers)
+    return headers
 
 
 def with_default_headers(headers: CIMultiDict[str]) -> CIMultiDict[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
+from resilient_client._core.cache import BoundedCache
 from resilient_client._core.call import route_of
 from resilient_client._core.deadline import SharedTimer
 from resilient_client._core.endpoint import Endpoint
@@ -41,7 +42,7 @@ class HedgingMiddleware:
         self._tokens: Registry[Endpoint, HedgeTokens] = Registry(lambda _: HedgeTokens())
         self._latencies: Registry[tuple[Endpoint, str, str], LatencyHistogram]
         self._latencies = Registry(lambda _: LatencyHistogram(), limit=_ROUTES)
-        self._routes: dict[str, HedgingRoute] = {}  # the latest by path as it was written
+        self._routes: BoundedCache[str, HedgingRoute] = BoundedCache(_ROUTES)  # the latest by path as it was written
         self._timer: SharedTimer | None = None
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
@@ -84,8 +85,6 @@ class HedgingMiddleware:
         """The route of this request; remembered by its path."""
         context, path = request.context, request.context.call.path
         latencies = self._latencies.use((request.endpoint, request.method, route_of(path)))
-        if len(self._routes) >= _ROUTES:
-            self._routes.clear()
-        tokens = self._tokens.use(context.upstream)
-        route = self._routes[path] = HedgingRoute(request, latencies, tokens, self._budgets)
+        route = HedgingRoute(request, latencies, self._tokens.use(context.upstream), self._budgets)
+        self._routes.put(path, route)
         return route

@@ -19,7 +19,7 @@ from resilient_client._core.types import QueryParams, Scalar
 from resilient_client._core.validation import check_mapping, check_pairs, read_argument, shorten
 from resilient_client._policies.http.quoting import quote_path, quote_query, split_reference
 
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")  # lone surrogates have no UTF-8 encoding, quoting would drop them
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -46,7 +46,7 @@ def parse_base(text: str) -> URL:
         raise ConfigurationError(f"base URL {url.origin()} carries credentials; pass auth=BasicAuth(user, password)")
     if url.raw_query_string or "#" in text:
         raise ConfigurationError(f"base URL {url.origin()} has a query or fragment; pass params={{...}} instead")
-    _check_segments(url.raw_path, ConfigurationError)
+    check_segments(url.raw_path, ConfigurationError)
     return url
 
 
@@ -136,8 +136,8 @@ def build_url(
     Raises:
         InvalidRequestError: The result would leave the base, a placeholder has no value, or a value no placeholder.
     """
-    filled = _fill_placeholders(path, path_params)
-    url = _absolute(filled) if base is None else _below_base(base, filled)
+    filled = fill_placeholders(path, path_params)
+    url = parse_absolute(filled) if base is None else _below_base(base, filled)
     pairs = [] if params is None else list(query_pairs(params))
     return url.extend_query(pairs) if pairs else url
 
@@ -163,14 +163,14 @@ def _without_surrogates(name: str, value: str) -> str:
     return value
 
 
-def _fill_placeholders(path: str, values: Mapping[str, Scalar] | None) -> str:
+def fill_placeholders(path: str, values: Mapping[str, Scalar] | None) -> str:
     if not isinstance(path, str):
         raise InvalidRequestError(f"the path is {type(path).__name__}; give text such as '/users/{{id}}'")
     path = plain(path)
     if "{" not in path and values is None:
         return path
     given = {} if values is None else check_mapping("path_params", values)
-    names = _PLACEHOLDER.findall(path)
+    names = PLACEHOLDER.findall(path)
     shown = _without_credentials(path.partition("?")[0].partition("#")[0])
     if missing := [name for name in names if name not in given]:
         raise InvalidRequestError(
@@ -179,10 +179,10 @@ def _fill_placeholders(path: str, values: Mapping[str, Scalar] | None) -> str:
         )
     if unused := [name for name in given if name not in names]:
         raise InvalidRequestError(f"path_params has {_names(unused)}, but the path {shown!r} has no such placeholder")
-    return _PLACEHOLDER.sub(lambda found: _quoted_segment(found[1], given[found[1]]), path)
+    return PLACEHOLDER.sub(lambda found: quoted_segment(found[1], given[found[1]]), path)
 
 
-def _quoted_segment(name: str, value: object) -> str:
+def quoted_segment(name: str, value: object) -> str:
     if not isinstance(value, (str, int, float)):
         raise InvalidRequestError(f"path_params[{name!r}] is {type(value).__name__}; give str, int, float or bool")
     text = scalar_text(value)
@@ -203,7 +203,7 @@ def _below_base(base: URL, path: str) -> URL:
             f"the path names another origin than the base URL {base.origin()}; "
             "give a path below the base, or use a client without base URL"
         )
-    _check_path(path)
+    check_path(path)
     bare, _, query = path.partition("#")[0].partition("?")
     prefix = base.raw_path.rstrip("/") if bare else base.raw_path
     separator = "" if not bare or bare.startswith("/") else "/"
@@ -216,8 +216,8 @@ def _below_base(base: URL, path: str) -> URL:
     )
 
 
-def _absolute(path: str) -> URL:
-    _check_path(path)
+def parse_absolute(path: str) -> URL:
+    check_path(path)
     try:
         url = parse_url(path)
     except ValueError:
@@ -232,15 +232,15 @@ def _absolute(path: str) -> URL:
     return url
 
 
-def _check_path(path: str) -> None:
+def check_path(path: str) -> None:
     if _CONTROL.search(path) or _SURROGATE.search(path) or "\\" in path:
         raise InvalidRequestError(
             "the path has a space, control character, lone surrogate or backslash; quote it or use path_params"
         )
-    _check_segments(path.partition("?")[0].partition("#")[0], InvalidRequestError)
+    check_segments(path.partition("?")[0].partition("#")[0], InvalidRequestError)
 
 
-def _check_segments(path: str, error: type[ConfigurationError | InvalidRequestError]) -> None:
+def check_segments(path: str, error: type[ConfigurationError | InvalidRequestError]) -> None:
     if ("." in path or "%" in path) and _has_dot_segment(path):
         raise error("the path has a dot segment ('.' or '..'), which could leave the base; write the path without it")
 
