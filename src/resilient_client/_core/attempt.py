@@ -11,6 +11,8 @@ from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.record import AttemptRecord
 from resilient_client._core.timings import Timings, Trace
 
+_NO_TIMINGS = Timings()
+
 
 class Attempt:
     """One attempt of a call. ``AttemptRecord`` describes the attributes that the two have in common.
@@ -69,7 +71,7 @@ class Attempt:
             self.reauthenticated,
             self.sent,
             self.reused,
-            Timings() if trace is None else trace.timings(),
+            _NO_TIMINGS if trace is None else trace.timings(),
             None if trace is None else trace.certificate(),
         )
 

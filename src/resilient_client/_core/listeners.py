@@ -60,7 +60,8 @@ class Events:
         """Pass the event to the listeners of its type. Look into ``listeners_of`` before the event is built."""
         for listener in self.listeners_of[type(event)]:
             try:
-                if inspect.iscoroutine(returned := listener(event)):
+                returned = listener(event)
+                if returned is not None and inspect.iscoroutine(returned):
                     returned.close()  # otherwise Python would warn that it was never awaited
                     raise TypeError("the listener is async, and is not awaited; give a plain function")
             except Exception as error:

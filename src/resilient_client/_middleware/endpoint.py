@@ -8,6 +8,9 @@ one that admits. Nothing that was sent is ever repeated. Which endpoint is picke
 
 from __future__ import annotations
 
+from multidict import CIMultiDict
+from yarl import URL
+
 from resilient_client._core.causes import RejectionCause
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import (
@@ -23,9 +26,13 @@ from resilient_client._core.protocols import Handler
 from resilient_client._core.request import Request
 from resilient_client._core.response import Response
 from resilient_client._policies.balancing.balancer import Balancer
+from resilient_client._policies.balancing.endpoint import EndpointStats
 from resilient_client._policies.balancing.endpoint_pool import InFlight
 from resilient_client._policies.classify import blames_upstream, silence_blames_upstream
 from resilient_client._policies.http.urls import rebase
+
+_SIZE_OF_URLS = 2048  # bytes of two URLs and their parts, besides the text
+_COPIES = 6  # of that text
 
 
 class EndpointMiddleware:
@@ -42,22 +49,36 @@ class EndpointMiddleware:
         Raises:
             CallRejectedError: No endpoint admits; nothing was sent.
         """
-        balancer, context = self._balancer, request.context
-        now = context.client.loop_time
-        tried = [attempt.endpoint for attempt in context.history]
-        refused: list[Endpoint] = []
-        untouched = request.headers.copy()
-        in_flight = balancer.pick(now(), tried)
+        balancer, client = self._balancer, request.context.client
+        loop_time, clock = client.loop_time, client.clock
+        history = request.context.history
+        tried = [attempt.endpoint for attempt in history] if history else ()
+        in_flight = balancer.pick(loop_time(), tried)
         if in_flight is None:
             raise self._none_admits(request)
+        untouched = _untouched_headers(request)
+        refused: tuple[Endpoint, ...] = ()
         while True:
+            stats = in_flight.stats
+            request.place(_url_at(stats, request), stats.endpoint)
+            began = clock()
             try:
-                return await _attempt(request, call_next, in_flight)
-            except CallRejectedError:
-                refused.append(in_flight.stats.endpoint)
-                in_flight = balancer.pick(now(), tried, refused)
+                response = await call_next(request)
+            except BaseException as error:
+                if isinstance(error, APIError):
+                    _learn_failure(in_flight, request, error, loop_time(), clock() - began)
+                in_flight.release()
+                if not isinstance(error, CallRejectedError):
+                    raise
+                refused = (*refused, stats.endpoint)
+                in_flight = balancer.pick(loop_time(), tried, refused)
                 if in_flight is None:
                     raise
+            else:
+                _learn(in_flight, request, response, loop_time(), clock() - began)
+                if response.open_body is None or not response.hold(in_flight.release):
+                    in_flight.release()
+                return response
             request.headers = untouched.copy()
 
     def _none_admits(self, request: Request) -> CircuitOpenError:
@@ -73,22 +94,22 @@ class EndpointMiddleware:
         )
 
 
-async def _attempt(request: Request, call_next: Handler, in_flight: InFlight) -> Response:
-    """One attempt at one endpoint."""
-    client, member = request.context.client, in_flight.stats
-    request.place(rebase(request.url, member.url), member.endpoint)
-    began = client.clock()
-    try:
-        response = await call_next(request)
-    except BaseException as error:
-        if isinstance(error, APIError):
-            _learn_failure(in_flight, request, error, client.loop_time(), client.clock() - began)
-        in_flight.release()
-        raise
-    _learn(in_flight, request, response, client.loop_time(), client.clock() - began)
-    if not response.hold(in_flight.release):
-        in_flight.release()
-    return response
+def _url_at(stats: EndpointStats, request: Request) -> URL:
+    """The URL of the request at an endpoint. That of a path is remembered; one with parameters rarely comes again."""
+    url, options = request.url, request.context.call.given
+    if options and ("path_params" in options or "params" in options):
+        return rebase(url, stats.url)
+    known = stats.urls.get(url)
+    if known is None:
+        known = rebase(url, stats.url)
+        stats.urls.put(url, known, _SIZE_OF_URLS + _COPIES * len(str(url)))
+    return known
+
+
+def _untouched_headers(request: Request) -> CIMultiDict[str]:
+    """The headers without what an attempt may add: the copy that the retry keeps, or another one."""
+    kept: CIMultiDict[str] | None = getattr(request, "kept_headers", None)
+    return request.headers.copy() if kept is None else kept
 
 
 def _learn(in_flight: InFlight, request: Request, response: Response, now: float, elapsed: float) -> None:

@@ -73,7 +73,8 @@ class Balancer:
             The attempt in flight, which the caller releases in every case, or ``None`` if no endpoint admits.
         """
         endpoint_pool = self.endpoint_pool
-        endpoint_pool.readmit(now)
+        if now >= endpoint_pool.next_back:
+            endpoint_pool.readmit(now)
         stats = None if tried or refused else self._quick_pick(now)
         if stats is None:
             admitting = [s for s in endpoint_pool.endpoints if s.endpoint not in refused and self._admits(s, now)]
@@ -126,11 +127,12 @@ class Balancer:
         better, other = self._draw_two(endpoints, now)
         # Both must admit. If one does not, picking the other would not be the better of two: the full choice draws two
         # among those that admit.
-        return (
-            better
-            if self._admits(better, now) and self._admits(other, now) and self._is_near_typical(better, now)
-            else None
-        )
+        circuits = self._circuits
+        if circuits is not None and not (
+            circuits.would_admit(better.endpoint, now) and circuits.would_admit(other.endpoint, now)
+        ):
+            return None
+        return better if self._is_near_typical(better, now) else None
 
     def _choose(self, candidates: Sequence[EndpointStats], now: float) -> EndpointStats:
         if len(candidates) == 1:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from yarl import URL
 
+from resilient_client._core.cache import BoundedCache
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._policies.balancing.outlier_ejection import OutlierState
 from resilient_client._policies.balancing.peak_ewma import Latency
 from resilient_client._settings.load_balancing import LoadBalancing
+
+_MAX_URLS: Final = 256
+_MAX_BYTES: Final = 1024 * 1024
 
 
 class EndpointState(NamedTuple):
@@ -38,6 +42,7 @@ class EndpointStats:
 
     Attributes:
         url: Its base URL.
+        urls: What the URLs of calls, below another base URL, are at this endpoint.
         endpoint: The endpoint.
         in_flight: Attempts in flight, open streams included.
         unanswered: Attempts in flight without an answer so far.
@@ -47,10 +52,21 @@ class EndpointStats:
         outlier_state: Whether it is healthy or ejected.
     """
 
-    __slots__ = ("endpoint", "in_flight", "latency", "outlier_state", "served_at", "silent_since", "unanswered", "url")
+    __slots__ = (
+        "endpoint",
+        "in_flight",
+        "latency",
+        "outlier_state",
+        "served_at",
+        "silent_since",
+        "unanswered",
+        "url",
+        "urls",
+    )
 
     def __init__(self, url: URL, settings: LoadBalancing, since: float = -math.inf) -> None:
         self.url = url
+        self.urls: BoundedCache[URL, URL] = BoundedCache(_MAX_URLS, _MAX_BYTES)
         self.endpoint = Endpoint.of(url)
         self.in_flight = 0
         self.unanswered = 0
@@ -66,7 +82,9 @@ class EndpointStats:
         avoided long before an attempt times out.
         """
         seconds = self.latency.estimate(now, typical)
-        return max(seconds, now - self.silent_since) if self.unanswered else seconds
+        if self.unanswered and now - self.silent_since > seconds:
+            return now - self.silent_since
+        return seconds
 
     def load(self, now: float, typical: float) -> float:
         """Seconds until a reply if the attempts were served one after the other.

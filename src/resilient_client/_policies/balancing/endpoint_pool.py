@@ -46,11 +46,14 @@ class InFlight:
 
     def success(self, now: float, elapsed: float | None) -> None:
         """Record a good answer. ``elapsed`` is ``None`` if it does not measure this endpoint."""
-        self._record_answer(now)
-        self.stats.outlier_state.failures = 0
-        self.stats.served_at = now
+        stats = self.stats
+        stats.silent_since = stats.served_at = now
+        if self._unanswered:
+            self._unanswered = False
+            stats.unanswered -= 1
+        stats.outlier_state.failures = 0
         if elapsed is not None:
-            self._endpoint_pool.observe(self.stats, now, elapsed)
+            self._endpoint_pool.observe(stats, now, elapsed)
 
     def failure(self, now: float, elapsed: float, *, silent: bool = False) -> None:
         """Record a failure, ``silent`` if the endpoint did not answer at all in this time."""
@@ -73,7 +76,8 @@ class InFlight:
         if self._held:
             self._held = False
             self.stats.in_flight -= 1
-            self._stop_waiting()
+            if self._unanswered:
+                self._stop_waiting()
 
     def _record_answer(self, now: float) -> None:
         self.stats.silent_since = now
@@ -92,6 +96,7 @@ class EndpointPool:
         endpoints: What is known of each endpoint.
         all_healthy: Whether every endpoint is healthy.
         typical: Seconds that a reply typically takes, over all endpoints.
+        next_back: When the next ejection ends, in seconds, infinity: none.
 
     Args:
         settings: When an endpoint is ejected.
@@ -101,7 +106,7 @@ class EndpointPool:
             raise.
     """
 
-    __slots__ = ("_next_back", "_on_change", "_rng", "_settings", "_unseen", "all_healthy", "endpoints", "typical")
+    __slots__ = ("_on_change", "_rng", "_settings", "_unseen", "all_healthy", "endpoints", "next_back", "typical")
 
     def __init__(
         self, settings: LoadBalancing, urls: Iterable[URL], rng: random.Random, on_change: OnChange | None = None
@@ -110,7 +115,7 @@ class EndpointPool:
         self._rng = rng
         self._on_change = on_change
         self._unseen = 0  # replies since `typical` was last computed
-        self._next_back = math.inf  # when the next ejection ends
+        self.next_back = math.inf
         self.endpoints: tuple[EndpointStats, ...] = tuple(EndpointStats(url, settings) for url in urls)
         self.all_healthy = True
         self.typical = INITIAL_TYPICAL
@@ -135,7 +140,7 @@ class EndpointPool:
 
     def readmit(self, now: float) -> None:
         """End the ejections whose time is over."""
-        if now < self._next_back:
+        if now < self.next_back:
             return
         due = [stats for stats in self.endpoints if stats.outlier_state.ejected and now >= stats.outlier_state.until]
         for stats in due:
@@ -218,7 +223,7 @@ class EndpointPool:
         """Compute what every attempt needs, so that no attempt has to visit all endpoints."""
         self.all_healthy = all(stats.outlier_state.healthy for stats in self.endpoints)
         ends = (stats.outlier_state.until for stats in self.endpoints if stats.outlier_state.ejected)
-        self._next_back = min(ends, default=math.inf)
+        self.next_back = min(ends, default=math.inf)
 
     def _notify(self, stats: EndpointStats, reason: str) -> None:
         if self._on_change is not None:
