@@ -16,6 +16,7 @@ from weakref import ref
 from aiohttp import hdrs
 from multidict import CIMultiDict
 
+from resilient_client._core.cache import BoundedCache
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.request import Request
 from resilient_client._settings.connection import ConnectionSettings
@@ -33,7 +34,6 @@ from resilient_client._transport.resolver import SystemResolver
 from resilient_client._transport.trace import WireTrace
 
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_KNOWN_ORIGINS: Final = 1024
 _FRAMING: Final = ((hdrs.CONTENT_LENGTH, ""), (hdrs.TRANSFER_ENCODING, ""))
 _TOO_LARGE: Final = Reason.BODY_TOO_LARGE
 
@@ -68,7 +68,7 @@ class DirectPath:
         self._max_size = settings.max_response_size
         self._limit = settings.pool_size
         self._single_use = not settings.keepalive
-        self._origins: dict[Endpoint, _Origin] = {}
+        self._origins: BoundedCache[Endpoint, _Origin] = BoundedCache()
         self._open: set[Connection] = set()
         self._dialing = 0
         self._on_lost = _forgetting(ref(self))
@@ -237,16 +237,13 @@ class DirectPath:
         self._idle.discard(connection)
 
     def _meet(self, request: Request) -> _Origin:
-        if len(self._origins) >= _KNOWN_ORIGINS:
-            del self._origins[next(iter(self._origins))]
         url = request.url
         headers = default_headers(url.host_port_subcomponent or "")
         if self._single_use:
             headers = headers.copy()
             headers[hdrs.CONNECTION] = "close"
-        origin = self._origins[request.endpoint] = _Origin(
-            url.raw_host or "", headers, field_lines(headers), CIMultiDict([*headers.items(), *_FRAMING])
-        )
+        origin = _Origin(url.raw_host or "", headers, field_lines(headers), CIMultiDict([*headers.items(), *_FRAMING]))
+        self._origins.put(request.endpoint, origin)
         return origin
 
 
