@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from resilient_client._transport.http1.failure import RefusedError
-from resilient_client._transport.http1.fields import has_control
+from resilient_client._transport.http1.fields import is_dangerous
 
 START: Final = b"HTTP/1."
 """How every status line begins. RFC 9112 section 2.3: the name is case-sensitive."""
@@ -30,7 +30,7 @@ def read_status_line(line: bytes) -> tuple[int, int]:
         RefusedError: The line is malformed, or its status code is one that no response to this client has.
     """
     found = _STATUS_LINE.fullmatch(line)
-    if found is None or has_control(line):
+    if found is None or is_dangerous(line):
         raise RefusedError("a malformed status line")
     minor, status = int(found[1]), int(found[2])
     if status < 100:
