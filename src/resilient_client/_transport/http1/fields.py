@@ -19,8 +19,7 @@ Field = tuple[istr, str]
 
 MAX_KNOWN_LINE: Final = 256
 """Bytes of a line that is kept, at most."""
-FRAMING_FIELDS: Final = frozenset({"connection", "content-length", "transfer-encoding"})
-"""The fields, in lower case, that decide where a response ends and whether the connection may be used again."""
+_FRAMING_FIELDS: Final = frozenset({"connection", "content-length", "transfer-encoding"})
 _MAX_KNOWN_LINES: Final = 1024
 _MAX_KNOWN_NAMES: Final = 512
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
@@ -50,8 +49,7 @@ class Recent(dict[bytes, V]):
 
 known_lines: Recent[Field] = Recent(_MAX_KNOWN_LINES)
 """Lines that have been seen twice, without those of the framing. None is above ``MAX_KNOWN_LINE`` bytes."""
-known_framing_lines: Recent[Field] = Recent(_MAX_KNOWN_NAMES)
-"""Lines of the framing that have been seen twice."""
+_known_framing_lines: Recent[Field] = Recent(_MAX_KNOWN_NAMES)
 _known_names: Recent[istr] = Recent(_MAX_KNOWN_NAMES)
 _seen_once = [0] * _MAX_KNOWN_LINES  # hashes of lines: a line that never comes again is not kept
 
@@ -78,8 +76,24 @@ def read_field(line: bytes) -> Field:
     return name, value
 
 
-def remember(line: bytes, field: Field, lines: Recent[Field]) -> None:
-    """Keep a line that has been seen before."""
+def recall_field(line: bytes) -> tuple[Field, bool]:
+    """Return the field of a line, and whether it is one of those that decide the framing.
+
+    A line that comes again is kept, in ``known_lines`` unless it is one of the framing.
+
+    Raises:
+        RefusedError: As ``read_field``.
+    """
+    field = _known_framing_lines.get(line)
+    if field is not None:
+        return field, True
+    field = read_field(line)
+    is_framing = field[0].lower() in _FRAMING_FIELDS
+    _remember(line, field, _known_framing_lines if is_framing else known_lines)
+    return field, is_framing
+
+
+def _remember(line: bytes, field: Field, lines: Recent[Field]) -> None:
     if len(line) > MAX_KNOWN_LINE or line in lines:
         return
     number = hash(line)

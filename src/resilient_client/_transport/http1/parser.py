@@ -20,15 +20,7 @@ from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from resilient_client._transport.http1.chunked import ChunkedReader
 from resilient_client._transport.http1.failure import Failure, Reason, RefusedError
-from resilient_client._transport.http1.fields import (
-    FRAMING_FIELDS,
-    MAX_KNOWN_LINE,
-    Field,
-    known_framing_lines,
-    known_lines,
-    read_field,
-    remember,
-)
+from resilient_client._transport.http1.fields import MAX_KNOWN_LINE, Field, known_lines, read_field, recall_field
 from resilient_client._transport.http1.framing import Framing, read_framing
 from resilient_client._transport.http1.status_line import KNOWN_STATUS_LINES, START, read_status_line
 
@@ -130,6 +122,7 @@ class ResponseParser:
         self._fresh = True
         self._length: int | None = None  # of the Content-Length field, if that is plain
         self._framing: tuple[Field, ...] = ()  # the other framing fields
+        self._chunks: ChunkedReader | None = None
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the connection.
@@ -294,14 +287,9 @@ class ResponseParser:
                 return name, digits.decode()
         if len(line) > self._max_field_size:
             raise RefusedError("a field that is too large")  # read again line by line, which gives the reason
-        field = known_framing_lines.get(line)
-        if field is None:
-            field = read_field(line)
-            if field[0].lower() not in FRAMING_FIELDS:
-                remember(line, field, known_lines)
-                return field
-            remember(line, field, known_framing_lines)
-        self._framing = (*self._framing, field)
+        field, is_framing = recall_field(line)
+        if is_framing:
+            self._framing = (*self._framing, field)
         return field
 
     def _end_section(self, data: bytes, at: int) -> bool:
