@@ -9,11 +9,24 @@ from resilient_client._transport.http1.failure import Reason, RefusedError
 
 _CRLF: Final = b"\r\n"
 _LAST: Final = b"0\r\n"
+_END_AFTER_CHUNK: Final = b"\r\n0\r\n\r\n"
+_HEXDIGITS: Final = b"0123456789ABCDEFabcdef"
 # The size, whitespace that some servers send after it, and extensions, which are read over (section 7.1.1). Unlike a
 # header line, this line ends with CRLF only: section 2.2 allows a bare LF after the start line and fields.
 _SIZE: Final = rb"0*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?"
 _SIZE_LINE: Final = re.compile(_SIZE + rb"\r\n")
 _BEGINNING: Final = re.compile(rb"0*[0-9A-Fa-f]{0,15}|" + _SIZE + rb"\r?")
+
+
+def read_single_chunk(data: bytes) -> bytes | None:
+    """Return the content if ``data`` is all of it, in one chunk without extensions and trailers: the usual case."""
+    if not data.endswith(_END_AFTER_CHUNK):
+        return None
+    begin = data.find(_CRLF)
+    size = data[:begin]
+    if not 0 < begin <= 8 or size.translate(None, _HEXDIGITS) or int(size, 16) != len(data) - begin - 9:
+        return None
+    return data[begin + 2 : -7]
 
 
 class ChunkedReader:
@@ -94,7 +107,7 @@ class ChunkedReader:
         Both questions are asked of the same bytes however the line arrives, so the answer is always the same.
         """
         limit = self._max_line + 1  # with the CR
-        if b"\n" in line[: limit + 1] or _BEGINNING.fullmatch(line[:limit]) is None:
+        if _BEGINNING.fullmatch(line[:limit]) is None:
             raise RefusedError("a malformed chunk size")
         if len(line) > limit:
             text = f"the line of a chunk above max_field_size={self._max_line} bytes"

@@ -18,9 +18,9 @@ from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
-from resilient_client._transport.http1.chunked import ChunkedReader
+from resilient_client._transport.http1.chunked import ChunkedReader, read_single_chunk
 from resilient_client._transport.http1.failure import Failure, Reason, RefusedError
-from resilient_client._transport.http1.fields import MAX_KNOWN_LINE, Field, known_lines, read_field, recall_field
+from resilient_client._transport.http1.fields import MAX_KNOWN_LINE, Field, known_lines, recall_field
 from resilient_client._transport.http1.framing import Framing, read_framing
 from resilient_client._transport.http1.status_line import KNOWN_STATUS_LINES, START, read_status_line
 
@@ -28,7 +28,7 @@ MAX_INTERIM_RESPONSES: Final = 32
 """Interim (1xx) responses before one final response. Go's net/http stops after 5, curl after 1 MiB of heads."""
 MAX_EMPTY_LINES: Final = 256
 """Bytes of empty lines before a status line, at most."""
-_SMALL_PIECES: Final = 1024  # pieces of content kept apart: one of a single byte takes 34 bytes of memory
+_SMALL_PIECES: Final = 1024  # pieces kept apart: each takes 40 bytes more than its content
 _WITHOUT_CONTENT: Final = (204, 304)  # and HEAD and 1xx: RFC 9112 section 6.3, rule 1
 _LINE_ENDS: Final = b"\r\n"
 _CONTENT_LENGTH: Final = istr("Content-Length")
@@ -142,7 +142,7 @@ class ResponseParser:
             try:
                 pairs = [known(line) or read(line) for line in lines]
             except RefusedError:  # or folded, or with a bare LF
-                self._length, self._framing = None, ()
+                pass
             else:
                 self._end_head(status, 1, pairs, rest)
                 return
@@ -273,7 +273,7 @@ class ResponseParser:
         if held is not None:
             if len(self._pairs) >= self._max_fields:
                 raise RefusedError(f"more fields than max_headers={self._max_fields}", Reason.TOO_MANY_FIELDS)
-            self._pairs.append(self._read_field(held) if self._next == _FIELDS else read_field(held))
+            self._pairs.append(self._read_field(held))
         self._held = line
         return not line
 
@@ -329,7 +329,9 @@ class ResponseParser:
                 keeps_alive = False
         if has_content:
             self.content_length = length
-            if length is None and not chunked and status == 205:  # nothing to wait for (RFC 9110 section 15.3.6)
+            if chunked and (content := read_single_chunk(rest)):
+                rest, length, chunked = content, len(content), False
+            elif length is None and not chunked and status == 205:  # nothing to wait for (RFC 9110 section 15.3.6)
                 length = 0
         else:
             length, chunked = 0, False

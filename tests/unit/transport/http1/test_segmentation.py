@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,11 @@ REPLIES = [
     OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
     OK + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
     CHUNKED + b'2;a="b"\r\nhi\r\n3 \r\n\r\n\n\r\n000;x\r\nTrailer: x\r\n folded\r\n\r\n',
+    CHUNKED + b"2\r\nhi\r\n0\r\n\r\n",
+    CHUNKED + b"9\r\nhi\r\n0\r\n\r\n\r\n0\r\n\r\n",
+    CHUNKED + b"2\r\nhi\r\n0\r\n\r\n\r\n0\r\n\r\n",
+    CHUNKED + b"+2\r\nhi\r\n0\r\n\r\n",
+    CHUNKED + b"3\r\nhi\r\n0\r\n\r\n",
     CHUNKED + b"2\r\nhi\r\n0\r\n\r\n\r\n",
     CHUNKED + b"2\r\nhi\r\n0\r\n\r\nX",
     CHUNKED + b"2\r\nhi\r\n0\r\nnonsense\r\n\r\n",
@@ -83,6 +89,8 @@ REPLIES = [
     CHUNKED + b"1\r\nx\r\n" * 60 + b"0\r\n\r\n",
 ]
 LIMITS = (100, 10)
+"""Small enough for lines above them. Such limits also switch off the way that reads a whole head at once."""
+LIMITS_AT_ONCE = (256, 10)
 ENDS = (None, True, False)
 
 
@@ -91,12 +99,12 @@ ENDS = (None, True, False)
 def test_segmentation_does_not_matter(reply: bytes, method: str) -> None:
     """In one piece, byte by byte, in two pieces cut anywhere, and in several: the same outcome, up to the last text."""
     rng = random.Random(13)
-    for orderly in ENDS:
-        whole = parse(reply, method, orderly=orderly, limits=LIMITS)
-        for cuts in segmentations(len(reply), rng, 10):
-            assert parse(reply, method, cuts=cuts, orderly=orderly, limits=LIMITS) == whole, cuts
+    for orderly, limits in product(ENDS, (LIMITS, LIMITS_AT_ONCE)):
+        whole = parse(reply, method, orderly=orderly, limits=limits)
+        for cuts in segmentations(len(reply), rng, 6):
+            assert parse(reply, method, cuts=cuts, orderly=orderly, limits=limits) == whole, cuts
     for cut in range(1, min(len(reply), 150)):
-        assert parse(reply, method, cuts=[cut], orderly=False, limits=LIMITS) == whole, cut
+        assert parse(reply, method, cuts=[cut], orderly=False, limits=LIMITS_AT_ONCE) == whole, cut
 
 
 TOKENS = [
@@ -127,9 +135,10 @@ def test_segmentation_of_nonsense_does_not_matter(
     """Parts of responses in any order, most of them malformed."""
     reply = (OK if starts_well else b"") + b"".join(tokens)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(reply)), max_size=6)))
-    whole = parse(reply, orderly=orderly, limits=LIMITS)
-    assert parse(reply, cuts=cuts, orderly=orderly, limits=LIMITS) == whole
-    assert parse(reply, cuts=range(1, len(reply)), orderly=orderly, limits=LIMITS) == whole
+    for limits in (LIMITS, LIMITS_AT_ONCE):
+        whole = parse(reply, orderly=orderly, limits=limits)
+        assert parse(reply, cuts=cuts, orderly=orderly, limits=limits) == whole
+        assert parse(reply, cuts=range(1, len(reply)), orderly=orderly, limits=limits) == whole
 
 
 FIELD_NAMES = st.sampled_from(["A", "a", "Server", "Set-Cookie", "x-b3_id", "Content-Type", "Content-Lengt"])
