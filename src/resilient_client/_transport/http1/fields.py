@@ -120,7 +120,8 @@ def _read_name(raw: bytes) -> istr:
     name = raw.rstrip(b" \t")
     if _TOKEN.fullmatch(name) is None:
         raise RefusedError("a header field name that is not a token")
-    return _known_names.add(raw, istr(name.decode("ascii")))
+    known = istr(name.decode("ascii"))
+    return _known_names.add(raw, known) if len(raw) <= MAX_KNOWN_LINE else known
 
 
 def _keep_default_options() -> None:

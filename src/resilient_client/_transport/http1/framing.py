@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from resilient_client._transport.http1.failure import RefusedError
 from resilient_client._transport.http1.fields import Field
 
+_MAX_KNOWN_VALUE: Final = 64  # characters: what is kept is bounded in number and in size
 _MAX_DIGITS: Final = 18  # of a length: far above what can be sent, and below what overflows elsewhere
 
 
@@ -28,7 +29,6 @@ class Framing(NamedTuple):
     keeps_alive: bool
 
 
-@lru_cache(256)  # most servers send the same few
 def read_framing(minor: int, fields: tuple[Field, ...]) -> Framing:
     """Read the framing fields of a response.
 
@@ -39,6 +39,12 @@ def read_framing(minor: int, fields: tuple[Field, ...]) -> Framing:
     Raises:
         RefusedError: The length is invalid or ambiguous (RFC 9112 sections 6.1 and 6.3).
     """
+    if len(fields) == 1 and len(fields[0][1]) <= _MAX_KNOWN_VALUE:
+        return _read_known(minor, fields)
+    return _read(minor, fields)
+
+
+def _read(minor: int, fields: tuple[Field, ...]) -> Framing:
     lengths: list[str] = []
     codings: list[str] | None = None
     options: set[str] = set()
@@ -53,6 +59,9 @@ def read_framing(minor: int, fields: tuple[Field, ...]) -> Framing:
     length = _read_length(lengths) if lengths else None
     chunked = codings is not None and _read_codings(codings, minor, length)
     return Framing(length, chunked, keeps_alive(minor, options))
+
+
+_read_known = lru_cache(256)(_read)  # most servers send the same few
 
 
 def keeps_alive(minor: int, options: set[str]) -> bool:

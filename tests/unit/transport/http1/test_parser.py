@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from tests.unit.transport.http1.replies import OK, ok, parse
 
@@ -316,3 +318,23 @@ def test_known_lines_are_bounded_in_number_and_size() -> None:
             parse(ok(b"X-Bound: %d\r\nX-Long: " % number + b"x" * 300 + b"\r\nContent-Length: 0"))
     assert len(fields.known_lines) < 1050
     assert max(map(len, fields.known_lines)) <= fields.MAX_KNOWN_LINE
+
+
+def test_memory_of_what_is_known_is_bounded() -> None:
+    """A server that sends something else each time cannot fill the memory: names, lines and values of the framing."""
+
+    def send(number: int) -> None:
+        """A head of 8 KB lines that never come again, each sent twice."""
+        filler = b"%d" % number + b"x" * 8000
+        for _ in range(2):
+            parse(ok(filler + b": a\r\nB: " + filler + b"\r\nConnection: " + filler + b"\r\nContent-Length: 0"))
+
+    send(0)
+    tracemalloc.start()
+    try:
+        for number in range(1, 300):
+            send(number)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < 200_000
