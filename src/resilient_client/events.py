@@ -4,8 +4,10 @@ from resilient_client._core.causes import HedgeCause, RefusalCause, RejectionCau
 from resilient_client._core.events import (
     AttemptFinished,
     AttemptStarted,
+    CallCancelled,
     CallCoalesced,
     CallEvent,
+    CallFailed,
     CallFinished,
     CallRejected,
     CircuitClosed,
@@ -28,8 +30,10 @@ from resilient_client._core.listeners import Listener
 __all__ = [
     "AttemptFinished",
     "AttemptStarted",
+    "CallCancelled",
     "CallCoalesced",
     "CallEvent",
+    "CallFailed",
     "CallFinished",
     "CallRejected",
     "CircuitClosed",

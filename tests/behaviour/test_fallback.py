@@ -30,7 +30,7 @@ from resilient_client import (
     Timeout,
 )
 from resilient_client._settings.fallback import NO_ANSWER
-from resilient_client.events import CallFinished, Event, FallbackUsed
+from resilient_client.events import CallFailed, CallFinished, Event, FallbackUsed
 from resilient_client.testing import refused_url
 from resilient_client.testing._fault_server import FaultServer
 from resilient_client.testing._wire import Step
@@ -301,7 +301,7 @@ async def test_replaced_failure_still_counts(server: FaultServer) -> None:
         assert circuit.failure_ratio(asyncio.get_running_loop().time()) == 1.0
     assert (server.hits, outcome.attempts, len(outcome.history)) == (2, 2, 2)
     reported = [event for event in events if isinstance(event, CallFinished | FallbackUsed)]
-    assert [type(event) for event in reported] == [CallFinished, FallbackUsed]
+    assert [type(event) for event in reported] == [CallFailed, FallbackUsed]
     assert reported[0].kind is ErrorKind.SERVER_ERROR
     assert used(events) == [(ErrorKind.SERVER_ERROR, True, "")]
 

@@ -21,7 +21,7 @@ from resilient_client._core.errors import (
     ResponseTooLargeError,
     status_error_class,
 )
-from resilient_client._core.events import CallFinished
+from resilient_client._core.events import CallCancelled, CallFailed, CallFinished
 from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.models import MAX_JSON_VALUES
 from resilient_client._core.request import Request, RequestInfo
@@ -64,7 +64,13 @@ def decode(request: Request, response: Response, model: TypeForm[T]) -> T:
 
 def succeeded(request: Request, response: Response) -> None:
     """Emit the end of a call that gave its value."""
-    _emit_finished(request, response.status, kind_of_status(response.status), response.elapsed)
+    context, status = request.context, response.status
+    kind = kind_of_status(status)
+    if kind is None:
+        context.emit(CallFinished, status, None, context.attempts, response.elapsed)
+    else:
+        error, reason = f"status {status}", context.advice
+        context.emit(CallFailed, status, kind, context.attempts, response.elapsed, Stage.STATUS, error, reason)
 
 
 def stream_ended(request: Request, response: Response, error: Exception | None) -> None:
@@ -83,18 +89,20 @@ def failed(request: Request, error: APIError) -> APIError:
     if context.advice:
         error.advice = (context.advice,)
     error.not_retried = context.not_retried
-    _emit_finished(request, getattr(error, "status", None), error.kind, error.elapsed)
+    status, reason = getattr(error, "status", None), "; ".join(error.advice)
+    context.emit(CallFailed, status, error.kind, context.attempts, error.elapsed, error.stage, error.summary, reason)
     return error
 
 
 def annotate_cancelled(request: Request, cancellation: BaseException) -> None:
-    """Annotate a cancellation with how far the call had come. It is not an outcome: no event is emitted."""
+    """Annotate a cancellation with how far the call had come, and emit it. It is not an outcome."""
     last = request.context.history[-1] if request.context.history else None
     note = CallCancelledError(stage=None if last is None else last.stage, maybe_processed=False)
     if last is not None and last.is_running:
         last.kind, last.error = ErrorKind.CANCELLED, "cancelled"
     _attach_call(note, request)
     annotate_cancellation(cancellation, note)
+    request.context.emit(CallCancelled, note.attempts, note.elapsed, note.stage, note.maybe_processed)
 
 
 def _attach_call(error: APIError, request: Request) -> None:
@@ -102,6 +110,7 @@ def _attach_call(error: APIError, request: Request) -> None:
     error.request = info_of(request)
     error.attempts = context.attempts
     error.elapsed = context.elapsed
+    error.call_id = context.call_id
     error.history = tuple(attempt.record() for attempt in context.history)
     if any(attempt.sent for attempt in context.history):
         error.maybe_processed = True
@@ -165,8 +174,3 @@ def _status_error(request: Request, response: Response) -> APIStatusError:
         retryable=retry is not None and status in retry.statuses,
         retry_after=requested_delay,
     )
-
-
-def _emit_finished(request: Request, status: int | None, kind: ErrorKind | None, elapsed: float) -> None:
-    context = request.context
-    context.emit(CallFinished, status, kind, context.attempts, elapsed)

@@ -25,6 +25,7 @@ class Attempt:
         timeout: The timeout of the attempt, while the attempt is running.
         loop_was_late: Whether a timeout fired late because the event loop was blocked, so that it proves nothing.
         queued: Whether the attempt waits for something on our side, such as a permit or a slot in the connection pool.
+        request_id: Known for a response with an error status, and for any other if a listener wants the attempt.
         trace: The trace of the last wire request, or ``None`` before the first.
     """
 
@@ -43,6 +44,7 @@ class Attempt:
     timeout: TaskTimeout | None = None
     loop_was_late = False
     queued = False
+    request_id: str | None = None
     trace: Trace | None = None
 
     def __init__(self, number: int, endpoint: Endpoint, started: float) -> None:
@@ -73,6 +75,7 @@ class Attempt:
             self.reused,
             _NO_TIMINGS if trace is None else trace.timings(),
             None if trace is None else trace.certificate(),
+            self.request_id,
         )
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from resilient_client._core.attempt import Attempt
 from resilient_client._core.call import IDEMPOTENT_METHODS, Call, route_of
+from resilient_client._core.call_id import new_call_id
 from resilient_client._core.clock import clock_of
 from resilient_client._core.deadline import SharedTimer
 from resilient_client._core.endpoint import Endpoint
@@ -95,6 +96,7 @@ class CallContext:
     open_response: Response | None = None
     advice = ""
     not_retried: RefusalCause | None = None
+    _call_id = ""
 
     def __init__(
         self,
@@ -113,6 +115,17 @@ class CallContext:
         self.deadline = deadline
         self.streaming = streaming
         self.history: list[Attempt] = []
+
+    @property
+    def call_id(self) -> str:
+        """The id of the call. Made when it is first read, so a call that nothing observes has none."""
+        if not self._call_id:
+            self._call_id = new_call_id()
+        return self._call_id
+
+    @call_id.setter
+    def call_id(self, call_id: str) -> None:
+        self._call_id = call_id
 
     @property
     def attempts(self) -> int:
@@ -155,6 +168,9 @@ class CallContext:
         if client.events.listeners_of[event]:  # type: ignore[index]  # it is a class, whose __init__ is checked here
             tags = call.given.get("tags")
             own_tags = dict(tags) if tags else {}  # a listener may keep and change them
-            client.events.emit(
-                event(client.name, client.loop_time(), call.method, route_of(call.path), own_tags, *own, **named)
-            )
+            built = event(client.name, client.loop_time(), call.method, route_of(call.path), own_tags, *own, **named)
+            built.call_id, built.upstream = self.call_id, self.upstream
+            if self.history:
+                latest = self.history[-1]
+                built.attempt, built.request_id = latest.number, latest.request_id
+            client.events.emit(built)

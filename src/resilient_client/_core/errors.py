@@ -107,6 +107,7 @@ class APIError(ResilientClientError):
         request: The redacted request. ``None`` only if the error came before the request was built.
         attempts: The number of attempts that the call started, or 0 if it was rejected before the first.
         elapsed: Seconds from the start of the call to this error.
+        call_id: The id of the call in its events and log records. ``""`` if the error came before the call began.
         history: One record per attempt, in order.
         detail: The text of the original exception, if that was not kept because it carries secrets, else ``""``.
         retry_after: Seconds until another try makes sense, by the server, a limit or a circuit. ``None`` if unknown.
@@ -115,6 +116,7 @@ class APIError(ResilientClientError):
     retry_after: float | None = None
     attempts = 0
     elapsed = 0.0
+    call_id = ""
     history: tuple[AttemptRecord, ...] = ()
     advice: tuple[str, ...] = ()
     not_retried: RefusalCause | None = None

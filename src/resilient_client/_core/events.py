@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from resilient_client._core.causes import HedgeCause, RefusalCause, RejectionCause
 from resilient_client._core.endpoint import Endpoint
-from resilient_client._core.kinds import ErrorKind
+from resilient_client._core.kinds import ErrorKind, Stage
 from resilient_client._core.record import AttemptRecord
 
 
@@ -43,7 +43,17 @@ class CallEvent(Event):
         method: In upper case.
         route: The path as the caller wrote it, without the query.
         tags: The caller's labels for the call.
+        call_id: The id of the call, the same in all of its events. Unique among all processes.
+        upstream: The endpoint that the call is addressed to. An attempt may go to another one.
+        attempt: The number of the latest attempt, counted from 1, or ``None`` before the first.
+        request_id: The id that the server gave the request of that attempt (``X-Request-Id`` and the like), or ``None``
+            if it sent none.
     """
+
+    call_id = ""
+    upstream: Endpoint | None = None
+    attempt: int | None = None
+    request_id: str | None = None
 
     def __init__(self, client: str, at: float, method: str, route: str, tags: Mapping[str, str]) -> None:
         self.client = client  # not by super(): most events are built here
@@ -210,6 +220,71 @@ class CallFinished(CallEvent):
         self.elapsed = elapsed
 
 
+class CallFailed(CallFinished):
+    """A call ended with a failure: with an error, or with a response whose status is one.
+
+    A listener of ``CallFinished`` receives it, too. A listener of ``CallFailed`` alone costs a successful call nothing.
+
+    Attributes:
+        stage: How far the failing attempt had come.
+        error: One line about the failure.
+        reason: Why there was no further attempt, or ``""`` if there is nothing to explain.
+    """
+
+    kind: ErrorKind
+
+    def __init__(
+        self,
+        client: str,
+        at: float,
+        method: str,
+        route: str,
+        tags: Mapping[str, str],
+        status: int | None,
+        kind: ErrorKind,
+        attempts: int,
+        elapsed: float,
+        stage: Stage,
+        error: str,
+        reason: str = "",
+    ) -> None:
+        super().__init__(client, at, method, route, tags, status, kind, attempts, elapsed)
+        self.stage = stage
+        self.error = error
+        self.reason = reason
+
+
+class CallCancelled(CallEvent):
+    """The caller cancelled the call. That is not an outcome: neither ``CallFinished`` nor ``CallFailed`` follows.
+
+    The attempt in flight, if any, has no ``AttemptFinished``.
+
+    Attributes:
+        attempts: The number of attempts started.
+        elapsed: Seconds until the cancellation.
+        stage: How far the latest attempt had come.
+        maybe_processed: Whether the server may have acted.
+    """
+
+    def __init__(
+        self,
+        client: str,
+        at: float,
+        method: str,
+        route: str,
+        tags: Mapping[str, str],
+        attempts: int,
+        elapsed: float,
+        stage: Stage,
+        maybe_processed: bool,
+    ) -> None:
+        super().__init__(client, at, method, route, tags)
+        self.attempts = attempts
+        self.elapsed = elapsed
+        self.stage = stage
+        self.maybe_processed = maybe_processed
+
+
 class CallRejected(CallEvent):
     """An attempt was rejected on our side. Nothing was sent.
 
@@ -238,11 +313,22 @@ class CallCoalesced(CallEvent):
 
     Attributes:
         waiters: The number of calls that share the request now, this one included.
+        flight_id: The ``call_id`` of the call that began the flight. The events of the attempts carry it.
     """
 
-    def __init__(self, client: str, at: float, method: str, route: str, tags: Mapping[str, str], waiters: int) -> None:
+    def __init__(
+        self,
+        client: str,
+        at: float,
+        method: str,
+        route: str,
+        tags: Mapping[str, str],
+        waiters: int,
+        flight_id: str = "",
+    ) -> None:
         super().__init__(client, at, method, route, tags)
         self.waiters = waiters
+        self.flight_id = flight_id
 
 
 class FallbackUsed(CallEvent):

@@ -67,7 +67,9 @@ class AttemptMiddleware:
             if response.status >= 400:
                 attempt.kind, attempt.stage = kind_of_status(response.status), Stage.STATUS
                 attempt.error = f"status {response.status}"
+                attempt.request_id = response.request_id
             if client.events.listeners_of[AttemptFinished]:
+                attempt.request_id = response.request_id
                 context.emit(AttemptFinished, attempt.record())
             return response
         finally:

@@ -56,7 +56,7 @@ class CoalesceMiddleware:
         shared = self._flights.get(key)
         if shared is not None and shared.joinable(now):
             shared.prolong(context)
-            context.emit(CallCoalesced, waiters=shared.flight.waiters + 1)
+            context.emit(CallCoalesced, shared.flight.waiters + 1, shared.call_id)
         else:
             shared = self._flights[key] = _SharedFlight(request, call_next)
             shared.flight.task.add_done_callback(lambda _: self._finished(key, shared))
@@ -79,6 +79,7 @@ class _SharedFlight:
             first.call, first.client, first.settings.with_limits(limits), first.client.loop_time(), first.deadline
         )
         context.upstream, context.idempotency_key = first.upstream, first.idempotency_key
+        context.call_id = first.call_id
         headers = request.headers.copy()
         own = self._request = Request(request.method, request.url, headers, None, context, None, request.endpoint)
 
@@ -86,6 +87,11 @@ class _SharedFlight:
             return await call_next(own)
 
         self.flight = Flight(fly())
+
+    @property
+    def call_id(self) -> str:
+        """The id of the call that began the flight."""
+        return self._context.call_id
 
     def joinable(self, now: float) -> bool:
         """Whether a call that comes now may still share its outcome."""

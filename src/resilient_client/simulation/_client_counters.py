@@ -8,6 +8,7 @@ from typing import NamedTuple
 from resilient_client._client.client import APIClient
 from resilient_client._core.events import (
     AttemptFinished,
+    CallFailed,
     CallFinished,
     CircuitClosed,
     CircuitEvent,
@@ -100,7 +101,7 @@ class ClientCounters:
         kind = type(event)
         if kind is AttemptFinished:
             self._on_attempt(event)  # type: ignore[arg-type]  # comparing exact types is cheaper than isinstance
-        elif kind is CallFinished:
+        elif kind is CallFinished or kind is CallFailed:
             self._on_call(event)  # type: ignore[arg-type]  # as above
         elif isinstance(event, CircuitEvent):
             state = _STATES[type(event)]
