@@ -42,6 +42,7 @@ CAPTIONS = {
     "_fanout": "many calls at once",
     "_middleware": "acts: one file per pattern",
     "_transport": "touches the wire once",
+    "telemetry": "reports: logs and their names",
     "_waiting": "queues for permits and slots",
     "_policies": "decides: no I/O, no clock",
     "_settings": "describes: frozen models",

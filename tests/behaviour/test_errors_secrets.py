@@ -41,6 +41,7 @@ from resilient_client import (
     Timeout,
 )
 from resilient_client._core.events import AttemptFinished, Event
+from resilient_client.telemetry import JSONFormatter
 from resilient_client.testing import faults
 from resilient_client.testing._fault_server import FaultServer, refused_url
 from resilient_client.testing._wire import Step
@@ -157,6 +158,10 @@ async def test_failure_shows_no_secret(
         for text in (repr(event), *records):
             assert not leaks(text), text
     assert not leaks(caplog.text)
+    assert {"call_failed", "attempt_finished"} <= {getattr(record, "event", "") for record in caplog.records}
+    for logged in caplog.records:  # the fields too, and what a formatter makes of them
+        for text in (repr(vars(logged)), JSONFormatter().format(logged)):
+            assert not leaks(text), text
     check(outcome.error)
 
 

@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import inspect
 import io
+import logging
+from collections.abc import Iterator
 from doctest import ELLIPSIS, OutputChecker
 from functools import partial
 from pathlib import Path
@@ -29,7 +31,7 @@ def test_blocks_of_page_print_what_it_shows(page: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(asyncio, "run", run_virtual)  # scripts that end in asyncio.run() also use virtual time
     namespace: dict[str, object] = {"__name__": "__main__"}
     printed = ""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+    with _own_logging(), asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         for block in blocks(page):
             if block.info == "python":
                 printed = _run(block, page, namespace, runner)
@@ -43,6 +45,20 @@ def test_pages_have_few_blocks_that_do_not_run() -> None:
     marked = [block.info for page in PAGES for block in blocks(page) if block.info.lower().startswith(("py", "async"))]
     assert set(marked) <= {"python", "python no-run"}
     assert marked.count("python no-run") <= _MAX_UNRUN
+
+
+@contextlib.contextmanager
+def _own_logging() -> Iterator[None]:
+    """Let a page configure logging as a program does, and undo that."""
+    loggers = logging.getLogger(), logging.getLogger("resilient_client"), logging.getLogger("resilient_client.circuit")
+    kept = [(logger, logger.handlers[:], logger.level) for logger in loggers]
+    loggers[0].handlers.clear()  # pytest's: with one, basicConfig() does nothing
+    try:
+        yield
+    finally:
+        for logger, handlers, level in kept:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
 
 
 def _run(block: Block, page: Path, namespace: dict[str, object], runner: asyncio.Runner) -> str:

@@ -44,6 +44,7 @@ from resilient_client._policies.retry import retry_after
 from resilient_client._settings.base import Settings
 from resilient_client._transport import decoding, response_body
 from resilient_client.health import _check as check
+from resilient_client.telemetry import _repeats as repeats
 
 DOCS = ROOT / "docs"
 PATTERNS = [
@@ -74,7 +75,7 @@ SETTINGS = (
 PLAIN = [
     *(ROOT / f"{name}.md" for name in ("README", "SECURITY", "CHANGELOG", "CONTRIBUTING")),
     *(DOCS / f"{name}.md" for name in ("index", "quickstart", "glossary", "errors", "middleware", "architecture")),
-    *(DOCS / f"{name}.md" for name in ("connections", "coalescing", "fallback", "defaults", "deadline")),
+    *(DOCS / f"{name}.md" for name in ("connections", "coalescing", "fallback", "defaults", "deadline", "logging")),
 ]
 """The pages whose prose is checked for semicolons and internal paths."""
 INSIDE = {ROOT / "CONTRIBUTING.md", DOCS / "architecture.md"}
@@ -116,6 +117,9 @@ FIXED = {
     "replies of which the median is taken": peak_ewma.RECENT_REPLIES,
     "URLs, and paths with placeholders, that a client remembers": cache.MAX_ENTRIES,
     "bytes of the URLs that a client remembers": cache.MAX_BYTES,
+    "equal log records at once": repeats.BURST,
+    "time in which as many more are logged": repeats.PERIOD,
+    "kinds of log records that are told apart": repeats.MAX_KINDS,
     "circuits of a client": inspect.signature(Circuits).parameters["limit"].default,
 }
 

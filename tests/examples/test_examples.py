@@ -18,7 +18,7 @@ import resilient_client
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 LIMIT = 60  # seconds a script may take; on a busy machine most of that is imports
-SHORT = {"fan_out.py", "fastapi_service.py", "health.py", "orders.py", "worker.py"}
+SHORT = {"fan_out.py", "fastapi_service.py", "health.py", "logs.py", "orders.py", "worker.py"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TERM"}} | {
     "PYTHONPATH": str(Path(resilient_client.__file__).parents[1]),  # the library under test, installed or not
     "PYTHONIOENCODING": "utf-8",
@@ -119,6 +119,24 @@ def test_fan_out_prints_all_three_fan_outs() -> None:
         "advice   missing: client_error",
         "mirror   2 was first, dropped: 1",
         "stream   100 taken",
+    ]
+
+
+def test_logs_join_the_records_of_the_failed_call() -> None:
+    """The first call needs a retry. The second fails, and all its records are found by the id in its error."""
+    done = run("logs.py")
+    assert (done.code, done.err) == (0, "")
+    retried = [f"INFO retry_scheduled /orders/{{id}} attempt={number}" for number in (1, 1, 2)]
+    attempt = "  attempt_started attempt={0} request=None;  attempt_finished attempt={0} request=a7"
+    pause = "  retry_scheduled attempt={0} request=a7"
+    assert done.lines == [
+        *retried,
+        "WARNING call_failed /orders/{id} attempt=3",
+        "order 2: server_error, and its records are:",
+        *";".join((attempt.format(1), pause.format(1), attempt.format(2), pause.format(2), attempt.format(3))).split(
+            ";"
+        ),
+        "  call_failed attempt=3 request=a7",
     ]
 
 

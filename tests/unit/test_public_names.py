@@ -17,6 +17,7 @@ import resilient_client
 import resilient_client.errors
 import resilient_client.events
 import resilient_client.simulation
+import resilient_client.telemetry
 import resilient_client.testing
 import resilient_client.typing
 from resilient_client._core import errors as core_errors
@@ -53,12 +54,14 @@ TYPING = """
 Auth CallOptions ContentLike Duration FilesLike FollowRedirects FormLike Handler HeadersLike Listener Middleware
 NOT_GIVEN NotGiven OutcomeStream Priority QueryParams Runner Scalar Transport
 """
+TELEMETRY = "JSONFormatter"
 EXTRAS = {
     "aioresponses",
     "backports.zstd",
     "brotli",
     "fastapi",
     "matplotlib",
+    "opentelemetry",
     "pytest",
     "rich",
     "starlette",
@@ -75,8 +78,9 @@ each_module = pytest.mark.parametrize(
         (resilient_client, PUBLIC.split()),
         (resilient_client.testing, TESTING.split()),
         (resilient_client.simulation, SIMULATION.split()),
+        (resilient_client.telemetry, TELEMETRY.split()),
     ],
-    ids=["resilient_client", "testing", "simulation"],
+    ids=["resilient_client", "testing", "simulation", "telemetry"],
 )
 
 
@@ -166,7 +170,9 @@ def test_public_names_misspelt_raise_attribute_error(module: ModuleType, names: 
         module.APIClent  # noqa: B018 -- the access is the test
 
 
-@pytest.mark.parametrize("module", ["resilient_client", "resilient_client.testing", "resilient_client.simulation"])
+@pytest.mark.parametrize(
+    "module", ["resilient_client", *(f"resilient_client.{name}" for name in ("testing", "simulation", "telemetry"))]
+)
 def test_star_import_gives_every_public_name(module: str) -> None:
     """``import *`` gives every public name, although names are loaded lazily."""
     names: dict[str, object] = {}

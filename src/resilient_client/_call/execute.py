@@ -93,7 +93,8 @@ class Executor:
                 raise wrapped from error
             raise
         else:
-            if runtime.events.listeners_of[CallFinished]:  # perf: -2.9 % instructions per call, with the other lookups
+            # perf: -2.9 % instructions per call, with the other places that look up the listeners first
+            if response.status >= 400 or runtime.events.listeners_of[CallFinished]:
                 finish.succeeded(request, response)
             return give(call, value, response)
         try:
@@ -124,6 +125,9 @@ class Executor:
             return StreamResponse(response, request, partial(finish.stream_ended, request, response))
         except APIError as error:
             raise finish.failed(request, error) from error.__cause__
+        except asyncio.CancelledError as cancellation:
+            finish.annotate_cancelled(request, cancellation)
+            raise
         finally:
             context.close_open_response()
 
@@ -135,6 +139,7 @@ class Executor:
         """
         try:
             runtime = self.runtime
+            runtime.log.follow_levels()
             settings = self.stack.for_call(call.given) if call.given else self.stack.defaults
             now = runtime.loop_time()
             ends_at = ambient_deadline()

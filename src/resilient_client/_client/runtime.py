@@ -34,6 +34,7 @@ from resilient_client._policies.registry import Registry
 from resilient_client._policies.retry.budget import RetryBudgets
 from resilient_client._settings.config import ClientConfig
 from resilient_client._settings.timeout import TimeLimits
+from resilient_client.telemetry._log import ClientLog
 
 
 class Runtime(ClientContext):
@@ -42,11 +43,12 @@ class Runtime(ClientContext):
     Attributes:
         handler: The chain of a call that neither coalesces nor hedges.
         handlers: The chains by (coalesce, hedging).
+        log: Writes the events to the loggers.
         loop: The event loop it belongs to; ``None`` before its first use and after ``close``.
     """
 
     __slots__ = (
-        "_closed", "_links", "budgets", "bulkheads", "circuits", "endpoints", "handler", "handlers", "loop",
+        "_closed", "_links", "budgets", "bulkheads", "circuits", "endpoints", "handler", "handlers", "log", "loop",
         "transport",
     )  # fmt: skip  # one name per line says no more
 
@@ -64,6 +66,7 @@ class Runtime(ClientContext):
         rng: random.Random,
     ) -> None:
         super().__init__(name, Events(), rng)
+        self.log = ClientLog(name, self.events)
         self.transport = transport
         breaker = config.circuit_breaker
         self.circuits: Circuits[Endpoint] | None = None
@@ -172,6 +175,7 @@ class Runtime(ClientContext):
                 if self.endpoints is not None:
                     await self.endpoints.close()
             finally:
+                self.log.close()
                 await self.transport.close()
 
     def _on_transition(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import traceback
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -72,11 +73,16 @@ class Events:
         if kind in self._logged or len(self._logged) >= _MAX_LOGGED:
             return
         self._logged.add(kind)
-        _log.exception(
-            "a listener failed on %s with %s; the call goes on, and further failures of this kind are not logged",
-            type(event).__name__,
-            type(error).__name__,
-        )
+        try:
+            _log.exception(
+                "a listener failed on %s with %s; the call goes on, and further failures of this kind are not logged",
+                type(event).__name__,
+                type(error).__name__,
+                extra={"event": "listener_failed"},
+            )
+        except Exception:  # of a log handler, which may be the listener's failure in the first place
+            if logging.raiseExceptions:  # as logging does with handlers that fail
+                traceback.print_exc()
 
 
 class _Subscription(NamedTuple):

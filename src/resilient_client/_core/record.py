@@ -27,9 +27,9 @@ class AttemptRecord(NamedTuple):
         sent: Whether any bytes were handed to a connection. From then on the server may have acted.
         reused: Whether the request went out on a kept-alive connection. ``None`` if there was no connection.
         timings: Where the attempt spent its time. All ``None`` if it never reached the wire.
-        request_id: The id that the server gave the request (``X-Request-Id`` and the like). ``None`` if it sent none,
-            and for a success unless a listener received the attempt.
         certificate: The server's certificate, if this attempt opened a new TLS connection and verified it.
+        request_id: The id that the server gave the request (``X-Request-Id`` and the like). ``None`` if it sent none,
+            and for a success while no listener wants finished attempts.
     """
 
     number: int

@@ -36,7 +36,9 @@ class Observers:
                 if id(observer) not in self._failed:
                     self._failed.add(id(observer))
                     _log.exception(
-                        "%r failed on an outcome; the fan-out goes on, further failures are not logged", observer
+                        "%r failed on an outcome; the fan-out goes on, further failures are not logged",
+                        observer,
+                        extra={"event": "outcome_callback_failed"},
                     )
 
 

@@ -283,7 +283,7 @@ class AiohttpTransport:
             if path is not None:
                 self._watches.append(watch(path, DirectPath.idle_transports))
             else:
-                _log.info("requests go %s", self.path)
+                _log.info("requests go %s", self.path, extra={"event": "path_chosen"})
             self._pool = Pool(settings.pool_size, settings.pool_size_per_host)
         elif session.closed or session.connector is None:
             raise ClientClosedError("the session given to the client is closed; give an open one")

@@ -167,7 +167,10 @@ class TokenKeeper:
             return
         self._refresh_at = now + max(1.0, remaining / 2)
         _log.warning(
-            "early token refresh failed (%s); the current token has %.0f s left", type(error).__name__, remaining
+            "early token refresh failed (%s); the current token has %.0f s left",
+            type(error).__name__,
+            remaining,
+            extra={"event": "early_refresh_failed"},
         )
 
     def _raise_recent_failure(self, now: float) -> None:

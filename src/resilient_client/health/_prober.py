@@ -233,6 +233,7 @@ class Prober:
                     "on_result failed on %s with %s; the check goes on, further failures of this kind are not logged",
                     result.name,
                     type(error).__name__,
+                    extra={"event": "result_callback_failed"},
                 )
 
 

@@ -1,0 +1,31 @@
+"""Telemetry: what a service that uses this library reports about itself.
+
+Every client logs its events to the standard library's ``logging``, below the logger ``resilient_client``, from the
+start and without a line of code. ``JSONFormatter`` writes these records, and those of any other library, as JSON.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resilient_client.telemetry._json_formatter import JSONFormatter
+
+__all__ = ["JSONFormatter"]
+
+_HOMES = {"JSONFormatter": "_json_formatter"}
+"""The module that defines each name. Names load on first use: every client loads this package, and most use none."""
+
+if not TYPE_CHECKING:  # with a visible __getattr__, a type checker would accept any misspelt name
+
+    def __getattr__(name: str) -> object:
+        """Load a public name on its first use (PEP 562)."""
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
