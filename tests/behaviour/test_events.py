@@ -120,7 +120,7 @@ def _counting(original: Callable[..., None], built: list[type[Event]]) -> Callab
             RefusalCause.BUDGET,
             "budget",
         ),
-        ({"timeout": 0.1}, "GET", [reply(503, headers={"Retry-After": "5"})], RefusalCause.DEADLINE, "a pause of"),
+        ({"timeout": 4}, "GET", [reply(503, headers={"Retry-After": "5"})], RefusalCause.DEADLINE, "a pause of"),
         ({}, "GET", [reply(503, headers={"Retry-After": "3600"})], RefusalCause.RETRY_AFTER, "max_retry_after"),
         ({}, "POST", [reply(503)], RefusalCause.UNSAFE, "idempotency_key"),
         ({"circuit_breaker": CircuitBreaker(minimum_calls=1)}, "GET", [reply(503)], RefusalCause.CIRCUIT_OPEN, "open"),

@@ -282,7 +282,7 @@ class AiohttpTransport:
             self._direct_path = path = self.make_direct_path()
             if path is not None:
                 self._watches.append(watch(path, DirectPath.idle_transports))
-            else:
+            elif needs_session(settings):
                 _log.info("requests go %s", self.path, extra={"event": "path_chosen"})
             self._pool = Pool(settings.pool_size, settings.pool_size_per_host)
         elif session.closed or session.connector is None:

@@ -69,6 +69,11 @@ class MemoryTransport(AiohttpTransport):
         self._on_request = on_request
         self._active = active
 
+    @property
+    def path(self) -> str:
+        """Shown by ``explain``."""
+        return "to an upstream in memory"
+
     def make_direct_path(self) -> None:
         """Everything goes through the session in memory."""
 
