@@ -8,7 +8,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 MAX_ENTRIES: Final = 16_384
-MAX_BYTES: Final = 8 * 1024 * 1024
+MAX_BYTES: Final = 20 * 1024 * 1024
 _STEP: Final = 0.6180339887498949  # the golden ratio: its multiples, modulo 1, are spread evenly
 
 

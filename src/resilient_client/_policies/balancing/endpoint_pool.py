@@ -22,6 +22,8 @@ INITIAL_TYPICAL: Final = 0.05
 FAILURE_COST: Final = 10.0
 """What a failure adds to the load of an endpoint, in typical latencies: quick failures must not attract attempts."""
 
+_MARGIN: Final = 2.0  # of what is typical, within which a slow endpoint cannot be missed
+
 OnChange: TypeAlias = Callable[[Endpoint, str], None]
 """Called with an endpoint that was ejected or failed its health checks, and the reason, or ``""`` when it is back."""
 
@@ -201,8 +203,12 @@ class EndpointPool:
     def _judge_latency(self, stats: EndpointStats, now: float, ratio: float) -> None:
         """Eject the endpoint if its median latency exceeds ``ratio`` times that of the other healthy ones."""
         own = stats.latency.median
+        # One slow reply of an endpoint that is not slow is the usual case, and needs no look at the others. ``typical``
+        # is not of this moment, hence the margin.
+        if own is None or own <= ratio / _MARGIN * self.typical:
+            return
         usual = _lower_median(other for other in self.endpoints if other is not stats and other.outlier_state.healthy)
-        if own is not None and usual is not None and own > ratio * usual:
+        if usual is not None and own > ratio * usual:
             self._eject(stats, now, f"{own:.3g} s a reply, the others {usual:.3g} s")
 
     def _eject(self, stats: EndpointStats, now: float, reason: str) -> None:
