@@ -209,10 +209,11 @@ class DirectPath:
 
     async def _connect(self, host: str, port: int, limit: float | None, trace: WireTrace) -> Connection:
         self._dialing += 1
+        timer = asyncio.timeout(limit)
         try:
             if self._limit and len(self._open) + self._dialing > self._limit and self._idle.close_oldest():
                 await asyncio.sleep(0)  # the loop closes the socket in its next iteration
-            async with asyncio.timeout(limit) as timer:
+            async with timer:
                 connection = await self._dialer.connect(host, port, trace)
         except TimeoutError:
             if not timer.expired():

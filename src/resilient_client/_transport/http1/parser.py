@@ -111,7 +111,8 @@ class ResponseParser:
 
     def expect(self, method: str) -> None:
         """A request was sent: the next bytes are the response to it."""
-        self.status = self.body_size = 0
+        self.status = 0
+        self.body_size: int = 0
         self.headers: CIMultiDictProxy[str] = _NO_HEADERS
         self.failure: Failure | None = None
         self.content_length: int | None = None
@@ -314,7 +315,8 @@ class ResponseParser:
         if length == len(rest) and not self._framing and has_content and rest:  # the usual case, at once
             self.headers = CIMultiDictProxy(headers)
             self.status = status
-            self.content_length = self.body_size = length
+            self.content_length = length
+            self.body_size = len(rest)
             self._pieces.append(rest)
             self.complete = True
             self.reusable = keeps_alive
