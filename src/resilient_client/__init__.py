@@ -21,7 +21,7 @@
 Settings describe what to do. A policy decides, a middleware acts, and the transport sends one wire request.
 
 Import every name in ``__all__`` from here. ``resilient_client.errors``, ``.events``, ``.typing``, ``.auth``,
-``.health``, ``.simulation`` and ``.testing`` are public, too. Modules with an underscore are internal.
+``.health``, ``.simulation``, ``.telemetry`` and ``.testing`` are public, too. Modules with an underscore are internal.
 """
 
 from importlib import import_module
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         UnprocessableEntityError,
         WrongLoopError,
     )
+    from resilient_client._core.in_flight import CallInFlight
     from resilient_client._core.kinds import ErrorKind, Stage
     from resilient_client._core.outcome import Failure, Outcome, Success
     from resilient_client._core.protocols import Auth, Handler, Middleware, Transport
@@ -112,6 +113,7 @@ __all__ = [
     "BulkheadFullError",
     "Call",
     "CallCancelledError",
+    "CallInFlight",
     "CallOptions",
     "CallRejectedError",
     "Certificate",
@@ -198,6 +200,7 @@ _HOMES = {
     "BulkheadFullError": "_core.errors",
     "Call": "_core.call",
     "CallCancelledError": "_core.errors",
+    "CallInFlight": "_core.in_flight",
     "CallOptions": "_core.call",
     "CallRejectedError": "_core.errors",
     "Certificate": "_core.certificate",

@@ -45,6 +45,7 @@ from resilient_client._settings.base import Settings
 from resilient_client._transport import decoding, response_body
 from resilient_client.health import _check as check
 from resilient_client.telemetry import _repeats as repeats
+from resilient_client.telemetry import LoopMonitor, _lateness, _loop_monitor
 
 DOCS = ROOT / "docs"
 PATTERNS = [
@@ -87,6 +88,7 @@ FUNCTIONS = {
     FanOut.as_completed: "concurrency timeout ordered",
     resilient_client.probe: "timeout concurrency",
     resilient_client.Prober: "rise fall max_age",
+    LoopMonitor: "clients interval late_after long_call listener",
     resilient_client.Probe: "critical slow certificate_days",
 }
 
@@ -120,6 +122,9 @@ FIXED = {
     "equal log records at once": repeats.BURST,
     "time in which as many more are logged": repeats.PERIOD,
     "kinds of log records that are told apart": repeats.MAX_KINDS,
+    "places that a loop monitor keeps": _lateness.MAX_PLACES,
+    "pause between two warnings about one place": _lateness.LOG_EVERY,
+    "calls that a loop monitor lists": _loop_monitor.MAX_CALLS,
     "circuits of a client": inspect.signature(Circuits).parameters["limit"].default,
 }
 

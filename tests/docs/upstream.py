@@ -76,6 +76,10 @@ class _Trace:
         """Where the time went."""
         return self._timings
 
+    def stage(self) -> Stage:
+        """Every request waits for its reply."""
+        return Stage.HEADERS
+
     def certificate(self) -> None:
         """There is no TLS."""
 

@@ -18,7 +18,7 @@ import resilient_client
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 LIMIT = 60  # seconds a script may take; on a busy machine most of that is imports
-SHORT = {"fan_out.py", "fastapi_service.py", "health.py", "logs.py", "orders.py", "worker.py"}
+SHORT = {"fan_out.py", "fastapi_service.py", "health.py", "logs.py", "loop_monitor.py", "orders.py", "worker.py"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TERM"}} | {
     "PYTHONPATH": str(Path(resilient_client.__file__).parents[1]),  # the library under test, installed or not
     "PYTHONIOENCODING": "utf-8",
@@ -149,6 +149,19 @@ def test_worker_finishes_its_queue_before_it_stops() -> None:
     assert "job-3: deadline, to be tried again later" in done.lines
     assert "job-5: client_error, given up" in done.lines
     assert sum(line.endswith("sent, attempts: 2") for line in done.lines) == 1
+
+
+def test_loop_monitor_names_all_three_faults() -> None:
+    """The blocking function, the call that hangs, and the lost task are each named. The warning has the stack."""
+    done = run("loop_monitor.py")
+    assert done.code == 0
+    late, long, ended, asyncio_, lost, total = done.lines
+    assert re.fullmatch(r"late:  blocked by read_catalogue \(loop_monitor\.py:\d+\)", late)
+    assert long == "long:  GET /users/{id}, stage headers, waits for the server"
+    assert ended == "ended: deadline"
+    assert asyncio_ == "asyncio: Task was destroyed but it is pending!"
+    assert lost == "lost:  a task of refresh_prices"
+    assert total == "total: blocked 1, lost 1, long now 0"
 
 
 @pytest.mark.parametrize(("critical", "code"), [("users", 0), ("search", 1)])

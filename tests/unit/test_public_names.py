@@ -25,7 +25,7 @@ from resilient_client._core import errors as core_errors
 PUBLIC = """
 APIClient APIConnectionError APIError APIKeyAuth APIResponseValidationError APIStatusError APITimeoutError
 AdaptiveConcurrency AttemptRecord Auth AuthenticationError Backoff BadRequestError BasicAuth BearerAuth Bulkhead
-BulkheadFullError Call CallCancelledError CallOptions CallRejectedError Certificate Circuit CircuitBreaker
+BulkheadFullError Call CallCancelledError CallInFlight CallOptions CallRejectedError Certificate Circuit CircuitBreaker
 CircuitOpenError CircuitState ClientClosedError ClientConfig ConfigurationError ConflictError ConnectionSettings
 DeadlineExceededError Endpoint EndpointState ErrorKind Failure Fallback GatherResult Handler HealthCheck HealthReport
 HealthState Hedging InternalServerError InvalidRequestError LoadBalancing LocalRateLimitError Middleware
@@ -42,6 +42,9 @@ SIMULATION = """
 CallStats Callers Capacity ClosedLoop Constant DEFAULT Errors Exponential Herd InvariantBrokenError LoadDependent
 Lognormal Mixture NAIVE NONE Network Outage Poisson RateChange Reply Run Scenario ScenarioFile Share Slowdown Stall
 Steady Totals Transition Upstream UpstreamStats Visit read_scenario ready_scenario simulate
+"""
+TELEMETRY = """
+BlockedPlace CodePlace HistogramSnapshot JSONFormatter LoopEvent LoopHealth LoopMonitor LoopWasLate LostTasks TaskLost
 """
 ERRORS = """
 APIConnectionError APIError APIResponseValidationError APIStatusError APITimeoutError AuthenticationError
@@ -70,6 +73,8 @@ EXTRAS = {
     "uvloop",
 }
 
+UNLOADED = ("resilient_client.testing", "resilient_client.simulation", "resilient_client.telemetry._loop_monitor")
+"""What the client itself never loads."""
 FACADES = [resilient_client.errors, resilient_client.events, resilient_client.typing]
 
 each_module = pytest.mark.parametrize(
@@ -194,7 +199,7 @@ def test_import_of_all_names_loads_no_extra() -> None:
     loaded = loaded_by("from resilient_client import *") - needed
     assert "resilient_client._client.client" in loaded
     assert loaded.isdisjoint(EXTRAS)
-    assert not any(name.startswith(("resilient_client.testing", "resilient_client.simulation")) for name in loaded)
+    assert not any(name.startswith(UNLOADED) for name in loaded)
 
 
 def test_import_of_all_names_reads_no_source() -> None:

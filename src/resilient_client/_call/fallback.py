@@ -114,7 +114,8 @@ async def _awaited(request: Request, given: Awaitable[object]) -> object:
         if (give_up := getattr(given, "close", None) or getattr(given, "cancel", None)) is not None:
             give_up()
         raise
-    timeout = TaskTimeout(request.context.client.timer, request.context.deadline)
+    context = request.context
+    timeout = TaskTimeout(context.client.timer, context.deadline, context)
     try:
         return await given
     except asyncio.CancelledError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from resilient_client._core.cancellation import client_closed
+from resilient_client._core.context import CallContext
 from resilient_client._core.deadline import RESOLUTION, SharedTimer
 from resilient_client._core.errors import APIError, DeadlineExceededError
 from resilient_client._core.kinds import Stage
@@ -20,17 +21,19 @@ class StreamEnd:
     """What has to be done when a stream ends. Does not refer to the stream, so that Python can delete it unclosed.
 
     Attributes:
+        context: The call of the stream.
         ended: Whether the stream has ended.
         ends_at: The loop time of its end. A moment after the deadline, so that a read under way reports it first.
         unreported: The error of a stream that was cut off between two reads, until the next read raises it.
     """
 
-    __slots__ = ("_loop", "_on_end", "_request", "_response", "_timer", "ended", "ends_at", "unreported")
+    __slots__ = ("_loop", "_on_end", "_request", "_response", "_timer", "context", "ended", "ends_at", "unreported")
 
     def __init__(self, response: Response, request: Request, on_end: Callable[[Exception | None], None]) -> None:
         """Take over the open body of ``response``; see ``StreamResponse``."""
         context = request.context
         timer = context.client.timer
+        self.context: CallContext | None = context
         self.ended = False
         self.unreported: APIError | None = None
         self.ends_at = context.deadline + 3 * RESOLUTION
@@ -59,6 +62,7 @@ class StreamEnd:
     def body_ended(self) -> None:
         """The body was read to its end: nothing is held any more, so there is nothing to cut off."""
         timer, self._timer = self._timer, None
+        self.context = None  # the heap of the timer may hold this object for long
         if timer is not None:
             timer.remove(self)
 

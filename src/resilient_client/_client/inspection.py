@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from resilient_client._client.arguments import checked_event_types, checked_listener
 from resilient_client._core.call import Call
+from resilient_client._core.context import CallContext
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.events import Event
+from resilient_client._core.in_flight import CallInFlight, call_in_flight, contexts_in_flight
 from resilient_client._policies.balancing.endpoint import EndpointState
 from resilient_client._policies.circuit.circuit import Circuit
 from resilient_client._policies.http.redaction import redact_url
@@ -113,6 +115,20 @@ class Inspection:
         """The retry tokens by upstream; read them with ``available(loop.time())``. Empty if the budget is off."""
         budgets = self._runtime.budgets
         return MappingProxyType({}) if budgets is None else budgets
+
+    def in_flight(self) -> tuple[CallInFlight, ...]:
+        """The calls of this client and its views that have not ended, the oldest first, and where each of them waits.
+
+        Made anew each time, in time proportional to the number of calls. Call it in the thread of the client's event
+        loop. A call that has only just started may be missing until it first waits. A flight that coalesced calls share
+        is listed along with them.
+        """
+        return tuple(map(call_in_flight, self._contexts_in_flight()))
+
+    def _contexts_in_flight(self) -> list[CallContext]:
+        """The contexts of the calls that ``in_flight`` describes."""
+        timer = getattr(self._runtime, "timer", None)  # there is none before the first use
+        return [] if timer is None else contexts_in_flight(timer)
 
     def _redacted_url(self, call: Call[Any]) -> str:
         """The URL that ``call`` would be sent to, without secrets; with a list of endpoints, that of the first.

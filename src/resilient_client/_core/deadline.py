@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from heapq import heappop, heappush
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from resilient_client._core.errors import ConfigurationError
 from resilient_client._core.types import Duration
 from resilient_client._core.validation import check_duration
+
+if TYPE_CHECKING:
+    from resilient_client._core.context import CallContext
 
 RESOLUTION = 0.001
 """Seconds. uvloop's clock advances in steps of one millisecond, so a timeout this close to its end counts as due."""
@@ -68,6 +71,11 @@ class Timed(Protocol):
     """A timeout that a ``SharedTimer`` fires at ``ends_at``, a loop time."""
 
     ends_at: float
+
+    @property
+    def context(self) -> CallContext | None:
+        """The call that waits. ``None`` if there is none, or if another timeout stands for it."""
+        ...
 
     def fire(self) -> None:
         """Handle the end of the time. Must not raise, and must do nothing when called after ``remove``."""
@@ -134,6 +142,10 @@ class SharedTimer:
         if self._idle is not None:
             self._idle.set()
 
+    def timeouts(self) -> list[Timed]:
+        """The timeouts of this moment. May include some that were removed: those have no ``context`` any more."""
+        return [*self.pending, *(timeout for _, _, timeout in self._heap)]
+
     async def idle(self) -> None:
         """Wait until there is no timeout. The calls of a client have one as long as they wait for anything."""
         while self.active:  # again, because a call that ends one timeout may begin the next one
@@ -186,6 +198,7 @@ class TaskTimeout:
 
     Attributes:
         ends_at: The loop time at which the task is cancelled. Infinity means never. Can only be postponed.
+        context: The call that the task waits for, until the timeout is closed.
         abortable: Whether the task is cancelled when the client is closed.
         aborted: Whether it was cancelled because of that. Then ``uncancel`` is true as after the end of the time.
         late: Seconds after ``ends_at`` at which it fired, if it has. Above ``LATE``, silence proves nothing.
@@ -196,12 +209,13 @@ class TaskTimeout:
     aborted = False
     late = 0.0
 
-    def __init__(self, timer: SharedTimer, ends_at: float) -> None:
+    def __init__(self, timer: SharedTimer, ends_at: float, context: CallContext | None = None) -> None:
         """Watch the current task.
 
         Args:
             timer: The shared timer of the running loop.
             ends_at: The loop time at which to cancel. Infinity means never.
+            context: The call that waits, by which it is found among the calls in flight.
         """
         task = asyncio.current_task(timer.loop)
         if task is None:
@@ -212,6 +226,7 @@ class TaskTimeout:
         self._cancelling = task.cancelling()
         self._fired = False
         self.ends_at = ends_at
+        self.context = context
         timer.add(self)
 
     @property
@@ -245,6 +260,7 @@ class TaskTimeout:
             self.uncancel()
         if self._task is not None:
             self._task = None
+            self.context = None  # the heap of the timer may hold this object for long
             self._timer.remove(self)
 
     def fire(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from resilient_client._core.certificate import Certificate
+    from resilient_client._core.kinds import Stage
 
 
 class Timings(NamedTuple):
@@ -38,6 +39,10 @@ class Trace(Protocol):
 
     def timings(self) -> Timings:
         """Compute where the request spent its time."""
+        ...
+
+    def stage(self) -> Stage:
+        """Return how far the request has come."""
         ...
 
     def certificate(self) -> Certificate | None:

@@ -45,7 +45,7 @@ class AttemptMiddleware:
         history.append(attempt)
         if client.events.listeners_of[AttemptStarted]:
             context.emit(AttemptStarted, number, attempt.endpoint)
-        timeout = attempt.timeout = TaskTimeout(client.timer, ends_at)
+        timeout = attempt.timeout = TaskTimeout(client.timer, ends_at, context)
         try:
             response = await call_next(request)
         except asyncio.CancelledError:

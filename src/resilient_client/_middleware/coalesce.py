@@ -113,7 +113,7 @@ class _SharedFlight:
         """Wait for the outcome, under the deadline of this caller, and return or raise a copy of it."""
         context = request.context
         # A moment later than the flight's own timeout, whose error knows the stage and blames the right side.
-        timeout = TaskTimeout(context.client.timer, context.deadline + 2 * RESOLUTION)
+        timeout = TaskTimeout(context.client.timer, context.deadline + 2 * RESOLUTION, context)
         timeout.abortable = False  # when the client is closed, the flight ends, and its error says more
         late = False
         try:

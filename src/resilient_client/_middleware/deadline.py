@@ -30,7 +30,7 @@ class DeadlineMiddleware:
         text = "the deadline had passed before the call began; nothing was sent"
         if total >= RESOLUTION:
             text = f"the call was not done after {total:.3g} s"
-            timeout = TaskTimeout(context.client.timer, context.deadline + 3 * RESOLUTION)
+            timeout = TaskTimeout(context.client.timer, context.deadline + 3 * RESOLUTION, context)
             try:
                 return await call_next(request)
             except asyncio.CancelledError:

@@ -211,7 +211,7 @@ class _RetriedCall:
     async def _pause(self, seconds: float) -> None:
         """Sleep before the next attempt. A client that is closed meanwhile ends the call with its last real failure."""
         context = self._request.context
-        pause = TaskTimeout(context.client.timer, context.deadline + 3 * RESOLUTION)
+        pause = TaskTimeout(context.client.timer, context.deadline + 3 * RESOLUTION, context)
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:

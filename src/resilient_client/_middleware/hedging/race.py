@@ -56,6 +56,7 @@ class Race:
     _waiter: asyncio.Future[None] | None = None
     _handle: asyncio.Handle | None = None
     _newest: Request | None = None
+    context = None  # the timeouts of the attempts stand for the call
     _newest_began: float | None = None  # when it was started, in seconds of the call
 
     def __init__(
