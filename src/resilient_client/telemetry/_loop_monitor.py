@@ -140,8 +140,9 @@ class LoopMonitor:
         self._timer.cancel()
         self._watchdog.stop()
         self._handler.remove(loop)
-        if not loop.is_closed() and threading.get_ident() == self._pulse.thread:
-            self._measure(time.perf_counter())  # the present callback may be what blocks the loop
+        now = time.perf_counter()
+        if now - self._pulse.due >= self._late_after and not loop.is_closed():
+            self._measure(now)  # the present callback may be what blocks the loop
         self._count_lost()
         self._long_calls, self._long_count = (), 0
 

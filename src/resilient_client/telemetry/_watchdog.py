@@ -98,8 +98,6 @@ class Watchdog:
         """
         self._running.acquire()
         self._thread.start()
-        if not _threads:
-            atexit.register(_stop_all)
         _threads.add(self)
 
     def stop(self) -> None:
@@ -175,6 +173,7 @@ def _warn(sample: Sample, suppressed: int) -> None:
     )
 
 
+@atexit.register
 def _stop_all() -> None:
     """End the threads before the interpreter does: a daemon thread that runs on meets a half-cleared interpreter."""
     for watchdog in tuple(_threads):
