@@ -17,6 +17,7 @@ from tests.behaviour.support import TIME_LIMIT, cancelled, client, soon
 
 from resilient_client import CallInFlight, ConfigurationError, Stage
 from resilient_client.telemetry import LoopEvent, LoopMonitor, LoopWasLate, TaskLost
+from resilient_client.telemetry._lateness import Sampling
 from resilient_client.telemetry._watchdog import Watchdog
 from resilient_client.testing import FaultServer, VirtualTimeLoop, run_virtual
 from resilient_client.testing.faults import hang_before_headers
@@ -69,7 +70,7 @@ async def test_blocking_function_is_named(warnings: Warnings) -> None:
     async with LoopMonitor(listener=events.append, **QUICK) as monitor:
         await asyncio.sleep(0.02)
         load_report(warnings)
-        await until(lambda: events)
+        await until(lambda: monitor.snapshot().blocked)
         health = monitor.snapshot()
     record = warnings.records[0]
     assert vars(record)["event"] == "loop_blocked"
@@ -77,19 +78,19 @@ async def test_blocking_function_is_named(warnings: Warnings) -> None:
     assert vars(record)["file"] == __file__
     assert "blocked for" in record.getMessage()
     assert f"test_blocking_function_is_named ({__file__}" in record.getMessage()
-    (event,) = [event for event in events if isinstance(event, LoopWasLate) and event.place][:1]
+    event = next(event for event in events if isinstance(event, LoopWasLate) and event.place)
     assert event.place is not None
     assert (event.place.function, event.place.file) == ("load_report", __file__)
-    assert health.blocked[0].place == event.place
-    assert health.blocked[0].longest == health.lag.maximum >= 0.05
+    assert (health.blocked[0].place, health.blocked[0].longest) == (event.place, event.seconds)
+    assert health.lag.maximum >= event.seconds >= 0.05
     assert health.late_count >= 1
 
 
 async def test_work_with_awaits_is_not_blamed(warnings: Warnings) -> None:
     """The same amount of work in short pieces is no block. Without a block nothing is reported."""
-    async with LoopMonitor(interval=0.05, late_after=0.5) as monitor:
+    async with LoopMonitor(interval=0.05, late_after=0.3) as monitor:
         began = time.perf_counter()
-        while time.perf_counter() - began < 0.7:
+        while time.perf_counter() - began < 0.45:
             time.sleep(0.005)  # noqa: ASYNC251 -- a short piece of blocking work is the subject
             await asyncio.sleep(0)
         health = monitor.snapshot()
@@ -107,17 +108,18 @@ async def test_idle_loop_is_not_blamed(warnings: Warnings, monkeypatch: pytest.M
         sampled.set()
 
     monkeypatch.setattr(Watchdog, "_sample", noted)
+    monkeypatch.setattr(Sampling, "excused", lambda *_: False)
     events: list[LoopEvent] = []
-    async with LoopMonitor(interval=0.5, late_after=0.05, listener=events.append) as monitor:
-        await asyncio.sleep(0)
+    async with LoopMonitor(interval=0.3, late_after=0.2, listener=events.append) as monitor:
+        await until(lambda: monitor.snapshot().lag.observations)
         monitor._pulse.due -= 10  # as if the machine had been suspended
         await asyncio.get_running_loop().run_in_executor(None, sampled.wait, TIME_LIMIT)
         await until(lambda: events)
         health = monitor.snapshot()
-    assert (health.late_count, health.blocked, warnings.records) == (1, (), [])
-    assert isinstance(events[0], LoopWasLate)
-    assert events[0].place is None
-    assert events[0].seconds > 9
+    assert (health.blocked, warnings.records) == ((), [])
+    late = [event for event in events if isinstance(event, LoopWasLate) and event.seconds > 9]
+    assert [event.place for event in late] == [None]
+    assert health.late_count == len(events)
 
 
 async def test_call_that_keeps_the_interpreter_is_named() -> None:
@@ -231,17 +233,16 @@ async def test_long_call_is_reported_once_with_its_place(server: FaultServer) ->
     """A call that waits for its reply is listed with stage, route and age, and is gone when it has ended."""
     server.route("GET", "/users/7", hang_before_headers())
     events: list[LoopEvent] = []
-    async with (
-        client(server, name="users") as api,
-        LoopMonitor([api, api.with_options(timeout=5)], long_call=0.05, listener=events.append) as monitor,
-    ):
+    async with client(server, name="users") as api:
         task = asyncio.create_task(api.get("/users/{id}", path_params={"id": 7}, timeout=TIME_LIMIT))
-        await until(lambda: server.hits)
-        await until(lambda: any(isinstance(event, CallInFlight) for event in events))
-        health = monitor.snapshot()
-        elsewhere = await asyncio.get_running_loop().run_in_executor(None, monitor.snapshot)
-        await cancelled([task])
-        after = monitor.snapshot()
+        await until(lambda: server.hits and api.in_flight()[0].age > 0.05)
+        clients = [api, api.with_options(timeout=5)]
+        async with LoopMonitor(clients, long_call=0.05, listener=events.append) as monitor:
+            await until(lambda: any(isinstance(event, CallInFlight) for event in events))
+            health = monitor.snapshot()
+            elsewhere = await asyncio.get_running_loop().run_in_executor(None, monitor.snapshot)
+            await cancelled([task])
+            after = monitor.snapshot()
     (call,) = health.long_calls
     assert (call.client, call.method, call.route, call.stage) == ("users", "GET", "/users/{id}", Stage.HEADERS)
     assert call.age >= 0.05
@@ -347,7 +348,7 @@ def test_loop_that_is_paused_is_not_late(factory: Callable[[], asyncio.AbstractE
         while not monitor._pulse.not_running:
             assert time.perf_counter() - began < TIME_LIMIT
             time.sleep(0.01)
-        time.sleep(0.5)
+        time.sleep(0.2)
         paused = time.perf_counter() - began
         runner.run(asyncio.sleep(0.05))
         health = monitor.snapshot()

@@ -57,7 +57,7 @@ def contexts_in_flight(timer: SharedTimer) -> list[CallContext]:
 
 def call_in_flight(context: CallContext) -> CallInFlight:
     """Describe a call that has not ended."""
-    running = next((attempt for attempt in context.history if attempt.is_running), None)
+    running = next((attempt for attempt in context.history if attempt.timeout is not None), None)
     latest = context.history[-1] if context.history else None
     stage, waits_for = _place(running, latest, context)
     seen = running or latest

@@ -27,7 +27,6 @@ from resilient_client.telemetry._histogram import Histogram
 from resilient_client.telemetry._lateness import BlockedPlaces, Repeats, longest_sample, next_scan
 from resilient_client.telemetry._loop_health import LoopEvent, LoopHealth, LoopWasLate
 from resilient_client.telemetry._lost_tasks import LostTaskCounts, LostTaskHandler
-from resilient_client.telemetry._stack import depth_of
 from resilient_client.telemetry._watchdog import Pulse, Watchdog
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ class LoopMonitor:
         self._timer = loop.call_later(self._interval, self._beat, context=self._context)
         self._measure(now)
         pulse.due = now + self._interval
-        pulse.outer_frames = depth_of(sys._getframe().f_back)
+        pulse.use_caller(sys._getframe().f_back)
         if pulse.thread != threading.get_ident():
             pulse.use_this_thread()
         if self._handler.fresh:

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Final, NamedTuple
 
 MAX_FRAMES: Final = 20
@@ -48,19 +48,28 @@ def depth_of(frame: FrameType | None) -> int:
     return depth
 
 
-def stack_of(thread: int, outer: int) -> tuple[CodePlace, ...]:
-    """The stack of a running thread without its ``outer`` outermost frames. The innermost frame comes last.
+def stack_of(thread: int, outer: int = 0, caller: CodeType | None = None) -> tuple[CodePlace, ...]:
+    """The stack of a running callback, innermost frame last.
+
+    Args:
+        thread: The thread of the event loop.
+        outer: The number of outermost frames that belong to the loop and its caller.
+        caller: The code of the last one of these, which calls the callbacks. ``None`` if ``outer`` is 0. A loop that
+            waits is in other code there.
 
     Returns:
-        At most ``MAX_FRAMES`` places. None if the thread has no further frame, or has ended.
+        At most ``MAX_FRAMES`` places. Empty if no callback is running, or the thread has ended.
     """
     frame = sys._current_frames().get(thread)
     places: list[CodePlace] = []
-    for _ in range(min(depth_of(frame) - outer, MAX_FRAMES)):
+    for _ in range(depth_of(frame) - outer):
         if frame is None:
             break
-        places.append(CodePlace(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_qualname))
+        if len(places) < MAX_FRAMES:
+            places.append(CodePlace(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_qualname))
         frame = frame.f_back
+    if (None if frame is None else frame.f_code) is not caller:
+        return ()
     return tuple(reversed(places))
 
 

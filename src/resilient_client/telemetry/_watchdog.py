@@ -16,10 +16,11 @@ import threading
 import time
 import weakref
 from collections import deque
+from types import CodeType, FrameType
 from typing import Final
 
 from resilient_client.telemetry._lateness import Repeats, Sample, Sampling
-from resilient_client.telemetry._stack import place_to_blame, stack_of
+from resilient_client.telemetry._stack import depth_of, place_to_blame, stack_of
 
 LOGGER: Final = "resilient_client.loop"
 """The logger of the warnings about a blocked loop."""
@@ -38,6 +39,7 @@ class Pulse:
     Attributes:
         due: When the next beat is due. Written by the loop.
         outer_frames: The number of frames below the callbacks of the loop. Written by the loop.
+        caller: The code of the innermost of them. Written by the loop.
         thread: The identifier of the loop's thread. Written by the loop.
         cpu_clock: The clock of that thread's CPU time, or ``None`` if the system has none. Written by the loop.
         samples: Taken by the watchdog, consumed by the loop.
@@ -45,11 +47,12 @@ class Pulse:
         not_running: Whether the loop was found stopped, so that the next beat is not late. Set by the watchdog.
     """
 
-    __slots__ = ("cpu_clock", "due", "not_running", "outer_frames", "samples", "starved_count", "thread")
+    __slots__ = ("caller", "cpu_clock", "due", "not_running", "outer_frames", "samples", "starved_count", "thread")
 
     def __init__(self) -> None:
         self.due = 0.0
         self.outer_frames = 0
+        self.caller: CodeType | None = None
         self.thread = 0
         self.cpu_clock: int | None = None
         self.samples: deque[Sample] = deque(maxlen=_MAX_SAMPLES)
@@ -62,6 +65,11 @@ class Pulse:
         # Only the thread itself may ask safely: the identifier of a thread that has ended crashes some systems.
         clock_of = getattr(time, "pthread_getcpuclockid", None)
         self.cpu_clock = None if clock_of is None else clock_of(self.thread)
+
+    def use_caller(self, frame: FrameType | None) -> None:
+        """Callbacks of the loop are called by ``frame``, as the present one is."""
+        self.outer_frames = depth_of(frame)
+        self.caller = None if frame is None else frame.f_code
 
     def cpu(self) -> float:
         """Seconds of CPU that the loop's thread has used, or NaN if that is not known."""
@@ -141,14 +149,18 @@ class Watchdog:
 
     def _sample(self, due: float, now: float) -> None:
         pulse = self._pulse
-        stack = stack_of(pulse.thread, pulse.outer_frames)
+        stack = stack_of(pulse.thread, pulse.outer_frames, pulse.caller)
         if not stack or pulse.due != due:
             return  # no callback is running, or the loop has run meanwhile
         sample = Sample(due, now - due, place_to_blame(stack), stack)
         pulse.samples.append(sample)
         suppressed = self._repeats.suppressed(sample.place, now)
-        if suppressed is not None:
+        if suppressed is None:
+            return
+        try:
             _warn(sample, suppressed)
+        except Exception:  # noqa: S110 -- of a user's log filter. There is no better log to report it to
+            pass
 
 
 def _warn(sample: Sample, suppressed: int) -> None:

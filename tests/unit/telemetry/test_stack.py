@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 
@@ -31,22 +30,29 @@ def test_place_reads_as_function_and_line() -> None:
 
 def test_stack_leaves_out_the_outer_frames() -> None:
     """The frames of the loop are below the callbacks and do not belong to them."""
-    outer = depth_of(sys._getframe())
+    frame = sys._getframe()
+    outer, caller = depth_of(frame), frame.f_code
 
     def inner() -> tuple[CodePlace, ...]:
-        return stack_of(threading.get_ident(), outer)
+        return stack_of(threading.get_ident(), outer, caller)
 
     stack = inner()
     assert [place.function.rpartition(".")[2] for place in stack] == ["inner", "stack_of"]
     assert stack[0].file == __file__
-    assert stack_of(threading.get_ident(), outer + 10) == ()
+    assert stack_of(threading.get_ident(), outer + 10, caller) == ()
+
+
+def test_loop_that_waits_has_no_callback() -> None:
+    """Where a loop waits, other code is at the level that calls the callbacks, however deep that goes."""
+    frame = sys._getframe()
+    assert stack_of(threading.get_ident(), depth_of(frame), depth_of.__code__) == ()
 
 
 def test_deep_stack_keeps_its_innermost_frames() -> None:
     """A recursion does not fill the log."""
 
     def deep(levels: int) -> tuple[CodePlace, ...]:
-        return deep(levels - 1) if levels else stack_of(threading.get_ident(), 0)
+        return deep(levels - 1) if levels else stack_of(threading.get_ident())
 
     stack = deep(100)
     assert len(stack) == MAX_FRAMES
@@ -55,7 +61,4 @@ def test_deep_stack_keeps_its_innermost_frames() -> None:
 
 def test_thread_that_has_ended_has_no_stack() -> None:
     """An identifier of no running thread gives nothing."""
-    thread = threading.Thread(target=os.getpid)
-    thread.start()
-    thread.join()
-    assert stack_of(0, 0) == ()
+    assert stack_of(0) == ()

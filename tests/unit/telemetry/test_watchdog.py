@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -59,6 +60,21 @@ def test_sample_of_a_loop_that_runs_again_is_dropped(pulse: Pulse, watchdog: Wat
     """A beat between the check and the sample means that the stack is no longer that of the block."""
     watchdog._sample(9.0, 9.5)
     assert not pulse.samples
+
+
+def test_log_filter_that_raises_harms_nothing(pulse: Pulse, watchdog: Watchdog) -> None:
+    """The thread goes on, and the block is counted."""
+
+    def fail(_record: logging.LogRecord) -> bool:
+        raise ValueError("no")
+
+    logger = logging.getLogger("resilient_client.loop")
+    logger.addFilter(fail)
+    try:
+        watchdog._check(10.1, 0.0, 0.0)
+    finally:
+        logger.removeFilter(fail)
+    assert len(pulse.samples) == 1
 
 
 def test_cpu_of_a_thread_that_has_ended_is_unknown(pulse: Pulse, monkeypatch: pytest.MonkeyPatch) -> None:
