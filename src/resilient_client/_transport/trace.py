@@ -104,6 +104,11 @@ class WireTrace:
         else:
             self.wire = None
 
+    def mark_replied(self) -> float:
+        """The head of the response is there, and its content is still to come. Returns the time."""
+        self.replied = now = self.clock()
+        return now
+
     def mark_unsent(self) -> None:
         """The connection is about to be closed: remember whether all of the request has left this process."""
         self.uploading = self.uploading or _has_unsent(self.wire)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from resilient_client._transport.http1.failure import Reason
 from resilient_client._transport.http1.parser import ResponseParser
+
+if TYPE_CHECKING:
+    from resilient_client._transport.trace import WireTrace
 
 _HIGH_WATER: Final = 256 * 1024  # bytes that wait for the reader of a stream before the server is held back
 _CHUNKS_PER_TURN: Final = 4096  # that are read before other tasks may run
@@ -25,7 +28,7 @@ class Connection(ResponseParser, asyncio.Protocol):
     Attributes:
         transport: Where asyncio writes; ``None`` before the connection is made and after it is lost.
         replied_at: When the head of a response was there whose content was still to come; 0 otherwise. In seconds on
-            the clock that ``send`` was given.
+            the clock of its trace.
         idle_since: When it was given back to the pool, in loop time.
         idle_limit: Seconds for which the server says that it keeps the connection.
     """
@@ -33,7 +36,6 @@ class Connection(ResponseParser, asyncio.Protocol):
     __slots__ = (
         "_asked",
         "_chunks_before",
-        "_clock",
         "_drained",
         "_early",
         "_eof",
@@ -46,6 +48,7 @@ class Connection(ResponseParser, asyncio.Protocol):
         "_silence_timer",
         "_single_use",
         "_stopped_reading",
+        "_trace",
         "_waiter",
         "idle_limit",
         "idle_since",
@@ -92,14 +95,14 @@ class Connection(ResponseParser, asyncio.Protocol):
         return self.reusable and not self._single_use and transport is not None and not transport.is_closing()
 
     def send(
-        self, method: str, data: bytes, clock: Callable[[], float], *, early: bool, max_body: int | None
+        self, method: str, data: bytes, trace: WireTrace, *, early: bool, max_body: int | None
     ) -> asyncio.Future[None]:
         """Send a request, or its head and the beginning of its body.
 
         Args:
             method: The method, which decides whether the response has content.
             data: The bytes to send.
-            clock: For ``replied_at``.
+            trace: Of the request. Marked when the head is there and the content is not.
             early: Wake the caller at the head of the response, and read no more content than the caller takes.
             max_body: Bytes of content to keep for the caller, at most, or ``None``. Not enforced with ``early``.
 
@@ -109,7 +112,7 @@ class Connection(ResponseParser, asyncio.Protocol):
             not get lost with it.
         """
         self.expect(method)
-        self._clock = clock
+        self._trace = trace
         self._early = early
         self._max_body = max_body
         self._read_size = self._chunks_before = 0
@@ -246,7 +249,7 @@ class Connection(ResponseParser, asyncio.Protocol):
         if not self.status:
             return
         if not self.replied_at:
-            self.replied_at = self._clock()
+            self.replied_at = self._trace.mark_replied()
             self._early = self._wakes_at_head()
         if self._early:
             self._wake()

@@ -102,7 +102,7 @@ class DirectPath:
             connection = await self._connect(origin.host, endpoint.port, connect, trace)
         try:
             early = request.context.streaming
-            waiter = connection.send(request.method, head, trace.clock, early=early, max_body=self._max_size)
+            waiter = connection.send(request.method, head, trace, early=early, max_body=self._max_size)
             trace.mark_sent(trace.connecting is None)
             if trace.connecting is not None and trace.tls and connection.transport is not None:
                 trace.peer = connection.transport.get_extra_info("peercert")  # decoded in the handshake anyway
