@@ -45,7 +45,7 @@ async def main() -> None:
             read_catalogue()
             asyncio.create_task(refresh_prices())  # noqa: RUF006 -- one of the faults
             try:
-                await api.get("/users/{id}", path_params={"id": 7}, timeout=3)
+                await api.get("/users/{id}", path_params={"id": 7}, timeout=2.5)
             except APIError as error:
                 print(f"ended: {error.kind}")
             gc.collect()

@@ -162,9 +162,14 @@ class Repeats:
         return count
 
 
-def next_scan(now: float, took: float) -> float:
-    """When to list the calls in flight again: in a second, or later if that would use more than 0.1 % of the time."""
-    return now + max(1.0, 1_000 * took)
+def next_scan(now: float, cpu: float) -> float:
+    """When to list the calls in flight again: in a second, or later if that would use more than 0.1 % of a core.
+
+    Args:
+        now: The time.
+        cpu: Seconds of CPU that the latest list took.
+    """
+    return now + max(1.0, 1_000 * cpu)
 
 
 def _key(place: CodePlace) -> tuple[str, str]:

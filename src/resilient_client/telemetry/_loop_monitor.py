@@ -199,8 +199,9 @@ class LoopMonitor:
         if self._handler.fresh:
             self._count_lost()
         if self._clients and now >= self._next_scan:
+            cpu = time.thread_time()  # on a busy machine the scan may take long, but it costs no more
             self._find_long_calls()
-            self._next_scan = next_scan(now, time.perf_counter() - now)
+            self._next_scan = next_scan(now, time.thread_time() - cpu)
 
     def _measure(self, now: float) -> None:
         """Count how late the loop is, unless it was stopped in between."""

@@ -138,6 +138,6 @@ def test_messages_of_many_places_share_a_bound() -> None:
 
 
 def test_scan_of_many_calls_is_rarer() -> None:
-    """Calls are listed every second, but for at most 0.1 % of the time."""
+    """Calls are listed every second, but for at most 0.1 % of a core."""
     assert next_scan(10.0, 0.0001) == 11.0
     assert next_scan(10.0, 0.02) == 30.0
