@@ -17,7 +17,7 @@ from resilient_client.testing.faults import hang_before_headers
 
 def read_catalogue() -> None:
     """Stand for a driver that blocks. ``await asyncio.to_thread(read_catalogue)`` would not block the loop."""
-    time.sleep(0.8)
+    time.sleep(1)
 
 
 async def refresh_prices() -> None:
@@ -41,7 +41,7 @@ async def main() -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: print(f"asyncio: {context['message']}"))
     async with FaultServer() as server, APIClient(server.url, retry=None) as api:
         server.route("GET", "/users/7", hang_before_headers())
-        async with LoopMonitor(api, long_call=0.5, listener=report) as monitor:
+        async with LoopMonitor(api, late_after=0.4, long_call=0.5, listener=report) as monitor:
             read_catalogue()
             asyncio.create_task(refresh_prices())  # noqa: RUF006 -- one of the faults
             try:

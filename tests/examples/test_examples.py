@@ -155,7 +155,8 @@ def test_loop_monitor_names_all_three_faults() -> None:
     """The blocking function, the call that hangs, and the lost task are each named. The warning has the stack."""
     done = run("loop_monitor.py")
     assert done.code == 0
-    late, long, ended, asyncio_, lost, total = done.lines
+    collecting = "blocked by main"  # on a busy machine, the garbage collection of the example is a block as well
+    late, long, ended, asyncio_, lost, total = (line for line in done.lines if collecting not in line)
     assert re.fullmatch(r"late:  blocked by read_catalogue \(loop_monitor\.py:\d+\)", late)
     assert long == "long:  GET /users/{id}, stage headers, waits for the server"
     assert ended == "ended: deadline"
