@@ -44,8 +44,8 @@ from resilient_client._policies.retry import retry_after
 from resilient_client._settings.base import Settings
 from resilient_client._transport import decoding, response_body
 from resilient_client.health import _check as check
-from resilient_client.telemetry import _repeats as repeats
 from resilient_client.telemetry import LoopMonitor, _lateness, _loop_monitor
+from resilient_client.telemetry import _repeats as repeats
 
 DOCS = ROOT / "docs"
 PATTERNS = [

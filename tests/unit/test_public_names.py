@@ -57,7 +57,6 @@ TYPING = """
 Auth CallOptions ContentLike Duration FilesLike FollowRedirects FormLike Handler HeadersLike Listener Middleware
 NOT_GIVEN NotGiven OutcomeStream Priority QueryParams Runner Scalar Transport
 """
-TELEMETRY = "JSONFormatter"
 EXTRAS = {
     "aioresponses",
     "backports.zstd",

@@ -52,6 +52,7 @@ LOGGERS: Final = {
     "events": "listeners that fail",
     "fanout": "callbacks and progress bars of a fan-out that fail",
     "health": "callbacks of a `Prober` that fail",
+    "loop": "callbacks that block the event loop, with a `LoopMonitor`",
 }
 """The loggers below the root, and what each of them logs."""
 
@@ -99,6 +100,7 @@ EVENTS: Final = (
     EventName("token_refreshed", "TokenRefreshed", "auth", "INFO", ("ok", "detail"), "WARNING", "it failed"),
     EventName("early_refresh_failed", "", "auth", "WARNING", ()),
     EventName("path_chosen", "", "transport", "INFO", ()),
+    EventName("loop_blocked", "", "loop", "WARNING", ("seconds", "file", "line", "function")),
     EventName("listener_failed", "", "events", "ERROR", ()),
     EventName("outcome_callback_failed", "", "fanout", "ERROR", ()),
     EventName("result_callback_failed", "", "health", "ERROR", ()),
@@ -130,8 +132,11 @@ FIELDS: Final = {
     "endpoint": "the endpoint that the attempt or the event is about",
     "endpoints": "the endpoints in use now",
     "error": 'one line about the failure, or `""`',
+    "file": "the file of the code that blocks",
     "flight_id": "the `call_id` of the call whose flight this one joined",
+    "function": "the function that blocks",
     "kind": "the kind of failure, a value of `ErrorKind`",
+    "line": "the line that blocks",
     "maybe_processed": "whether the server may have acted",
     "ok": "whether it succeeded",
     "reason": "why, in a few words",
@@ -139,7 +144,7 @@ FIELDS: Final = {
     "redirects": "how many redirects were followed",
     "retry_after": "seconds until the endpoint is tried again",
     "reused": "whether the connection was a kept-alive one",
-    "seconds": "the length of the pause",
+    "seconds": "the length of the pause, or by how much the loop is late",
     "sent": "whether any bytes were sent",
     "stage": "how far a failed attempt had come, a value of `Stage`",
     "status": "the status of the response",

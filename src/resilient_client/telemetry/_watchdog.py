@@ -174,14 +174,7 @@ def _warn(sample: Sample, suppressed: int) -> None:
         sample.place,
         again,
         lines,
-        extra={
-            "event": "loop_blocked",
-            "seconds": sample.late,
-            "file": sample.place.file,
-            "line": sample.place.line,
-            "function": sample.place.function,
-            "suppressed": suppressed,
-        },
+        extra={"event": "loop_blocked", "suppressed": suppressed} | sample.place._asdict() | {"seconds": sample.late},
     )
 
 

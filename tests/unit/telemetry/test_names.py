@@ -15,19 +15,20 @@ from tools import telemetry_names
 
 SOURCE = Path(resilient_client.__file__).parent
 
-LOGGERS = "call attempt retry hedging limits circuit endpoints auth transport events fanout health"
+LOGGERS = "call attempt retry hedging limits circuit endpoints auth transport events fanout health loop"
 EVENTS = """
 call_finished call_failed call_cancelled call_coalesced fallback_used attempt_started attempt_finished retry_scheduled
 retry_refused
 hedge_started call_rejected endpoint_paused circuit_opened circuit_half_opened circuit_closed endpoint_ejected
-endpoint_restored endpoints_resolved token_refreshed early_refresh_failed path_chosen listener_failed
+endpoint_restored endpoints_resolved token_refreshed early_refresh_failed path_chosen loop_blocked listener_failed
 outcome_callback_failed result_callback_failed records_suppressed
 """
 COMMON_FIELDS = """
 event client upstream method route tags call_id attempt request_id trace_id span_id suppressed
 """
 FIELDS = """
-attempts cause delay detail elapsed endpoint endpoints error flight_id kind maybe_processed ok reason reauthenticated
+attempts cause delay detail elapsed endpoint endpoints error file flight_id function kind line maybe_processed ok
+reason reauthenticated
 redirects retry_after reused seconds sent stage status suppressed_event waited waiters
 """
 METRICS = """
