@@ -77,6 +77,7 @@ class Connection(ResponseParser, asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.idle_since = self.replied_at = 0.0
         self.idle_limit = float("inf")
+        self._trace: WireTrace | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._asked: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -175,7 +176,7 @@ class Connection(ResponseParser, asyncio.Protocol):
 
     def finish(self) -> None:
         """The exchange is over."""
-        self._waiter = self._asked = None
+        self._waiter = self._asked = self._trace = None
         if self._silence_timer is not None:
             self._silence_timer.cancel()
             self._silence_timer = None
@@ -248,7 +249,7 @@ class Connection(ResponseParser, asyncio.Protocol):
             _end_wait(self._asked)
         if not self.status:
             return
-        if not self.replied_at:
+        if self._trace is not None and not self.replied_at:
             self.replied_at = self._trace.mark_replied()
             self._early = self._wakes_at_head()
         if self._early:
