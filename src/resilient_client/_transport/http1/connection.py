@@ -8,6 +8,7 @@ which its user looks at after each wait.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
@@ -214,8 +215,14 @@ class Connection(ResponseParser, asyncio.Protocol):
             self._wake()
 
     def eof_received(self) -> None:
-        """The server sends no more: FIN, over TLS the closure alert. The transport closes itself."""
-        self._eof = True
+        """The server sends no more: FIN, over TLS the closure alert, or for asyncio also FIN without it.
+
+        The transport would close itself as soon as the server has taken what is unsent, which may be never.
+        """
+        if self.transport is not None:
+            tls: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")
+            self._eof = tls is None or _is_closed(tls)
+            self._hang_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by either side."""
@@ -309,6 +316,16 @@ class Connection(ResponseParser, asyncio.Protocol):
             waiter.set_result(None)
         if self._asked is not None:
             _end_wait(self._asked)
+
+
+def _is_closed(tls: ssl.SSLObject) -> bool:
+    """Whether the closure alert has arrived. All that came before it has been read."""
+    try:
+        return not tls.read(1)
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:  # it wants to read more, which will never come
+        return False
 
 
 def _end_wait(waiter: asyncio.Future[None]) -> None:
