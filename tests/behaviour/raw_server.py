@@ -18,7 +18,7 @@ from functools import cache
 from typing import Self
 
 import trustme
-from tests.behaviour.support import TIME_LIMIT
+from tests.behaviour.support import TIME_LIMIT, cancelled
 
 from resilient_client import APIClient, ConnectionSettings
 
@@ -100,6 +100,13 @@ class Peer:
             self._tls.write(data[at : at + 16384])
         await self._flush()
 
+    def send_now(self, data: bytes) -> None:
+        """Send a few bytes without a turn of the loop, so the client's loop cannot have read them."""
+        if self._tls is not None:
+            self._tls.write(data)
+            data = self._outgoing.read()
+        assert self.sock.send(data) == len(data)
+
     async def alert(self) -> None:
         """Send the closure alert of TLS."""
         assert self._tls is not None
@@ -112,7 +119,7 @@ class Peer:
         self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Break the connection."""
+        """Break the connection, while nothing is read from it."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
         self.sock.close()
 
@@ -192,28 +199,27 @@ class RawServer:
         self._listener.listen(self._backlog)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
-        self._accepting = asyncio.create_task(self._accept())
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in (self._accepting, *self._tasks):
-            task.cancel()
-        await asyncio.gather(self._accepting, *self._tasks, return_exceptions=True)
+        asyncio.get_running_loop().remove_reader(self._listener)
         self._listener.close()
+        await cancelled(self._tasks)
         if self.failures:
             raise self.failures[0]
 
-    async def _accept(self) -> None:
-        while True:
-            sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
-            peer = Peer(self, sock, self.connections)
-            self.peers.append(peer)
-            self.connections += 1
-            self.open += 1
-            self.most = max(self.most, self.open)
-            task = asyncio.create_task(self._run(peer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _accept(self) -> None:
+        sock, _ = self._listener.accept()
+        sock.setblocking(False)
+        peer = Peer(self, sock, self.connections)
+        self.peers.append(peer)
+        self.connections += 1
+        self.open += 1
+        self.most = max(self.most, self.open)
+        task = asyncio.create_task(self._run(peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _run(self, peer: Peer) -> None:
         try:

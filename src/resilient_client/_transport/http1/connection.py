@@ -8,6 +8,7 @@ which its user looks at after each wait.
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
@@ -95,6 +96,13 @@ class Connection(ResponseParser, asyncio.Protocol):
         """Whether another request may be sent."""
         transport = self.transport
         return self.reusable and not self._single_use and transport is not None and not transport.is_closing()
+
+    def is_quiet(self) -> bool:
+        """Whether the system has nothing from the server that the loop has not read yet, such as the end.
+
+        Bytes that a loop, blocked in the meantime, reads after the next request would pass for the response to it.
+        """
+        return self.transport is not None and not _is_readable(self.transport.get_extra_info("socket").fileno())
 
     def send(
         self, method: str, data: bytes, trace: WireTrace, *, early: bool, max_body: int | None
@@ -326,6 +334,15 @@ def _is_closed(tls: ssl.SSLObject) -> bool:
         return True
     except ssl.SSLError:  # it wants to read more, which will never come
         return False
+
+
+def _is_readable(file: int) -> bool:
+    """Whether bytes, an end or an error wait to be read."""
+    if not hasattr(select, "poll"):  # on Windows, where select takes any number of a file
+        return bool(select.select([file], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _end_wait(waiter: asyncio.Future[None]) -> None:

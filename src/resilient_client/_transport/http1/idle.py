@@ -15,6 +15,7 @@ from typing import Final
 from resilient_client._core.endpoint import Endpoint
 from resilient_client._transport.http1.connection import Connection
 
+_JUST_READ: Final = 0.001  # seconds for which the loop cannot have been blocked, so that a system call is not worth it
 _HINT: Final = re.compile(r"timeout\s*=\s*(\d{1,9})", re.ASCII | re.IGNORECASE)
 
 
@@ -58,7 +59,8 @@ class IdleConnections:
             connection = next(reversed(stack))
             self.discard(connection)
             idle = self._loop.time() - connection.idle_since
-            if idle < self._keepalive and idle < connection.idle_limit and connection.usable:
+            kept = idle < self._keepalive and idle < connection.idle_limit and connection.usable
+            if kept and (idle < _JUST_READ or connection.is_quiet()):
                 return connection
             connection.close()
         return None
