@@ -116,11 +116,11 @@ async def test_reply_before_the_request(tls: bool) -> None:
             await serve(peer)
 
     with keeps_nothing() as check:
-        async with RawServer(busy, tls=tls) as server:
-            async with raw_client(server, retry=Retry(max_attempts=2, backoff=lambda _: 0.0)) as api:
-                got = await soon(api.get("/"))
-                assert (got.content, got.attempts, server.connections) == (b"1", 2, 2)
-                await until(lambda: open_connections(api) == 1)
+        retry = Retry(max_attempts=2, backoff=lambda _: 0.0)
+        async with RawServer(busy, tls=tls) as server, raw_client(server, retry=retry) as api:
+            got = await soon(api.get("/"))
+            assert (got.content, got.attempts, server.connections) == (b"1", 2, 2)
+            await until(lambda: open_connections(api) == 1)
         await check()
 
 

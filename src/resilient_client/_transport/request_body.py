@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import io
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -118,6 +118,14 @@ class Upload:
             raise
         self._declared_size = total
         return total
+
+    async def end_source(self) -> None:
+        """End a generator whose pieces were not all taken. Else its resources would be held until it is collected."""
+        pieces, self._pieces = self._pieces, None
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
+        elif isinstance(pieces, Generator):
+            pieces.close()
 
     def close(self) -> None:
         """Stop sending, and close the files that were opened here."""

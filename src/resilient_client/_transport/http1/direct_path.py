@@ -203,7 +203,7 @@ class DirectPath:
     def _check_sent(self, connection: Connection, trace: WireTrace) -> None:
         """A connection that is answered before the request was sent whole is not used again (RFC 9112 section 9.5)."""
         sending = None if trace.upload is None else trace.upload.sending
-        if sending is not None and not (sending.done() and sending.result()):
+        if sending is not None and not (sending.done() and not sending.cancelled() and sending.result()):
             connection.close_after_response()
         trace.mark_answered(connection.close_after_response)
 

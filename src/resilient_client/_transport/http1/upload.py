@@ -15,7 +15,7 @@ async def send_body(
     """Send the pieces of ``upload``, and return whether all of them are sent.
 
     Runs in a task of its own: the response may come before the body is sent. It ends early if the connection is lost,
-    and when it is cancelled. A source that fails has aborted the connection.
+    and when it is cancelled. A source that fails has aborted the connection, and so does a cancellation by others.
 
     Args:
         upload: The body.
@@ -25,9 +25,9 @@ async def send_body(
         asks_first: Wait until the server asks for the body.
         silence: Seconds for which the server may then be silent, or ``None``.
     """
-    if asks_first and not await _is_asked_for(connection, trace.continue_wait):
-        return False
     try:
+        if asks_first and not await _is_asked_for(connection, trace.continue_wait):
+            return False
         async for piece in upload:
             connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             await connection.drain()
@@ -35,6 +35,13 @@ async def send_body(
                 return False
     except SourceFailed:
         return False
+    except asyncio.CancelledError as cancelled:
+        if upload.sending is not None:  # not by ``Upload.close``, so a call waits for the response
+            upload.failure = cancelled
+            trace.abort()
+        raise
+    finally:
+        await upload.end_source()
     if chunked:
         connection.write(b"0\r\n\r\n")
     if silence is not None:
