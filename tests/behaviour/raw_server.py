@@ -235,9 +235,9 @@ class RawServer:
             peer.sock.close()
 
 
-def raw_client(server: RawServer | str, **options: object) -> APIClient:
+def raw_client(server: RawServer | str | None, **options: object) -> APIClient:
     """A client that trusts the server and does not retry, so that a call is one request on the wire."""
-    url = server if isinstance(server, str) else server.url
+    url = server.url if isinstance(server, RawServer) else server
     connection = {"tls": tls_contexts()[1]} | options.pop("connection", {})  # type: ignore[operator]  # a dict in tests
     settings = ConnectionSettings(**connection)
     return APIClient(url, **({"retry": None, "circuit_breaker": None, "connection": settings} | options))  # type: ignore[arg-type]  # mixed values

@@ -191,11 +191,14 @@ class Connection(ResponseParser, asyncio.Protocol):
             self._silence_timer = None
 
     def close(self) -> None:
-        """Close the connection at once. Bytes that are not sent yet are lost.
+        """Close the connection at once. Bytes that are not sent yet are lost, and a response that is not complete fails.
 
         Over TLS the closure alert is sent (RFC 9112 section 9.8). The server's own alert is not waited for, which an
         event loop would do for up to 30 seconds.
         """
+        if not self.complete:
+            self.fail(Reason.ABORTED)
+            self._wake()
         self.finish()
         self.reusable = False
         self._hang_up()
