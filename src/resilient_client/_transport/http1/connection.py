@@ -191,7 +191,7 @@ class Connection(ResponseParser, asyncio.Protocol):
             self._silence_timer = None
 
     def close(self) -> None:
-        """Close the connection at once. Bytes that are not sent yet are lost, and a response that is not complete fails.
+        """Close the connection at once. Bytes that are not sent are lost, and a response that is not complete fails.
 
         Over TLS the closure alert is sent (RFC 9112 section 9.8). The server's own alert is not waited for, which an
         event loop would do for up to 30 seconds.
@@ -310,6 +310,9 @@ class Connection(ResponseParser, asyncio.Protocol):
                 self.transport.resume_reading()
 
     def _check_silence(self, certain: bool = False) -> None:
+        if self.complete:  # and not read yet
+            self._silence_timer = None
+            return
         left = self._last_data + self._silence - self._loop.time()
         if self._stopped_reading:
             left = self._silence

@@ -1,0 +1,98 @@
+"""An event loop that is blocked does not turn bytes that have arrived into silence."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from tests.behaviour.raw_server import raw_client, tls_contexts, until
+from tests.behaviour.support import failure, soon
+
+from resilient_client import APITimeoutError, Stage, Timeout
+
+pytestmark = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+
+IDLE = 0.06
+LIMITS = Timeout(total=30, attempt=30, idle=IDLE)
+
+
+@contextmanager
+def answering(*pieces: bytes, pause: float, tls: bool) -> Iterator[tuple[str, threading.Event]]:
+    """A server in a thread, which sends the pieces of a reply with a pause before each, and its ``received``."""
+    received = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(20)
+
+    def serve() -> None:
+        with suppress(OSError):
+            plain, _ = listener.accept()
+            plain.settimeout(20)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock = tls_contexts()[0].wrap_socket(plain, server_side=True) if tls else plain
+            with plain, sock:
+                sock.recv(65536)
+                received.set()
+                for piece in pieces:
+                    time.sleep(pause)
+                    sock.sendall(piece)
+                while sock.recv(65536):
+                    pass
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}", received
+    finally:
+        listener.close()
+        thread.join()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+
+
+def block_soon() -> None:
+    """Block the loop for much longer than ``idle``, in a timer that sets other timers, and again."""
+    loop = asyncio.get_running_loop()
+
+    def block() -> None:
+        time.sleep(3 * IDLE)
+        loop.call_later(0.0001, time.sleep, 0.01)
+        loop.call_soon(time.sleep, 0.01)
+
+    loop.call_later(IDLE / 3, block)
+    loop.call_later(IDLE / 3, block)
+
+
+async def test_reply_that_arrived_while_the_loop_was_blocked(tls: bool) -> None:
+    """It is read before anything is called silence."""
+    with answering(HEAD + b"helloworld", pause=IDLE / 2, tls=tls) as (url, received):
+        async with raw_client(url, timeout=LIMITS) as api:
+            call = asyncio.create_task(api.get("/"))
+            await until(received.is_set)
+            block_soon()
+            assert (await soon(call)).content == b"helloworld"
+
+
+async def test_piece_that_arrived_while_the_loop_was_blocked(tls: bool) -> None:
+    """The same for a stream."""
+    with answering(HEAD + b"hello", b"world", pause=IDLE / 2, tls=tls) as (url, _):
+        async with raw_client(url, timeout=LIMITS) as api, api.stream("GET", "/") as stream:
+            block_soon()
+            assert await soon(stream.read()) == b"helloworld"
+
+
+async def test_silent_server_and_a_blocked_loop(tls: bool) -> None:
+    """Negative control: a server that has sent nothing is silent, as soon as the loop runs again."""
+    with answering(pause=0, tls=tls) as (url, received):
+        async with raw_client(url, timeout=LIMITS) as api:
+            call = asyncio.create_task(api.get("/"))
+            await until(received.is_set)
+            block_soon()
+            error = await failure(call)
+    assert isinstance(error, APITimeoutError)
+    assert error.stage is Stage.HEADERS
