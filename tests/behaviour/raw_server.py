@@ -167,18 +167,21 @@ class RawServer:
         peers: All connections.
     """
 
-    def __init__(self, serve: Serve, *, tls: bool = False, backlog: int = 256, window: int = 0) -> None:
-        """Serve on 127.0.0.1.
+    def __init__(
+        self, serve: Serve, *, tls: bool = False, window: int = 0, host: str = "0.0.0.0", port: int = 0
+    ) -> None:
+        """Serve on loopback.
 
         Args:
             serve: Called with each connection. That the client ends it is no failure.
             tls: Speak TLS.
-            backlog: Connections that may wait to be accepted.
             window: Bytes of the receive buffer of each connection; 0 leaves the system's.
+            host: The address to listen on; all by default.
+            port: The port; 0 takes a free one.
         """
         self._serve = serve
         self._tls = tls
-        self._backlog = backlog
+        self._address = host, port
         self._window = window
         self._tasks: set[asyncio.Task[None]] = set()
         self.hits = self.connections = self.open = self.most = 0
@@ -195,8 +198,8 @@ class RawServer:
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if self._window:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._window)
-        self._listener.bind(("0.0.0.0", 0))
-        self._listener.listen(self._backlog)
+        self._listener.bind(self._address)
+        self._listener.listen(256)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         asyncio.get_running_loop().add_reader(self._listener, self._accept)

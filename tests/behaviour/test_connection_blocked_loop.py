@@ -22,9 +22,12 @@ LIMITS = Timeout(total=30, attempt=30, idle=IDLE)
 
 
 @contextmanager
-def answering(*pieces: bytes, pause: float, tls: bool) -> Iterator[tuple[str, threading.Event]]:
-    """A server in a thread, which sends the pieces of a reply with a pause before each, and its ``received``."""
-    received = threading.Event()
+def answering(*pieces: bytes, pause: float, tls: bool) -> Iterator[tuple[str, threading.Event, threading.Event]]:
+    """A server in a thread, which sends the pieces of a reply with a pause before each.
+
+    Yields its URL, and events for the moments when it has received the request, and has sent everything.
+    """
+    received, sent = threading.Event(), threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(20)
 
@@ -40,13 +43,14 @@ def answering(*pieces: bytes, pause: float, tls: bool) -> Iterator[tuple[str, th
                 for piece in pieces:
                     time.sleep(pause)
                     sock.sendall(piece)
+                sent.set()
                 while sock.recv(65536):
                     pass
 
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}", received
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}", received, sent
     finally:
         listener.close()
         thread.join()
@@ -55,44 +59,46 @@ def answering(*pieces: bytes, pause: float, tls: bool) -> Iterator[tuple[str, th
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 
 
-def block_soon() -> None:
-    """Block the loop for much longer than ``idle``, in a timer that sets other timers, and again."""
+def block_soon(sent: threading.Event) -> None:
+    """Block the loop until the server has sent all, and for much longer than ``idle``, in timers that set others."""
     loop = asyncio.get_running_loop()
 
     def block() -> None:
-        time.sleep(3 * IDLE)
-        loop.call_later(0.0001, time.sleep, 0.01)
+        sent.wait(20)
+        time.sleep(2 * IDLE)
+        loop.call_later(0.001, time.sleep, 0.01)  # with which uvloop looks at the clock anew
         loop.call_soon(time.sleep, 0.01)
 
-    loop.call_later(IDLE / 3, block)
-    loop.call_later(IDLE / 3, block)
+    loop.call_later(0.001, block)
+    loop.call_later(0.002, block)
+    loop.call_later(IDLE * 1.1, block)
 
 
 async def test_reply_that_arrived_while_the_loop_was_blocked(tls: bool) -> None:
     """It is read before anything is called silence."""
-    with answering(HEAD + b"helloworld", pause=IDLE / 2, tls=tls) as (url, received):
+    with answering(HEAD + b"helloworld", pause=IDLE / 2, tls=tls) as (url, received, sent):
         async with raw_client(url, timeout=LIMITS) as api:
             call = asyncio.create_task(api.get("/"))
             await until(received.is_set)
-            block_soon()
+            block_soon(sent)
             assert (await soon(call)).content == b"helloworld"
 
 
 async def test_piece_that_arrived_while_the_loop_was_blocked(tls: bool) -> None:
     """The same for a stream."""
-    with answering(HEAD + b"hello", b"world", pause=IDLE / 2, tls=tls) as (url, _):
+    with answering(HEAD + b"hello", b"world", pause=IDLE / 2, tls=tls) as (url, _, sent):
         async with raw_client(url, timeout=LIMITS) as api, api.stream("GET", "/") as stream:
-            block_soon()
+            block_soon(sent)
             assert await soon(stream.read()) == b"helloworld"
 
 
 async def test_silent_server_and_a_blocked_loop(tls: bool) -> None:
     """Negative control: a server that has sent nothing is silent, as soon as the loop runs again."""
-    with answering(pause=0, tls=tls) as (url, received):
+    with answering(pause=0, tls=tls) as (url, received, sent):
         async with raw_client(url, timeout=LIMITS) as api:
             call = asyncio.create_task(api.get("/"))
             await until(received.is_set)
-            block_soon()
+            block_soon(sent)
             error = await failure(call)
     assert isinstance(error, APITimeoutError)
     assert error.stage is Stage.HEADERS

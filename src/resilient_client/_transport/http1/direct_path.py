@@ -259,7 +259,7 @@ def _merged(defaults: CIMultiDict[str], headers: CIMultiDict[str]) -> CIMultiDic
 
 def _asks_to_close(headers: CIMultiDict[str]) -> bool:
     """Whether the request says that it is the last one on its connection (RFC 9112 section 9.6)."""
-    return "close" in headers.get(hdrs.CONNECTION, "").lower()
+    return any("close" in value.lower() for value in headers.getall(hdrs.CONNECTION, ()))
 
 
 def _forgetting(path: ref[DirectPath]) -> Callable[[Connection], None]:
