@@ -89,11 +89,11 @@ class Dialer:
                 failure: CannotConnect = ConnectionRefused(error)
                 break
             trace.connected = trace.clock()
+            addresses = _without(addresses, sock)  # a handshake that fails closes the socket, which then cannot tell
             try:
                 return await self._open(sock, host, trace.tls)
             except OSError as error:  # ssl.SSLError and ssl.CertificateError are such errors
                 failure = HandshakeFailed(error)
-            addresses = _without(addresses, sock)
             sock.close()
             if not addresses:
                 break
