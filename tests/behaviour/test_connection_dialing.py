@@ -210,3 +210,14 @@ async def test_timings_of_each_stage(addresses: list[str], tls: bool) -> None:
         assert timings.body >= pause * 0.9
         known = [timings.pool, timings.dns, timings.connect, timings.tls, timings.first_byte, timings.body]
         assert all(each is None or each >= 0 for each in known)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_options_of_the_socket(addresses: list[str], tls: bool) -> None:
+    """Small writes are sent at once, and a peer that is gone for hours is noticed."""
+    async with RawServer(serve, tls=tls, host=SECOND) as server, raw_client(None) as api:
+        await soon(api.get(url(server, tls=tls)))
+        (transport,) = api._runtime.transport._direct_path.idle_transports()  # type: ignore[attr-defined]  # not public
+        sock = transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

@@ -235,6 +235,39 @@ async def test_final_reply_in_place_of_100(tls: bool, interim: bytes, status: in
         assert open_connections(api) == 0
 
 
+@pytest.mark.parametrize("end", ["fin", "reset", "cancelled"])
+async def test_end_in_place_of_100(tls: bool, end: str) -> None:
+    """A connection that ends, or a call that is cancelled, in the wait for the 100: nothing is sent or left."""
+    source, done = Source(), asyncio.Event()
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        if end == "fin":
+            if tls:
+                await peer.alert()
+            peer.fin()
+        if end == "reset":
+            peer.reset()
+        else:
+            await done.wait()
+
+    with keeps_nothing() as check:
+        async with RawServer(serve, tls=tls) as server, raw_client(server) as api:
+            call = asyncio.create_task(put(api, source, headers=EXPECT))
+            if end == "cancelled":
+                await until(lambda: server.hits == 1)
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await soon(call)
+            else:
+                error = await failure(call)
+                assert (error.kind, error.stage) == (ErrorKind.DISCONNECTED, Stage.HEADERS)
+            assert (source.begun, in_use(api), server.hits) == (0, 0, 1)
+            await until(lambda: open_connections(api) == 0)
+            done.set()
+        await check()
+
+
 # --- the source ---
 
 
