@@ -17,13 +17,14 @@ from resilient_client import APITimeoutError, Stage, Timeout
 
 pytestmark = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 
-IDLE = 0.06
+IDLE = 0.1
+PAUSE = 0.02
 LIMITS = Timeout(total=30, attempt=30, idle=IDLE)
 
 
 @contextmanager
-def answering(*pieces: bytes, pause: float, tls: bool) -> Iterator[tuple[str, threading.Event, threading.Event]]:
-    """A server in a thread, which sends the pieces of a reply with a pause before each.
+def answering(*pieces: bytes, tls: bool) -> Iterator[tuple[str, threading.Event, threading.Event]]:
+    """A server in a thread, which sends the pieces of a reply with a pause after each.
 
     Yields its URL, and events for the moments when it has received the request, and has sent everything.
     """
@@ -41,8 +42,8 @@ def answering(*pieces: bytes, pause: float, tls: bool) -> Iterator[tuple[str, th
                 sock.recv(65536)
                 received.set()
                 for piece in pieces:
-                    time.sleep(pause)
                     sock.sendall(piece)
+                    time.sleep(PAUSE)
                 sent.set()
                 while sock.recv(65536):
                     pass
@@ -65,18 +66,17 @@ def block_soon(sent: threading.Event) -> None:
 
     def block() -> None:
         sent.wait(20)
-        time.sleep(2 * IDLE)
+        time.sleep(1.2 * IDLE)
         loop.call_later(0.001, time.sleep, 0.01)  # with which uvloop looks at the clock anew
         loop.call_soon(time.sleep, 0.01)
 
     loop.call_later(0.001, block)
-    loop.call_later(0.002, block)
     loop.call_later(IDLE * 1.1, block)
 
 
 async def test_reply_that_arrived_while_the_loop_was_blocked(tls: bool) -> None:
     """It is read before anything is called silence."""
-    with answering(HEAD + b"helloworld", pause=IDLE / 2, tls=tls) as (url, received, sent):
+    with answering(b"", HEAD + b"helloworld", tls=tls) as (url, received, sent):
         async with raw_client(url, timeout=LIMITS) as api:
             call = asyncio.create_task(api.get("/"))
             await until(received.is_set)
@@ -86,7 +86,7 @@ async def test_reply_that_arrived_while_the_loop_was_blocked(tls: bool) -> None:
 
 async def test_piece_that_arrived_while_the_loop_was_blocked(tls: bool) -> None:
     """The same for a stream."""
-    with answering(HEAD + b"hello", b"world", pause=IDLE / 2, tls=tls) as (url, _, sent):
+    with answering(HEAD + b"hello", b"world", tls=tls) as (url, _, sent):
         async with raw_client(url, timeout=LIMITS) as api, api.stream("GET", "/") as stream:
             block_soon(sent)
             assert await soon(stream.read()) == b"helloworld"
@@ -94,7 +94,7 @@ async def test_piece_that_arrived_while_the_loop_was_blocked(tls: bool) -> None:
 
 async def test_silent_server_and_a_blocked_loop(tls: bool) -> None:
     """Negative control: a server that has sent nothing is silent, as soon as the loop runs again."""
-    with answering(pause=0, tls=tls) as (url, received, sent):
+    with answering(tls=tls) as (url, received, sent):
         async with raw_client(url, timeout=LIMITS) as api:
             call = asyncio.create_task(api.get("/"))
             await until(received.is_set)

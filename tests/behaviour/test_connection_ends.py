@@ -73,9 +73,11 @@ def check_failure(error: APIError, framing: str, sent: int) -> None:
     assert error.stage is (Stage.BODY if has_head else Stage.HEADERS)
 
 
-@pytest.mark.parametrize("read", [buffered, streamed])
+@pytest.mark.parametrize(
+    ("tls", "read"),
+    [(False, buffered), (False, streamed), (True, buffered), pytest.param(True, streamed, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("framing", RESPONSES)
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_end_at_every_byte(tls: bool, framing: str, read: Callable[[APIClient], Awaitable[bytes]]) -> None:
     """Success exactly where the response is complete. Each call is one request, and nothing is left of it."""
     response, ends = RESPONSES[framing], TLS_ENDS if tls else PLAIN_ENDS

@@ -16,7 +16,7 @@ from resilient_client._transport.http1 import connection
 pytestmark = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 
 MIB = 1024 * 1024
-SIZE = 24 * MIB  # far more than socket buffers and the client take
+SIZE = 14 * MIB  # far more than socket buffers and the client take
 PIECE = bytes(range(256)) * 256
 HEADS = {
     "length": b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE,
@@ -25,7 +25,7 @@ HEADS = {
 
 
 class Source:
-    """A server that sends 24 MiB as fast as they are taken, and counts what left it."""
+    """A server that sends 14 MiB as fast as they are taken, and counts what left it."""
 
     def __init__(self, framing: str) -> None:
         self.sent = 0
@@ -221,7 +221,7 @@ async def test_upload_to_a_server_that_never_reads(tls: bool) -> None:
 
     with keeps_nothing() as check:
         async with RawServer(serve, tls=tls, window=65536) as server, raw_client(server) as api:
-            error = await failure(api.put("/", content=bytes(SIZE), timeout=Timeout(total=0.5)))
+            error = await failure(api.put("/", content=bytes(SIZE), timeout=Timeout(total=0.25)))
             assert (error.stage, error.maybe_processed) == (Stage.SEND, True)
             await until(lambda: open_connections(api) == 0)
             done.set()
