@@ -15,6 +15,7 @@ from tests.behaviour.raw_server import open_connections, raw_client, tls_context
 from tests.behaviour.support import failure, soon
 
 from resilient_client import APIClient, ErrorKind, Timeout
+from resilient_client._transport.http1 import connection
 
 MIB = 1024 * 1024
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -113,6 +114,14 @@ async def test_very_many_small_chunks(read: Read) -> None:
     content, longest = await longest_turn(read, 64 * MIB, tls=False)
     assert content == 64 * MIB // 65532 * 10922
     assert longest < LONGEST
+
+
+@pytest.mark.slow
+async def test_small_chunks_without_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: uvloop reads as long as there is something to read. Asyncio reads once per turn."""
+    monkeypatch.setattr(connection, "_CHUNKS_PER_TURN", 2**40)
+    _, longest = await longest_turn(buffered, 8 * MIB, tls=False)
+    assert (longest > LONGEST) is ("uvloop" in type(asyncio.get_running_loop()).__module__)
 
 
 async def test_small_chunks_take_little_memory() -> None:
