@@ -45,6 +45,7 @@ def bucket(latency: float) -> int:
     return math.floor(math.log(latency / RESOLUTION) * BUCKETS_PER_DOUBLING / math.log(2))
 
 
+@pytest.mark.slow
 @given(samples, st.sampled_from([0.5, 0.9, 0.95]))
 def test_quantile_is_the_product_limit_estimate_to_a_bucket(latencies: list[tuple[float, bool]], share: float) -> None:
     """Of any mixture of answers and cuts: the model's value, at most one bucket above it and never below it."""
@@ -57,6 +58,7 @@ def test_quantile_is_the_product_limit_estimate_to_a_bucket(latencies: list[tupl
         assert low * 0.999 <= found <= low * RATIO * 1.001
 
 
+@pytest.mark.slow
 @given(st.lists(seconds, min_size=MIN_SAMPLES, max_size=3 * MIN_SAMPLES), st.sampled_from([0.5, 0.9, 0.95]))
 def test_quantile_of_answers_alone_has_their_share_below_it(latencies: list[float], share: float) -> None:
     """Without cuts it is the percentile of the text-book: the share lies at or below it, to a bucket."""
@@ -132,6 +134,7 @@ def end(latency: float) -> float:
     return RESOLUTION * RATIO ** (bucket(latency) + 1)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0.00021, 100.0), min_size=MIN_SAMPLES, max_size=3 * MIN_SAMPLES), st.floats(0.0002, 10.0))
 def test_outlook_of_answers_is_their_mean_rest_in_means(latencies: list[float], waited: float) -> None:
     """Without cuts it is what paper and pencil give: the share that takes longer, and by how much."""

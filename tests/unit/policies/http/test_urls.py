@@ -5,7 +5,7 @@ from enum import Enum
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -351,7 +351,6 @@ def _stays_below(url):
 @given(path=_TEXT)
 @example("/../a://b")
 @example("/..%2f..%2fadmin")
-@settings(max_examples=1500)
 def test_any_path_stays_below_the_base(path):
     """Whatever text is passed as a path, origin and path prefix are those of the base, or the call is refused."""
     try:
@@ -364,7 +363,6 @@ def test_any_path_stays_below_the_base(path):
 
 
 @given(value=_TEXT)
-@settings(max_examples=1500)
 def test_any_path_param_stays_one_segment(value):
     """Whatever text is passed as a parameter fills exactly its place, or the call is refused."""
     try:
